@@ -1,0 +1,1 @@
+"""What runs Eider: the development stack and, for production, the deployment files."""

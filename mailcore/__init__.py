@@ -1,0 +1,1 @@
+"""Eider's mail system: IMAP, LMTP and everything behind them; knows nothing of the portal."""

@@ -1,0 +1,1 @@
+"""The tenant portal: Flask on Postgres; reaches mail only through mailcore.services."""
