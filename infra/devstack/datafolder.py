@@ -1,0 +1,218 @@
+"""The data folder: whose it is, who uses it now, and what it must keep from run to run.
+
+`stack.json` keeps the number of nodes and the ports, for a replica set stores its members'
+ports in its own data. It is written first and whole, so a folder without it is not ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from infra.devstack.faults import StackFault
+
+FORMAT = 1
+LAYOUT_NAME = "stack.json"
+LOCK_NAME = "lock"
+SERVER_PROGRAMS = frozenset({"mongod", "redis-server", "postgres"})
+PORT_RANGE = range(20000, 32000)  # below the ports that the kernel gives to outgoing connections
+ORPHAN_TIMEOUT_S = 10.0
+MAY_LIE_AROUND = frozenset({LOCK_NAME, "lib", "lib.lock", "log"})
+
+
+class DataFolder:
+    """One data folder, held by one process at a time from open() to close()."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is touched before open()."""
+        self.path = path.resolve()
+        self.nodes = 1
+        self.ports: dict[str, int] = {}
+        self.is_new = True
+        self._lock: IO[str] | None = None
+
+    def open(self, nodes: int | None) -> None:
+        """Lock the folder, read its layout, or begin a new one with that many nodes.
+
+        Raises:
+            StackFault: in use by another process, not ours, half-written, made for another
+                number of nodes, or not writable.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / LOCK_NAME).open("a+")
+        except OSError as error:
+            raise StackFault(
+                f"cannot write to the data folder {self.path} ({error.strerror}): give it to this user, or choose "
+                "another with DATA=FOLDER"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = lock_holder(self.path)
+            self.close()
+            raise StackFault(
+                f"the data folder {self.path} is in use by process {holder or '?'}: stop that one first, or choose "
+                "another with DATA=FOLDER"
+            ) from None
+        try:
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()}\n")
+            self._lock.flush()
+            self._read_layout(nodes)
+            end_orphans(self.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _read_layout(self, nodes: int | None) -> None:
+        layout_path = self.path / LAYOUT_NAME
+        repair = f"nothing in it can be trusted; remove it and start again: rm -rf {self.path}"
+        try:
+            layout = json.loads(layout_path.read_text())
+            self.nodes = int(layout["nodes"])
+            self.ports = {str(name): int(port) for name, port in layout["ports"].items()}
+            written_as = layout["format"]
+        except FileNotFoundError:
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in MAY_LIE_AROUND)
+            if others:
+                raise StackFault(
+                    f"{self.path} has files ({others[0]}) but no {LAYOUT_NAME}, so it is half-written or not ours: "
+                    "remove it, or choose another with DATA=FOLDER"
+                ) from None
+            self.nodes = nodes or 1
+            self._write_layout()
+            return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise StackFault(f"{layout_path} is damaged, so the data folder is half-written: {repair}") from None
+        except OSError as error:
+            raise StackFault(f"cannot read {layout_path}: {error.strerror}; was it made by another user?") from None
+        if written_as != FORMAT:
+            raise StackFault(f"{self.path} was made by another version of the stack (format {written_as}): {repair}")
+        if nodes is not None and nodes != self.nodes:
+            raise StackFault(
+                f"{self.path} was made with NODES={self.nodes}: run with NODES={self.nodes}, or choose another folder "
+                "with DATA=FOLDER"
+            )
+        self.is_new = False
+
+    def port(self, name: str, preferred: int | None = None) -> int:
+        """Return the port kept for a name; chosen among free ones the first time."""
+        if name not in self.ports:
+            self.ports[name] = _choose_port(preferred, taken=set(self.ports.values()))
+            self._write_layout()
+        return self.ports[name]
+
+    def forget_ports(self) -> None:
+        """Choose every port anew from now on."""
+        self.ports.clear()
+        self._write_layout()
+
+    def _write_layout(self) -> None:
+        write_json(self.path / LAYOUT_NAME, {"format": FORMAT, "nodes": self.nodes, "ports": self.ports})
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Replace a file by a JSON document; readers see the old one or the new one whole."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def lock_holder(data_dir: Path) -> int | None:
+    """Return the process that holds a data folder, or None when nobody does."""
+    try:
+        with (data_dir / LOCK_NAME).open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return int(lock.read().strip() or 0) or None
+    except OSError:
+        return None
+    return None
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on that port of 127.0.0.1 now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                return False
+            raise
+    return True
+
+
+def _choose_port(preferred: int | None, taken: set[int]) -> int:
+    if preferred is not None and preferred not in taken and is_free(preferred):
+        return preferred
+    candidates = list(PORT_RANGE)
+    random.shuffle(candidates)
+    for port in candidates:
+        if port not in taken and is_free(port):
+            return port
+    raise StackFault(f"no free port between {PORT_RANGE.start} and {PORT_RANGE.stop}: end some servers first")
+
+
+def servers_below(data_dir: Path) -> list[int]:
+    """Return the database processes whose working folder lies in the data folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            works_in = (entry / "cwd").readlink()
+            runs = (entry / "exe").readlink().name
+        except OSError:
+            continue  # gone, or another user's
+        if runs in SERVER_PROGRAMS and works_in.is_relative_to(data_dir):
+            found.append(int(entry.name))
+    return found
+
+
+def end_orphans(data_dir: Path) -> None:
+    """End databases that a killed launcher left behind; the caller holds the folder's lock."""
+    orphans = servers_below(data_dir)
+    if not orphans:
+        return
+    print(f"ending {len(orphans)} database processes that an earlier run left behind ...", flush=True)
+    for how, patience_s in ((signal.SIGTERM, ORPHAN_TIMEOUT_S), (signal.SIGKILL, ORPHAN_TIMEOUT_S)):
+        for pid in servers_below(data_dir):
+            for what in (how, signal.SIGCONT):  # it may be stopped
+                try:
+                    os.kill(pid, what)
+                except ProcessLookupError:
+                    break
+                except PermissionError:
+                    raise StackFault(
+                        f"process {pid} of another user works in {data_dir}: end it, or choose another folder with "
+                        "DATA=FOLDER"
+                    ) from None
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            if not servers_below(data_dir):
+                return
+            time.sleep(0.05)
+    raise StackFault(f"processes {servers_below(data_dir)} still work in {data_dir}: end them by hand")

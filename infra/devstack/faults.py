@@ -1,0 +1,7 @@
+"""The one error of the development stack."""
+
+from __future__ import annotations
+
+
+class StackFault(Exception):  # noqa: N818 - faults state a fact
+    """Why the stack cannot start or go on: one line that also says what to do."""

@@ -1,0 +1,36 @@
+"""The Redis process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import redis
+
+from infra.devstack.binaries import REDIS_SERVER, program
+from infra.devstack.process import Process
+
+START_TIMEOUT_S = 30.0
+DATABASES = 4096  # a test process takes one for itself
+
+
+def redis_server(data_dir: Path, port: int, log_dir: Path, *, durable: bool) -> Process:
+    """Describe the server; the queue survives a restart when durable."""
+    folder = data_dir / "redis"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    command = [str(program(REDIS_SERVER)), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    command += ["--databases", str(DATABASES), "--save", "", "--appendonly", "yes" if durable else "no"]
+    return Process("redis", command, cwd=folder, log_path=log_dir / "redis.log")
+
+
+def url(port: int, database: int = 0) -> str:
+    """Return the URL of one of its numbered databases."""
+    return f"redis://127.0.0.1:{port}/{database}"
+
+
+def is_ready(port: int) -> bool:
+    """Tell whether the server answers."""
+    try:
+        with redis.Redis.from_url(url(port), socket_timeout=2) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
