@@ -1,0 +1,188 @@
+"""What can go wrong, as one tree: the categories say what the caller can do about it.
+
+Leaves carry data, never wire text; every edge (IMAP, SMTP, API ...) has one table from error to
+reply, and a test walks this tree to see that no leaf is without a row.
+"""
+
+from __future__ import annotations
+
+
+class MailError(Exception):
+    """Root of everything that a service raises on purpose; `details` go into the log."""
+
+    def __init__(self, *details: object) -> None:
+        super().__init__(*details)
+        self.details = details
+
+
+# -- categories ---------------------------------------------------------------------------------
+
+
+class SyntaxFault(MailError):
+    """The input does not parse."""
+
+
+class Refused(MailError):
+    """Understood, and not allowed."""
+
+
+class NotFound(MailError):
+    """No such thing for this owner."""
+
+
+class Conflict(MailError):
+    """It is already so, or somebody else changed it meanwhile."""
+
+
+class LimitExceeded(MailError):
+    """A size, a quota or a rate is exceeded."""
+
+
+class Unavailable(MailError):
+    """The same call may work later."""
+
+
+# -- syntax -------------------------------------------------------------------------------------
+
+
+class AddressInvalid(SyntaxFault):
+    """Not an address that can receive mail (RFC 5321 §4.1.2, RFC 6531 §3.3)."""
+
+
+class MailboxNameInvalid(SyntaxFault):
+    """Not a mailbox name: empty part, control character, too deep or too long."""
+
+
+class FlagInvalid(SyntaxFault):
+    """Not a flag or keyword a client may set."""
+
+
+# -- refused ------------------------------------------------------------------------------------
+
+
+class AuthenticationFailed(Refused):
+    """Unknown user or wrong password; which of both is never told."""
+
+
+class UserDisabled(Refused):
+    """The user or the tenant is suspended or disabled."""
+
+
+class NotPermitted(Refused):
+    """The actor may not do this."""
+
+
+class MailboxProtected(Refused):
+    """INBOX and special-use mailboxes cannot be deleted or renamed like others."""
+
+
+class RetentionForbids(Refused):
+    """A retention rule or a legal hold keeps this from being destroyed."""
+
+
+# -- not found ----------------------------------------------------------------------------------
+
+
+class TenantNotFound(NotFound):
+    """No such tenant."""
+
+
+class DomainNotFound(NotFound):
+    """No such domain."""
+
+
+class UserNotFound(NotFound):
+    """No such user."""
+
+
+class AddressNotFound(NotFound):
+    """Nobody receives mail at this address."""
+
+
+class MailboxNotFound(NotFound):
+    """No such mailbox of this user."""
+
+
+class MessageNotFound(NotFound):
+    """No such message of this user."""
+
+
+class ShardNotFound(NotFound):
+    """No such shard."""
+
+
+# -- conflict -----------------------------------------------------------------------------------
+
+
+class MailboxExists(Conflict):
+    """A mailbox of that name exists."""
+
+
+class AddressTaken(Conflict):
+    """The canonical form of this address belongs to somebody already."""
+
+
+class DomainTaken(Conflict):
+    """The domain belongs to a tenant already."""
+
+
+class TenantExists(Conflict):
+    """A tenant of that name exists."""
+
+
+class MailboxBusy(Conflict):
+    """Other sessions kept changing the mailbox; IMAP answers NO [INUSE]."""
+
+
+class MailboxChanged(Conflict):
+    """The mailbox was deleted or replaced under a session that had it open."""
+
+
+class MailboxHasChildren(Conflict):
+    """The mailbox cannot be removed while it has children."""
+
+
+# -- limits -------------------------------------------------------------------------------------
+
+
+class OverQuota(LimitExceeded):
+    """The user's quota is used up."""
+
+
+class MessageTooLarge(LimitExceeded):
+    """The message is larger than the limit, bytes."""
+
+
+class TooManyMailboxes(LimitExceeded):
+    """The user has as many mailboxes as the limit allows."""
+
+
+class TooManyKeywords(LimitExceeded):
+    """The mailbox has as many keywords as fit."""
+
+
+class TooManyConnections(LimitExceeded):
+    """Too many connections of this user or address."""
+
+
+class TooManyAttempts(LimitExceeded):
+    """Too many failed logins; wait."""
+
+
+# -- unavailable --------------------------------------------------------------------------------
+
+
+class StoreUnavailable(Unavailable):
+    """The database did not answer in time; whether it did the work is unknown."""
+
+
+class StoreFull(Unavailable):
+    """The database has no room left."""
+
+
+class MailboxMoving(Unavailable):
+    """The user's mail is on its way to another shard; over in seconds."""
+
+
+class ServerBusy(Unavailable):
+    """A bounded queue in this process is full."""

@@ -1,0 +1,1 @@
+"""Values of the mail system: frozen, without input or output."""

@@ -1,0 +1,1 @@
+"""MongoDB: one repository class for each collection."""
