@@ -1,0 +1,1 @@
+"""Sockets, TLS and the event loop: everything that servers share below their protocol."""

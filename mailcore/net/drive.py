@@ -1,0 +1,302 @@
+"""The pump: joins one socket to one sans-IO connection.
+
+A connection that waits for input has no greenlet and no buffer, only a readiness watcher and a
+timer; one is spawned when there is something to do and ends when all is said. So an idle client
+costs what its session keeps and little more.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from mailcore import log
+from mailcore.model.actions import Action, Close, Connection, Send, SetDeadline, StartTls, Tls
+from mailcore.net.tls import TlsAcceptor, TlsFailed
+
+RECEIVE_BYTES = 64 * 1024
+FLUSH_BYTES = 64 * 1024
+STALL_S = 60.0
+"""A client that takes nothing of what it asked for during this time is gone."""
+HANDSHAKE_S = 60.0
+
+_READABLE, _EXPIRED, _WOKEN, _DRAIN = 1, 2, 4, 8
+_READ = 1
+
+logger = logging.getLogger(__name__)
+
+
+class PeerGone(Exception):  # noqa: N818 - a fact, and never leaves this module
+    """The other side closed, reset or stalled while we wrote."""
+
+
+class Pump:
+    """Carries bytes and actions between a non-blocking socket and its connection."""
+
+    __slots__ = (
+        "_closed", "_connection", "_due", "_events", "_fields", "_idle_s", "_on_end", "_reader", "_running", "_socket",
+        "_timer", "_tls", "_touched", "encrypted",
+    )  # fmt: skip
+
+    def __init__(self, accepted: Any, tls: TlsAcceptor | None, fields: log.Fields, on_end: Callable[[Pump], None]) -> None:
+        """Own the socket `accepted`; `on_end` is called once when it is closed."""
+        self._socket = accepted
+        self._tls = tls
+        self._fields = fields
+        self._on_end = on_end
+        self._connection: Connection | None = None
+        self._reader = gevent.get_hub().loop.io(accepted.fileno(), _READ)
+        self._timer: Any = None
+        self._idle_s = 0.0
+        self._due = 0.0
+        self._touched = 0.0
+        self._events = 0
+        self._running = True
+        self._closed = False
+        self.encrypted = False
+
+    def serve(self, connection: Connection) -> None:
+        """Say the greeting and go on by itself until either side closes; returns early."""
+        self._connection = connection
+        self._guarded(lambda: self._perform(connection.greeting()))
+
+    def wake(self) -> None:
+        """Have the connection's `wake` called soon."""
+        self._signal(_WOKEN)
+
+    def drain(self) -> None:
+        """Have the connection's `drain` called soon."""
+        self._signal(_DRAIN)
+
+    def abort(self) -> None:
+        """Close at once, without a word."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._running:
+            _shutdown(self._socket)
+        else:
+            self._finish()
+
+    def start_tls(self, seconds: float = HANDSHAKE_S) -> Tls:
+        """Do the server's side of the handshake.
+
+        Raises:
+            TlsFailed: the client does not speak TLS, or not in time.
+        """
+        assert self._tls is not None, "a connection offered STARTTLS without a certificate"
+        self._socket, tls = self._tls.handshake(self._socket, seconds)
+        self.encrypted = True
+        return tls
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def _signal(self, event: int) -> None:
+        """Note an event; start work unless it is under way."""
+        if self._closed:
+            return
+        self._events |= event
+        if not self._running:
+            self._running = True
+            self._reader.stop()
+            gevent.spawn_raw(self._guarded, self._work)
+
+    def _on_readable(self) -> None:
+        self._signal(_READABLE)
+
+    def _on_timer(self) -> None:
+        """The timer is set once and lazily: look whether the deadline has moved meanwhile."""
+        if self._closed:
+            return
+        now = time.monotonic()
+        if not self._idle_s:
+            self._signal(_EXPIRED)
+            return
+        remaining = (now if self._running else self._touched) + self._idle_s - now
+        if remaining <= 0.001:
+            self._signal(_EXPIRED)
+        else:
+            self._start_timer(remaining)
+
+    def _start_timer(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = gevent.get_hub().loop.timer(max(seconds, 0.001))
+        self._timer.start(self._on_timer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    # -- work -----------------------------------------------------------------------------------
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Run `work`, the top of this connection's stack; then wait for the next event or end."""
+        log.enter(self._fields)
+        try:
+            work()
+            while self._events and not self._closed:
+                self._work()
+        except (PeerGone, TlsFailed) as gone:
+            logger.debug("connection.lost", extra={"reason": str(gone)})
+            self._closed = True
+        except Exception:
+            logger.exception("connection.failed")
+            self._closed = True
+        self._running = False
+        if self._closed:
+            self._finish()
+        else:
+            self._touched = time.monotonic()
+            self._reader.start(self._on_readable)
+
+    def _work(self) -> None:
+        """Tell the connection what happened since."""
+        connection = self._connection
+        assert connection is not None
+        events, self._events = self._events, 0
+        if events & _READABLE:
+            self._read(connection)
+        if events & _EXPIRED and not self._closed:
+            self._perform(connection.timeout())
+        if events & _WOKEN and not self._closed:
+            self._perform(connection.wake())
+        if events & _DRAIN and not self._closed:
+            self._perform(connection.drain())
+
+    def _read(self, connection: Connection) -> None:
+        """Hand over what has come in, until there is no more or something else happened."""
+        while not self._closed:
+            data = self._receive()
+            if data is None:
+                return
+            if not data:
+                self._closed = True
+                return
+            self._perform(connection.receive(data))
+            if len(data) < RECEIVE_BYTES and not self.encrypted:
+                return
+            if self._events:
+                self._events |= _READABLE
+                return
+            gevent.sleep(0)
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        """Carry out actions as they are yielded; joined output leaves at FLUSH_BYTES or at the end."""
+        pending: list[bytes] = []
+        size = 0
+        for action in actions:
+            if type(action) is Send:
+                pending.append(action.data)
+                size += len(action.data)
+                if size >= FLUSH_BYTES:
+                    self._write(pending)
+                    pending, size = [], 0
+                continue
+            if isinstance(action, SetDeadline):
+                self._set_deadline(action)
+                continue
+            if pending:
+                self._write(pending)
+                pending, size = [], 0
+            if isinstance(action, StartTls):
+                assert self._connection is not None
+                self._perform(self._connection.tls_started(self.start_tls()))
+            elif isinstance(action, Close):
+                self._closed = True
+                return
+        if pending:
+            self._write(pending)
+
+    def _set_deadline(self, action: SetDeadline) -> None:
+        self._idle_s = 0.0 if action.total else action.seconds
+        self._touched = time.monotonic()
+        self._start_timer(action.seconds)
+
+    # -- bytes ----------------------------------------------------------------------------------
+
+    def _receive(self) -> bytes | None:
+        """Return input, empty at the end of it, None if there is none yet."""
+        try:
+            data: bytes = self._socket.recv(RECEIVE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except ssl.SSLWantWriteError:
+            _wait_write(self._socket)
+            return None
+        except (OSError, ValueError):
+            return b""
+        return data
+
+    def _write(self, pending: list[bytes]) -> None:
+        """Write all of it, waiting for the client as long as it takes something at least every STALL_S."""
+        if self._closed:
+            raise PeerGone("aborted")
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        view: memoryview | bytes = data
+        while view:
+            try:
+                sent = self._socket.send(view)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                _wait_write(self._socket)
+                continue
+            except ssl.SSLWantReadError:
+                _wait_read(self._socket)
+                continue
+            except (OSError, ValueError) as error:
+                raise PeerGone(str(error)) from None
+            if sent == len(view):
+                return
+            view = memoryview(view)[sent:]
+
+    def _finish(self) -> None:
+        """Release socket, watcher, timer and session; tell the listener."""
+        self._stop_timer()
+        self._reader.stop()
+        self._reader.close()
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                connection.eof()
+        finally:
+            if self.encrypted:
+                _close_notify(self._socket)
+            self._socket.close()
+            self._on_end(self)
+
+
+def _wait_write(accepted: Any) -> None:
+    try:
+        socket.wait_write(accepted.fileno(), timeout=STALL_S)
+    except (OSError, ValueError) as error:
+        raise PeerGone(str(error)) from None
+
+
+def _wait_read(accepted: Any) -> None:
+    try:
+        socket.wait_read(accepted.fileno(), timeout=STALL_S)
+    except (OSError, ValueError) as error:
+        raise PeerGone(str(error)) from None
+
+
+def _shutdown(accepted: Any) -> None:
+    """Make a greenlet that waits in this socket's write find it closed."""
+    try:
+        accepted.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def _close_notify(accepted: Any) -> None:
+    """Tell a TLS client that the end is meant (RFC 8446 §6.1); never waits for its answer."""
+    try:
+        accepted.unwrap()
+    except (OSError, ValueError):
+        pass
