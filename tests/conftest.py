@@ -21,7 +21,7 @@ from infra.devstack import postgres as pg
 from infra.devstack.endpoints import Endpoints, ShardUris
 from infra.devstack.mongo import drop_databases
 from infra.devstack.redis_server import DATABASES
-from infra.devstack.stack import Stack
+from infra.devstack.stack import Stack, with_database
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -49,11 +49,6 @@ def database_prefix() -> str:
     return f"t{os.getpid()}_{secrets.token_hex(3)}"
 
 
-def _with_database(uri: str, name: str) -> str:
-    server, _, options = uri.partition("?")
-    return f"{server.rpartition('/')[0]}/{name}?{options}"
-
-
 @pytest.fixture(scope="session")
 def fresh_uri(stack: Endpoints, database_prefix: str) -> Iterator[Callable[[str, str], str]]:
     """Return `fresh_uri(uri, name)`: the same set with an empty database of that name, dropped at the end."""
@@ -62,7 +57,7 @@ def fresh_uri(stack: Endpoints, database_prefix: str) -> Iterator[Callable[[str,
     def fresh(uri: str, name: str) -> str:
         database = f"{database_prefix}_{name}"
         made[database] = uri
-        return _with_database(uri, database)
+        return with_database(uri, database)
 
     yield fresh
     for database, uri in made.items():

@@ -6,6 +6,7 @@ ports in its own data. It is written first and whole, so a folder without it is 
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import json
@@ -23,6 +24,7 @@ from infra.devstack.faults import StackFault
 FORMAT = 1
 LAYOUT_NAME = "stack.json"
 LOCK_NAME = "lock"
+SEALING_KEYS_NAME = "sealing-keys"
 SERVER_PROGRAMS = frozenset({"mongod", "redis-server", "postgres"})
 PORT_RANGE = range(20000, 32000)  # below the ports that the kernel gives to outgoing connections
 ORPHAN_TIMEOUT_S = 10.0
@@ -118,6 +120,13 @@ class DataFolder:
             self._write_layout()
         return self.ports[name]
 
+    def sealing_keys(self) -> str:
+        """Return the keys that seal secrets in the directory, in the form of EIDER_SEALING_KEYS."""
+        path = self.path / SEALING_KEYS_NAME
+        if not path.exists():
+            write_whole(path, f"1:{base64.b64encode(os.urandom(32)).decode()}\n", mode=0o600)
+        return path.read_text().strip()
+
     def forget_ports(self) -> None:
         """Choose every port anew from now on."""
         self.ports.clear()
@@ -127,12 +136,16 @@ class DataFolder:
         write_json(self.path / LAYOUT_NAME, {"format": FORMAT, "nodes": self.nodes, "ports": self.ports})
 
 
-def write_json(path: Path, value: Mapping[str, object]) -> None:
+def write_json(path: Path, value: Mapping[str, object], *, mode: int = 0o644) -> None:
     """Replace a file by a JSON document; readers see the old one or the new one whole."""
+    write_whole(path, json.dumps(value, indent=2) + "\n", mode=mode)
+
+
+def write_whole(path: Path, text: str, *, mode: int) -> None:
+    """Replace a file by a text; readers see the old one or the new one whole."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
+    with beside.open("w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

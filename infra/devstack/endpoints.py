@@ -57,12 +57,13 @@ class Endpoints:
     host: str = "127.0.0.1"
     ports: dict[str, int] = field(default_factory=dict)
     pids: Pids = field(default_factory=Pids)
+    sealing_keys: str = ""
     api_token: str | None = None
     users: list[DemoUser] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
-        """Replace the file by these endpoints."""
-        write_json(path, dataclasses.asdict(self))
+        """Replace the file by these endpoints; only this user may read it, for it holds passwords."""
+        write_json(path, dataclasses.asdict(self), mode=0o600)
 
     @classmethod
     def read(cls, path: Path) -> Endpoints:
@@ -81,6 +82,7 @@ class Endpoints:
                 host=value["host"],
                 ports=value["ports"],
                 pids=Pids(**value["pids"]),
+                sealing_keys=value["sealing_keys"],
                 api_token=value["api_token"],
                 users=[DemoUser(**user) for user in value["users"]],
             )

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -36,6 +37,29 @@ PREFERRED_PORTS |= {"a-cold": 27111, "b-hot": 27121, "b-cold": 27131, "postgres"
 STOP_TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """Servers that somebody else runs; an empty URL means that the stack starts its own."""
+
+    mongo: str = ""
+    postgres: str = ""
+    redis: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Existing:
+        """Read MONGO_URI, DATABASE_URL and REDIS_URL."""
+        names = ("MONGO_URI", "DATABASE_URL", "REDIS_URL")
+        return cls(*(environment.get(name, "") for name in names))
+
+    def replaces(self) -> frozenset[str]:
+        """Return the databases that need not be started."""
+        replaced = set(MONGO_SETS) if self.mongo else set()
+        return frozenset(replaced | ({"postgres"} if self.postgres else set()) | ({"redis"} if self.redis else set()))
+
+
+NOTHING = Existing()
+
+
 class Stack:
     """MongoDB, Postgres and Redis in one data folder; one process holds it at a time.
 
@@ -48,6 +72,7 @@ class Stack:
         durable: False speeds up what is thrown away afterwards (no fsync in Postgres).
         new_ports: choose ports anew, when another program has taken the old ones.
         cache_gb: WiredTiger cache of each mongod.
+        existing: servers to use instead of starting our own.
     """
 
     def __init__(
@@ -60,6 +85,7 @@ class Stack:
         durable: bool = True,
         new_ports: bool = False,
         cache_gb: float = 0.25,
+        existing: Existing = NOTHING,
     ) -> None:
         """Describe the stack; start() makes it run."""
         if nodes not in {None, 1, 3}:
@@ -67,6 +93,7 @@ class Stack:
         self.databases = frozenset(databases)
         if not self.databases <= frozenset(ALL):
             raise StackFault(f"no such database: {sorted(self.databases - frozenset(ALL))}; there are {ALL}")
+        self.databases -= existing.replaces()
         self.folder = DataFolder(Path(data_dir))
         self.sets: dict[str, MongoSet] = {}
         self.processes: dict[str, Process] = {}
@@ -75,6 +102,7 @@ class Stack:
         self._durable = durable
         self._new_ports = new_ports
         self._cache_gb = cache_gb
+        self._existing = existing
 
     # Life
 
@@ -163,9 +191,10 @@ class Stack:
         """Where everything listens, with the databases of the development system."""
         return Endpoints(
             mongo=mongo_uris({database: self._mongo_uri(database) for database in PLACES}),
-            postgres=pg.url(self.folder.ports["postgres"]) if "postgres" in self.databases else "",
-            redis=rs.url(self.folder.ports["redis"]) if "redis" in self.databases else "",
+            postgres=pg.url(self.folder.ports["postgres"]) if "postgres" in self.databases else self._existing.postgres,
+            redis=rs.url(self.folder.ports["redis"]) if "redis" in self.databases else self._existing.redis,
             pids=Pids(databases=self.pids),
+            sealing_keys=self.folder.sealing_keys(),
         )
 
     @property
@@ -189,6 +218,8 @@ class Stack:
         return self.endpoints.postgres
 
     def _mongo_uri(self, database: str) -> str:
+        if self._existing.mongo:
+            return with_database(self._existing.mongo, f"eider_{database}")
         name = PLACES[database]
         return self.sets[name if name in self.sets else MAIN].uri(f"eider_{database}")
 
@@ -199,7 +230,8 @@ class Stack:
         logs = path / "log"
         self.processes.clear()
         self.sets.clear()
-        environment = mongod_environment(path)
+        wants_mongod = bool(self.databases & set(MONGO_SETS))
+        environment = mongod_environment(path) if wants_mongod else {}
         for set_name in MONGO_SETS:
             if set_name not in self.databases:
                 continue
@@ -261,6 +293,13 @@ def mongo_uris(by_database: Mapping[str, str]) -> MongoUris:
     """Return the URIs in the form of endpoints.json, from one URI a database of `PLACES`."""
     shards = {name: ShardUris(by_database[f"{name}_hot"], by_database[f"{name}_cold"]) for name in ("a", "b")}
     return MongoUris(by_database["directory"], shards)
+
+
+def with_database(uri: str, database: str) -> str:
+    """Return a MongoDB URI with another default database."""
+    server, mark, options = uri.partition("?")
+    scheme, _, rest = server.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/{database}{mark}{options}"
 
 
 def _raise_open_files() -> None:

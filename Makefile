@@ -1,0 +1,53 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv and .data.
+
+PYTHON ?= $(or $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done),python3)
+VENV   ?= .venv
+DATA   ?= .data
+BIN    := $(VENV)/bin
+LOCK   := requirements/dev.lock
+export DATA
+
+STACK_OPTIONS = $(if $(NODES),--nodes $(NODES)) $(if $(filter new,$(PORTS)),--new-ports)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test soak check lint types layers lock clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: DATA=folder (.data), NODES=3 (a real replica set), PORTS=new, PYTHON=python3.12;"
+	@echo "MONGO_URI, DATABASE_URL, REDIS_URL in the environment use servers that run already."
+
+setup: ## make .venv from the hash-locked requirements
+	@"$(PYTHON)" infra/bootstrap.py $(VENV) $(LOCK)
+
+run: setup ## start everything with a demo of two tenants; Ctrl-C stops it
+	@$(BIN)/eider stack run $(STACK_OPTIONS)
+
+test: setup ## run every test in its short form (ARGS="-k name" to choose)
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+soak: setup ## run the long tests: minutes of fuzz and faults
+	@$(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
+
+check: lint types layers ## all linters
+
+lint: setup
+	@$(BIN)/ruff check .
+
+types: setup
+	@$(BIN)/mypy
+
+layers: setup
+	@$(BIN)/lint-imports --no-logo 2>&1
+
+lock: setup ## write requirements/*.lock anew
+	@$(PYTHON) -m venv $(DATA)/uv && $(DATA)/uv/bin/pip install --quiet uv
+	@for part in "core:" "dev:stack test check" "browser:stack test check browser"; do \
+		extras=$$(for extra in $${part#*:}; do echo "--extra $$extra"; done); \
+		$(DATA)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links $$extras pyproject.toml -o requirements/$${part%%:*}.lock; done
+
+clean: ## remove .venv, the data folder and caches
+	rm -rf $(VENV) $(DATA) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -1,0 +1,124 @@
+"""The server processes of the Procfile, with the environment that the stack gives them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.devstack.datafolder import DataFolder, is_free
+from infra.devstack.endpoints import Endpoints
+from infra.devstack.faults import StackFault
+from infra.devstack.process import Process
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROCFILE = ROOT / "Procfile"
+START_TIMEOUT_S = 30.0
+
+LISTENS = {
+    "imap": {"imap": 1143},
+    "lmtp": {"lmtp": 2424},
+    "web": {"portal": 8000},
+}
+"""Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""
+
+PREFERRED_HEALTH_PORT = 9100
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server process and the ports that are open once it is ready."""
+
+    process: Process
+    ports: dict[str, int]
+
+    def wait_ready(self) -> None:
+        """Wait until it takes connections.
+
+        Raises:
+            StackFault: it ended, or did not in time.
+        """
+        self.process.wait_ready(lambda: all(map(_accepts, self.ports.values())), START_TIMEOUT_S)
+
+
+def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Server]:
+    """Return every process of the Procfile, ports chosen and checked.
+
+    Raises:
+        StackFault: a port is taken.
+    """
+    servers = {}
+    for number, (name, command) in enumerate(read_procfile(PROCFILE).items()):
+        ports = {port: folder.port(port, preferred) for port, preferred in LISTENS.get(name, {}).items()}
+        health = folder.port(f"{name}-health", PREFERRED_HEALTH_PORT + number)
+        for what, port in {**ports, f"{name}-health": health}.items():
+            if not is_free(port):
+                raise StackFault(
+                    f"port {port} of {what} is taken by another program: end that one, or choose new ports with "
+                    "`make run PORTS=new`"
+                )
+        environment = server_environment(endpoints, ports, health)
+        process = Process(
+            name,
+            _expand(command, environment),
+            cwd=ROOT,
+            log_path=folder.path / "log" / f"{name}.log",
+            environment=environment,
+        )
+        servers[name] = Server(process, ports)
+    return servers
+
+
+def server_environment(endpoints: Endpoints, ports: dict[str, int], health_port: int) -> dict[str, str]:
+    """Return the environment from which a server reads its settings."""
+    environment = client_environment(endpoints)
+    environment["EIDER_HEALTH_LISTEN"] = f"{endpoints.host}:{health_port}"
+    for name, port in ports.items():
+        environment[f"{name.upper()}_PORT"] = str(port)
+        if name != "portal":
+            environment[f"EIDER_{name.upper()}_LISTEN"] = f"{endpoints.host}:{port}"
+            environment[f"EIDER_{name.upper()}_LOCAL"] = "1"  # passwords without TLS, on loopback
+    return environment
+
+
+def client_environment(endpoints: Endpoints) -> dict[str, str]:
+    """Return the environment of a command that works on the stack's data."""
+    own_bin = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": f"{own_bin}:{os.environ.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        "MONGO_URI": endpoints.mongo.directory,
+        "DATABASE_URL": endpoints.postgres,
+        "REDIS_URL": endpoints.redis,
+        "EIDER_SEALING_KEYS": endpoints.sealing_keys,
+        "EIDER_HOSTNAME": "localhost",
+    }
+
+
+def read_procfile(path: Path) -> dict[str, str]:
+    """Return name -> command of each process."""
+    lines = (line.partition(":") for line in path.read_text().splitlines() if line.strip() and line[0] != "#")
+    return {name.strip(): command.strip() for name, _, command in lines}
+
+
+def _expand(command: str, environment: dict[str, str]) -> list[str]:
+    """Return the words of a command, each `$NAME` replaced, `python` being this one."""
+    words = []
+    for word in shlex.split(command):
+        for name, value in environment.items():
+            if f"${name}" in word:
+                word = word.replace(f"${name}", value)
+        words.append(sys.executable if word == "python" else word)
+    return words
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
