@@ -71,9 +71,8 @@ class Harness:
             needed["Dovecot"] = Path("/usr/sbin/dovecot")
         missing = [name for name, path in needed.items() if not path.exists()]
         if missing:
-            raise StackFault(
-                f"{', '.join(missing)} not installed (looked in {installed}): run {folder / 'setup_peers.sh'} once, as root"
-            )
+            setup = folder / "setup_peers.sh"
+            raise StackFault(f"{', '.join(missing)} not installed (looked in {installed}): run {setup} once, as root")
         if "dovecot" in peers and os.geteuid() != 0:
             raise StackFault("Dovecot starts as root only: run `make bench` as root, or with BENCH='--peers wildduck'")
         return cls(folder, needed["the harness's Python"])
@@ -172,7 +171,7 @@ def machine() -> str:
 
 def report(results: Mapping[str, Any]) -> str:
     """Return what stands between the markers: when, where, against what, and the tables."""
-    lines = [f"Measured {results['when']}, {results['rounds']} rounds, load generator on the same machine: {machine()}."]
+    lines = [f"Measured {results['when']}, {results['rounds']} rounds, load generator beside the servers: {machine()}."]
     if results["params"]:
         lines.append(f"Sizes differ from the harness's own: `{json.dumps(results['params'])}`.")
     lines.append("")
@@ -206,8 +205,8 @@ def peer_file(folder: Path, users: str, options: Sequence[str]) -> Path:
     names = folder / "users"
     names.write_text(users)
     path = folder / "peer.json"
-    start = [sys.executable, "-m", "mailcore.cli", "stack", "bench", "--users", str(names), "--out", str(path), *options]
-    path.write_text(json.dumps({"start": start}))
+    start = [sys.executable, "-m", "infra.devstack.bench", "--users", str(names), "--out", str(path)]
+    path.write_text(json.dumps({"start": [*start, *options]}))
     return path
 
 
