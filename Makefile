@@ -11,7 +11,7 @@ export DATA
 STACK_OPTIONS = $(if $(NODES),--nodes $(NODES)) $(if $(filter new,$(PORTS)),--new-ports)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check lint types layers lock clean
+.PHONY: help setup run test soak bench check lint types layers lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: setup ## run every test in its short form (ARGS="-k name" to choose)
 
 soak: setup ## run the long tests: minutes of fuzz and faults
 	@$(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
+
+bench: setup ## compare with WildDuck and Dovecot, write docs/performance.md (BENCH="--quick")
+	@$(BIN)/python -m infra.devstack.bench_report $(BENCH)
 
 check: lint types layers ## all linters
 
