@@ -1,0 +1,104 @@
+"""Tenants, domains, users and shards as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from bson import ObjectId
+
+from mailcore.model.ids import TenantId, UserId
+
+
+class State(StrEnum):
+    """Whether a tenant or user may sign in and receive mail."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    """Mail is taken in, nobody signs in."""
+    DISABLED = "disabled"
+    """Mail is refused, nobody signs in."""
+
+
+class ManagedBy(StrEnum):
+    """Who is master of a tenant's existence and plan."""
+
+    OPERATOR = "operator"
+    PORTAL = "portal"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A hot set and a cold set that hold the mail of users of one region."""
+
+    name: str
+    region: str
+    hot_uri: str
+    cold_uri: str
+    is_open: bool
+    """New users may be placed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLimits:
+    """Limits of one tenant; None is without limit."""
+
+    users: int | None = None
+    quota_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An organisation whose mail is kept apart from all others'."""
+
+    id: TenantId
+    name: str
+    region: str
+    home_shard: str
+    state: State
+    managed_by: ManagedBy
+    content_key: bytes
+    """Sealed; opened, it addresses the tenant's attachments."""
+    created_at: datetime
+    limits: TenantLimits = field(default_factory=TenantLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A mail domain of one tenant; `name` is the A-label form."""
+
+    id: ObjectId
+    tenant_id: TenantId
+    name: str
+    verified_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRoute:
+    """Whom an address reaches."""
+
+    id: ObjectId
+    tenant_id: TenantId
+    user_id: UserId
+    display: str
+    canonical: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A login that owns mailboxes; everything but its password."""
+
+    id: UserId
+    tenant_id: TenantId
+    address: str
+    """Main address, as shown."""
+    name: str
+    state: State
+    shard: str
+    placement_epoch: int
+    auth_version: int
+    quota_bytes: int | None
+    created_at: datetime

@@ -1,0 +1,215 @@
+"""Settings of the mail processes: frozen, read from the environment once, refused whole if anything is wrong."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mailcore.model.limits import DEFAULT_LIMITS, Limits
+from mailcore.model.secret import Secret
+
+SEALING_KEY_BYTES = 32
+ENDPOINTS_FILE = Path(".data/endpoints.json")
+"""What the development stack leaves in its folder, for commands run from there."""
+SECRET_PREFIX = "EIDER_SECRET_"  # noqa: S105  a name, not a password
+"""Variables a shard's URI may name as `${EIDER_SECRET_X}`; the directory holds only the name."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+class SettingsInvalid(Exception):
+    """The environment lacks something or holds something malformed; one line for each problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a server listens; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """One server: where it listens, and whether it stands where plaintext login is allowed."""
+
+    listen: tuple[ListenAddress, ...]
+    is_local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """Everything a mail process needs to know before it reaches the directory."""
+
+    mongo_uri: Secret
+    """URI of the directory, with its database name."""
+    sealing_keys: Mapping[int, Secret]
+    """Keys by number; the highest seals, all open."""
+    redis_url: Secret | None = None
+    hostname: str = "localhost"
+    """The name servers give in greetings and trace headers."""
+    servers: Mapping[str, ServerSettings] = field(default_factory=dict)
+    health_listen: ListenAddress | None = None
+    proxy_from: tuple[Network, ...] = ()
+    """Load balancers whose PROXY header is believed."""
+    lmtp_peers: tuple[Network, ...] = LOOPBACK
+    """Who may speak LMTP to us; more than loopback only if listed."""
+    limits: Limits = DEFAULT_LIMITS
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    """Passwords that shard URIs name."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> MailSettings:
+        """Read all settings.
+
+        Raises:
+            SettingsInvalid: with every problem found, not only the first.
+        """
+        return _Reader(environment).settings()
+
+    @classmethod
+    def for_command_line(cls, environment: Mapping[str, str], directory: Path) -> MailSettings:
+        """Read the settings; without MONGO_URI take those of the development stack in `directory`.
+
+        Raises:
+            SettingsInvalid: neither the environment nor a running stack says where the directory is.
+        """
+        if environment.get("MONGO_URI"):
+            return cls.from_environment(environment)
+        endpoints = directory / ENDPOINTS_FILE
+        if not endpoints.is_file():
+            raise SettingsInvalid(
+                [f"MONGO_URI is not set and {ENDPOINTS_FILE} is not here: set it, or start the stack (eider stack up)"]
+            )
+        try:
+            stack = json.loads(endpoints.read_text(encoding="utf-8"))
+            found = {
+                "MONGO_URI": stack["mongo"]["directory"],
+                "REDIS_URL": stack["redis"],
+                "EIDER_SEALING_KEYS": stack["sealing_keys"],
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise SettingsInvalid([f"{endpoints} is not complete: stop and start the stack again"]) from error
+        return cls.from_environment({**found, **environment})
+
+
+class _Reader:
+    """Collects values and problems."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._problems: list[str] = []
+
+    def settings(self) -> MailSettings:
+        """Return the settings or raise with all problems."""
+        mongo_uri = self._mongo_uri()
+        redis_url = self._text("REDIS_URL")
+        if redis_url and not redis_url.startswith(("redis://", "rediss://", "unix://")):
+            self._problems.append("REDIS_URL must begin with redis://, rediss:// or unix://")
+        health = self._addresses("EIDER_HEALTH_LISTEN")
+        settings = MailSettings(
+            mongo_uri=Secret(mongo_uri),
+            sealing_keys=self._sealing_keys(),
+            redis_url=Secret(redis_url) if redis_url else None,
+            hostname=self._text("EIDER_HOSTNAME") or platform.node() or "localhost",
+            servers=self._servers(),
+            health_listen=health[0] if health else None,
+            proxy_from=self._networks("EIDER_PROXY_FROM"),
+            lmtp_peers=LOOPBACK + self._networks("EIDER_LMTP_PEERS"),
+            limits=self._limits(),
+            secrets={
+                name: Secret(value) for name, value in self._environment.items() if name.startswith(SECRET_PREFIX)
+            },
+        )
+        if self._problems:
+            raise SettingsInvalid(self._problems)
+        return settings
+
+    def _text(self, name: str) -> str:
+        return self._environment.get(name, "").strip()
+
+    def _mongo_uri(self) -> str:
+        uri = self._text("MONGO_URI")
+        if not uri:
+            self._problems.append("MONGO_URI is not set: the URI of the directory, with its database name")
+        elif not re.match(r"mongodb(\+srv)?://[^/]+/[^/?]+", uri):
+            self._problems.append("MONGO_URI must look like mongodb://host:port/database")
+        return uri
+
+    def _sealing_keys(self) -> dict[int, Secret]:
+        keys: dict[int, Secret] = {}
+        text = self._text("EIDER_SEALING_KEYS")
+        if not text:
+            self._problems.append("EIDER_SEALING_KEYS is not set: NUMBER:BASE64[,...], 32 random bytes each")
+            return keys
+        for entry in text.split(","):
+            number, _, encoded = entry.strip().partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except (binascii.Error, ValueError):
+                key = b""
+            if not number.isdecimal() or not 0 < int(number) < 1 << 32 or len(key) != SEALING_KEY_BYTES:
+                self._problems.append("EIDER_SEALING_KEYS: each entry is NUMBER:BASE64 of exactly 32 bytes")
+                continue
+            if int(number) in keys:
+                self._problems.append(f"EIDER_SEALING_KEYS has key {int(number)} twice")
+            keys[int(number)] = Secret(key)
+        return keys
+
+    def _addresses(self, name: str) -> tuple[ListenAddress, ...]:
+        addresses = []
+        for entry in filter(None, (part.strip() for part in self._text(name).split(","))):
+            host, separator, port = entry.rpartition(":")
+            host = host.removeprefix("[").removesuffix("]")
+            if not separator or not host or not port.isdecimal() or int(port) > 65535:
+                self._problems.append(f"{name}: {entry!r} is not HOST:PORT")
+                continue
+            addresses.append(ListenAddress(host, int(port)))
+        return tuple(addresses)
+
+    def _networks(self, name: str) -> tuple[Network, ...]:
+        networks = []
+        for entry in filter(None, (part.strip() for part in self._text(name).split(","))):
+            try:
+                networks.append(ipaddress.ip_network(entry, strict=False))
+            except ValueError:
+                self._problems.append(f"{name}: {entry!r} is not an address or network")
+        return tuple(networks)
+
+    def _servers(self) -> dict[str, ServerSettings]:
+        servers = {}
+        for variable in sorted(self._environment):
+            match = re.fullmatch(r"EIDER_([A-Z0-9]+)_LISTEN", variable)
+            if match is None or match[1] == "HEALTH":
+                continue
+            listen = self._addresses(variable)
+            if listen:
+                servers[match[1].lower()] = ServerSettings(listen, self._flag(f"EIDER_{match[1]}_LOCAL"))
+        return servers
+
+    def _flag(self, name: str) -> bool:
+        text = self._text(name)
+        if text not in {"", "0", "1"}:
+            self._problems.append(f"{name} is 0 or 1")
+        return text == "1"
+
+    def _limits(self) -> Limits:
+        text = self._text("EIDER_MESSAGE_BYTES")
+        if not text:
+            return DEFAULT_LIMITS
+        if not text.isdecimal() or not 65536 <= int(text) <= 1 << 30:
+            self._problems.append("EIDER_MESSAGE_BYTES is a number of bytes between 65536 and 1073741824")
+            return DEFAULT_LIMITS
+        return replace(DEFAULT_LIMITS, message_bytes=int(text))

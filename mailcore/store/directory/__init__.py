@@ -1,0 +1,46 @@
+"""The directory: who is who, and where their mail is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymongo.database import Database
+
+from mailcore.store.client import Document
+from mailcore.store.directory.addresses import Addresses
+from mailcore.store.directory.certs import Certs
+from mailcore.store.directory.domains import Domains
+from mailcore.store.directory.shards import Shards
+from mailcore.store.directory.tenants import Tenants
+from mailcore.store.directory.users import Users
+from mailcore.store.indexes import ensure_directory_indexes
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Every repository of the directory database."""
+
+    database: Database[Document]
+    shards: Shards
+    tenants: Tenants
+    domains: Domains
+    addresses: Addresses
+    users: Users
+    certs: Certs
+
+    @classmethod
+    def of(cls, database: Database[Document]) -> Directory:
+        """Build the repositories; nothing is sent yet."""
+        return cls(
+            database,
+            Shards(database),
+            Tenants(database),
+            Domains(database),
+            Addresses(database),
+            Users(database),
+            Certs(database),
+        )
+
+    def ensure_indexes(self) -> None:
+        """Create missing collections and indexes."""
+        ensure_directory_indexes(self.database)

@@ -1,0 +1,57 @@
+"""`domains`: which tenant a mail domain belongs to."""
+
+from __future__ import annotations
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from mailcore.model.ids import TenantId
+from mailcore.model.tenant import Domain
+from mailcore.store.client import Document
+from mailcore.store.guard import OwnedCollection, deadline
+
+
+class Domains:
+    """One document for each domain, unique by A-label name."""
+
+    def __init__(self, directory: Database[Document]) -> None:
+        self._collection = OwnedCollection(directory["domains"], "tenant", ObjectId)
+
+    def insert(self, domain: Domain) -> bool:
+        """Store a new domain; False if it belongs to a tenant already."""
+        try:
+            with deadline():
+                self._collection.insert_one(
+                    {
+                        "_id": domain.id,
+                        "tenant": domain.tenant_id,
+                        "name": domain.name,
+                        "verified_at": domain.verified_at,
+                        "created_at": domain.created_at,
+                    }
+                )
+        except DuplicateKeyError:
+            return False
+        return True
+
+    def find(self, tenant_id: TenantId, name: str) -> Domain | None:
+        """Return the tenant's domain of that A-label name, or None."""
+        with deadline():
+            document = self._collection.find_one({"tenant": tenant_id, "name": name})
+        return None if document is None else _domain(document)
+
+    def list_of(self, tenant_id: TenantId) -> list[Domain]:
+        """Return the tenant's domains in order of creation."""
+        with deadline():
+            return [_domain(document) for document in self._collection.find({"tenant": tenant_id}).sort("_id", 1)]
+
+
+def _domain(document: Document) -> Domain:
+    return Domain(
+        id=document["_id"],
+        tenant_id=TenantId(document["tenant"]),
+        name=document["name"],
+        verified_at=document["verified_at"],
+        created_at=document["created_at"],
+    )

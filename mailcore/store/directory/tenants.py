@@ -1,0 +1,97 @@
+"""`tenants`: state, region, limits and the sealed key that addresses a tenant's attachments."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from mailcore.model.ids import TenantId
+from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
+from mailcore.store.client import Document
+from mailcore.store.guard import OwnedCollection, deadline
+
+PAGE = 1000
+
+
+def name_key(name: str) -> str:
+    """Return what two names that people would take for one have in common."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+class Tenants:
+    """One document for each tenant; the tenant is its own owner."""
+
+    def __init__(self, directory: Database[Document]) -> None:
+        self._collection = OwnedCollection(directory["tenants"], "_id", ObjectId)
+
+    def insert(self, tenant: Tenant) -> bool:
+        """Store a new tenant; False if the name is taken."""
+        try:
+            with deadline():
+                self._collection.insert_one(
+                    {
+                        "_id": tenant.id,
+                        "name": tenant.name,
+                        "name_key": name_key(tenant.name),
+                        "region": tenant.region,
+                        "home_shard": tenant.home_shard,
+                        "state": tenant.state.value,
+                        "managed_by": tenant.managed_by.value,
+                        "content_key": tenant.content_key,
+                        "limits": {"users": tenant.limits.users, "quota_bytes": tenant.limits.quota_bytes},
+                        "created_at": tenant.created_at,
+                    }
+                )
+        except DuplicateKeyError:
+            return False
+        return True
+
+    def find(self, tenant_id: TenantId) -> Tenant | None:
+        """Return the tenant, or None."""
+        with deadline():
+            document = self._collection.find_one({"_id": tenant_id})
+        return None if document is None else _tenant(document)
+
+    def find_by_name(self, name: str) -> Tenant | None:
+        """Return the tenant of that name, whatever its case, or None."""
+        collection = self._collection.across_owners("the name establishes the owner")
+        with deadline():
+            document = collection.find_one({"name_key": name_key(name)})
+        return None if document is None else _tenant(document)
+
+    def list_all(self, after: TenantId | None = None) -> list[Tenant]:
+        """Return a page of tenants by id, those after `after`."""
+        collection = self._collection.across_owners("the operator lists all tenants")
+        query = {} if after is None else {"_id": {"$gt": after}}
+        with deadline():
+            return [_tenant(document) for document in collection.find(query).sort("_id", 1).limit(PAGE)]
+
+    def set_state(self, tenant_id: TenantId, state: State) -> bool:
+        """Change the state; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"state": state.value}})
+        return result.matched_count == 1
+
+    def count_on_shard(self, shard: str) -> int:
+        """Return how many tenants have their home on a shard."""
+        collection = self._collection.across_owners("placement balances all tenants")
+        with deadline():
+            return collection.count_documents({"home_shard": shard})
+
+
+def _tenant(document: Document) -> Tenant:
+    limits = document["limits"]
+    return Tenant(
+        id=TenantId(document["_id"]),
+        name=document["name"],
+        region=document["region"],
+        home_shard=document["home_shard"],
+        state=State(document["state"]),
+        managed_by=ManagedBy(document["managed_by"]),
+        content_key=document["content_key"],
+        created_at=document["created_at"],
+        limits=TenantLimits(limits["users"], limits["quota_bytes"]),
+    )

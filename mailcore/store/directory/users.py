@@ -1,0 +1,127 @@
+"""`users`: credentials, state, limits and place of every login."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.database import Database
+
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.tenant import State, User
+from mailcore.store.client import Document
+from mailcore.store.guard import OwnedCollection, deadline
+
+PAGE = 1000
+_WITHOUT_PASSWORD = {"password": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a login is checked against."""
+
+    user: User
+    password_hash: str | None
+
+
+class Users:
+    """One document for each user."""
+
+    def __init__(self, directory: Database[Document]) -> None:
+        self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
+
+    def insert(self, user: User, password_hash: str | None) -> None:
+        """Store a new user; its id is new, so nothing can be in the way."""
+        with deadline():
+            self._collection.insert_one(
+                {
+                    "_id": user.id,
+                    "tenant": user.tenant_id,
+                    "address": user.address,
+                    "name": user.name,
+                    "password": password_hash,
+                    "auth_version": user.auth_version,
+                    "state": user.state.value,
+                    "shard": user.shard,
+                    "placement_epoch": user.placement_epoch,
+                    "limits": {"quota_bytes": user.quota_bytes},
+                    "settings": {},
+                    "created_at": user.created_at,
+                }
+            )
+
+    def find(self, user_id: UserId) -> User | None:
+        """Return the user, or None."""
+        with deadline():
+            document = self._collection.find_one({"_id": user_id}, _WITHOUT_PASSWORD)
+        return None if document is None else _user(document)
+
+    def find_credentials(self, user_id: UserId) -> Credentials | None:
+        """Return the user with its password hash, or None."""
+        with deadline():
+            document = self._collection.find_one({"_id": user_id})
+        return None if document is None else Credentials(_user(document), document["password"])
+
+    def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
+        """Return a page of the tenant's users by id, those after `after`."""
+        query: dict[str, Any] = {"tenant": tenant_id}
+        if after is not None:
+            query["_id"] = {"$gt": after}
+        with deadline():
+            found = self._collection.find(query, _WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
+            return [_user(document) for document in found]
+
+    def count_of_tenant(self, tenant_id: TenantId) -> int:
+        """Return how many users a tenant has."""
+        with deadline():
+            return self._collection.count_documents({"tenant": tenant_id})
+
+    def set_password(self, user_id: UserId, password_hash: str) -> User | None:
+        """Replace the password and end every session and cached login; None if there is no such user."""
+        return self._change(user_id, {"$set": {"password": password_hash}, "$inc": {"auth_version": 1}})
+
+    def set_state(self, user_id: UserId, state: State) -> User | None:
+        """Change the state and end every session and cached login; None if there is no such user."""
+        return self._change(user_id, {"$set": {"state": state.value}, "$inc": {"auth_version": 1}})
+
+    def set_quota(self, user_id: UserId, quota_bytes: int | None) -> User | None:
+        """Change the quota; None if there is no such user."""
+        return self._change(user_id, {"$set": {"limits.quota_bytes": quota_bytes}})
+
+    def end_sessions(self, user_id: UserId) -> User | None:
+        """Make every open session and cached login of the user invalid."""
+        return self._change(user_id, {"$inc": {"auth_version": 1}})
+
+    def upgrade_hash(self, user_id: UserId, old_hash: str, new_hash: str) -> None:
+        """Store the same password hashed with today's cost, unless it was changed meanwhile."""
+        with deadline():
+            self._collection.update_one({"_id": user_id, "password": old_hash}, {"$set": {"password": new_hash}})
+
+    def delete(self, user_id: UserId) -> bool:
+        """Remove the user's document; False if there was none."""
+        with deadline():
+            return self._collection.delete_one({"_id": user_id}).deleted_count == 1
+
+    def _change(self, user_id: UserId, update: dict[str, Any]) -> User | None:
+        with deadline():
+            document = self._collection.find_one_and_update(
+                {"_id": user_id}, update, projection=_WITHOUT_PASSWORD, return_document=ReturnDocument.AFTER
+            )
+        return None if document is None else _user(document)
+
+
+def _user(document: Document) -> User:
+    return User(
+        id=UserId(document["_id"]),
+        tenant_id=TenantId(document["tenant"]),
+        address=document["address"],
+        name=document["name"],
+        state=State(document["state"]),
+        shard=document["shard"],
+        placement_epoch=document["placement_epoch"],
+        auth_version=document["auth_version"],
+        quota_bytes=document["limits"]["quota_bytes"],
+        created_at=document["created_at"],
+    )

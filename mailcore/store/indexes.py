@@ -1,0 +1,75 @@
+"""Collections with their storage options, and the few indexes beside `_id`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from mailcore.store.client import Document
+from mailcore.store.guard import deadline
+
+INDEX_DEADLINE_S = 60.0
+NAMESPACE_EXISTS = 48
+
+HOT: dict[str, Sequence[IndexModel]] = {
+    "mailbox_trees": (),
+    "mailboxes": (),
+    "segments": (),
+    "row_blocks": (),
+    "messages": (),
+    "vanished": (),
+    "notes": (),
+    "message_ids": (),
+    "blocks": (),
+    "blobs": (IndexModel([("demote_at", ASCENDING)], name="demote_at", sparse=True),),
+    "blob_refs": (),
+    "purge": (IndexModel([("purge_at", ASCENDING)], name="purge_at"),),
+}
+COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
+DIRECTORY: dict[str, Sequence[IndexModel]] = {
+    "shards": (IndexModel([("name", ASCENDING)], name="name", unique=True),),
+    "tenants": (IndexModel([("name_key", ASCENDING)], name="name_key", unique=True),),
+    "domains": (
+        IndexModel([("name", ASCENDING)], name="name", unique=True),
+        IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+    ),
+    "addresses": (
+        IndexModel([("canonical", ASCENDING)], name="canonical", unique=True),
+        IndexModel([("user", ASCENDING), ("_id", ASCENDING)], name="user"),
+        IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+    ),
+    "users": (IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),),
+    "certs": (IndexModel([("server_names", ASCENDING)], name="server_names", unique=True),),
+    "settings": (),
+}
+
+
+def ensure_indexes(hot: Database[Document], cold: Database[Document]) -> None:
+    """Create what a shard lacks: compressed collections on the hot set, plain chunks on both."""
+    _ensure(hot, HOT, "zstd")
+    _ensure(hot, COLD, "none")  # chunks wait here while the cold set is away
+    _ensure(cold, COLD, "none")
+
+
+def ensure_directory_indexes(directory: Database[Document]) -> None:
+    """Create what the directory lacks; the unique indexes are what keeps an address from having two owners."""
+    _ensure(directory, DIRECTORY, "zstd")
+
+
+def _ensure(database: Database[Document], wanted: dict[str, Sequence[IndexModel]], compressor: str) -> None:
+    options: dict[str, Any] = {"storageEngine": {"wiredTiger": {"configString": f"block_compressor={compressor}"}}}
+    with deadline(INDEX_DEADLINE_S):
+        present = set(database.list_collection_names())
+        for name, indexes in wanted.items():
+            if name not in present:
+                try:
+                    database.create_collection(name, check_exists=False, **options)
+                except OperationFailure as error:
+                    if error.code != NAMESPACE_EXISTS:
+                        raise
+            if indexes:
+                database[name].create_indexes(list(indexes))

@@ -1,0 +1,165 @@
+"""Where a user's mail is: user -> shard, with the key of the user's tenant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.tenant import Shard, State, Tenant
+from mailcore.store.client import Clients
+from mailcore.store.directory import Directory
+from mailcore.store.shard import ShardStores
+
+CACHE_S = 30.0
+MAX_HOMES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the mail of one user is, and what is needed to read and write it."""
+
+    user_id: UserId
+    tenant_id: TenantId
+    shard: ShardStores
+    placement_epoch: int
+    tenant_key: bytes = field(repr=False)
+    """32 bytes; addresses the tenant's attachments."""
+    quota_bytes: int | None
+    state: State
+    """The stricter of the user's and the tenant's."""
+
+
+class Placement:
+    """Finds homes; what it knows may be 30 s old, and is forgotten when a write finds it outdated.
+
+    That a user does not exist is never remembered.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        clients: Clients,
+        open_key: Callable[[Tenant], bytes],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._clients = clients
+        self._open_key = open_key
+        self._clock = clock
+        self._homes: dict[UserId, tuple[float, Home]] = {}
+        self._tenants: dict[TenantId, tuple[float, Tenant, bytes]] = {}
+        self._shards: dict[str, tuple[Shard, ShardStores]] = {}
+        self._shards_read_at = float("-inf")
+        self._lock = Lock()
+
+    def home(self, user_id: UserId) -> Home:
+        """Return the user's home; no round trip if known, else up to three.
+
+        Raises:
+            UserNotFound: there is no such user.
+            StoreUnavailable: the directory did not answer.
+        """
+        now = self._clock()
+        cached = self._homes.get(user_id)
+        if cached is not None and now < cached[0]:
+            return cached[1]
+        user = self._directory.users.find(user_id)
+        if user is None:
+            self.forget(user_id)
+            raise UserNotFound(user_id)
+        tenant, key = self._tenant(user.tenant_id)
+        home = Home(
+            user_id=user_id,
+            tenant_id=user.tenant_id,
+            shard=self.shard(user.shard),
+            placement_epoch=user.placement_epoch,
+            tenant_key=key,
+            quota_bytes=user.quota_bytes,
+            state=stricter(user.state, tenant.state),
+        )
+        if len(self._homes) >= MAX_HOMES:
+            self._homes.clear()
+        self._homes[user_id] = (now + CACHE_S, home)
+        return home
+
+    def forget(self, user_id: UserId) -> None:
+        """Read this user's home anew next time."""
+        self._homes.pop(user_id, None)
+
+    def forget_tenant(self, tenant_id: TenantId) -> None:
+        """Read this tenant, and the homes of its users, anew next time."""
+        self._tenants.pop(tenant_id, None)
+        for user_id, (_, home) in list(self._homes.items()):
+            if home.tenant_id == tenant_id:
+                self._homes.pop(user_id, None)
+
+    def tenant(self, tenant_id: TenantId) -> Tenant:
+        """Return a tenant as it was at most 30 s ago.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        return self._tenant(tenant_id)[0]
+
+    def shard(self, name: str) -> ShardStores:
+        """Return the stores of a shard.
+
+        Raises:
+            ShardNotFound: the directory has none of that name.
+        """
+        known = self._shards.get(name)
+        if known is None or self._clock() >= self._shards_read_at + CACHE_S:
+            self._read_shards()
+            known = self._shards.get(name)
+        if known is None:
+            raise ShardNotFound(name)
+        return known[1]
+
+    def shards(self) -> list[ShardStores]:
+        """Return the stores of every shard, by name."""
+        if self._clock() >= self._shards_read_at + CACHE_S:
+            self._read_shards()
+        return [stores for _, (_, stores) in sorted(self._shards.items())]
+
+    def forget_shards(self) -> None:
+        """Read the list of shards anew next time."""
+        self._shards_read_at = float("-inf")
+
+    def open_stores(self, shard: Shard) -> ShardStores:
+        """Return stores for a shard that may not be in the directory yet."""
+        return ShardStores.of(shard.name, self._clients.database(shard.hot_uri), self._clients.database(shard.cold_uri))
+
+    def _tenant(self, tenant_id: TenantId) -> tuple[Tenant, bytes]:
+        now = self._clock()
+        cached = self._tenants.get(tenant_id)
+        if cached is not None and now < cached[0]:
+            return cached[1], cached[2]
+        tenant = self._directory.tenants.find(tenant_id)
+        if tenant is None:
+            raise TenantNotFound(tenant_id)
+        key = self._open_key(tenant)
+        self._tenants[tenant_id] = (now + CACHE_S, tenant, key)
+        return tenant, key
+
+    def _read_shards(self) -> None:
+        found = self._directory.shards.list_all()
+        with self._lock:
+            fresh = {}
+            for shard in found:
+                known = self._shards.get(shard.name)
+                same = known is not None and (known[0].hot_uri, known[0].cold_uri) == (shard.hot_uri, shard.cold_uri)
+                fresh[shard.name] = (shard, known[1] if known is not None and same else self.open_stores(shard))
+            self._shards = fresh
+            self._shards_read_at = self._clock()
+
+
+_STRICTNESS = {State.ACTIVE: 0, State.SUSPENDED: 1, State.DISABLED: 2}
+
+
+def stricter(one: State, other: State) -> State:
+    """Return the state that allows less."""
+    return max(one, other, key=_STRICTNESS.__getitem__)
