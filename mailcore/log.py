@@ -22,7 +22,9 @@ Fields = dict[str, Any]
 
 _fields: ContextVar[Fields | None] = ContextVar("log_fields", default=None)
 
-_UNSAFE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_UNSAFE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _LONGEST = 2048
 """Characters of one field's text; more is cut, for a client chooses what is logged."""

@@ -74,6 +74,8 @@ class Peer:
     address: str
     port: int
     tls: Tls | None = None
+    session: str = ""
+    """Names the connection in logs and as `Actor.request_id`."""
 
 
 class Connection(Protocol):

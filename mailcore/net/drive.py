@@ -11,13 +11,14 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import gevent
 from gevent import socket
 
 from mailcore import log
-from mailcore.model.actions import Action, Close, Connection, Send, SetDeadline, StartTls, Tls
+from mailcore.model.actions import Action, Close, Connection, Open, Peer, Send, SetDeadline, StartTls, Tls
 from mailcore.net.tls import TlsAcceptor, TlsFailed
 
 RECEIVE_BYTES = 64 * 1024
@@ -32,7 +33,7 @@ _READ = 1
 logger = logging.getLogger(__name__)
 
 
-class PeerGone(Exception):  # noqa: N818 - a fact, and never leaves this module
+class PeerGone(Exception):
     """The other side closed, reset or stalled while we wrote."""
 
 
@@ -44,7 +45,9 @@ class Pump:
         "_timer", "_tls", "_touched", "encrypted",
     )  # fmt: skip
 
-    def __init__(self, accepted: Any, tls: TlsAcceptor | None, fields: log.Fields, on_end: Callable[[Pump], None]) -> None:
+    def __init__(
+        self, accepted: Any, tls: TlsAcceptor | None, fields: log.Fields, on_end: Callable[[Pump], None]
+    ) -> None:
         """Own the socket `accepted`; `on_end` is called once when it is closed."""
         self._socket = accepted
         self._tls = tls
@@ -61,18 +64,26 @@ class Pump:
         self._closed = False
         self.encrypted = False
 
-    def serve(self, connection: Connection) -> None:
-        """Say the greeting and go on by itself until either side closes; returns early."""
-        self._connection = connection
-        self._guarded(lambda: self._perform(connection.greeting()))
+    def serve(self, open_: Open, peer: Peer, implicit_tls: bool) -> None:
+        """Open the connection, greet, and go on by itself until either side closes; returns early."""
+
+        def begin() -> None:
+            tls = self._start_tls() if implicit_tls else None
+            self._connection = connection = open_(replace(peer, tls=tls) if tls else peer, self.wake)
+            self._perform(connection.greeting())
+
+        self._guarded(begin)
 
     def wake(self) -> None:
         """Have the connection's `wake` called soon."""
         self._signal(_WOKEN)
 
     def drain(self) -> None:
-        """Have the connection's `drain` called soon."""
-        self._signal(_DRAIN)
+        """Have the connection's `drain` called soon; one still in its handshake is closed."""
+        if self._connection is None:
+            self.abort()
+        else:
+            self._signal(_DRAIN)
 
     def abort(self) -> None:
         """Close at once, without a word."""
@@ -83,17 +94,6 @@ class Pump:
             _shutdown(self._socket)
         else:
             self._finish()
-
-    def start_tls(self, seconds: float = HANDSHAKE_S) -> Tls:
-        """Do the server's side of the handshake.
-
-        Raises:
-            TlsFailed: the client does not speak TLS, or not in time.
-        """
-        assert self._tls is not None, "a connection offered STARTTLS without a certificate"
-        self._socket, tls = self._tls.handshake(self._socket, seconds)
-        self.encrypted = True
-        return tls
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -208,12 +208,23 @@ class Pump:
                 pending, size = [], 0
             if isinstance(action, StartTls):
                 assert self._connection is not None
-                self._perform(self._connection.tls_started(self.start_tls()))
+                self._perform(self._connection.tls_started(self._start_tls()))
             elif isinstance(action, Close):
                 self._closed = True
                 return
         if pending:
             self._write(pending)
+
+    def _start_tls(self) -> Tls:
+        """Do the server's side of the handshake.
+
+        Raises:
+            TlsFailed: the client does not speak TLS, or not in time.
+        """
+        assert self._tls is not None, "a connection offered STARTTLS without a certificate"
+        self._socket, tls = self._tls.handshake(self._socket, HANDSHAKE_S)
+        self.encrypted = True
+        return tls
 
     def _set_deadline(self, action: SetDeadline) -> None:
         self._idle_s = 0.0 if action.total else action.seconds
@@ -265,11 +276,12 @@ class Pump:
         try:
             if connection is not None:
                 connection.eof()
-        finally:
-            if self.encrypted:
-                _close_notify(self._socket)
-            self._socket.close()
-            self._on_end(self)
+        except Exception:
+            logger.exception("connection.failed")
+        if self.encrypted:
+            _close_notify(self._socket)
+        self._socket.close()
+        self._on_end(self)
 
 
 def _wait_write(accepted: Any) -> None:

@@ -15,15 +15,14 @@ from mailcore.model.actions import Tls
 MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2
 
 
-class TlsFailed(Exception):  # noqa: N818 - states what happened, caught by the pump
+class TlsFailed(Exception):
     """The client did not complete the handshake."""
 
 
 def server_context(certificate_pem: bytes, key_pem: bytes, client_authority_pem: bytes | None = None) -> ssl.SSLContext:
     """Return a server's context; with `client_authority_pem`, clients must show a certificate of it.
 
-    Args:
-        certificate_pem: the certificate, then its chain.
+    `certificate_pem` holds the certificate, then its chain.
 
     Raises:
         ValueError: the certificate or the key cannot be used, or do not belong together.

@@ -1,0 +1,54 @@
+"""The life of a server process: start, serve until told to end, drain."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+
+import gevent
+from gevent.event import Event
+
+from mailcore.net.health import HealthServer
+from mailcore.net.listener import DRAIN_S, Listener
+from mailcore.net.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+
+def serve(listener: Listener, health: HealthServer | None = None, drain_s: float = DRAIN_S) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal does not wait.
+
+    Raises:
+        StartRefused: a port cannot be had.
+    """
+    told = Event()
+    impatient = Event()
+
+    def on_signal() -> None:
+        if told.is_set():
+            impatient.set()
+        told.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, on_signal)
+    listener.start()
+    if health is not None:
+        logger.info("server.listening", extra={"server": "health", "port": health.start()})
+    watchdog = Watchdog()
+    _settle_memory()
+    logger.info("server.started")
+    told.wait()
+    draining = gevent.spawn(listener.stop, drain_s)
+    gevent.wait([draining, impatient], count=1)
+    watchdog.stop()
+    if health is not None:
+        health.stop()
+    logger.info("server.stopped")
+
+
+def _settle_memory() -> None:
+    """Keep what start-up made out of every later collection, and collect less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
