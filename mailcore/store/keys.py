@@ -53,6 +53,11 @@ def chunk_key(tenant_id: ObjectId, address: bytes, generation: bytes, number: in
     return tenant_id.binary + address + generation + struct.pack(">I", number)
 
 
+def blob_ref_key(tenant_id: ObjectId, address: bytes, kind: int, owner: bytes, attempt: bytes) -> bytes:
+    """Return tenant ‖ address ‖ kind (1) ‖ owner (24) ‖ attempt (8) (77 bytes)."""
+    return tenant_id.binary + address + struct.pack(">B", kind) + owner + attempt
+
+
 def owner_range(owner: bytes, key_bytes: int) -> dict[str, bytes]:
     """Return the `_id` filter for all keys of `key_bytes` length that begin with `owner`."""
     rest = key_bytes - len(owner)

@@ -1,0 +1,200 @@
+"""Blob headers: where the content of an address lies, and whether a collector has marked it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.keys import blob_key, owner_range
+from mailcore.store.message.chunks import CHUNK_BYTES, Tier, chunk_count
+
+Document = dict[str, Any]
+
+ADDRESS_BYTES = 32
+BLOB_KEY_BYTES = 44
+FORMAT = b"\x01\x00\x00"
+"""Version 1, codec 0 (as is), key id 0 (not encrypted)."""
+UNMARKED = {"deleting": {"$exists": False}}
+
+
+def blob_address(tenant_key: bytes, data: bytes) -> bytes:
+    """Return the address of content within a tenant: nobody without the key can tell or find it."""
+    return hmac.digest(tenant_key, data, "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHeader:
+    """Where the content of an address is.
+
+    Attributes:
+        generation: names the upload whose chunks are the content.
+        demote_at: when content on the hot set is due for the cold one; None stays where it is.
+        deleting: the token of the collector that marked it; such a header is not to be relied on.
+    """
+
+    tenant_id: ObjectId
+    address: bytes
+    size: int
+    generation: bytes
+    tier: Tier
+    demote_at: datetime | None = None
+    chunk_bytes: int = CHUNK_BYTES
+    deleting: bytes | None = None
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks the content takes."""
+        return chunk_count(self.size, self.chunk_bytes)
+
+    @classmethod
+    def from_document(cls, document: Document) -> BlobHeader:
+        """Read a stored header."""
+        key: bytes = document["_id"]
+        return cls(
+            tenant_id=ObjectId(key[:12]),
+            address=key[12:],
+            size=document["size"],
+            generation=document["generation"],
+            tier=Tier(document["tier"]),
+            demote_at=document.get("demote_at"),
+            chunk_bytes=document["chunk_bytes"],
+            deleting=document.get("deleting"),
+        )
+
+    def to_document(self) -> Document:
+        """Return the document to store; it is pinned by being written."""
+        document: Document = {
+            "_id": blob_key(self.tenant_id, self.address),
+            "format": FORMAT,
+            "size": self.size,
+            "chunk_bytes": self.chunk_bytes,
+            "generation": self.generation,
+            "tier": str(self.tier),
+            "pins": 1,
+            "pinned_at": datetime.now(UTC),
+        }
+        if self.demote_at is not None:
+            document["demote_at"] = self.demote_at
+        return document
+
+
+class Blobs:
+    """The collection `blobs`, on the hot set. Every change is one guarded update of one header."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["blobs"])
+        self.client = database.client
+
+    def pin(self, tenant_id: ObjectId, addresses: Sequence[bytes], session: ClientSession | None = None) -> int:
+        """Pin those headers that exist unmarked, in one call, and return how many did."""
+        now = datetime.now(UTC)
+        pins = [
+            UpdateOne({"_id": blob_key(tenant_id, address), **UNMARKED}, {"$inc": {"pins": 1}, "$set": {"pinned_at": now}})
+            for address in addresses
+        ]
+        with deadline(5.0):
+            return self._collection.bulk_write(pins, ordered=False, session=session).matched_count
+
+    def find(
+        self, tenant_id: ObjectId, addresses: Sequence[bytes], session: ClientSession | None = None
+    ) -> dict[bytes, BlobHeader]:
+        """Return the headers of these addresses, marked ones too, in one call."""
+        keys = [blob_key(tenant_id, address) for address in addresses]
+        with deadline(5.0):
+            found = list(self._collection.find({"_id": {"$in": keys}}, session=session, batch_size=len(keys) + 1))
+        return {document["_id"][12:]: BlobHeader.from_document(document) for document in found}
+
+    def insert(self, headers: Sequence[BlobHeader], session: ClientSession | None = None) -> set[bytes]:
+        """Store headers in one call and return the addresses that had one already."""
+        documents = [header.to_document() for header in headers]
+        with deadline(5.0):
+            try:
+                self._collection.insert_many(documents, ordered=False, session=session)
+            except BulkWriteError as error:  # only duplicates get here
+                return {headers[fault["index"]].address for fault in error.details["writeErrors"]}
+        return set()
+
+    def replace_marked(self, header: BlobHeader) -> BlobHeader | None:
+        """Put `header` in the place of a marked one, which is returned; None if there is no marked one."""
+        query = {"_id": blob_key(header.tenant_id, header.address), "deleting": {"$exists": True}}
+        with deadline(5.0):
+            old = self._collection.find_one_and_replace(query, header.to_document())
+        return None if old is None else BlobHeader.from_document(old)
+
+    def mark(self, tenant_id: ObjectId, address: bytes, token: bytes, session: ClientSession) -> BlobHeader | None:
+        """Mark an unmarked header for deletion and return it; None if it is gone or marked by somebody."""
+        return self._change({"_id": blob_key(tenant_id, address), **UNMARKED}, {"$set": {"deleting": token}}, session)
+
+    def take_over_mark(self, marked: BlobHeader, token: bytes, session: ClientSession) -> BlobHeader | None:
+        """Put an own token in the place of one whose collector died; None if anything has changed."""
+        query = {"_id": blob_key(marked.tenant_id, marked.address), "deleting": marked.deleting}
+        return self._change(query, {"$set": {"deleting": token}}, session)
+
+    def unmark(self, tenant_id: ObjectId, address: bytes, token: bytes) -> None:
+        """Take an own mark back; nothing happens if a delivery has replaced the header."""
+        self._change({"_id": blob_key(tenant_id, address), "deleting": token}, {"$unset": {"deleting": ""}}, None)
+
+    def delete_marked(self, header: BlobHeader, token: bytes) -> bool:
+        """Remove a header if mark and generation are still the collector's own."""
+        query = {
+            "_id": blob_key(header.tenant_id, header.address),
+            "deleting": token,
+            "generation": header.generation,
+        }
+        with deadline(5.0):
+            return self._collection.delete_one(query).deleted_count == 1
+
+    def switch(self, header: BlobHeader, generation: bytes, tier: Tier) -> bool:
+        """Point an unmarked header at another generation if it still names the one of `header`."""
+        query = {"_id": blob_key(header.tenant_id, header.address), "generation": header.generation, **UNMARKED}
+        change = {"$set": {"generation": generation, "tier": str(tier)}, "$unset": {"demote_at": ""}}
+        return self._change(query, change, None) is not None
+
+    def due_for_demotion(self, now: datetime, limit: int) -> list[BlobHeader]:
+        """Return headers whose content is due to leave the hot set, the longest due first; of every tenant."""
+        collection = self._collection.across_owners("demotion concerns every tenant")
+        with deadline(10.0):
+            found = list(collection.find({"demote_at": {"$lte": now}}, sort=[("demote_at", 1)], limit=limit))
+        return [BlobHeader.from_document(document) for document in found]
+
+    def of_tenant(self, tenant_id: ObjectId, limit: int = 1000) -> Iterator[BlobHeader]:
+        """Yield a tenant's headers in the order of their addresses."""
+        key_range = owner_range(tenant_id.binary, BLOB_KEY_BYTES)
+        while True:
+            with deadline(30.0):
+                page = list(self._collection.find({"_id": key_range}, sort=[("_id", 1)], limit=limit))
+            for document in page:
+                yield BlobHeader.from_document(document)
+            if len(page) < limit:
+                return
+            key_range = {"$gt": page[-1]["_id"], "$lte": key_range["$lte"]}
+
+    def tenants(self) -> Iterator[ObjectId]:
+        """Yield every tenant that has blobs here: one look-up in the index for each."""
+        collection = self._collection.across_owners("a sweep begins with the list of tenants")
+        after = b"\x00" * BLOB_KEY_BYTES
+        while True:
+            with deadline(5.0):
+                found = collection.find_one({"_id": {"$gt": after}}, {"_id": 1}, sort=[("_id", 1)])
+            if found is None:
+                return
+            owner: bytes = found["_id"][:12]
+            yield ObjectId(owner)
+            after = owner + b"\xff" * (BLOB_KEY_BYTES - 12)
+
+    def _change(self, query: Document, change: Document, session: ClientSession | None) -> BlobHeader | None:
+        with deadline(5.0):
+            after = self._collection.find_one_and_update(
+                query, change, return_document=ReturnDocument.AFTER, session=session
+            )
+        return None if after is None else BlobHeader.from_document(after)
