@@ -49,6 +49,14 @@ class AddressInvalid(SyntaxFault):
     """Not an address that can receive mail (RFC 5321 §4.1.2, RFC 6531 §3.3)."""
 
 
+class DomainInvalid(SyntaxFault):
+    """Not a domain name (UTS 46, RFC 5890)."""
+
+
+class ValueInvalid(SyntaxFault):
+    """A field of a request is malformed; the detail says which and what is right."""
+
+
 class MailboxNameInvalid(SyntaxFault):
     """Not a mailbox name: empty part, control character, too deep or too long."""
 
@@ -70,6 +78,14 @@ class UserDisabled(Refused):
 
 class NotPermitted(Refused):
     """The actor may not do this."""
+
+
+class PasswordUnsuitable(Refused):
+    """The new password is too short or too long."""
+
+
+class RegionForbids(Refused):
+    """The tenant's mail may not lie in the region of that shard."""
 
 
 class MailboxProtected(Refused):
@@ -130,6 +146,10 @@ class TenantExists(Conflict):
     """A tenant of that name exists."""
 
 
+class ShardExists(Conflict):
+    """A shard of that name exists."""
+
+
 class MailboxBusy(Conflict):
     """Other sessions kept changing the mailbox; IMAP answers NO [INUSE]."""
 
@@ -151,6 +171,10 @@ class OverQuota(LimitExceeded):
 
 class MessageTooLarge(LimitExceeded):
     """The message is larger than the limit, bytes."""
+
+
+class TooManyUsers(LimitExceeded):
+    """The tenant has as many users as its plan allows."""
 
 
 class TooManyMailboxes(LimitExceeded):
@@ -178,6 +202,10 @@ class StoreUnavailable(Unavailable):
 
 class StoreFull(Unavailable):
     """The database has no room left."""
+
+
+class StoreDamaged(Unavailable):
+    """What is stored does not fit together; `fsck` tells what and repairs it."""
 
 
 class MailboxMoving(Unavailable):
