@@ -24,7 +24,7 @@ def main() -> int:
     """Make the environment named by the first argument from the lock named by the second."""
     environment, lock = Path(sys.argv[1]), Path(sys.argv[2])
     if sys.version_info < OLDEST:
-        return fail(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {sys.version.split()[0]}: make PYTHON=...")
+        return fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...")
     stamp = environment / ".installed"
     wanted = fingerprint(lock)
     if is_usable(environment) and stamp.is_file() and stamp.read_text() == wanted:
@@ -94,7 +94,7 @@ def debian_pip_wheel(environment: Path) -> Path:
     run("apt-get", "-qq", *own, "download", "python3-pip-whl", cwd=folder)
     for package in folder.glob("*.deb"):
         run("dpkg", "-x", str(package), str(folder))
-    return sorted(folder.glob("usr/share/python-wheels/pip-*.whl"))[-1]
+    return next(folder.glob("usr/share/python-wheels/pip-*.whl"))
 
 
 def succeeds(*command: str) -> bool:

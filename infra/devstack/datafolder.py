@@ -144,7 +144,7 @@ def write_json(path: Path, value: Mapping[str, object], *, mode: int = 0o644) ->
 def write_whole(path: Path, text: str, *, mode: int) -> None:
     """Replace a file by a text; readers see the old one or the new one whole."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

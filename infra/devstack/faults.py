@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class StackFault(Exception):  # noqa: N818 - faults state a fact
+class StackFault(Exception):
     """Why the stack cannot start or go on: one line that also says what to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from infra.devstack.binaries import MONGOD, program
 from infra.devstack.faults import StackFault
-from infra.devstack.process import Process
+from infra.devstack.process import Process, stop_all
 
 START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
 PRIMARY_TIMEOUT_S = 30.0
 ALREADY_INITIALIZED = 23
 PROBE_MS = 1000
@@ -36,14 +38,14 @@ class MongoSet:
         return f"mongodb://{hosts}/{database}?replicaSet={self.name}"
 
     def wait_ready(self) -> None:
-        """Make it one working replica set with a primary, whatever state it was in.
+        """Wait until it is a working replica set with a primary; initiate it if it is new.
 
         Raises:
             StackFault: a member does not start, or no primary is elected.
         """
         for process, port in self.members:
             process.wait_ready(lambda port=port: _answers(port), START_TIMEOUT_S)  # type: ignore[misc]
-        self._configure()
+        self._initiate()
         self.wait_primary(PRIMARY_TIMEOUT_S)
 
     def wait_primary(self, timeout_s: float) -> str:
@@ -69,32 +71,40 @@ class MongoSet:
                     return process.name
         return None
 
-    def _configure(self) -> None:
-        """Initiate a new set; give a set whose ports have changed its new ones."""
-        first = self.members[0][1]
-        wanted = self._wanted_config()
-        with _direct(first) as client:
+    def _initiate(self) -> None:
+        settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
+        config = {"_id": self.name, "members": self._members(), "settings": settings}
+        with _direct(self.members[0][1]) as client:
             try:
-                current = client.admin.command("replSetGetConfig")["config"]
-            except OperationFailure:
-                current = None
-            if current is None:
-                try:
-                    client.admin.command("replSetInitiate", wanted)
-                except OperationFailure as failure:
-                    if failure.code != ALREADY_INITIALIZED:
-                        raise StackFault(f"replica set {self.name} cannot be initiated: {failure}") from None
-            elif [member["host"] for member in current["members"]] != [m["host"] for m in wanted["members"]]:
-                changed = current | {"members": wanted["members"], "version": current["version"] + 1}
-                client.admin.command("replSetReconfig", changed, force=True)
+                client.admin.command("replSetInitiate", config)
+            except OperationFailure as failure:
+                if failure.code != ALREADY_INITIALIZED:
+                    raise StackFault(f"replica set {self.name} cannot be initiated: {failure}") from None
 
-    def _wanted_config(self) -> Document:
-        members = [
+    def _members(self) -> list[Document]:
+        return [
             {"_id": number, "host": f"127.0.0.1:{port}", "priority": 2 if number == 0 else 1}
             for number, (_, port) in enumerate(self.members)
         ]
-        settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
-        return {"_id": self.name, "members": members, "settings": settings}
+
+    def write_new_ports(self) -> None:
+        """Write the members' present ports into the configuration that each member keeps.
+
+        Each is started alone for it: a member that finds itself under no configured address
+        asks the old ones, where another program may listen now, before it answers anything.
+        """
+        for process, port in self.members:
+            command = [word for word in process.command if word not in {"--replSet", self.name}]
+            alone = Process(
+                process.name, command, cwd=process.cwd, log_path=process.log_path, environment=process.environment
+            )
+            alone.start()
+            try:
+                alone.wait_ready(lambda port=port: _answers(port), START_TIMEOUT_S)  # type: ignore[misc]
+                with _direct(port) as client:
+                    client.local["system.replset"].update_one({"_id": self.name}, {"$set": {"members": self._members()}})
+            finally:
+                stop_all([alone], signal.SIGTERM, STOP_TIMEOUT_S)
 
 
 def mongod(

@@ -39,7 +39,8 @@ def postgres(data_dir: Path, port: int, log_dir: Path, *, durable: bool) -> Proc
         _make_cluster(cluster)
     # Nobody else can be running on it, for the caller holds the folder: left by a crash.
     (cluster / "postmaster.pid").unlink(missing_ok=True)
-    command = [str(program(POSTGRES_BIN) / "postgres"), "-D", str(cluster), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
+    command = [str(program(POSTGRES_BIN) / "postgres"), "-D", str(cluster)]
+    command += ["-p", str(port), "-h", "127.0.0.1", "-k", ""]  # no socket file: its path may be too long
     for setting in (
         f"fsync={'on' if durable else 'off'}",
         f"synchronous_commit={'on' if durable else 'off'}",
@@ -103,9 +104,8 @@ def _make_cluster(cluster: Path) -> None:
         os.chown(beside, nobody.pw_uid, nobody.pw_gid)
     initdb = [str(program(POSTGRES_BIN) / "initdb"), "-D", str(beside), "-U", USER, "--auth=trust"]
     initdb += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-    outcome = subprocess.run(
-        as_unprivileged(initdb), cwd=beside, env=_environment(), capture_output=True, text=True, check=False, timeout=120
-    )
+    command = as_unprivileged(initdb)
+    outcome = subprocess.run(command, cwd=beside, env=_environment(), capture_output=True, text=True, check=False)
     if outcome.returncode != 0:
         reason = (outcome.stderr.strip().splitlines() or [f"status {outcome.returncode}"])[-1]
         raise StackFault(f"initdb failed in {beside}: {reason}")

@@ -19,7 +19,13 @@ class Process:
     """A named child process, leader of a session of its own, whose output goes to a log file."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, cwd: Path, log_path: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        log_path: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the process; start() makes it."""
         self.name = name

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from infra.devstack import postgres as pg
 from infra.devstack import redis_server as rs
@@ -119,6 +120,9 @@ class Stack:
             _raise_open_files()
             self._describe()
             self._check_ports()
+            if self._new_ports and not self.folder.is_new:
+                for replica_set in self.sets.values():
+                    replica_set.write_new_ports()
             for process in self.processes.values():
                 process.start()
             self._wait_ready(self.processes)
@@ -140,7 +144,7 @@ class Stack:
         for dbpath in self._dbpaths.values():
             shutil.rmtree(dbpath, ignore_errors=True)
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -220,8 +224,8 @@ class Stack:
     def _mongo_uri(self, database: str) -> str:
         if self._existing.mongo:
             return with_database(self._existing.mongo, f"eider_{database}")
-        name = PLACES[database]
-        return self.sets[name if name in self.sets else MAIN].uri(f"eider_{database}")
+        replica_set = self.sets.get(PLACES[database]) or self.sets.get(MAIN)
+        return replica_set.uri(f"eider_{database}") if replica_set else ""
 
     # Inside
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 from infra.devstack.endpoints import Endpoints, Pids
@@ -46,7 +44,6 @@ class Supervisor:
         self._fill = fill
         self._servers: dict[str, Server] = {}
         self._ended_at: dict[str, float] = {}
-        self._published = stack.folder.path
 
     def run(self, announce: Callable[[Endpoints], None]) -> None:
         """Start, announce, watch, and stop on SIGINT or SIGTERM.
@@ -54,11 +51,10 @@ class Supervisor:
         Raises:
             StackFault: something does not start; everything is stopped again.
         """
-        told_to_stop = threading.Event()
         previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             announce(self._start())
-            self._watch(told_to_stop)
+            self._watch()
         except KeyboardInterrupt:
             pass
         finally:
@@ -90,10 +86,11 @@ class Supervisor:
         self._endpoints.write(self._stack.endpoints_path)
         return self._endpoints
 
-    def _watch(self, told_to_stop: threading.Event) -> None:
+    def _watch(self) -> None:
         """Say when a process ends; start servers again, databases not: a test may have ended them."""
         reported: set[str] = set()
-        while not told_to_stop.wait(WATCH_S):
+        while True:
+            time.sleep(WATCH_S)
             for name, process in self._stack.processes.items():
                 if process.pid is None and name not in reported:
                     reported.add(name)
@@ -130,13 +127,3 @@ def _say_ended(process: Process, remedy: str) -> None:
     status = process.status or 0
     how = f"signal {-status}" if status < 0 else f"status {status}"
     print(f"{process.name} ended ({how}), log {process.log_path}: {remedy}", flush=True)
-
-
-def wait_until_up(data_dir: Path, is_up: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait for a supervisor in another process; False when it was not up in time."""
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        if is_up():
-            return True
-        time.sleep(0.1)
-    return False

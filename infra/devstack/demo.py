@@ -1,0 +1,3 @@
+"""placeholder."""
+def prepare_directory(endpoints): ...
+def fill(endpoints): return endpoints
