@@ -96,8 +96,7 @@ def canonical(address: str) -> str:
 def domain_name(text: str, *, allow_root: bool = True) -> str:
     """Return a domain name as lower-case A-labels (UTS 46, non-transitional, STD3 rules).
 
-    Args:
-        allow_root: take a trailing dot, as DNS writes names, and drop it.
+    With `allow_root` a trailing dot, as DNS writes names, is taken and dropped.
 
     Raises:
         DomainInvalid: no host name, an address literal, or a number at the end.
@@ -225,7 +224,6 @@ def _is_identifier(character: str) -> bool:
     return (
         unicodedata.category(character) in _IDENTIFIER_CATEGORIES
         and unicodedata.normalize("NFKC", character) == character
-        and not unicodedata.normalize("NFKC", character.casefold()) == ""
         and not any(low <= ord(character) <= high for low, high in _JAMO)
         and not _is_ignorable(character)
     )

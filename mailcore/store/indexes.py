@@ -43,7 +43,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
     ),
     "users": (IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),),
-    "certs": (IndexModel([("server_names", ASCENDING)], name="server_names", unique=True),),
+    "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
 }
 

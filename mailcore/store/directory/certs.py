@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bson import ObjectId
 from pymongo.database import Database
 
 from mailcore.store.client import Document
@@ -17,7 +16,8 @@ from mailcore.store.guard import deadline
 class StoredCertificate:
     """A chain, and its key as it was sealed."""
 
-    id: ObjectId
+    fingerprint: str
+    """SHA-256 of the certificate, hexadecimal."""
     server_names: tuple[str, ...]
     """A-labels; a first label "*" stands for any one label."""
     is_default: bool
@@ -46,26 +46,34 @@ class Certs:
         return None if document is None else _certificate(document)
 
     def replace(self, certificate: StoredCertificate) -> None:
-        """Store a certificate in place of those with any of its names (and of the default, if it is one)."""
-        taken: list[dict[str, object]] = [{"server_names": {"$in": list(certificate.server_names)}}]
-        if certificate.is_default:
-            taken.append({"is_default": True})
+        """Store a certificate; those it replaces lose its names, and the default's place if it takes that.
+
+        A certificate for the same names is replaced in place: no moment is without one.
+        """
+        names = list(certificate.server_names)
         document = {
-            "_id": certificate.id,
-            "server_names": list(certificate.server_names),
+            "server_names": names,
             "is_default": certificate.is_default,
+            "fingerprint": certificate.fingerprint,
             "chain_pem": certificate.chain_pem,
             "sealed_key": certificate.sealed_key,
             "not_after": certificate.not_after,
         }
         with deadline():
-            self._collection.delete_many({"$or": taken})
-            self._collection.insert_one(document)
+            if self._collection.replace_one({"server_names": names}, document).matched_count == 0:
+                self._collection.update_many({"server_names": {"$in": names}}, {"$pullAll": {"server_names": names}})
+                self._collection.insert_one(document)
+                self._collection.delete_many({"server_names": [], "is_default": False})
+            if certificate.is_default:
+                self._collection.update_many(
+                    {"is_default": True, "fingerprint": {"$ne": certificate.fingerprint}},
+                    {"$set": {"is_default": False}},
+                )
 
 
 def _certificate(document: Document) -> StoredCertificate:
     return StoredCertificate(
-        id=document["_id"],
+        fingerprint=document["fingerprint"],
         server_names=tuple(document["server_names"]),
         is_default=document["is_default"],
         chain_pem=bytes(document["chain_pem"]),

@@ -1,0 +1,95 @@
+"""TLS certificates by server name, for every process that speaks TLS."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from mailcore.errors import DomainInvalid, ValueInvalid
+from mailcore.model.actor import Actor
+from mailcore.model.address import domain_name
+from mailcore.services.sealing import Sealing
+from mailcore.store.directory import Directory
+from mailcore.store.directory.certs import StoredCertificate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A chain with its private key, both PEM."""
+
+    id: str
+    """Fingerprint: a caller may keep what it built from one."""
+    chain_pem: bytes
+    key_pem: bytes = field(repr=False)
+
+
+class Certificates:
+    """Stores certificates with sealed keys and finds them by server name."""
+
+    def __init__(self, directory: Directory, sealing: Sealing) -> None:
+        self._directory = directory
+        self._sealing = sealing
+
+    def certificate(self, server_name: str | None) -> Certificate | None:
+        """Return the certificate for a server name (its own, else a wildcard), else the default, else None."""
+        stored = None
+        if server_name:
+            try:
+                name = domain_name(server_name)
+            except DomainInvalid:
+                name = ""
+            parent = name.partition(".")[2]
+            stored = self._directory.certs.find([name, f"*.{parent}"] if parent else [name]) if name else None
+        stored = stored or self._directory.certs.find_default()
+        if stored is None:
+            return None
+        key = self._sealing.open(_purpose(stored.fingerprint), stored.sealed_key)
+        return Certificate(stored.fingerprint, stored.chain_pem, key)
+
+    def add(self, actor: Actor, chain_pem: bytes, key_pem: bytes, *, is_default: bool = False) -> None:
+        """Store a certificate for the names it holds, in place of older ones for any of them.
+
+        Raises:
+            ValueInvalid: not PEM, without names, or the key is another certificate's.
+        """
+        try:
+            leaf = x509.load_pem_x509_certificates(chain_pem)[0]
+            key = load_pem_private_key(key_pem, password=None)
+        except (ValueError, TypeError, IndexError) as error:
+            raise ValueInvalid("certificate chain and unencrypted private key are needed, both PEM") from error
+        spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
+            raise ValueInvalid("the private key does not belong to the certificate")
+        fingerprint = leaf.fingerprint(hashes.SHA256()).hex()
+        self._directory.certs.replace(
+            StoredCertificate(
+                fingerprint=fingerprint,
+                server_names=_names(leaf),
+                is_default=is_default,
+                chain_pem=chain_pem,
+                sealed_key=self._sealing.seal(_purpose(fingerprint), key_pem),
+                not_after=leaf.not_valid_after_utc,
+            )
+        )
+        log.info("certificate.added", extra={"names": ",".join(_names(leaf)), "actor": actor.identity})
+
+
+def _purpose(fingerprint: str) -> str:
+    return f"cert.key:{fingerprint}"
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound as error:
+        raise ValueInvalid("the certificate has no server names") from error
+    names = tuple(sorted({name.lower() for name in extension.value.get_values_for_type(x509.DNSName)}))
+    if not names:
+        raise ValueInvalid("the certificate has no server names")
+    return names

@@ -1,0 +1,145 @@
+"""Passwords: argon2id, a bounded queue before it, and the same work for users that do not exist."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore, Lock
+from typing import TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from mailcore.errors import PasswordUnsuitable, ServerBusy
+from mailcore.model.secret import Secret
+from mailcore.services.offload import Offload
+
+MIN_PASSWORD_CHARACTERS = 8
+MAX_PASSWORD_BYTES = 1024
+MAX_AT_ONCE = 2
+MAX_WAITING = 100
+MAX_WAIT_S = 10.0
+
+Result = TypeVar("Result")
+
+
+class Argon2:
+    """argon2id with m=19 MiB, t=2, p=1; the one place where passwords are hashed."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+
+    def hash(self, password: bytes) -> str:
+        """Return the encoded hash with a fresh salt."""
+        return self._hasher.hash(password)
+
+    def verify(self, encoded: str, password: bytes) -> bool:
+        """Return whether the password belongs to the hash."""
+        try:
+            return self._hasher.verify(encoded, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Return whether the hash was made with other costs than today's."""
+        return self._hasher.check_needs_rehash(encoded)
+
+
+class Passwords:
+    """Hashes and verifies off the loop, two at once at most; who would wait too long is sent away."""
+
+    def __init__(self, offload: Offload, argon2: Argon2 | None = None) -> None:
+        self._offload = offload
+        self._argon2 = argon2 or Argon2()
+        self._slots = BoundedSemaphore(MAX_AT_ONCE)
+        self._lock = Lock()
+        self._waiting = 0
+        self._dummy: str | None = None
+
+    def hash_new(self, password: Secret) -> str:
+        """Return the hash of a password that somebody chooses.
+
+        Raises:
+            PasswordUnsuitable: shorter than 8 characters, longer than 1024 octets, or not text.
+            ServerBusy: too many hashes wait.
+        """
+        try:
+            text = password.reveal_text()
+        except UnicodeDecodeError as error:
+            raise PasswordUnsuitable("a password is Unicode text") from error
+        if len(text) < MIN_PASSWORD_CHARACTERS or len(password) > MAX_PASSWORD_BYTES or "\x00" in text:
+            raise PasswordUnsuitable(
+                f"a password has at least {MIN_PASSWORD_CHARACTERS} characters and at most {MAX_PASSWORD_BYTES} octets"
+            )
+        prepared = prepare(password)
+        return self._run(lambda: self._argon2.hash(prepared))
+
+    def verify(self, encoded: str | None, password: Secret) -> bool:
+        """Return whether the password belongs to the hash; without a hash do the same work and say no.
+
+        Raises:
+            ServerBusy: too many hashes wait.
+        """
+        prepared = prepare(password)
+        if encoded is not None:
+            return self._run(lambda: self._argon2.verify(encoded, prepared))
+        self._run(lambda: self._argon2.verify(self._dummy_hash(), prepared))
+        return False
+
+    def upgraded(self, encoded: str, password: Secret) -> str | None:
+        """Return a new hash of a password just verified if the old one is of another cost, else None."""
+        if not self._argon2.is_outdated(encoded):
+            return None
+        prepared = prepare(password)
+        return self._run(lambda: self._argon2.hash(prepared))
+
+    def warm_up(self) -> None:
+        """Make the hash that stands in for users who do not exist, so that no login pays for it."""
+        with self._lock:
+            if self._dummy is None:
+                self._dummy = self._argon2.hash(secrets.token_bytes(32))
+
+    def _dummy_hash(self) -> str:
+        if self._dummy is None:
+            self.warm_up()
+        assert self._dummy is not None
+        return self._dummy
+
+    def _run(self, work: Callable[[], Result]) -> Result:
+        with self._slot():
+            return self._offload.run(work)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
+            self._wait()
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _wait(self) -> None:
+        with self._lock:
+            if self._waiting >= MAX_WAITING:
+                raise ServerBusy("passwords")
+            self._waiting += 1
+        try:
+            if not self._slots.acquire(timeout=MAX_WAIT_S):
+                raise ServerBusy("passwords")
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+
+def prepare(password: Secret) -> bytes:
+    """Return the bytes that are hashed: RFC 8265 OpaqueString (NFC, every space an ASCII one); not text, as it is."""
+    try:
+        text = password.reveal_text()
+    except UnicodeDecodeError:
+        return password.reveal()
+    if not text.isascii():
+        text = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
+        text = unicodedata.normalize("NFC", text)
+    return text.encode()

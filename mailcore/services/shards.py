@@ -1,0 +1,94 @@
+"""Shards: the sets of servers that hold mail."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from mailcore.errors import ShardExists, ShardNotFound, ValueInvalid
+from mailcore.model.actor import Actor
+from mailcore.model.tenant import Shard
+from mailcore.store.client import UriInvalid, WeakSettings
+from mailcore.store.directory import Directory
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+
+_IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII | re.IGNORECASE)
+_PASSWORD_BY_NAME = re.compile(r"\$\{EIDER_SECRET_[A-Z0-9_]+\}", re.ASCII)
+
+
+def region_name(text: str) -> str:
+    """Return a region in lower case.
+
+    Raises:
+        ValueInvalid: it is not a short identifier.
+    """
+    if _IDENTIFIER.fullmatch(text) is None:
+        raise ValueInvalid(f"region {text!r}: use letters, digits and hyphens, such as eu or us-east")
+    return text.lower()
+
+
+class Shards:
+    """Adds and lists shards."""
+
+    def __init__(self, directory: Directory, placement: Placement) -> None:
+        self._directory = directory
+        self._placement = placement
+
+    def add(self, actor: Actor, name: str, region: str, hot_uri: str, cold_uri: str) -> Shard:
+        """Create collections and indexes on both sets, then open the shard for new users.
+
+        Raises:
+            ShardExists: the name is taken.
+            ValueInvalid: name, region or URI is malformed, or a URI holds a password.
+            StoreUnavailable: the directory or one of the sets does not answer.
+        """
+        if _IDENTIFIER.fullmatch(name) is None:
+            raise ValueInvalid(f"shard name {name!r}: use letters, digits and hyphens")
+        for uri in (hot_uri, cold_uri):
+            password = urlsplit(uri.replace("${", "$%7B").replace("}", "%7D")).password
+            if password is not None and not _PASSWORD_BY_NAME.fullmatch(
+                password.replace("%7B", "{").replace("%7D", "}")
+            ):
+                raise ValueInvalid("a shard's URI names its password as ${EIDER_SECRET_X}; the environment holds it")
+        shard = Shard(name, region_name(region), hot_uri, cold_uri, is_open=True)
+        try:
+            stores = self._placement.open_stores(shard)
+        except (UriInvalid, WeakSettings) as error:
+            raise ValueInvalid(f"shard {name}: {error}") from error
+        self._directory.ensure_indexes()
+        stores.ensure_indexes()
+        if not self._directory.shards.insert(shard):
+            raise ShardExists(f"a shard named {name} exists")
+        self._placement.forget_shards()
+        log.info("shard.added", extra={"shard": name, "region": shard.region, "actor": actor.identity})
+        return shard
+
+    def set_open(self, actor: Actor, name: str, *, is_open: bool) -> None:
+        """Open or close a shard for new users.
+
+        Raises:
+            ShardNotFound: there is none of that name.
+        """
+        shard = self.get(name)
+        self._directory.shards.update(replace(shard, is_open=is_open))
+        self._placement.forget_shards()
+        log.info("shard.opened" if is_open else "shard.closed", extra={"shard": name, "actor": actor.identity})
+
+    def get(self, name: str) -> Shard:
+        """Return a shard.
+
+        Raises:
+            ShardNotFound: there is none of that name.
+        """
+        for shard in self._directory.shards.list_all():
+            if shard.name == name:
+                return shard
+        raise ShardNotFound(f"there is no shard named {name}")
+
+    def list_all(self) -> list[Shard]:
+        """Return every shard by name."""
+        return self._directory.shards.list_all()

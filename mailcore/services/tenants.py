@@ -1,0 +1,134 @@
+"""Tenants: organisations whose mail is kept apart."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import unicodedata
+from datetime import UTC, datetime
+
+from bson import ObjectId
+
+from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNotFound, ValueInvalid
+from mailcore.model.actor import Actor
+from mailcore.model.ids import TenantId
+from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
+from mailcore.services.sealing import Sealing
+from mailcore.services.shards import region_name
+from mailcore.store.directory import Directory
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+
+MAX_NAME_CHARACTERS = 200
+CONTENT_KEY_BYTES = 32
+
+
+def content_key_purpose(tenant_id: TenantId) -> str:
+    """Return what a tenant's content key is sealed for."""
+    return f"tenant.content_key:{tenant_id}"
+
+
+def clean_name(text: str) -> str:
+    """Return a name of people or organisations in NFC with single spaces.
+
+    Raises:
+        ValueInvalid: empty, too long, or with control characters.
+    """
+    name = " ".join(unicodedata.normalize("NFC", text).split())
+    if not name or len(name) > MAX_NAME_CHARACTERS:
+        raise ValueInvalid(f"a name has 1 to {MAX_NAME_CHARACTERS} characters")
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Cn"} for character in name):
+        raise ValueInvalid("a name has no control characters")
+    return name
+
+
+class Tenants:
+    """Creates, finds and changes tenants."""
+
+    def __init__(self, directory: Directory, placement: Placement, sealing: Sealing) -> None:
+        self._directory = directory
+        self._placement = placement
+        self._sealing = sealing
+
+    def create(
+        self,
+        actor: Actor,
+        name: str,
+        region: str,
+        home_shard: str | None = None,
+        *,
+        managed_by: ManagedBy = ManagedBy.OPERATOR,
+        limits: TenantLimits | None = None,
+    ) -> TenantId:
+        """Create a tenant in a region; its users go to `home_shard`, by default the emptiest open one there.
+
+        Raises:
+            TenantExists: the name is taken.
+            ShardNotFound: no such shard, or none open in the region.
+            RegionForbids: that shard is in another region.
+            ValueInvalid: name or region is malformed.
+        """
+        name, region = clean_name(name), region_name(region)
+        self._directory.ensure_indexes()
+        shard = self._home_shard(region, home_shard)
+        tenant_id = TenantId(ObjectId())
+        tenant = Tenant(
+            id=tenant_id,
+            name=name,
+            region=region,
+            home_shard=shard.name,
+            state=State.ACTIVE,
+            managed_by=managed_by,
+            content_key=self._sealing.seal(content_key_purpose(tenant_id), secrets.token_bytes(CONTENT_KEY_BYTES)),
+            created_at=datetime.now(UTC),
+            limits=limits or TenantLimits(),
+        )
+        if not self._directory.tenants.insert(tenant):
+            raise TenantExists(f"a tenant named {name} exists")
+        log.info("tenant.created", extra={"tenant": str(tenant_id), "region": region, "actor": actor.identity})
+        return tenant_id
+
+    def find(self, tenant_id: TenantId) -> Tenant | None:
+        """Return a tenant, or None."""
+        return self._directory.tenants.find(tenant_id)
+
+    def get_by_name(self, name: str) -> Tenant:
+        """Return the tenant of that name; case does not matter.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        tenant = self._directory.tenants.find_by_name(" ".join(unicodedata.normalize("NFC", name).split()))
+        if tenant is None:
+            raise TenantNotFound(f"there is no tenant named {name}")
+        return tenant
+
+    def list_all(self, after: TenantId | None = None) -> list[Tenant]:
+        """Return a page of up to 1000 tenants by id, those after `after`."""
+        return self._directory.tenants.list_all(after)
+
+    def set_state(self, actor: Actor, tenant_id: TenantId, state: State) -> None:
+        """Suspend, disable or revive a tenant; other processes follow within 30 s.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        if not self._directory.tenants.set_state(tenant_id, state):
+            raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+        log.info("tenant.state", extra={"tenant": str(tenant_id), "state": state.value, "actor": actor.identity})
+
+    def _home_shard(self, region: str, name: str | None) -> Shard:
+        shards = self._directory.shards.list_all()
+        if name is not None:
+            for shard in shards:
+                if shard.name == name:
+                    if shard.region != region:
+                        raise RegionForbids(f"shard {name} is in region {shard.region}, not {region}")
+                    return shard
+            raise ShardNotFound(f"there is no shard named {name}")
+        candidates = [shard for shard in shards if shard.region == region and shard.is_open]
+        if not candidates:
+            raise ShardNotFound(f"no shard in region {region} is open: add one (eider shard add)")
+        return min(candidates, key=lambda shard: self._directory.tenants.count_on_shard(shard.name))

@@ -1,0 +1,166 @@
+"""Users: logins that own mailboxes."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Protocol
+
+from bson import ObjectId
+
+from mailcore.errors import (
+    AddressTaken,
+    RegionForbids,
+    ShardNotFound,
+    TenantNotFound,
+    TooManyUsers,
+    UserNotFound,
+    ValueInvalid,
+)
+from mailcore.model.actor import Actor
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import State, Tenant, User
+from mailcore.services.addresses import Addresses
+from mailcore.services.passwords import Passwords
+from mailcore.services.tenants import clean_name
+from mailcore.store.directory import Directory
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+
+
+class DefaultMailboxes(Protocol):
+    """Makes the mailboxes every user begins with."""
+
+    def create_defaults(self, user_id: UserId, actor: Actor) -> None:
+        """Create them; those that exist stay."""
+        ...
+
+
+class Users:
+    """Creates, finds and changes users."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        placement: Placement,
+        addresses: Addresses,
+        passwords: Passwords,
+        mailboxes: DefaultMailboxes,
+    ) -> None:
+        self._directory = directory
+        self._placement = placement
+        self._addresses = addresses
+        self._passwords = passwords
+        self._mailboxes = mailboxes
+
+    def create(
+        self,
+        actor: Actor,
+        address: str,
+        password: Secret | None,
+        name: str,
+        tenant_id: TenantId,
+        quota_bytes: int | None = None,
+    ) -> UserId:
+        """Create a user on the tenant's home shard, with its mailboxes; the address, claimed last, is the commit.
+
+        Without a password the user cannot sign in yet; the name, a person's, may be empty.
+
+        Raises:
+            TenantNotFound: there is no such tenant.
+            AddressInvalid, DomainNotFound, NotPermitted, AddressTaken: as `Addresses.check_free`.
+            PasswordUnsuitable: too short or too long.
+            TooManyUsers: the tenant's plan has no room for another.
+            RegionForbids: the tenant's home shard is not in its region.
+        """
+        tenant = self._directory.tenants.find(tenant_id)
+        if tenant is None:
+            raise TenantNotFound(tenant_id)
+        if quota_bytes is not None and quota_bytes <= 0:
+            raise ValueInvalid("a quota is a positive number of bytes")
+        parsed = self._addresses.check_free(tenant_id, address)
+        limit = tenant.limits.users
+        if limit is not None and self._directory.users.count_of_tenant(tenant_id) >= limit:
+            raise TooManyUsers(f"the tenant's plan has room for {limit} users")
+        user = User(
+            id=UserId(ObjectId()),
+            tenant_id=tenant_id,
+            address=parsed.display,
+            name=clean_name(name) if name else "",
+            state=State.ACTIVE,
+            shard=self._shard(tenant),
+            placement_epoch=1,
+            auth_version=1,
+            quota_bytes=quota_bytes,
+            created_at=datetime.now(UTC),
+        )
+        self._directory.users.insert(user, self._passwords.hash_new(password) if password is not None else None)
+        self._mailboxes.create_defaults(user.id, actor)
+        try:
+            self._addresses.claim(tenant_id, user.id, parsed)
+        except AddressTaken:
+            self._directory.users.delete(user.id)
+            self._placement.forget(user.id)
+            raise
+        log.info("user.created", extra={"user": str(user.id), "tenant": str(tenant_id), "actor": actor.identity})
+        return user.id
+
+    def get(self, user_id: UserId) -> User:
+        """Return a user, read from the primary with majority.
+
+        Raises:
+            UserNotFound: there is none.
+        """
+        user = self._directory.users.find(user_id)
+        if user is None:
+            raise UserNotFound(user_id)
+        return user
+
+    def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
+        """Return a page of up to 1000 of the tenant's users by id, those after `after`."""
+        return self._directory.users.list_of_tenant(tenant_id, after)
+
+    def set_password(self, actor: Actor, user_id: UserId, password: Secret) -> None:
+        """Change the password; every session and cached login of the user ends.
+
+        Raises:
+            PasswordUnsuitable: too short or too long.
+            UserNotFound: there is no such user.
+        """
+        changed = self._directory.users.set_password(user_id, self._passwords.hash_new(password))
+        self._changed(actor, user_id, changed, "user.password")
+
+    def set_state(self, actor: Actor, user_id: UserId, state: State) -> None:
+        """Suspend, disable or revive a user; every session and cached login of the user ends.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        self._changed(actor, user_id, self._directory.users.set_state(user_id, state), "user.state", state=state.value)
+
+    def set_quota(self, actor: Actor, user_id: UserId, quota_bytes: int | None) -> None:
+        """Change the quota; None is without limit.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        if quota_bytes is not None and quota_bytes <= 0:
+            raise ValueInvalid("a quota is a positive number of bytes")
+        changed = self._directory.users.set_quota(user_id, quota_bytes)
+        self._changed(actor, user_id, changed, "user.quota", quota_bytes=quota_bytes)
+
+    def _shard(self, tenant: Tenant) -> str:
+        for shard in self._directory.shards.list_all():
+            if shard.name == tenant.home_shard:
+                if shard.region != tenant.region:
+                    raise RegionForbids(f"shard {shard.name} is in region {shard.region}, not {tenant.region}")
+                return shard.name
+        raise ShardNotFound(f"there is no shard named {tenant.home_shard}")
+
+    def _changed(self, actor: Actor, user_id: UserId, user: User | None, event: str, **fields: object) -> None:
+        if user is None:
+            raise UserNotFound(user_id)
+        self._placement.forget(user_id)
+        log.info(event, extra={"user": str(user_id), "actor": actor.identity, **fields})
