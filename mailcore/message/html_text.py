@@ -1,0 +1,69 @@
+"""The visible text of HTML, for search and preview; not a sanitizer. Linear in the input."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_TAG = re.compile(r"""<(?:!--|(/?[A-Za-z][^\s<>/"']*+|[!?/])(?:[^<>"']++|"[^"<]*+"?|'[^'<]*+'?)*+>?)""")
+_HIDDEN = {
+    name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("script", "style", "title", "template", "noscript")
+}
+_BLOCKS = frozenset({
+    "address", "article", "aside", "blockquote", "body", "br", "center", "dd", "div", "dl", "dt", "fieldset", "footer",
+    "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "li", "main", "nav", "ol", "option",
+    "p", "pre", "section", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+})  # fmt: skip
+_LONG_NUMBER = re.compile(r"&#(?:[0-9]{8}[0-9]*+|[xX][0-9a-fA-F]{7}[0-9a-fA-F]*+);?")
+_BLANKS = re.compile(r"[ \t\r\n\f\u00a0]+")
+
+
+def visible_text(markup: str) -> str:
+    """The text between the tags, entities decoded, blocks apart by a line end; scripts and styles left out.
+
+    Comments, and markup that is never closed, hide what follows as they do in a browser.
+    """
+    out: list[str] = []
+    position = 0
+    while match := _TAG.search(markup, position):
+        if match.start() > position:
+            out.append(markup[position : match.start()])
+        position = match.end()
+        name = match[1]
+        if name is None:
+            end = markup.find("-->", position)
+            position = end + 3 if end >= 0 else len(markup)
+            continue
+        name = name.lower()
+        hidden = _HIDDEN.get(name)
+        if hidden is not None:
+            closing = hidden.search(markup, position)
+            position = closing.start() if closing else len(markup)
+        elif name.lstrip("/") in _BLOCKS:
+            out.append("\n")
+    out.append(markup[position:])
+    return unescape("".join(_join_lines(out)))
+
+
+def unescape(text: str) -> str:
+    """Character references decoded; absurdly long ones, which `html.unescape` refuses, are dropped."""
+    return html.unescape(_LONG_NUMBER.sub("", text)) if "&" in text else text
+
+
+def _join_lines(pieces: list[str]) -> list[str]:
+    """Line ends of the source are blanks; only those of blocks count."""
+    joined: list[str] = []
+    after_break = True
+    for piece in pieces:
+        if piece == "\n":
+            if not after_break:
+                joined.append("\n")
+            after_break = True
+            continue
+        text = _BLANKS.sub(" ", piece)
+        if after_break:
+            text = text.lstrip(" ")
+        if text:
+            joined.append(text)
+            after_break = False
+    return joined

@@ -1,0 +1,66 @@
+"""What a list of messages shows at a glance: preview (RFC 8970), attachments, encryption."""
+
+from __future__ import annotations
+
+import re
+
+from mailcore.message.mime_tree import MimeTree, Part, PartKind
+from mailcore.message.text import part_text
+
+PREVIEW_CHARACTERS = 200
+"""RFC 8970 §3.1 asks for no more."""
+
+_SCANNED_BYTES = 4096
+_BLANKS = re.compile(r"[\s\u200b-\u200f\u2028-\u202f\u034f\u00ad\ufeff\x00-\x1f\x7f]+")
+_SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
+_CIPHERS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
+
+
+def preview(raw: bytes, tree: MimeTree) -> str:
+    """The beginning of the first readable text, on one line; empty where there is none or it is encrypted."""
+    if is_encrypted(tree):
+        return ""
+    texts = [part for part in tree.parts[:100] if part.kind is PartKind.LEAF and part.type == "text"]
+    texts = [part for part in texts if part.disposition != "attachment" and part.size]
+    for part in sorted(texts, key=_html_last):
+        text = _BLANKS.sub(" ", part_text(raw, part, _SCANNED_BYTES)).strip()
+        if text:
+            return text[:PREVIEW_CHARACTERS].rstrip()
+    return ""
+
+
+def has_attachment(tree: MimeTree) -> bool:
+    """Whether there is something to save: not signatures, nor what a text shows inline by its Content-ID."""
+    return any(_is_attachment(tree, part) for part in tree.parts)
+
+
+def is_encrypted(tree: MimeTree) -> bool:
+    """Whether the content is encrypted (multipart/encrypted, RFC 1847; S/MIME, RFC 8551)."""
+    for part in tree.parts[:10]:
+        if part.kind is PartKind.MESSAGE:
+            return False
+        if part.kind is PartKind.MULTIPART and part.subtype == "encrypted":
+            return True
+        if part.type == "application" and part.subtype in _CIPHERS:
+            return not part.parameters.get("smime-type", "enveloped-data").lower().startswith(("signed", "certs"))
+    return False
+
+
+def _html_last(part: Part) -> bool:
+    return part.subtype == "html"
+
+
+def _is_attachment(tree: MimeTree, part: Part) -> bool:
+    if part.kind is PartKind.MULTIPART or part.subtype in _SIGNATURES:
+        return False
+    if part.disposition == "attachment":
+        return True
+    around = tree.parts[part.parent] if part.parent >= 0 else None
+    if part.kind is PartKind.MESSAGE:
+        return around is not None and around.subtype not in {"digest", "report"}
+    if part.type in {"text", "message"}:
+        return part.filename is not None
+    inline = part.disposition == "inline" or (around is not None and around.subtype == "related")
+    if inline and part.content_id is not None:
+        return False
+    return not (around is not None and around.subtype in {"encrypted", "report"})

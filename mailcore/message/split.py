@@ -1,0 +1,218 @@
+"""Which parts of a message are stored apart as blobs, and how their bytes come back exactly.
+
+A base64 body is stored decoded only if encoding it again was proven to give the same bytes: lines of one length, one
+kind of line end, nothing else in between. The line end behind the last line stays in the message. So a cut is a
+byte range and three facts, and the same file in two messages is one blob whatever their line lengths are.
+"""
+
+from __future__ import annotations
+
+import binascii
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+import pybase64
+
+from mailcore.message.mime_tree import MimeTree, Part, PartKind
+
+BLOB_BYTES = 32 * 1024
+"""Parts other than text become blobs from this size on, encoded."""
+TEXT_BLOB_BYTES = 256 * 1024
+"""Text does from this size on, for search reads it."""
+SKELETON_BYTES = 1 << 20
+"""What remains of a message is at most this, if its parts allow."""
+SMALLEST_BLOB_BYTES = 1024
+"""Below this a part stays in the skeleton, however many there are."""
+CHUNK_BYTES = 1_026_000
+"""Size of stored chunks: whole lines of 76, 72, 64 and 60 characters, just below 1 MiB."""
+
+_BATCH_LINES = 600
+_FIRST_LINE_BYTES = 1026
+
+
+class Codec(IntEnum):
+    """How a blob's bytes relate to the message's."""
+
+    IDENTITY = 0
+    BASE64 = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A range of the message that is stored as a blob.
+
+    Attributes:
+        part_index: of the part in the tree.
+        start: offset of the first byte in the raw message.
+        end: offset behind the last.
+        codec: what the blob holds.
+        line_length: characters of a base64 line, a multiple of 4; 0 for identity.
+        line_end: CRLF or LF between lines; empty for identity, or where there is one line only.
+    """
+
+    part_index: int
+    start: int
+    end: int
+    codec: Codec = Codec.IDENTITY
+    line_length: int = 0
+    line_end: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the message."""
+        return self.end - self.start
+
+
+def choose_blobs(tree: MimeTree, raw: bytes, skeleton_bytes: int = SKELETON_BYTES) -> list[Cut]:
+    """The cuts of a message in their order, decided by type and size, then by what the skeleton may hold."""
+    chosen: list[int] = []
+    others: list[int] = []
+    left = tree.raw_size
+    for index, part in enumerate(tree.parts):
+        if part.kind is not PartKind.LEAF or part.size < SMALLEST_BLOB_BYTES:
+            continue
+        if part.size >= (TEXT_BLOB_BYTES if part.type == "text" else BLOB_BYTES):
+            chosen.append(index)
+            left -= part.size
+        else:
+            others.append(index)
+    if left > skeleton_bytes:
+        others.sort(key=lambda index: -tree.parts[index].size)
+        for index in others:
+            if left <= skeleton_bytes:
+                break
+            chosen.append(index)
+            left -= tree.parts[index].size
+    return [_cut(index, tree.parts[index], raw) for index in sorted(chosen)]
+
+
+def decode(body: bytes, cut: Cut) -> bytes:
+    """The blob of a cut, from the cut's bytes of the message."""
+    if cut.codec is Codec.IDENTITY:
+        return body
+    return pybase64.b64decode(body, ignorechars=b"\r\n", canonical=True)
+
+
+def encode(decoded: bytes, cut: Cut) -> bytes:
+    """The bytes of the message again, from the whole blob."""
+    return b"".join(encode_chunks((decoded,), cut))
+
+
+def encode_chunks(chunks: Iterable[bytes], cut: Cut) -> Iterator[bytes]:
+    """The bytes of the message, piece by piece, from the blob's chunks of any size in order."""
+    if cut.codec is Codec.IDENTITY:
+        yield from chunks
+        return
+    line_bytes = cut.line_length // 4 * 3
+    rest, separator = b"", b""
+    for chunk in chunks:
+        data = rest + chunk if rest else chunk
+        whole = len(data) - len(data) % line_bytes
+        rest = data[whole:]
+        if whole:
+            yield separator + encode_lines(data[:whole] if rest else data, cut)
+            separator = cut.line_end
+    if rest:
+        yield separator + pybase64.b64encode(rest)
+
+
+def encode_lines(data: bytes, cut: Cut) -> bytes:
+    """Whole lines (but for the last) of a base64 cut, without a line end behind the last."""
+    length = cut.line_length
+    batch_bytes = _BATCH_LINES * length // 4 * 3
+    batches: list[bytes] = []
+    lines = _lines(_BATCH_LINES, length)
+    for start in range(0, len(data), batch_bytes):
+        encoded = pybase64.b64encode(data[start : start + batch_bytes])
+        count = len(encoded) // length
+        if count == _BATCH_LINES:
+            batches.append(cut.line_end.join(lines.unpack_from(encoded)))
+            continue
+        batches.append(cut.line_end.join(encoded[at : at + length] for at in range(0, len(encoded), length)))
+    return cut.line_end.join(batches)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSpan:
+    """The part of a blob that a range of the message comes from.
+
+    Attributes:
+        start: first byte of the blob, the beginning of a line.
+        end: behind the last byte.
+        skip: encoded bytes of `blob[start:end]` before the wanted ones.
+    """
+
+    start: int
+    end: int
+    skip: int
+
+
+def blob_span(cut: Cut, start: int, end: int, blob_bytes: int) -> BlobSpan:
+    """Which bytes of a blob are needed for `start` to `end`, counted from the cut's start (BODY[]<partial>)."""
+    if cut.codec is Codec.IDENTITY:
+        return BlobSpan(start, end, 0)
+    stride = cut.line_length + len(cut.line_end)
+    line_bytes = cut.line_length // 4 * 3
+    first = start // stride
+    last = -(-end // stride)
+    # One more line, so that the line end behind the last wanted one is written too.
+    return BlobSpan(first * line_bytes, min((last + 1) * line_bytes, blob_bytes), start - first * stride)
+
+
+@lru_cache(maxsize=16)
+def _lines(count: int, length: int) -> struct.Struct:
+    return struct.Struct(f"{length}s" * count)
+
+
+def _cut(index: int, part: Part, raw: bytes) -> Cut:
+    """The cut of a part: base64 if that is exact, else its body as it is."""
+    plain = Cut(index, part.body_start, part.body_end)
+    if part.encoding != "base64":
+        return plain
+    return _base64_cut(index, part, raw) or plain
+
+
+def _base64_cut(index: int, part: Part, raw: bytes) -> Cut | None:
+    """Prove that a body is what `encode` would make of its blob; None if not."""
+    start, end = part.body_start, part.body_end
+    while end > start and raw[end - 1] in b"\r\n":
+        end -= 1
+    size = end - start
+    first = raw.find(b"\n", start, min(start + _FIRST_LINE_BYTES, end))
+    if first < 0:
+        line_length, line_end = size, b""
+        if size > _FIRST_LINE_BYTES * 1024:
+            return None
+    else:
+        line_end = b"\r\n" if raw[first - 1] == 13 else b"\n"
+        line_length = first - start + 1 - len(line_end)
+    if line_length < 4 or line_length % 4:
+        return None
+    body = raw[start:end]
+    stride = line_length + len(line_end)
+    count = (size - 1) // stride  # line ends between lines
+    last = size - count * stride
+    if line_end and not _has_line_ends(body, line_length, line_end, count):
+        return None
+    if not 4 <= last <= line_length:
+        return None
+    try:
+        decoded = pybase64.b64decode(body, ignorechars=b"\r\n", canonical=True)
+    except binascii.Error:
+        return None
+    characters = size - count * len(line_end)
+    if len(decoded) != characters // 4 * 3 - body.count(b"=", max(size - 2, 0)) or characters % 4:
+        return None  # there are line ends elsewhere
+    return Cut(index, start, end, Codec.BASE64, line_length, line_end)
+
+
+def _has_line_ends(body: bytes, line_length: int, line_end: bytes, count: int) -> bool:
+    """Whether every line has the same length and end."""
+    stride = line_length + len(line_end)
+    return all(
+        body[line_length + offset :: stride][:count] == line_end[offset : offset + 1] * count
+        for offset in range(len(line_end))
+    )
