@@ -24,13 +24,14 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from infra.devstack import demo
 from infra.devstack.datafolder import LAYOUT_NAME, is_free, lock_holder, write_json
 from infra.devstack.endpoints import FILE_NAME, Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.process import Process, stop_all
-from infra.devstack.servers import ROOT, Server, server_environment
+from infra.devstack.servers import ROOT, Server, client_environment, server_environment
 from infra.devstack.stack import MAIN, Stack
+from mailcore.errors import MailError
+from mailcore.model.actor import Actor, ActorKind, Door
 
 SERVERS = ("imap", "lmtp")
 DOMAIN = "bench.test"
@@ -39,6 +40,7 @@ CACHE_GB = 4.0  # what the harness gives the mongod of its peers
 STOP_TIMEOUT_S = 30.0
 DRAIN_S = 5.0
 READY = "ready"
+OPERATOR = Actor(ActorKind.OPERATOR, Door.CLI, "eider stack bench")
 NO_MAIL = frozenset({"admin", "local", "config"})
 
 Document = dict[str, Any]
@@ -194,7 +196,6 @@ def keep(plan: Plan) -> None:
     servers: dict[str, Server] = {}
     try:
         endpoints = stack.start()
-        demo.prepare_directory(endpoints)
         accounts = make_accounts(endpoints, _read_names(plan.users))
         servers = describe_processes(stack, endpoints, plan.processes)
         for server in servers.values():
@@ -205,8 +206,8 @@ def keep(plan: Plan) -> None:
         print(READY, flush=True)
         while True:
             signal.pause()
-    except StackFault as fault:
-        print(fault, file=sys.stderr)
+    except (StackFault, MailError) as fault:
+        print(fault or type(fault).__name__, file=sys.stderr)
         raise SystemExit(1) from None
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -215,14 +216,21 @@ def keep(plan: Plan) -> None:
 
 
 def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Document]:
-    """Make one user for each name, without quota, and return what the harness wants to know."""
+    """Open shard `a`, make one user without quota for each name, and return what the harness wants to know."""
+    from mailcore.model.secret import Secret
+    from mailcore.services import connect
+    from mailcore.settings import MailSettings
+
+    services = connect(MailSettings.from_environment(client_environment(endpoints)))
+    shard = endpoints.mongo.shards["a"]
     accounts: dict[str, Document] = {}
-    services = demo.open_services(endpoints)
     try:
-        tenant = demo.make_tenant(services, "bench", DOMAIN)
+        services.shards.add(OPERATOR, "a", "local", shard.hot, shard.cold)
+        tenant_id = services.tenants.create(OPERATOR, "bench", "local")
+        services.domains.create(OPERATOR, tenant_id, DOMAIN)
         for name in names:
             address = f"{name}@{DOMAIN}"
-            user_id = demo.make_user(services, tenant, address, PASSWORD, name)
+            user_id = services.users.create(OPERATOR, address, Secret(PASSWORD), "", tenant_id)
             accounts[name] = {"login": address, "password": PASSWORD, "address": address, "id": str(user_id)}
     finally:
         services.close()
