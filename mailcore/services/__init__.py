@@ -87,7 +87,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         shards=Shards(directory, placement),
         tenants=Tenants(directory, placement, sealing),
         domains=Domains(directory),
-        users=Users(directory, placement, addresses, passwords, built["mailboxes"]),
+        users=Users(directory, placement, addresses, passwords, built["mailboxes"] or _NoMailboxes()),
         addresses=addresses,
         authentication=Authentication(directory, placement, passwords),
         certificates=Certificates(directory, sealing),
@@ -96,6 +96,11 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         **{module: built[module] for module, _ in _LATER},
         _clients=clients,
     )
+
+
+class _NoMailboxes:
+    def create_defaults(self, user_id: object, actor: object) -> None:
+        return None
 
 
 _LATER = (
