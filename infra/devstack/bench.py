@@ -159,7 +159,7 @@ def stop(plan: Plan) -> None:
             if time.monotonic() > until:
                 raise StackFault(f"process {holder} did not stop within {STOP_TIMEOUT_S:.0f} s: kill -9 {holder}")
             time.sleep(0.05)
-    if (plan.stack_folder / LAYOUT_NAME).exists():  # ours, left by a keeper that was killed
+    if (plan.stack_folder / LAYOUT_NAME).exists():  # left by a keeper that failed or was killed
         shutil.rmtree(plan.stack_folder, ignore_errors=True)
     plan.log.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -207,12 +207,15 @@ def keep(plan: Plan) -> None:
         while True:
             signal.pause()
     except (StackFault, MailError) as fault:
+        stop_all([server.process for server in servers.values()], signal.SIGTERM, DRAIN_S)
+        stack.stop()  # the logs stay until the next start
         print(fault or type(fault).__name__, file=sys.stderr)
         raise SystemExit(1) from None
-    finally:
+    except BaseException:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop_all([server.process for server in servers.values()], signal.SIGTERM, DRAIN_S)
         stack.discard()
+        raise
 
 
 def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Document]:
