@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.devstack import bench
 from infra.devstack.datafolder import lock_holder
 from infra.devstack.endpoints import FILE_NAME, Endpoints
 from infra.devstack.faults import StackFault
@@ -39,6 +40,9 @@ def register(subparsers: Subparsers) -> None:
         starter.add_argument("--no-demo", action="store_true", help="no demo tenants")
     _verb(verbs, "down", _down, "stop what runs on the data folder")
     _verb(verbs, "status", _status, "say what runs on the data folder, and where")
+    load = verbs.add_parser("bench", help="start a fresh stack for the load harness", description=bench.__doc__)
+    bench.add_options(load)
+    load.set_defaults(run=lambda options: _guarded(bench.run, options))
     execute = _verb(verbs, "exec", _exec, "run a command on fresh databases that are thrown away after it")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
 
@@ -65,8 +69,6 @@ def _guarded(run: Callable[[argparse.Namespace], int], options: argparse.Namespa
 
 
 def _run(options: argparse.Namespace) -> int:
-    from infra.devstack import demo
-
     started = time.monotonic()
     stack = Stack(
         options.data,
@@ -77,8 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     supervisor = Supervisor(
         stack,
         with_servers=not options.databases_only,
-        prepare=demo.prepare_directory,
-        fill=(lambda endpoints: endpoints) if options.no_demo else demo.fill,
+        with_demo=not options.no_demo,
     )
 
     def announce(endpoints: Endpoints) -> None:

@@ -102,7 +102,8 @@ class MongoSet:
             try:
                 alone.wait_ready(lambda port=port: _answers(port), START_TIMEOUT_S)  # type: ignore[misc]
                 with _direct(port) as client:
-                    client.local["system.replset"].update_one({"_id": self.name}, {"$set": {"members": self._members()}})
+                    change = {"$set": {"members": self._members()}}
+                    client.local["system.replset"].update_one({"_id": self.name}, change)
             finally:
                 stop_all([alone], signal.SIGTERM, STOP_TIMEOUT_S)
 

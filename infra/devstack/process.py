@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -109,17 +110,21 @@ class Process:
 
     def pause(self) -> None:
         """Freeze it and its children (SIGSTOP): it holds its connections and answers nothing."""
-        for pid in self._family():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_family(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on after pause()."""
+        self._signal_family(signal.SIGCONT)
+
+    def _signal_family(self, number: int) -> None:
         for pid in self._family():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _family(self) -> list[int]:
         """Return the process and its descendants, parents first."""
-        if self.pid is None:
+        own = self.pid
+        if own is None:
             return []
         children: dict[int, list[int]] = {}
         for entry in Path("/proc").iterdir():
@@ -129,7 +134,7 @@ class Process:
                 except OSError:
                     continue
                 children.setdefault(parent, []).append(int(entry.name))
-        family = [self.pid]
+        family = [own]
         for pid in family:
             family.extend(children.get(pid, ()))
         return family

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from infra.devstack import demo
 from infra.devstack.endpoints import Endpoints, Pids
 from infra.devstack.process import Process, stop_all
 from infra.devstack.servers import Server, describe_servers
@@ -16,6 +17,7 @@ from infra.devstack.stack import Stack
 WATCH_S = 0.2
 RESTART_AFTER_S = 1.0
 DRAIN_S = 1.0
+DEMO_NAME = "demo.json"
 
 
 class Supervisor:
@@ -24,24 +26,14 @@ class Supervisor:
     Args:
         stack: the databases, not yet started.
         with_servers: False runs the databases alone.
-        prepare: called once the databases are up, before any server starts.
-        fill: called once the servers take connections, with their ports in the endpoints;
-            returns the endpoints to publish, such as with users.
+        with_demo: fill an empty system with tenants and mail; needs the servers.
     """
 
-    def __init__(
-        self,
-        stack: Stack,
-        *,
-        with_servers: bool,
-        prepare: Callable[[Endpoints], None],
-        fill: Callable[[Endpoints], Endpoints],
-    ) -> None:
+    def __init__(self, stack: Stack, *, with_servers: bool, with_demo: bool) -> None:
         """Name the parts; run() does everything."""
         self._stack = stack
         self._with_servers = with_servers
-        self._prepare = prepare
-        self._fill = fill
+        self._with_demo = with_demo
         self._servers: dict[str, Server] = {}
         self._ended_at: dict[str, float] = {}
 
@@ -66,15 +58,18 @@ class Supervisor:
 
     def _start(self) -> Endpoints:
         endpoints = self._stack.start()
-        self._prepare(endpoints)
         if self._with_servers:
+            demo.prepare_directory(endpoints)
             self._servers = describe_servers(self._stack.folder, endpoints)
             for server in self._servers.values():
                 server.process.start()
             for server in self._servers.values():
                 server.wait_ready()
             ports = {name: port for server in self._servers.values() for name, port in server.ports.items()}
-            endpoints = self._fill(dataclasses.replace(endpoints, ports=ports))
+            endpoints = dataclasses.replace(endpoints, ports=ports)
+            if self._with_demo:
+                users = demo.demo_users(endpoints, self._stack.folder.path / DEMO_NAME)
+                endpoints = dataclasses.replace(endpoints, users=users)
         self._endpoints = endpoints
         return self._publish()
 
