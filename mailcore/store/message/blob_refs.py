@@ -6,7 +6,7 @@ own, and removing a message removes exactly those that the message names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -74,11 +74,9 @@ class BlobRefs:
     def __init__(self, database: Database[Document]) -> None:
         self._collection = OwnedCollection(database["blob_refs"])
 
-    def insert(
-        self, tenant_id: ObjectId, owners: Sequence[RefOwner], addresses: Iterable[bytes], session: ClientSession
-    ) -> None:
-        """Write a reference of every owner to every blob (majority); those that exist stay. One call for each 1000."""
-        documents = [{"_id": owner.key(tenant_id, address)} for address in addresses for owner in owners]
+    def insert(self, keys: Sequence[bytes], session: ClientSession) -> None:
+        """Write references by `_id` (majority); those that exist stay. One call for each 1000."""
+        documents = [{"_id": key} for key in dict.fromkeys(keys)]
         for start in range(0, len(documents), BATCH):
             with deadline(5.0):
                 try:
@@ -115,9 +113,7 @@ class BlobRefs:
     def _pages(self, key_range: dict[str, bytes]) -> Iterator[BlobRef]:
         while True:
             with deadline(30.0):
-                page = list(
-                    self._collection.find({"_id": key_range}, {"_id": 1}, sort=[("_id", 1)], limit=BATCH * 10)
-                )
+                page = list(self._collection.find({"_id": key_range}, {"_id": 1}, sort=[("_id", 1)], limit=BATCH * 10))
             for document in page:
                 yield BlobRef.from_key(document["_id"])
             if len(page) < BATCH * 10:

@@ -14,9 +14,10 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from mailcore.message.split import CHUNK_BYTES
 from mailcore.store.guard import OwnedCollection, deadline
 from mailcore.store.keys import blob_key, owner_range
-from mailcore.store.message.chunks import CHUNK_BYTES, Tier, chunk_count
+from mailcore.store.message.chunks import Tier, chunk_count
 
 Document = dict[str, Any]
 
@@ -99,7 +100,9 @@ class Blobs:
         """Pin those headers that exist unmarked, in one call, and return how many did."""
         now = datetime.now(UTC)
         pins = [
-            UpdateOne({"_id": blob_key(tenant_id, address), **UNMARKED}, {"$inc": {"pins": 1}, "$set": {"pinned_at": now}})
+            UpdateOne(
+                {"_id": blob_key(tenant_id, address), **UNMARKED}, {"$inc": {"pins": 1}, "$set": {"pinned_at": now}}
+            )
             for address in addresses
         ]
         with deadline(5.0):
@@ -157,7 +160,8 @@ class Blobs:
     def switch(self, header: BlobHeader, generation: bytes, tier: Tier) -> bool:
         """Point an unmarked header at another generation if it still names the one of `header`."""
         query = {"_id": blob_key(header.tenant_id, header.address), "generation": header.generation, **UNMARKED}
-        change = {"$set": {"generation": generation, "tier": str(tier)}, "$unset": {"demote_at": ""}}
+        place = {"generation": generation, "tier": str(tier), "chunk_bytes": CHUNK_BYTES}
+        change = {"$set": place, "$unset": {"demote_at": ""}}
         return self._change(query, change, None) is not None
 
     def due_for_demotion(self, now: datetime, limit: int) -> list[BlobHeader]:

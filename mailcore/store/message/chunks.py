@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Any
 
 from bson import ObjectId
@@ -20,6 +21,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from mailcore.errors import StoreFull, StoreUnavailable
+from mailcore.message.split import CHUNK_BYTES
 from mailcore.store.guard import OwnedCollection, deadline
 from mailcore.store.keys import blob_key, chunk_key, owner_range
 
@@ -29,9 +31,6 @@ Document = dict[str, Any]
 
 GENERATION_BYTES = 8
 CHUNK_KEY_BYTES = 56
-LINE_MULTIPLE = 8208
-"""Least common multiple of 57, 54 and 48: a whole number of base64 lines of 76, 72 and 64 columns."""
-CHUNK_BYTES = (1 << 20) // LINE_MULTIPLE * LINE_MULTIPLE
 BATCH_BYTES = 4 << 20
 """So much travels in one call to the database, and is held by one reader."""
 
@@ -168,7 +167,7 @@ class Chunks:
 
     def size_bytes(self, tenant_id: ObjectId, tier: Tier) -> int:
         """Return how many bytes of content a tenant has on a set."""
-        pipeline = [
+        pipeline: list[dict[str, Any]] = [
             {"$match": {"_id": owner_range(tenant_id.binary, CHUNK_KEY_BYTES)}},
             {"$group": {"_id": None, "total": {"$sum": {"$binarySize": "$data"}}}},
         ]
@@ -176,7 +175,9 @@ class Chunks:
             groups = list(self._sets[tier].aggregate(pipeline))
         return int(groups[0]["total"]) if groups else 0
 
-    def generations(self, tier: Tier, after: bytes = b"", limit: int = 10_000) -> Iterator[tuple[ObjectId, bytes, bytes]]:
+    def generations(
+        self, tier: Tier, after: bytes = b"", limit: int = 10_000
+    ) -> Iterator[tuple[ObjectId, bytes, bytes]]:
         """Yield tenant, address, generation of everything on a set in key order, behind the key `after`.
 
         Reads the `_id` index only. For the sweep, which concerns every tenant.
@@ -224,7 +225,9 @@ class _TierCall:
             raise StoreUnavailable("cold set left alone")
         self._deadline.__enter__()
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             self._deadline.__exit__(kind, error, trace)
         except (StoreUnavailable, StoreFull) as failure:

@@ -103,7 +103,9 @@ class BlobCollector:
         """Remove generations that no header names and that are older than any upload can last."""
         before = time.time() - older_than_s
         for tenant_id, generations in _batches_by_tenant(self._chunks.generations(tier)):
-            aged = [(address, generation) for address, generation in generations if generation_time(generation) <= before]
+            aged = [
+                (address, generation) for address, generation in generations if generation_time(generation) <= before
+            ]
             if not aged:
                 continue
             headers = self._blobs.find(tenant_id, list({address for address, _ in aged}))

@@ -60,9 +60,7 @@ class Demoter:
         generation = new_generation()
         self._chunks.insert(header.tenant_id, [Upload(header.address, generation, data)], Tier.COLD)
         fault.hit("tier.after_copy")
-        copied = BlobHeader(
-            header.tenant_id, header.address, header.size, generation, Tier.COLD, chunk_bytes=header.chunk_bytes
-        )
+        copied = BlobHeader(header.tenant_id, header.address, header.size, generation, Tier.COLD)
         copy = read_content(self._chunks, copied)
         if copy is None or not hmac.compare_digest(copy, data):
             log.error("demotion.copy_differs", extra={"tenant_id": str(header.tenant_id)})

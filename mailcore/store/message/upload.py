@@ -39,6 +39,14 @@ class BlobContent:
     cold_after: timedelta = timedelta(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An owner, and the content that it refers to."""
+
+    owner: RefOwner
+    contents: Sequence[BlobContent]
+
+
 class BlobUploads:
     """Makes sure that content is there, and stays as long as its references do."""
 
@@ -47,7 +55,7 @@ class BlobUploads:
         self._refs = refs
         self._chunks = chunks
 
-    def secure(self, tenant_id: ObjectId, owners: Sequence[RefOwner], contents: Sequence[BlobContent]) -> None:
+    def secure(self, tenant_id: ObjectId, needs: Sequence[Need]) -> None:
         """Write the owners' references, then pin each blob or upload it; all acknowledged by the majority.
 
         At most four round trips if all are new or all known (five if some are), whatever their
@@ -56,11 +64,12 @@ class BlobUploads:
         Raises:
             StoreUnavailable, StoreFull: of the hot set; the references left behind are swept.
         """
-        missing = {content.address: content for content in contents}
+        missing = {content.address: content for need in needs for content in need.contents}
         if not missing:
             return
         with self._blobs.client.start_session(causal_consistency=True) as session:
-            self._refs.insert(tenant_id, owners, missing, session)
+            keys = [need.owner.key(tenant_id, content.address) for need in needs for content in need.contents]
+            self._refs.insert(keys, session)
             fault.hit("delivery.after_refs")
             brought: dict[bytes, BlobHeader] = {}
             for _ in range(ROUNDS):

@@ -10,13 +10,14 @@ import pytest
 from bson import ObjectId
 
 from mailcore import fault
+from mailcore.message.split import CHUNK_BYTES
 from mailcore.store.keys import message_key
 from mailcore.store.message import collection
 from mailcore.store.message.blob_refs import OwnerKind, RefOwner
 from mailcore.store.message.blobs import blob_address
-from mailcore.store.message.chunks import CHUNK_BYTES, Tier, Upload, new_generation
+from mailcore.store.message.chunks import Tier, Upload, new_generation
 from mailcore.store.message.demotion import Demoter, read_content
-from mailcore.store.message.upload import BlobContent
+from mailcore.store.message.upload import BlobContent, Need
 from tests.store.message.conftest import BlobStores
 
 KEY = b"k" * 32
@@ -28,6 +29,10 @@ def owner() -> RefOwner:
 
 def content(data: bytes, **options: object) -> BlobContent:
     return BlobContent(blob_address(KEY, data), data, **options)  # type: ignore[arg-type]
+
+
+def needs(owners: list[RefOwner], blobs: list[BlobContent]) -> list[Need]:
+    return [Need(one, blobs) for one in owners]
 
 
 def nobody_waits() -> None:
@@ -48,7 +53,7 @@ def read(stores: BlobStores, tenant_id: ObjectId, address: bytes) -> bytes | Non
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES + 17])
 def test_content_of_any_size_comes_back(stores: BlobStores, tenant_id: ObjectId, size: int) -> None:
     blob = content(os.urandom(size))
-    stores.uploads.secure(tenant_id, [owner()], [blob])
+    stores.uploads.secure(tenant_id, needs([owner()], [blob]))
     assert read(stores, tenant_id, blob.address) == blob.data
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == size
     assert stores.chunks.size_bytes(tenant_id, Tier.HOT) == 0
@@ -56,20 +61,20 @@ def test_content_of_any_size_comes_back(stores: BlobStores, tenant_id: ObjectId,
 
 def test_fifty_owners_share_one_upload_and_two_tenants_do_not(stores: BlobStores, tenant_id: ObjectId) -> None:
     blob = content(os.urandom(100_000))
-    stores.uploads.secure(tenant_id, [owner() for _ in range(25)], [blob])
+    stores.uploads.secure(tenant_id, needs([owner() for _ in range(25)], [blob]))
     for _ in range(25):
-        stores.uploads.secure(tenant_id, [owner()], [blob])
+        stores.uploads.secure(tenant_id, needs([owner()], [blob]))
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == 100_000
     assert len(list(stores.refs.of_tenant(tenant_id))) == 50
     other = ObjectId()
-    stores.uploads.secure(other, [owner()], [BlobContent(blob_address(b"o" * 32, blob.data), blob.data)])
+    stores.uploads.secure(other, needs([owner()], [BlobContent(blob_address(b"o" * 32, blob.data), blob.data)]))
     assert stores.chunks.size_bytes(other, Tier.COLD) == 100_000
 
 
 def test_known_and_new_content_in_one_upload(stores: BlobStores, tenant_id: ObjectId) -> None:
     known, new = content(b"known" * 9999), content(b"new" * 9999)
-    stores.uploads.secure(tenant_id, [owner()], [known])
-    stores.uploads.secure(tenant_id, [owner()], [known, new, known])
+    stores.uploads.secure(tenant_id, needs([owner()], [known]))
+    stores.uploads.secure(tenant_id, needs([owner()], [known, new, known]))
     assert read(stores, tenant_id, known.address) == known.data
     assert read(stores, tenant_id, new.address) == new.data
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == len(known.data) + len(new.data)
@@ -77,7 +82,7 @@ def test_known_and_new_content_in_one_upload(stores: BlobStores, tenant_id: Obje
 
 def test_collected_with_the_last_reference_and_not_before(stores: BlobStores, tenant_id: ObjectId) -> None:
     blob, first, second = content(os.urandom(3 * CHUNK_BYTES)), owner(), owner()
-    stores.uploads.secure(tenant_id, [first, second], [blob])
+    stores.uploads.secure(tenant_id, needs([first, second], [blob]))
     stores.refs.delete([first.key(tenant_id, blob.address)])
     stores.collector.collect(tenant_id, [blob.address])
     assert read(stores, tenant_id, blob.address) == blob.data
@@ -99,12 +104,12 @@ def test_without_the_second_look_a_pinned_blob_is_lost(
     """Negative control: the reference came between the first look and the mark."""
     monkeypatch.setattr(collection, "second_look", lambda *_: False)
     blob = content(b"x" * 50_000)
-    stores.uploads.secure(tenant_id, [owner()], [blob])
+    stores.uploads.secure(tenant_id, needs([owner()], [blob]))
     collector = stores.collector
     stores.refs.delete([ref.owner.key(tenant_id, ref.address) for ref in stores.refs.of_tenant(tenant_id)])
     mark = stores.blobs.mark
     monkeypatch.setattr(
-        stores.blobs, "mark", lambda *a: (stores.uploads.secure(tenant_id, [owner()], [blob]), mark(*a))[1]
+        stores.blobs, "mark", lambda *a: (stores.uploads.secure(tenant_id, needs([owner()], [blob])), mark(*a))[1]
     )
     collector.collect(tenant_id, [blob.address])
     assert read(stores, tenant_id, blob.address) is None
@@ -112,9 +117,9 @@ def test_without_the_second_look_a_pinned_blob_is_lost(
 
 def _race(stores: BlobStores, tenant_id: ObjectId) -> BlobContent:
     blob, first = content(b"x" * 50_000), owner()
-    stores.uploads.secure(tenant_id, [first], [blob])
+    stores.uploads.secure(tenant_id, needs([first], [blob]))
     stores.refs.delete([first.key(tenant_id, blob.address)])
-    fault.install({"gc.after_mark": lambda: stores.uploads.secure(tenant_id, [owner()], [blob])})
+    fault.install({"gc.after_mark": lambda: stores.uploads.secure(tenant_id, needs([owner()], [blob]))})
     stores.collector.collect(tenant_id, [blob.address])
     fault.install({})
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == len(blob.data)
@@ -124,7 +129,7 @@ def _race(stores: BlobStores, tenant_id: ObjectId) -> BlobContent:
 def test_mark_of_a_crashed_collector_is_replaced_by_a_delivery(stores: BlobStores, tenant_id: ObjectId) -> None:
     blob = content(b"y" * 50_000)
     _crash_after_mark(stores, tenant_id, blob)
-    stores.uploads.secure(tenant_id, [owner()], [blob])
+    stores.uploads.secure(tenant_id, needs([owner()], [blob]))
     assert read(stores, tenant_id, blob.address) == blob.data
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == len(blob.data)
     stores.collector.sweep_headers(tenant_id, nobody_waits)
@@ -149,7 +154,7 @@ def crash() -> None:
 
 def _crash_after_mark(stores: BlobStores, tenant_id: ObjectId, blob: BlobContent) -> None:
     first = owner()
-    stores.uploads.secure(tenant_id, [first], [blob])
+    stores.uploads.secure(tenant_id, needs([first], [blob]))
     stores.refs.delete([first.key(tenant_id, blob.address)])
     fault.install({"gc.after_mark": crash})
     with pytest.raises(Crash):
@@ -163,7 +168,7 @@ def test_sweep_of_references_without_message_minds_their_age(stores: BlobStores,
     old = RefOwner(OwnerKind.MESSAGE, young.owner, new_generation(time.time() - 90_000))
     kept = RefOwner(OwnerKind.MESSAGE, message_key(ObjectId(), ObjectId().binary), new_generation(1))
     for one in (young, old, kept):
-        stores.uploads.secure(tenant_id, [one], [blob])
+        stores.uploads.secure(tenant_id, needs([one], [blob]))
     stores.messages.insert(
         [{"_id": kept.owner, "attempt": kept.attempt, "skeleton": b"", "stored_at": datetime.now(UTC)}]
     )
@@ -179,7 +184,7 @@ def test_sweep_of_references_without_message_minds_their_age(stores: BlobStores,
 
 def test_sweep_of_chunks_without_header_minds_their_age(stores: BlobStores, tenant_id: ObjectId) -> None:
     used = content(b"u" * 50_000)
-    stores.uploads.secure(tenant_id, [owner()], [used])
+    stores.uploads.secure(tenant_id, needs([owner()], [used]))
     for age in (0, 90_000):
         orphan = Upload(os.urandom(32), new_generation(time.time() - age), b"o" * 1000)
         stores.chunks.insert(tenant_id, [orphan], Tier.COLD)
@@ -196,7 +201,7 @@ def test_demotion_moves_what_is_due_and_leaves_text(stores: BlobStores, tenant_i
     text = content(b"text" * 90_000, stays_hot=True)
     later = content(b"later" * 90_000, cold_after=timedelta(days=30))
     due = content(os.urandom(2 * CHUNK_BYTES), cold_after=timedelta(microseconds=1))
-    stores.uploads.secure(tenant_id, [owner()], [text, later, due])
+    stores.uploads.secure(tenant_id, needs([owner()], [text, later, due]))
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == 0
     assert Demoter(stores.blobs, stores.chunks).run(nobody_waits) == 1
     assert stores.chunks.size_bytes(tenant_id, Tier.COLD) == len(due.data)
@@ -211,7 +216,7 @@ def test_crash_of_the_demoter_loses_nothing_and_the_sweep_cleans_up(
     stores: BlobStores, tenant_id: ObjectId, point: str
 ) -> None:
     blob = content(os.urandom(CHUNK_BYTES + 5), cold_after=timedelta(microseconds=1))
-    stores.uploads.secure(tenant_id, [owner()], [blob])
+    stores.uploads.secure(tenant_id, needs([owner()], [blob]))
     fault.install({point: crash})
     with pytest.raises(Crash):
         Demoter(stores.blobs, stores.chunks).run(nobody_waits)
@@ -228,7 +233,7 @@ def test_crash_of_the_demoter_loses_nothing_and_the_sweep_cleans_up(
 def test_demoter_and_collector_at_once_leave_nothing_behind(stores: BlobStores, tenant_id: ObjectId) -> None:
     """The collector marks while the demoter has copied: the switch fails and the copy goes."""
     blob, first = content(os.urandom(5000), cold_after=timedelta(microseconds=1)), owner()
-    stores.uploads.secure(tenant_id, [first], [blob])
+    stores.uploads.secure(tenant_id, needs([first], [blob]))
     stores.refs.delete([first.key(tenant_id, blob.address)])
     fault.install({"tier.after_copy": lambda: stores.collector.collect(tenant_id, [blob.address])})
     assert Demoter(stores.blobs, stores.chunks).run(nobody_waits) == 0

@@ -1,0 +1,29 @@
+"""Values about stored content that cross layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItems:
+    """What FETCH returns of a message without its text, as IMAP bytes."""
+
+    envelope: bytes
+    body_structure: bytes
+    light_headers: bytes | None
+    """The usual header fields without a blank line; None if they are too large to be kept apart."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRowContent:
+    """What a mailbox row says of a stored message."""
+
+    message_oid: bytes
+    size_bytes: int
+    header_date: int
+    thread: int
+    message_id_hash: int = 0
+    existed: bool = False
+    """A message of that id was there before and is untouched; this one was not stored."""

@@ -1,0 +1,455 @@
+"""Content of messages: stored before a mailbox names it, read back byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+
+from mailcore import fault
+from mailcore.errors import MailError, MessageNotFound, StoreUnavailable
+from mailcore.message.mime_tree import scan
+from mailcore.message.parts_table import PartsTable, unpack_parts
+from mailcore.message.split import blob_span, encode_chunks
+from mailcore.message.text import searchable_text
+from mailcore.model.content import NewRowContent, StoredItems
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import Limits
+from mailcore.model.section import Section, SectionText
+from mailcore.services.offload import Offload
+from mailcore.services.prepared import (
+    SEARCH_TEXT_BYTES,
+    PreparedMessage,
+    message_id_hash,
+    prepare_message,
+    stored_digest,
+)
+from mailcore.store.keys import message_key
+from mailcore.store.message.blob_reader import BlobReader, Span
+from mailcore.store.message.blob_refs import OwnerKind, RefOwner
+from mailcore.store.message.blobs import blob_address
+from mailcore.store.message.chunks import new_generation
+from mailcore.store.message.messages import ITEM_FIELDS
+from mailcore.store.message.skeleton import SkeletonCodec, Splice, pack_splices, unpack_splices
+from mailcore.store.message.upload import BlobContent, BlobUploads, Need
+from mailcore.store.placement import Home, Placement
+from mailcore.store.shard import ShardStores
+
+HEADER = Section((), SectionText.HEADER)
+ITEMS_PER_READ = 500
+BODIES_PER_READ = 50
+OFFLOAD_BYTES = 512 * 1024
+"""Preparing a message from this size on takes over 5 ms now and then, and goes to the thread pool."""
+BODY_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "splices": 1, "parts": 1, "size": 1, "sha256": 1}
+TEXT_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "text": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message for one user; without `message_oid` it gets a new id."""
+
+    home: Home
+    prepared: PreparedMessage
+    message_oid: bytes | None = None
+
+
+class ContentStore:
+    """Stores and reads messages of every shard."""
+
+    def __init__(self, placement: Placement, offload: Offload, limits: Limits) -> None:
+        self._placement = placement
+        self._offload = offload
+        self._limits = limits
+        self._codec = SkeletonCodec()
+        self._readers: dict[int, BlobReader] = {}
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def prepare(self, raw: bytes) -> PreparedMessage:
+        """Make a message ready to be stored; large ones in the thread pool. No round trip, no input raises."""
+
+        def work() -> PreparedMessage:
+            return prepare_message(raw, self._limits.scan, self._codec)
+
+        return self._offload.run(work) if len(raw) >= OFFLOAD_BYTES else work()
+
+    def put(self, home: Home, prepared: PreparedMessage, message_oid: bytes | None = None) -> NewRowContent:
+        """Store one message (majority): references, blobs, then the message.
+
+        One round trip without attachments; with them two more if all are known, four if all are new.
+
+        Raises:
+            StoreUnavailable, StoreFull: what is stored nonetheless is garbage for the sweep.
+        """
+        result = self.put_many([Copy(home, prepared, message_oid)])[0]
+        if isinstance(result, MailError):
+            raise result
+        return result
+
+    def put_many(self, copies: Sequence[Copy]) -> list[NewRowContent | MailError]:
+        """Store messages for several users; blobs once for each tenant and shard, one insert for each shard.
+
+        Returns:
+            For each copy, in order, what its row says, or why it could not be stored.
+        """
+        results: list[NewRowContent | MailError] = [StoreUnavailable("not tried")] * len(copies)
+        groups: dict[tuple[str, TenantId], list[int]] = {}
+        for index, copy in enumerate(copies):
+            groups.setdefault((copy.home.shard.name, copy.home.tenant_id), []).append(index)
+        documents: dict[str, dict[int, dict[str, Any]]] = {}
+        for (shard_name, _), indexes in groups.items():
+            try:
+                stored = self._secure_blobs([copies[index] for index in indexes])
+            except MailError as error:
+                for index in indexes:
+                    results[index] = error
+                continue
+            documents.setdefault(shard_name, {}).update(zip(indexes, stored, strict=True))
+        if groups:
+            fault.hit("delivery.after_blob")
+        for of_shard in documents.values():
+            shard = copies[next(iter(of_shard))].home.shard
+            try:
+                present = shard.messages.insert(list(of_shard.values()))
+            except MailError as error:
+                for index in of_shard:
+                    results[index] = error
+                continue
+            for index, document in of_shard.items():
+                results[index] = self._row(copies[index], document, existed=document["_id"] in present)
+                if document["_id"] in present:
+                    self._drop_references(copies[index], document)
+        fault.hit("delivery.after_message")
+        return results
+
+    def _secure_blobs(self, copies: Sequence[Copy]) -> list[dict[str, Any]]:
+        """Bring the blobs of copies of one tenant on one shard; return the documents that name them."""
+        home = copies[0].home
+        now = datetime.now(UTC)
+        contents: dict[int, list[BlobContent]] = {}  # by identity: copies of one message share its blobs
+        needs: list[Need] = []
+        documents: list[dict[str, Any]] = []
+        for copy in copies:
+            oid = copy.message_oid or ObjectId().binary
+            key = message_key(copy.home.user_id, oid)
+            blobs = copy.prepared.blobs
+            attempt = b""
+            addressed: list[BlobContent] = []
+            if blobs:
+                if id(blobs) not in contents:
+                    contents[id(blobs)] = [
+                        BlobContent(blob_address(home.tenant_key, blob.data), blob.data, blob.stays_hot)
+                        for blob in blobs
+                    ]
+                addressed = contents[id(blobs)]
+                attempt = new_generation()
+                needs.append(Need(RefOwner(OwnerKind.MESSAGE, key, attempt), addressed))
+            documents.append(self._document(key, copy, now, attempt, addressed))
+        if needs:
+            BlobUploads(home.shard.blobs, home.shard.blob_refs, home.shard.chunks).secure(home.tenant_id, needs)
+        return documents
+
+    def _drop_references(self, copy: Copy, document: dict[str, Any]) -> None:
+        """Take back what an attempt referred to whose message was not stored."""
+        if "splices" not in document:
+            return
+        owner = RefOwner(OwnerKind.MESSAGE, document["_id"], document["attempt"])
+        addresses = {splice.address for splice in unpack_splices(document["splices"])}
+        try:
+            copy.home.shard.blob_refs.delete([owner.key(copy.home.tenant_id, address) for address in addresses])
+        except MailError:
+            pass  # swept by age
+
+    def _document(
+        self, key: bytes, copy: Copy, now: datetime, attempt: bytes, contents: Sequence[BlobContent]
+    ) -> dict[str, Any]:
+        prepared = copy.prepared
+        document: dict[str, Any] = {
+            "_id": key,
+            "format": prepared.mark,
+            "size": prepared.size_bytes,
+            "sha256": prepared.digest,
+            "stored_at": now,
+            "date": prepared.header_date,
+            "thread": self._thread(copy, key).to_bytes(8, "big"),
+            "envelope": prepared.envelope,
+            "body_structure": prepared.body_structure,
+            "parts": prepared.parts,
+            "skeleton": prepared.skeleton,
+        }
+        if prepared.light_headers is not None:
+            document["light_headers"] = prepared.light_headers
+        if prepared.message_id:
+            document["header_message_id"] = prepared.message_id
+        if prepared.prefix:
+            document["prefix"] = prepared.prefix
+        if contents:
+            document["attempt"] = attempt
+            document["splices"] = pack_splices(
+                [
+                    Splice(blob.cut, len(blob.data), content.address)
+                    for blob, content in zip(prepared.blobs, contents, strict=True)
+                ]
+            )
+        if prepared.search_text is not None:
+            mark, text = self._codec.compress(prepared.search_text.encode("utf-8", "replace"))
+            document["text"] = mark + text
+        return document
+
+    def _thread(self, copy: Copy, key: bytes) -> int:
+        """Number of the conversation; an answer that names only its parent belongs where the parent does."""
+        user_id = copy.home.user_id
+        number = message_id_hash(user_id, copy.prepared.conversation or key)
+        if copy.prepared.names_parent_only:
+            try:
+                known: dict[int, int] = copy.home.shard.message_ids.find_threads(user_id, [number])
+                return known.get(number, number)
+            except MailError:
+                return number
+        return number
+
+    def _row(self, copy: Copy, document: dict[str, Any], *, existed: bool) -> NewRowContent:
+        prepared = copy.prepared
+        return NewRowContent(
+            message_oid=document["_id"][12:],
+            size_bytes=prepared.size_bytes,
+            header_date=prepared.header_date,
+            thread=int.from_bytes(document["thread"], "big"),
+            message_id_hash=message_id_hash(copy.home.user_id, prepared.message_id) if prepared.message_id else 0,
+            existed=existed,
+        )
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def items(self, user_id: UserId, message_oids: Sequence[bytes]) -> dict[bytes, StoredItems]:
+        """Return ENVELOPE, BODYSTRUCTURE and usual headers; one round trip for each 500 messages.
+
+        A message that is not there is left out.
+        """
+        home = self._placement.home(user_id)
+        found: dict[bytes, StoredItems] = {}
+        for start in range(0, len(message_oids), ITEMS_PER_READ):
+            documents = home.shard.messages.find(user_id, message_oids[start : start + ITEMS_PER_READ], ITEM_FIELDS)
+            for oid, document in documents.items():
+                found[oid] = StoredItems(
+                    document["envelope"], document["body_structure"], document.get("light_headers"), document["size"]
+                )
+        return found
+
+    def open(self, user_id: UserId, message_oid: bytes) -> Content:
+        """Return a message to read from; one round trip, and others only for what is read of its blobs.
+
+        Raises:
+            MessageNotFound: the user has no such message.
+        """
+        home = self._placement.home(user_id)
+        document = home.shard.messages.find(user_id, [message_oid], BODY_FIELDS).get(message_oid)
+        if document is None:
+            raise MessageNotFound(user_id, message_oid.hex())
+        return self._content(home, document)
+
+    def open_many(self, user_id: UserId, message_oids: Iterable[bytes]) -> Iterator[Content]:
+        """Yield messages in the order asked for, one round trip for each 50; what is not there is left out."""
+        home = self._placement.home(user_id)
+        wanted = list(message_oids)
+        for start in range(0, len(wanted), BODIES_PER_READ):
+            batch = wanted[start : start + BODIES_PER_READ]
+            documents = home.shard.messages.find(user_id, batch, BODY_FIELDS)
+            for oid in batch:
+                document = documents.get(oid)
+                if document is not None:
+                    yield self._content(home, document)
+
+    def texts(self, user_id: UserId, message_oids: Sequence[bytes]) -> dict[bytes, str]:
+        """Return up to 64 KB of searchable text of each message, without touching the cold set."""
+        home = self._placement.home(user_id)
+        texts: dict[bytes, str] = {}
+        for start in range(0, len(message_oids), BODIES_PER_READ):
+            batch = message_oids[start : start + BODIES_PER_READ]
+            for oid, document in home.shard.messages.find(user_id, batch, TEXT_FIELDS).items():
+                texts[oid] = self._text(document)
+            self._offload.pause()
+        return texts
+
+    def scrub(self, user_id: UserId, pause: bool = True) -> list[bytes]:
+        """Read every message of a user whole and return the ids of those that are not what was accepted."""
+        home = self._placement.home(user_id)
+        damaged: list[bytes] = []
+        batch: list[bytes] = []
+        for oid, _ in home.shard.messages.stored_ids(user_id):
+            batch.append(oid)
+            if len(batch) == BODIES_PER_READ:
+                damaged += self._scrub_batch(home, batch, pause=pause)
+                batch = []
+        return damaged + self._scrub_batch(home, batch, pause=pause)
+
+    def _scrub_batch(self, home: Home, message_oids: Sequence[bytes], *, pause: bool) -> list[bytes]:
+        damaged: list[bytes] = []
+        for oid, document in home.shard.messages.find(home.user_id, message_oids, BODY_FIELDS).items():
+            if not self._is_sound(home, document):
+                damaged.append(oid)
+            if pause:
+                self._offload.pause()
+        return damaged
+
+    def _is_sound(self, home: Home, document: dict[str, Any]) -> bool:
+        prefix: bytes = document.get("prefix", b"")
+        sha256 = hashlib.sha256()
+        size = len(prefix)
+        try:
+            for piece in self._content(home, document).read(len(prefix)):
+                sha256.update(piece)
+                size += len(piece)
+        except ValueError:
+            return False
+        return bool(size == document["size"] and stored_digest(prefix, sha256.digest()) == document["sha256"])
+
+    def _text(self, document: dict[str, Any]) -> str:
+        stored: bytes | None = document.get("text")
+        if stored is not None:
+            return self._codec.restore(stored[:3], stored[3:]).decode()
+        skeleton = self._codec.restore(document["format"], document["skeleton"])
+        return searchable_text(skeleton, scan(skeleton, self._limits.scan), SEARCH_TEXT_BYTES)
+
+    def _content(self, home: Home, document: dict[str, Any]) -> Content:
+        return Content(document, home.tenant_id, self._codec, self._reader(home.shard))
+
+    def _reader(self, shard: ShardStores) -> BlobReader:
+        reader = self._readers.get(id(shard))
+        if reader is None:
+            reader = self._readers[id(shard)] = BlobReader(shard.blobs, shard.chunks)
+        return reader
+
+
+class Content:
+    """One stored message, of which any range can be read; only the chunks that a range needs are fetched."""
+
+    __slots__ = (
+        "_codec",
+        "_document",
+        "_parts",
+        "_prefix",
+        "_reader",
+        "_skeleton",
+        "_tenant_id",
+        "message_oid",
+        "size_bytes",
+    )
+
+    def __init__(self, document: dict[str, Any], tenant_id: TenantId, codec: SkeletonCodec, reader: BlobReader) -> None:
+        self._document = document
+        self._tenant_id = tenant_id
+        self._codec = codec
+        self._reader = reader
+        self._prefix: bytes = document.get("prefix", b"")
+        self._skeleton: bytes | None = None
+        self._parts: PartsTable | None = None
+        self.message_oid: bytes = document["_id"][12:]
+        self.size_bytes: int = document["size"]
+
+    @property
+    def parts(self) -> PartsTable:
+        """Where the sections of the message are."""
+        if self._parts is None:
+            self._parts = unpack_parts(self._document["parts"])
+        return self._parts
+
+    def header_bytes(self) -> bytes:
+        """Return the header of the message with its blank line."""
+        located = self.parts.locate(HEADER)
+        return b"".join(self.read(0, located[1] if located else self.size_bytes))
+
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` to `end`, in pieces of at most a chunk (encoded).
+
+        Raises:
+            StoreUnavailable: what is stored apart cannot be read now.
+        """
+        end = self.size_bytes if end is None else min(end, self.size_bytes)
+        prefix_size = len(self._prefix)
+        if start < prefix_size:
+            yield self._prefix[start:end]
+        start, end = max(start - prefix_size, 0), end - prefix_size
+        if start >= end:
+            return
+        packed = self._document.get("splices")
+        skeleton = self._restored()
+        if packed is None:
+            yield skeleton if start == 0 and end == len(skeleton) else skeleton[start:end]
+            return
+        yield from self._join(skeleton, unpack_splices(packed), start, end)
+
+    def _restored(self) -> bytes:
+        if self._skeleton is None:
+            self._skeleton = self._codec.restore(self._document["format"], self._document["skeleton"])
+        return self._skeleton
+
+    def _join(self, skeleton: bytes, splices: Sequence[Splice], start: int, end: int) -> Iterator[bytes]:
+        """Slices of the skeleton, and between them what comes out of the blobs."""
+        spans: list[Span] = []
+        plan: list[tuple[Splice, int, int]] = []  # splice, bytes to skip of what the span encodes to, bytes to take
+        for splice in splices:
+            cut = splice.cut
+            low, high = max(start, cut.start), min(end, cut.end)
+            if low < high:
+                span = blob_span(cut, low - cut.start, high - cut.start, splice.decoded_size)
+                spans.append(Span(splice.address, span.start, span.end))
+                plan.append((splice, span.skip, high - low))
+        pieces = _Grouped(self._reader.read(self._tenant_id, spans))
+        position = 0  # in the message
+        taken = 0  # bytes of cuts before it
+        index = 0
+        for splice in splices:
+            cut = splice.cut
+            yield from _slice(skeleton, max(start, position) - taken, min(end, cut.start) - taken)
+            position = cut.end
+            taken += cut.size
+            if index < len(plan) and plan[index][0] is splice:
+                _, skip, count = plan[index]
+                yield from _take(encode_chunks(pieces.of(index), cut), skip, count)
+                index += 1
+        yield from _slice(skeleton, max(start, position) - taken, end - taken)
+
+
+class _Grouped:
+    """The pieces of one reader, asked for span by span."""
+
+    __slots__ = ("_pieces", "_waiting")
+
+    def __init__(self, pieces: Iterator[tuple[int, bytes]]) -> None:
+        self._pieces = pieces
+        self._waiting: tuple[int, bytes] | None = None
+
+    def of(self, index: int) -> Iterator[bytes]:
+        """Yield the pieces of a span; spans are asked for in order."""
+        while True:
+            piece = self._waiting or next(self._pieces, None)
+            self._waiting = None
+            if piece is None:
+                return
+            if piece[0] != index:
+                self._waiting = piece
+                return
+            yield piece[1]
+
+
+def _slice(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    if start < end:
+        yield data[start:end]
+
+
+def _take(pieces: Iterator[bytes], skip: int, count: int) -> Iterator[bytes]:
+    """`count` bytes behind the first `skip`; the rest of `pieces` is read to its end, but not yielded."""
+    for piece in pieces:
+        if skip >= len(piece):
+            skip -= len(piece)
+            continue
+        wanted = piece[skip : skip + count] if skip or len(piece) > count else piece
+        skip = 0
+        count -= len(wanted)
+        if wanted:
+            yield wanted
