@@ -75,6 +75,7 @@ def find_pip(environment: Path) -> list[str]:
         return [python, "-m", "pip"]
     wheel = debian_pip_wheel(environment)
     run(python, f"{wheel}/pip", "install", "--quiet", "--no-index", str(wheel))
+    shutil.rmtree(environment / "pip-wheel", ignore_errors=True)
     return [python, "-m", "pip"]
 
 

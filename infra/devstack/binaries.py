@@ -48,13 +48,14 @@ def mongod_environment(data_dir: Path) -> dict[str, str]:
     """Return the environment in which mongod starts, installing libcurl where it is missing.
 
     As root the library is installed by apt-get; for any other user it is downloaded with an
-    apt state of its own and unpacked beside the data.
+    apt state of its own and unpacked beside the Python environment, else beside the data.
 
     Raises:
         StackFault: a library is missing and cannot be had.
     """
     mongod = program(MONGOD)
-    libraries = data_dir / "lib"
+    home = Path(sys.prefix) if os.access(sys.prefix, os.W_OK) else data_dir
+    libraries = home / "mongod-lib"
     environment = dict(os.environ)
     missing = _missing_library(mongod, environment)
     if missing is None:
@@ -64,8 +65,8 @@ def mongod_environment(data_dir: Path) -> dict[str, str]:
         return environment
     if not missing.startswith("libcurl.so"):
         raise StackFault(f"mongod needs the library {missing}: install the package that has it, or {INSTEAD}")
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lib.lock").open("w") as lock:  # two stacks at once: one downloads
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "mongod-lib.lock").open("w") as lock:  # two stacks at once: one downloads
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _missing_library(mongod, environment) is not None:
             _install_libcurl(libraries)

@@ -28,7 +28,7 @@ SEALING_KEYS_NAME = "sealing-keys"
 SERVER_PROGRAMS = frozenset({"mongod", "redis-server", "postgres"})
 PORT_RANGE = range(20000, 32000)  # below the ports that the kernel gives to outgoing connections
 ORPHAN_TIMEOUT_S = 10.0
-MAY_LIE_AROUND = frozenset({LOCK_NAME, "lib", "lib.lock", "log"})
+MAY_LIE_AROUND = frozenset({LOCK_NAME, "mongod-lib", "mongod-lib.lock", "log"})
 
 
 class DataFolder:
