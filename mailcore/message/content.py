@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from mailcore.message.charset import decode_text
 from mailcore.message.headers import unfold
 from mailcore.message.parameters import parse_parameterized
 
-_FIELD_START = re.compile(rb"content-(type|transfer-encoding|disposition|id|description|language|location|md5)[ \t]*:")
-_FIELD_END = re.compile(rb"\n(?![ \t])")
+_FIELD = re.compile(
+    rb"\ncontent-(type|transfer-encoding|disposition|id|description|language|location|md5)[ \t]*:"
+    rb"([^\n]*+(?:\n[ \t][^\n]*+)*+)"
+)
 _MEDIA_TYPE = re.compile(r"([!#$%&'*+.^_`{|}~0-9a-z-]{1,127})/([!#$%&'*+.^_`{|}~0-9a-z-]{1,127})")
 _ENCODING = re.compile(rb"[!#$%&'*+.^_`{|}~0-9A-Za-z-]{1,40}")
 
@@ -33,7 +35,9 @@ class Content(NamedTuple):
     md5: str | None
 
 
+_Rare: TypeAlias = tuple[str | None, Mapping[str, str], str | None, str | None, tuple[str, ...], str | None, str | None]
 _EMPTY: Mapping[str, str] = {}
+_NOTHING_RARE: _Rare = (None, _EMPTY, None, None, (), None, None)
 TEXT_CONTENT = Content("text", "plain", {"charset": "us-ascii"}, "7bit", None, _EMPTY, None, None, (), None, None)
 MESSAGE_CONTENT = TEXT_CONTENT._replace(type="message", subtype="rfc822", parameters=_EMPTY)
 OPAQUE_CONTENT = TEXT_CONTENT._replace(type="application", subtype="octet-stream", parameters=_EMPTY, encoding="8bit")
@@ -41,48 +45,47 @@ OPAQUE_CONTENT = TEXT_CONTENT._replace(type="application", subtype="octet-stream
 
 def read_content(header: bytes, default: Content) -> tuple[Content, bytes | None]:
     """The content fields of a header, the first of each, and the boundary parameter."""
-    lowered = header.lower()
-    at = 0 if lowered.startswith(b"content-") else lowered.find(b"\ncontent-") + 1
-    if at == 0 and not lowered.startswith(b"content-"):
-        return default, None
     fields: dict[bytes, bytes] = {}
-    while True:
-        line_end = _FIELD_END.search(lowered, at)
-        end = line_end.start() if line_end else len(lowered)
-        match = _FIELD_START.match(lowered, at, end)
-        if match and match[1] not in fields:
-            fields[match[1]] = unfold(header[match.end() : end])
-        at = lowered.find(b"\ncontent-", end) + 1
-        if at == 0:
-            break
-    boundary = None
+    for match in _FIELD.finditer(b"\n" + header.lower()):
+        if match[1] not in fields:
+            fields[match[1]] = unfold(header[match.start(2) - 1 : match.end() - 1])
+    if not fields:
+        return default, None
+    media_type, subtype, parameters, boundary = default.type, default.subtype, default.parameters, None
     if b"type" in fields:
-        media_type, subtype, parameters, boundary = _read_type(fields[b"type"])
-        if not media_type:
-            media_type, subtype = default.type, default.subtype
-            parameters = parameters or default.parameters
-    else:
-        media_type, subtype, parameters = default.type, default.subtype, default.parameters
-    encoding = _ENCODING.search(fields[b"transfer-encoding"]) if b"transfer-encoding" in fields else None
-    disposition, disposition_parameters = None, _EMPTY
-    if b"disposition" in fields:
-        parsed = parse_parameterized(fields[b"disposition"])
-        disposition, disposition_parameters = parsed.token or "attachment", parsed.parameters
-    language = _text(fields, b"language")
+        declared = _read_type(fields.pop(b"type"))
+        boundary = declared[3]
+        if declared[0]:
+            media_type, subtype, parameters = declared[:3]
+        elif declared[2]:
+            parameters = declared[2]
+    encoding = _ENCODING.search(fields.pop(b"transfer-encoding", b""))
     content = Content(
         media_type,
         subtype,
         parameters,
         encoding[0].decode("ascii").lower() if encoding else "7bit",
+        *(_read_rare(fields) if fields else _NOTHING_RARE),
+    )
+    return content, boundary
+
+
+def _read_rare(fields: Mapping[bytes, bytes]) -> _Rare:
+    """What bodies of text seldom have."""
+    disposition, parameters = None, _EMPTY
+    if b"disposition" in fields:
+        parsed = parse_parameterized(fields[b"disposition"])
+        disposition, parameters = parsed.token or "attachment", parsed.parameters
+    language = _text(fields, b"language")
+    return (
         disposition,
-        disposition_parameters,
+        parameters,
         _text(fields, b"id"),
         _text(fields, b"description"),
         tuple(filter(None, map(str.strip, language.split(",")))) if language else (),
         _text(fields, b"location"),
         _text(fields, b"md5"),
     )
-    return content, boundary
 
 
 def _read_type(value: bytes) -> tuple[str, str, Mapping[str, str], bytes | None]:

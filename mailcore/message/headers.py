@@ -1,4 +1,7 @@
-"""Header fields: find, unfold, filter them (RFC 5322 §2.2); every loop is linear in the header."""
+"""Header fields: find, unfold, filter them (RFC 5322 §2.2); every loop is linear in the header.
+
+A `raw_header` goes up to its blank line and no further: `raw[part.header_start : part.body_start]`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ _PATTERN_BYTES = 2048
 
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])|\r?\n\Z")
+_VALUE = re.compile(rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
@@ -74,13 +78,24 @@ def unfold(value: bytes) -> bytes:
 
 def find_all(raw_header: bytes, name: bytes) -> list[bytes]:
     """Unfolded values of every field of that name, in order."""
-    return [unfold(match[1]) for match in _field_pattern((name.lower(),), inverted=False).finditer(_head(raw_header))]
+    lowered = b"\n" + raw_header.lower()
+    return [
+        unfold(raw_header[match.end(1) - 1 : match.end() - 1])
+        for match in _field_pattern((name.lower(),)).finditer(lowered)
+    ]
 
 
 def find_first(raw_header: bytes, name: bytes) -> bytes | None:
     """Unfolded value of the first field of that name."""
-    match = _field_pattern((name.lower(),), inverted=False).search(_head(raw_header))
-    return unfold(match[1]) if match else None
+    lowered = b"\n" + raw_header.lower()
+    needle = b"\n" + name.lower()
+    at = lowered.find(needle)
+    while at >= 0:
+        match = _VALUE.match(lowered, at + len(needle))
+        if match:
+            return unfold(raw_header[match.start(1) - 1 : match.end() - 1])
+        at = lowered.find(needle, at + len(needle))
+    return None
 
 
 def first_values(raw_header: bytes, pattern: re.Pattern[bytes]) -> dict[bytes, bytes]:
@@ -117,12 +132,12 @@ def filter_fields(header_block: bytes, names: tuple[bytes, ...], *, invert: bool
         names: in any case.
         invert: all other fields instead, HEADER.FIELDS.NOT.
     """
-    if len(names) > _PATTERN_NAMES or sum(map(len, names)) > _PATTERN_BYTES:
+    if invert or len(names) > _PATTERN_NAMES or sum(map(len, names)) > _PATTERN_BYTES:
         wanted = {name.lower() for name in names}
         fields = iter_fields(header_block)
         found = [header_block[field.start : field.end] for field in fields if (field.name in wanted) != invert]
     else:
-        found = [match[0] for match in _field_pattern(names, inverted=invert).finditer(_head(header_block))]
+        found = _take(header_block, _field_pattern(names))
     if found and not found[-1].endswith(b"\n"):
         found.append(b"\r\n")
     found.append(b"\r\n")
@@ -131,32 +146,23 @@ def filter_fields(header_block: bytes, names: tuple[bytes, ...], *, invert: bool
 
 def light_header_block(raw_header: bytes) -> bytes | None:
     """The fields of LIGHT_NAMES as they are, without a blank line; None if they are too large to be kept apart."""
-    names = tuple(sorted(LIGHT_NAMES))
-    size = 0
-    found: list[bytes] = []
-    for match in _field_pattern(names, inverted=False).finditer(_head(raw_header)):
-        size += match.end() - match.start()
-        if size > LIGHT_BLOCK_BYTES:
-            return None
-        found.append(match[0])
+    found = _take(raw_header, _LIGHT)
     if found and not found[-1].endswith(b"\n"):
         found.append(b"\r\n")
-    return b"".join(found)
+    block = b"".join(found)
+    return block if len(block) <= LIGHT_BLOCK_BYTES else None
+
+
+def _take(header: bytes, pattern: re.Pattern[bytes]) -> list[bytes]:
+    """The exact bytes of the fields that match."""
+    return [header[match.start() : match.end()] for match in pattern.finditer(b"\n" + header.lower())]
 
 
 @lru_cache(maxsize=512)
-def _field_pattern(names: tuple[bytes, ...], *, inverted: bool) -> re.Pattern[bytes]:
-    """Match whole fields by name; group 1 is the value."""
-    alternatives = b"|".join(sorted({re.escape(name) for name in names}))
-    value = rb"([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?"
-    if inverted:
-        return re.compile(rb"^(?!(?:" + alternatives + rb")[ \t]*:)(?![ \t])" + value, re.IGNORECASE | re.MULTILINE)
-    return re.compile(rb"^(?:" + alternatives + rb")[ \t]*:" + value, re.IGNORECASE | re.MULTILINE)
+def _field_pattern(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Match whole fields by name in a lower-case header behind a line end; group 1 ends before the value."""
+    alternatives = b"|".join(sorted({re.escape(name.lower()) for name in names}))
+    return re.compile(rb"\n((?:" + alternatives + rb")[ \t]*:)[^\n]*+(?:\n[ \t][^\n]*+)*+")
 
 
-def _head(raw_header: bytes) -> bytes:
-    """The header without its blank line and what follows."""
-    if raw_header.startswith((b"\r\n", b"\n")):
-        return b""
-    blank = _BLANK_LINE.search(raw_header)
-    return raw_header[: blank.start() + 1] if blank else raw_header
+_LIGHT = _field_pattern(tuple(LIGHT_NAMES))

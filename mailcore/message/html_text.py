@@ -15,7 +15,8 @@ _BLOCKS = frozenset({
     "p", "pre", "section", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
 })  # fmt: skip
 _LONG_NUMBER = re.compile(r"&#(?:[0-9]{8}[0-9]*+|[xX][0-9a-fA-F]{7}[0-9a-fA-F]*+);?")
-_BLANKS = re.compile(r"[ \t\r\n\f\u00a0]+")
+_BREAK = "\0"
+"""Stands for the edge of a block until lines are made."""
 
 
 def visible_text(markup: str) -> str:
@@ -40,30 +41,12 @@ def visible_text(markup: str) -> str:
             closing = hidden.search(markup, position)
             position = closing.start() if closing else len(markup)
         elif name.lstrip("/") in _BLOCKS:
-            out.append("\n")
+            out.append(_BREAK)
     out.append(markup[position:])
-    return unescape("".join(_join_lines(out)))
+    lines = (" ".join(line.split()) for line in unescape("".join(out)).split(_BREAK))
+    return "\n".join(filter(None, lines))
 
 
 def unescape(text: str) -> str:
     """Character references decoded; absurdly long ones, which `html.unescape` refuses, are dropped."""
     return html.unescape(_LONG_NUMBER.sub("", text)) if "&" in text else text
-
-
-def _join_lines(pieces: list[str]) -> list[str]:
-    """Line ends of the source are blanks; only those of blocks count."""
-    joined: list[str] = []
-    after_break = True
-    for piece in pieces:
-        if piece == "\n":
-            if not after_break:
-                joined.append("\n")
-            after_break = True
-            continue
-        text = _BLANKS.sub(" ", piece)
-        if after_break:
-            text = text.lstrip(" ")
-        if text:
-            joined.append(text)
-            after_break = False
-    return joined

@@ -19,6 +19,8 @@ from mailcore.model.limits import ScanLimits
 
 DEFAULT = ScanLimits()
 
+_WINDOW = 2048
+"""How far to search for a delimiter from one dash before looking for the next dash."""
 _OPEN_ENCODINGS = {"7bit", "8bit", "binary"}
 
 
@@ -278,14 +280,19 @@ class _Scanner:
         """The next line of any open boundary, from a line's beginning on."""
         raw, level = self.raw, self.levels[-1]
         needle = b"\n--" + level.common
-        found = raw.find(needle, max(position - 1, 0))
-        while found >= 0:
+        window = _WINDOW + 2 * len(needle)
+        dash = raw.find(b"-", position)  # at memory speed through base64, which has none
+        while dash > 0:
+            found = raw.find(needle, dash - 1, dash + window)
+            if found < 0:
+                dash = raw.find(b"-", dash + window - len(needle))
+                continue
             line_end = raw.find(b"\n", found + 1)
             end = line_end if line_end >= 0 else len(raw)
             hit = level.lines.get(raw[found + 1 : end].rstrip(b" \t\r"))
             if hit is not None:
                 return _Delimiter(found + 1, min(end + 1, len(raw)), *hit)
-            found = raw.find(needle, end)
+            dash = raw.find(b"-", end)
         return None
 
     def close_at(self, delimiter: _Delimiter | None) -> tuple[int | None, int]:
@@ -299,8 +306,9 @@ class _Scanner:
             end = delimiter.start - 1
             if self.raw[end - 1 : end] == b"\r":
                 end -= 1
-            for index in self.open[level.depth + 1 :]:
-                self.ends[index] = max(end, self.starts[index][1])
+            for index in reversed(self.open[level.depth + 1 :]):
+                end = max(end, self.starts[index][1])  # a header without blank line reaches to the delimiter
+                self.ends[index] = end
             del self.open[level.depth + 1 :]
             del self.levels[delimiter.level + 1 :]
             if not delimiter.closing:

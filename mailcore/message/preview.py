@@ -11,7 +11,7 @@ PREVIEW_CHARACTERS = 200
 """RFC 8970 §3.1 asks for no more."""
 
 _SCANNED_BYTES = 4096
-_BLANKS = re.compile(r"[\s\u200b-\u200f\u2028-\u202f\u034f\u00ad\ufeff\x00-\x1f\x7f]+")
+_INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u034f\u00ad\u2060-\u2064\ufeff\x00-\x08\x0e-\x1b\x7f]+")
 _SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
 _CIPHERS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
 
@@ -23,7 +23,11 @@ def preview(raw: bytes, tree: MimeTree) -> str:
     texts = [part for part in tree.parts[:100] if part.kind is PartKind.LEAF and part.type == "text"]
     texts = [part for part in texts if part.disposition != "attachment" and part.size]
     for part in sorted(texts, key=_html_last):
-        text = _BLANKS.sub(" ", part_text(raw, part, _SCANNED_BYTES)).strip()
+        text = part_text(raw, part, _SCANNED_BYTES)
+        if not text.isascii():  # newsletters pad with invisible characters
+            text = _INVISIBLE.sub("", text)
+        words = text.split(None, PREVIEW_CHARACTERS // 2 + 1)[: PREVIEW_CHARACTERS // 2 + 1]
+        text = _INVISIBLE.sub("", " ".join(words)[: 2 * PREVIEW_CHARACTERS])
         if text:
             return text[:PREVIEW_CHARACTERS].rstrip()
     return ""
