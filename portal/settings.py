@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-class SettingsInvalid(Exception):  # noqa: N818 - faults state a fact
+class SettingsInvalid(Exception):
     """A variable of the environment is missing or malformed; the text names it."""
 
 
@@ -25,5 +25,6 @@ class PortalSettings:
         """
         url = environment.get("DATABASE_URL", "")
         if not url.startswith("postgresql://"):
-            raise SettingsInvalid(f"DATABASE_URL must be postgresql://..., it is {'of another kind' if url else 'missing'}")
+            problem = "of another kind" if url else "missing"
+            raise SettingsInvalid(f"DATABASE_URL must be postgresql://..., it is {problem}")
         return cls(database_url=url)
