@@ -101,3 +101,20 @@ class UidSet:
         return b",".join(
             b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in self.ranges
         )
+
+
+STAR = 0
+"""Stands for `*` in a SequenceSet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceSet:
+    """Rule `sequence-set` as a client wrote it: pairs in any order, STAR where it wrote `*`."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def resolve(self, largest: int) -> UidSet:
+        """Return the numbers meant when `*` is `largest` (0: nothing there, so `*` names nothing)."""
+        if not largest:
+            return UidSet.of_ranges(pair for pair in self.ranges if STAR not in pair)
+        return UidSet.of_ranges((low or largest, high or largest) for low, high in self.ranges)

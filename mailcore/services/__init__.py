@@ -28,6 +28,7 @@ class MailServices:
     """Every service of one process."""
 
     settings: MailSettings
+    offload: Offload
     shards: Shards
     tenants: Tenants
     domains: Domains
@@ -84,6 +85,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         built[module] = _build(module, kind, built)
     return MailServices(
         settings=settings,
+        offload=offload,
         shards=Shards(directory, placement),
         tenants=Tenants(directory, placement, sealing),
         domains=Domains(directory),

@@ -1,0 +1,76 @@
+"""What the server says it can do (RFC 9051 §7.2.2): announced only where all of it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailcore.imap.session import Session, State
+from mailcore.model.limits import DEFAULT_LIMITS
+
+Shown = Callable[[Session], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One announced name, the RFC that defines it, and when it is shown."""
+
+    name: str
+    rfc: str
+    shown: Shown
+
+
+def _always(_session: Session) -> bool:
+    return True
+
+
+def _before_login(session: Session) -> bool:
+    return session.state is State.NOT_AUTHENTICATED
+
+
+def _login_possible(session: Session) -> bool:
+    return _before_login(session) and session.may_sign_in
+
+
+def _login_impossible(session: Session) -> bool:
+    return _before_login(session) and not session.may_sign_in
+
+
+def _tls_possible(session: Session) -> bool:
+    return _before_login(session) and session.offers_starttls and not session.encrypted
+
+
+CAPABILITIES: tuple[Capability, ...] = (
+    Capability("IMAP4rev1", "RFC 3501", _always),
+    Capability("STARTTLS", "RFC 3501 §6.2.1", _tls_possible),
+    Capability("LOGINDISABLED", "RFC 3501 §6.2.3", _login_impossible),
+    Capability("AUTH=PLAIN", "RFC 4616", _login_possible),
+    Capability("SASL-IR", "RFC 4959", _before_login),
+    Capability("LITERAL+", "RFC 7888", _always),
+    Capability("ID", "RFC 2971", _always),
+    Capability("ENABLE", "RFC 5161", _always),
+    Capability("IDLE", "RFC 2177", _always),
+    Capability("NAMESPACE", "RFC 2342", _always),
+    Capability("CHILDREN", "RFC 3348", _always),
+    Capability("LIST-EXTENDED", "RFC 5258", _always),
+    Capability("LIST-STATUS", "RFC 5819", _always),
+    Capability("STATUS=SIZE", "RFC 8438", _always),
+    Capability("SPECIAL-USE", "RFC 6154", _always),
+    Capability("CREATE-SPECIAL-USE", "RFC 6154", _always),
+    Capability("UIDPLUS", "RFC 4315", _always),
+    Capability("MOVE", "RFC 6851", _always),
+    Capability("UNSELECT", "RFC 3691", _always),
+    Capability("UTF8=ACCEPT", "RFC 6855", _always),
+    Capability(f"APPENDLIMIT={DEFAULT_LIMITS.message_bytes}", "RFC 7889", _always),
+)
+"""In the order they are sent; an extension adds its row here."""
+
+
+def capability_names(session: Session) -> bytes:
+    """Return the names that hold now, separated by spaces."""
+    return " ".join(capability.name for capability in CAPABILITIES if capability.shown(session)).encode("ascii")
+
+
+def capability_code(session: Session) -> bytes:
+    """Return the names as a response code, for the greeting and after signing in."""
+    return b"CAPABILITY " + capability_names(session)

@@ -1,0 +1,56 @@
+"""CREATE, with USE (RFC 9051 §6.3.4, RFC 6154 §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailcore.errors import SyntaxFault
+from mailcore.imap.session import Session
+from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.responses import Completion, Done, No
+from mailcore.model.ids import MailboxName
+from mailcore.model.mailbox import SpecialUse
+
+SPECIAL_USES = {
+    use.lower(): use
+    for use in (SpecialUse.ARCHIVE, SpecialUse.DRAFTS, SpecialUse.JUNK, SpecialUse.SENT, SpecialUse.TRASH)
+}
+"""Those a mailbox can be created for; \\All and \\Flagged would be views, which there are none of."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateArgs:
+    """The new mailbox; `uses` in lower case as asked for."""
+
+    name: MailboxName
+    uses: tuple[str, ...]
+
+
+def parse_create(cursor: Cursor) -> CreateArgs:
+    """Read `SP mailbox [SP "(" "USE" SP "(" *use-attr ")" ")"]`."""
+    cursor.space()
+    name = cursor.new_mailbox()
+    uses: list[str] = []
+    if cursor.accept(b" "):
+        cursor.expect(b"(")
+        if not cursor.accept_word(b"USE"):
+            raise SyntaxFault("unknown CREATE parameter")
+        cursor.space()
+        uses = cursor.parenthesized(lambda: _use(cursor), may_be_empty=True)
+        cursor.expect(b")")
+    cursor.end()
+    return CreateArgs(name, tuple(uses))
+
+
+def _use(cursor: Cursor) -> str:
+    cursor.expect(b"\\")
+    return "\\" + cursor.atom().decode("ascii").lower()
+
+
+def handle_create(session: Session, args: CreateArgs) -> Completion:
+    """Create, with its special use if one was given."""
+    uses = {SPECIAL_USES.get(use) for use in args.uses}
+    if None in uses or len(uses) > 1:
+        return No("This use is not supported", b"USEATTR")
+    session.services.mailboxes.create(session.user_id, session.actor, args.name, uses.pop() if uses else None)
+    return Done("CREATE completed")

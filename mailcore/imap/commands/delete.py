@@ -1,0 +1,13 @@
+"""DELETE (RFC 9051 §6.3.5)."""
+
+from __future__ import annotations
+
+from mailcore.imap.session import Session
+from mailcore.imap.wire.responses import Completion, Done
+from mailcore.model.ids import MailboxName
+
+
+def handle_delete(session: Session, args: MailboxName) -> Completion:
+    """Delete the mailbox with its messages; a session that has it open loses it."""
+    session.services.mailboxes.delete(session.user_id, session.actor, args)
+    return Done("DELETE completed")

@@ -1,0 +1,41 @@
+"""STATUS: counters of a mailbox without selecting it (RFC 9051 §6.3.11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailcore.errors import MailboxNotFound
+from mailcore.imap.session import Replies, Session
+from mailcore.imap.status_items import read_status_items, status_response
+from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.responses import Done
+from mailcore.model.ids import MailboxName
+
+
+@dataclass(frozen=True, slots=True)
+class StatusArgs:
+    """What the client asked for, in the order it asked."""
+
+    name: MailboxName
+    items: tuple[str, ...]
+
+
+def parse_status(cursor: Cursor) -> StatusArgs:
+    """Read `SP mailbox SP "(" status-att *(SP status-att) ")"`."""
+    cursor.space()
+    name = cursor.mailbox()
+    cursor.space()
+    items = read_status_items(cursor)
+    cursor.end()
+    return StatusArgs(name, items)
+
+
+def handle_status(session: Session, args: StatusArgs) -> Replies:
+    """Answer with one untagged STATUS; two reads, names and head."""
+    mailboxes = session.services.mailboxes
+    entry = mailboxes.tree(session.user_id).find(args.name)
+    status = mailboxes.status(session.user_id, [entry.id]).get(entry.id) if entry is not None else None
+    if status is None:
+        raise MailboxNotFound(args.name)
+    yield status_response(args.name, args.items, status)
+    return Done("STATUS completed")

@@ -1,0 +1,374 @@
+"""One IMAP connection: bytes in, actions out; joins scanner, command table and session, and does no I/O itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from mailcore import log, metrics
+from mailcore.errors import MailboxChanged, MailError, SyntaxFault
+from mailcore.imap.capabilities import capability_code
+from mailcore.imap.commands import COMMANDS, CommandRow
+from mailcore.imap.replies import UNEXPECTED, reply_to
+from mailcore.imap.session import Continue, Replies, Session, State, StreamBroken
+from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.responses import Bad, BeginTls, Closing, Completion, Condition, No, Response
+from mailcore.imap.wire.scanner import Command, Event, Head, LiteralOffered, LiteralTooLarge, Scanner, TooLong
+from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
+
+if TYPE_CHECKING:
+    from mailcore.services import MailServices
+
+SEND_BYTES = 64 * 1024
+STILL_HERE_S = 120.0
+"""How often an idling client hears that the connection lives."""
+VERIFY_S = 30.0
+"""How often an open session is compared with the directory."""
+MAX_FAULTS = 20
+"""So many bad commands in a row, or refused ones before signing in, end the connection."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Running:
+    """A command whose handler waits for the client's next line."""
+
+    __slots__ = ("awaits_news", "replies", "row", "tag")
+
+    def __init__(self, tag: str, row: CommandRow, replies: Replies) -> None:
+        self.tag = tag
+        self.row = row
+        self.replies = replies
+        self.awaits_news = False
+
+
+class ImapConnection:
+    """The dialogue with one client; see `mailcore.model.actions.Connection`."""
+
+    __slots__ = (
+        "_clock", "_closed", "_faults", "_idle_ticks", "_limits", "_running", "_scanner", "_verified_at", "session",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        services: MailServices,
+        peer: Peer,
+        wake: Wake,
+        *,
+        plaintext_allowed: bool = False,
+        offers_starttls: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = services.settings.limits
+        self.session = Session(
+            services,
+            peer,
+            wake,
+            plaintext_allowed=plaintext_allowed,
+            offers_starttls=offers_starttls,
+        )
+        self._clock = clock
+        self._scanner = Scanner(self._limits.command_bytes_before_login)
+        self._running: _Running | None = None
+        self._closed = False
+        self._faults = 0
+        self._idle_ticks = 0
+        self._verified_at = 0.0
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def greeting(self) -> Iterator[Action]:
+        """Greet; who has not signed in when the deadline passes is cut off, whatever was sent meanwhile."""
+        yield SetDeadline(self._limits.login_deadline_s, total=True)
+        yield self._untagged(Condition("OK", "IMAP server ready", capability_code(self.session)))
+
+    def receive(self, data: bytes) -> Iterator[Action]:
+        """Carry out every command that is complete."""
+        self._scanner.feed(data)
+        while not self._closed:
+            if self._running is not None:
+                line = self._scanner.read_line(self._limits.command_bytes_before_login)
+                if line is None:
+                    return
+                yield from self._resume(self._running, line)
+                continue
+            event = self._scanner.read_command()
+            if event is None:
+                return
+            yield from self._on_event(event)
+
+    def tls_started(self, tls: Tls) -> Iterator[Action]:
+        """Begin anew; nothing said in clear counts any more (RFC 9051 §6.2.1)."""
+        self.session.forget()
+        self.session.encrypted = True
+        self._scanner = Scanner(self._limits.command_bytes_before_login)
+        logger.debug("imap.tls", extra={"version": tls.version, "cipher": tls.cipher})
+        return iter(())
+
+    def wake(self) -> Iterator[Action]:
+        """Tell an idling client what has changed; others hear it at their next command."""
+        if self._running is not None and self._running.awaits_news and self.session.selected is not None:
+            yield from self._tell_news()
+
+    def timeout(self) -> Iterator[Action]:
+        """Say that we are still here to who idles; end who has been silent for too long."""
+        if self._running is not None and self._running.awaits_news:
+            self._idle_ticks += 1
+            if self._idle_ticks * STILL_HERE_S < self._limits.idle_timeout_s and self._is_welcome():
+                yield SetDeadline(STILL_HERE_S)
+                yield self._untagged(Condition("OK", "Still here"))
+                return
+        yield from self._bye("Autologout, idle for too long")
+
+    def drain(self) -> Iterator[Action]:
+        """Ask the client to come back; nothing unacknowledged is lost by it."""
+        yield from self._bye("Server is restarting, connect again")
+
+    def eof(self) -> None:
+        """Let go of everything."""
+        self._closed = True
+        if self._running is not None:
+            self._running.replies.close()
+            self._running = None
+        self.session.forget()
+
+    # -- commands -------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> Iterator[Action]:
+        if isinstance(event, Command):
+            yield from self._on_command(event)
+        elif isinstance(event, LiteralOffered):
+            refusal = self._refusal(event.head)
+            if refusal is None:
+                self._scanner.accept()
+                yield Send(b"+ OK\r\n")
+            else:
+                self._scanner.refuse()
+                yield from self._complete(event.head, refusal)
+        elif isinstance(event, LiteralTooLarge):
+            yield from self._on_large_literal(event)
+        else:
+            yield from self._complete(event.head, Bad("Command is too long"))
+
+    def _on_large_literal(self, event: LiteralTooLarge) -> Iterator[Action]:
+        """Refuse before anything is taken; a literal that comes without waiting leaves only the end."""
+        refusal = self._refusal(event.head)
+        if refusal is None:
+            is_message = event.head.name == "APPEND"
+            refusal = No("The message is too large", b"TOOBIG") if is_message else Bad("Literal is too large")
+        if event.fatal:
+            if event.head.tag:
+                yield Send(refusal.encode(event.head.tag))
+            yield from self._bye("Literal is too large")
+        else:
+            yield from self._complete(event.head, refusal)
+
+    def _refusal(self, head: Head) -> Completion | None:
+        """Return why a command cannot be had now, before its arguments are looked at."""
+        if not head.tag:
+            return Bad("Tag expected")
+        row = COMMANDS.get(head.name)
+        if row is None:
+            return Bad("Unknown command")
+        if self.session.state not in row.states:
+            return Bad("Command is not allowed now")
+        return row.refuse(self.session) if row.refuse is not None else None
+
+    def _on_command(self, command: Command) -> Iterator[Action]:
+        head = command.head
+        refusal = self._refusal(head)
+        if refusal is not None:
+            yield from self._complete(head, refusal)
+            return
+        if not self._is_welcome():
+            yield from self._bye("Sign in again")
+            return
+        row = COMMANDS[head.name]
+        try:
+            run = row.prepare(Cursor(command, utf8=self.session.utf8))
+        except SyntaxFault as fault:
+            # the wire's own faults carry fixed text; those of values carry what the client sent
+            told = type(fault) is SyntaxFault and fault.details
+            yield from self._complete(head, Bad(str(fault.details[0])) if told else reply_to(fault))
+            return
+        yield from self._guarded(head, row, lambda: run(self.session))
+
+    def _guarded(self, head: Head, row: CommandRow, run: Callable[[], Replies | Completion]) -> Iterator[Action]:
+        """Begin a command; whatever goes wrong in it becomes its answer."""
+        try:
+            outcome = run()
+        except MailError as error:
+            yield from self._complete(head, self._answer(error, head), row)
+        except Exception:
+            logger.exception("imap.command.failed", extra={"command": head.name})
+            yield from self._complete(head, UNEXPECTED, row)
+        else:
+            if isinstance(outcome, Completion):
+                yield from self._complete(head, outcome, row)
+            else:
+                yield from self._step(_Running(head.tag, row, outcome), None)
+
+    def _resume(self, running: _Running, line: bytes | TooLong) -> Iterator[Action]:
+        """Hand the handler the line it waits for."""
+        self._running = None
+        if running.awaits_news:
+            yield SetDeadline(self._limits.idle_timeout_s)
+        if isinstance(line, TooLong):
+            running.replies.close()
+            yield from self._complete(Head(running.tag, running.row.name, 0), Bad("Line is too long"), running.row)
+        else:
+            yield from self._step(running, line)
+
+    def _step(self, running: _Running, line: bytes | None) -> Iterator[Action]:
+        """Run a handler to its end or to its next Continue; output leaves in pieces of SEND_BYTES."""
+        head = Head(running.tag, running.row.name, 0)
+        pending: list[bytes] = []
+        size = 0
+        completion: Completion = UNEXPECTED
+        waits: Continue | None = None
+        utf8 = self.session.utf8
+        try:
+            item: Response | Continue = next(running.replies) if line is None else running.replies.send(line)
+            while not isinstance(item, Continue):
+                data = item.encode(utf8=utf8)
+                pending.append(data)
+                size += len(data)
+                if size >= SEND_BYTES:
+                    yield Send(b"".join(pending))
+                    pending, size = [], 0
+                item = next(running.replies)
+            waits = item
+            pending.append(b"+ " + item.text + b"\r\n")
+        except StopIteration as stop:
+            completion = stop.value
+        except MailError as error:
+            completion = self._answer(error, head)
+        except StreamBroken:
+            logger.warning("imap.stream.broken", extra={"command": head.name})
+            self._closed = True
+            yield CLOSE
+            return
+        except Exception:
+            logger.exception("imap.command.failed", extra={"command": head.name})
+        if pending:
+            yield Send(b"".join(pending))
+        if waits is not None:
+            yield from self._suspend(running, waits)
+        else:
+            yield from self._complete(head, completion, running.row)
+
+    def _suspend(self, running: _Running, item: Continue) -> Iterator[Action]:
+        """Wait for the client's line."""
+        self._running = running
+        running.awaits_news = item.awaits_news
+        if item.awaits_news:
+            self._idle_ticks = 0
+            yield SetDeadline(STILL_HERE_S)
+            if self.session.selected is not None:
+                yield from self._tell_news()
+
+    def _complete(self, head: Head, completion: Completion, row: CommandRow | None = None) -> Iterator[Action]:
+        """Tell what else changed, then how the command ended, and do what follows from that."""
+        output = b""
+        selected = self.session.selected
+        if row is not None and selected is not None:
+            try:
+                self.session.take_news()
+            except MailError:
+                pass  # news can wait; the command's own answer must not be lost
+            output = selected.announce(expunge=row.expunge)
+        yield Send(output + completion.encode(head.tag))
+        self._count(head, completion)
+        if isinstance(completion, Closing):
+            self._closed = True
+            yield CLOSE
+        elif isinstance(completion, BeginTls):
+            yield from self._begin_tls()
+        elif self._is_fault(completion):
+            yield from self._on_fault()
+        else:
+            self._faults = 0
+            if self.session.identity is not None and not self._scanner.append_bytes:
+                yield from self._signed_in()
+
+    def _count(self, head: Head, completion: Completion) -> None:
+        name = head.name if head.name in COMMANDS else "unknown"
+        outcome = completion.status.decode()
+        metrics.COMMANDS.labels("imap", name, outcome).inc()
+        logger.debug("imap.command", extra={"command": name, "outcome": outcome})
+
+    # -- transitions ----------------------------------------------------------------------------
+
+    def _signed_in(self) -> Iterator[Action]:
+        """Widen the limits; from now on only silence ends the connection."""
+        identity = self.session.identity
+        assert identity is not None
+        log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
+        self._scanner.command_bytes = self._limits.command_bytes
+        self._scanner.append_bytes = self._limits.message_bytes
+        self._verified_at = self._clock()
+        yield SetDeadline(self._limits.idle_timeout_s)
+
+    def _begin_tls(self) -> Iterator[Action]:
+        """Start the handshake; input that came behind STARTTLS in clear is never looked at."""
+        if self._scanner.holds_input:
+            logger.info("imap.starttls.injection")
+            self._closed = True
+            yield CLOSE
+        else:
+            yield START_TLS
+
+    def _is_welcome(self) -> bool:
+        """Whether the session may go on: asked of the directory every VERIFY_S at most."""
+        identity = self.session.identity
+        if identity is None or self._clock() - self._verified_at < VERIFY_S:
+            return True
+        try:
+            good = self.session.services.authentication.verify_session(identity.user_id, identity.auth_version)
+        except MailError:
+            return True  # the directory is away; commands find out for themselves
+        self._verified_at = self._clock()
+        if not good:
+            logger.info("imap.session.revoked")
+        return good
+
+    def _tell_news(self) -> Iterator[Action]:
+        """Announce changes of the selected mailbox to an idling client."""
+        try:
+            self.session.take_news()
+        except MailboxChanged:
+            yield from self._bye("The mailbox was deleted")
+            return
+        except MailError:
+            return  # told when it can be read again
+        data = self.session.mailbox.announce(expunge=True)
+        if data:
+            yield Send(data)
+            yield FLUSH
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def _answer(self, error: MailError, head: Head) -> Completion:
+        """Return what the client is told about an error that is part of the business."""
+        logger.info("imap.command.refused", extra={"command": head.name, "error": type(error).__name__})
+        return reply_to(error)
+
+    def _is_fault(self, completion: Completion) -> bool:
+        if isinstance(completion, Bad):
+            return True
+        return isinstance(completion, No) and self.session.state is State.NOT_AUTHENTICATED
+
+    def _on_fault(self) -> Iterator[Action]:
+        self._faults += 1
+        if self._faults >= MAX_FAULTS:
+            yield from self._bye("Too many bad commands")
+
+    def _bye(self, text: str) -> Iterator[Action]:
+        self._closed = True
+        yield self._untagged(Condition("BYE", text))
+        yield CLOSE
+
+    def _untagged(self, condition: Condition) -> Send:
+        return Send(condition.encode(utf8=False))

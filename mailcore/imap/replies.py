@@ -1,0 +1,76 @@
+"""From the tree of errors to NO or BAD with a response code (RFC 9051 §7.1, RFC 5530)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailcore import errors
+from mailcore.errors import MailError
+from mailcore.imap.wire.responses import Bad, Completion, No
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the client is told; fixed text, never an exception's."""
+
+    status: type[Completion]
+    code: bytes
+    text: str
+
+    def completion(self) -> Completion:
+        """Return it as a tagged completion."""
+        return self.status(self.text, self.code)
+
+
+REPLIES: dict[type[MailError], Reply] = {
+    errors.SyntaxFault: Reply(Bad, b"", "Command is malformed"),
+    errors.AddressInvalid: Reply(No, b"CANNOT", "Not an address"),
+    errors.MailboxNameInvalid: Reply(No, b"CANNOT", "Not a mailbox name"),
+    errors.FlagInvalid: Reply(No, b"CANNOT", "Not a flag that can be set"),
+    errors.Refused: Reply(No, b"NOPERM", "Not allowed"),
+    errors.AuthenticationFailed: Reply(No, b"AUTHENTICATIONFAILED", "User name or password is wrong"),
+    errors.UserDisabled: Reply(No, b"AUTHORIZATIONFAILED", "This login is disabled"),
+    errors.NotPermitted: Reply(No, b"NOPERM", "Not allowed"),
+    errors.MailboxProtected: Reply(No, b"CANNOT", "This mailbox must stay as it is"),
+    errors.RetentionForbids: Reply(No, b"NOPERM", "A retention rule keeps this message"),
+    errors.NotFound: Reply(No, b"NONEXISTENT", "No such thing"),
+    errors.TenantNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
+    errors.DomainNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
+    errors.UserNotFound: Reply(No, b"UNAVAILABLE", "This login is gone"),
+    errors.AddressNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
+    errors.MailboxNotFound: Reply(No, b"NONEXISTENT", "No such mailbox"),
+    errors.MessageNotFound: Reply(No, b"EXPUNGEISSUED", "Some of the messages are gone"),
+    errors.ShardNotFound: Reply(No, b"UNAVAILABLE", "Try again later"),
+    errors.Conflict: Reply(No, b"INUSE", "Somebody else changed this, try again"),
+    errors.MailboxExists: Reply(No, b"ALREADYEXISTS", "A mailbox of that name exists"),
+    errors.AddressTaken: Reply(No, b"ALREADYEXISTS", "Already taken"),
+    errors.DomainTaken: Reply(No, b"ALREADYEXISTS", "Already taken"),
+    errors.TenantExists: Reply(No, b"ALREADYEXISTS", "Already taken"),
+    errors.MailboxBusy: Reply(No, b"INUSE", "Other sessions keep changing the mailbox, try again"),
+    errors.MailboxChanged: Reply(No, b"NONEXISTENT", "The mailbox was deleted"),
+    errors.MailboxHasChildren: Reply(No, b"HASCHILDREN", "The mailbox has children"),
+    errors.LimitExceeded: Reply(No, b"LIMIT", "A limit is reached"),
+    errors.OverQuota: Reply(No, b"OVERQUOTA", "The quota is used up"),
+    errors.MessageTooLarge: Reply(No, b"TOOBIG", "The message is too large"),
+    errors.TooManyMailboxes: Reply(No, b"LIMIT", "There are as many mailboxes as may be"),
+    errors.TooManyKeywords: Reply(No, b"LIMIT", "The mailbox has as many keywords as may be"),
+    errors.TooManyConnections: Reply(No, b"LIMIT", "Too many connections"),
+    errors.TooManyAttempts: Reply(No, b"LIMIT", "Too many attempts, wait a while"),
+    errors.Unavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
+    errors.StoreUnavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
+    errors.StoreFull: Reply(No, b"UNAVAILABLE", "No room at the moment, try again later"),
+    errors.MailboxMoving: Reply(No, b"UNAVAILABLE", "The mailbox is being moved, try again in a moment"),
+    errors.ServerBusy: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),
+}
+"""One row for every error; a test walks the tree."""
+
+UNEXPECTED = No("Internal error, it was logged", b"SERVERBUG")
+
+
+def reply_to(error: MailError) -> Completion:
+    """Return what the client is told about an error: its own row, or that of the nearest category."""
+    for kind in type(error).__mro__:
+        reply = REPLIES.get(kind)
+        if reply is not None:
+            return reply.completion()
+    return UNEXPECTED

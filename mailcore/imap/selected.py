@@ -1,0 +1,239 @@
+"""One session's picture of its mailbox: sequence numbers, and what it has not been told yet (RFC 9051 §5.2, §7.5).
+
+The client's list of messages changes only when it is told: EXISTS appends, EXPUNGE removes. While
+nothing is pending the session holds no list of its own but shares the arrays of the view.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mailcore.errors import SyntaxFault
+from mailcore.imap.fetch_items import format_flags
+from mailcore.imap.wire.responses import flag_list
+from mailcore.model import flags
+from mailcore.model.flags import FlagOperation, FlagSet
+from mailcore.model.ids import MailboxId, MailboxName
+from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.uid_set import SequenceSet, UidSet
+
+if TYPE_CHECKING:
+    from mailcore.store.mailbox.view import MailboxView
+
+Positions = npt.NDArray[np.int64]
+"""Indexes into the client's list, ascending; the sequence number is one more."""
+Rows = npt.NDArray[np.int64]
+"""Indexes into a view, -1 where the message is gone."""
+
+VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.HAS_NOTE)
+_EMPTY = np.empty(0, np.int64)
+
+
+class SelectedMailbox:
+    """The selected mailbox of one session."""
+
+    __slots__ = ("_announced", "_told", "_uids", "name", "read_only", "view")
+
+    def __init__(self, name: MailboxName, view: MailboxView, *, read_only: bool) -> None:
+        self.name = name
+        self.read_only = read_only
+        self.view = view
+        """The newest state this session knows; `adopt` replaces it."""
+        self._announced = view
+        self._uids = view.uids
+        self._told = view.flags
+
+    @property
+    def mailbox_id(self) -> MailboxId:
+        """The selected mailbox."""
+        return self.view.mailbox_id
+
+    @property
+    def exists(self) -> int:
+        """How many messages the client counts."""
+        return len(self._uids)
+
+    def adopt(self, view: MailboxView | None) -> None:
+        """Take a newer state; an older one is ignored."""
+        if view is not None and view is not self.view and view.highest_modseq >= self.view.highest_modseq:
+            self.view = view
+
+    # -- which messages are meant ---------------------------------------------------------------
+
+    def by_number(self, numbers: SequenceSet, *, clip: bool = False) -> Positions:
+        """Return the positions that sequence numbers name; `clip`: leave out those beyond the last.
+
+        Raises:
+            SyntaxFault: a number beyond the last message, `*` in an empty mailbox (RFC 9051 §9).
+        """
+        count = self.exists
+        ranges = numbers.resolve(count).ranges
+        if not clip and (not ranges or ranges[-1][1] > count):
+            raise SyntaxFault("no such message number")
+        return _spread([(low - 1, min(high, count)) for low, high in ranges if low <= count], count)
+
+    def by_uid(self, uids: SequenceSet) -> Positions:
+        """Return the positions of the messages with these UIDs; UIDs that name none are no fault."""
+        count = self.exists
+        if not count:
+            return _EMPTY
+        ranges = uids.resolve(int(self._uids[-1])).ranges
+        lows = np.searchsorted(self._uids, np.array([low for low, _ in ranges], np.uint32), "left").tolist()
+        highs = np.searchsorted(self._uids, np.array([high for _, high in ranges], np.uint32), "right").tolist()
+        return _spread([(low, high) for low, high in zip(lows, highs, strict=True) if low < high], count)
+
+    def uids_at(self, positions: Positions) -> UidSet:
+        """Return the UIDs at these positions; neighbours in the list are one range."""
+        if not len(positions):
+            return UidSet()
+        uids = self._uids[positions]
+        breaks = np.flatnonzero(np.diff(positions) != 1)
+        starts = np.concatenate(([0], breaks + 1))
+        ends = np.concatenate((breaks, [len(positions) - 1]))
+        return UidSet.of_ranges(zip(uids[starts].tolist(), uids[ends].tolist(), strict=True))
+
+    def uid_array(self, positions: Positions) -> npt.NDArray[np.uint32]:
+        """Return the UIDs at these positions, one each."""
+        return self._uids[positions]
+
+    def rows(self, positions: Positions) -> Rows:
+        """Return where these messages are in `view`, -1 where they were expunged."""
+        if self._uids is self.view.uids:
+            return positions
+        return _find(self.view.uids, self._uids[positions])
+
+    def positions_of_rows(self, rows: Rows) -> Positions:
+        """Return the positions of rows of `view` that the client counts."""
+        if self._uids is self.view.uids:
+            return rows
+        positions = _find(self._uids, self.view.uids[rows])
+        return positions[positions >= 0]
+
+    # -- what the client was told ---------------------------------------------------------------
+
+    def flags_told(self, positions: Positions) -> None:
+        """The client knows the flags of these messages as they are in `view`, or expects them so."""
+        if self._announced is self.view and self._told is self.view.flags:
+            return
+        rows = self.rows(positions)
+        present = rows >= 0
+        told = self._told.copy()
+        told[positions[present]] = self.view.flags[rows[present]]
+        self._told = told
+
+    def expect_flags(self, positions: Positions, operation: FlagOperation, changed: FlagSet) -> None:
+        """The client changed flags silently: it believes what its own STORE made of them (RFC 9051 §6.4.6)."""
+        bits = np.uint64(sum((self.view.keyword_mask(name) for name in set(changed.keywords)), changed.system))
+        told = self._told.copy()
+        if operation is FlagOperation.ADD:
+            told[positions] |= bits
+        elif operation is FlagOperation.REMOVE:
+            told[positions] &= ~bits
+        else:
+            told[positions] = bits
+        self._told = told
+
+    def announce(self, *, expunge: bool) -> bytes:
+        """Return the responses that bring the client to `view`, and count them as told.
+
+        Args:
+            expunge: whether EXPUNGE may be sent now; without, removed messages keep their numbers.
+        """
+        view = self.view
+        if view is self._announced and (self._uids is view.uids or not expunge):
+            return b""
+        output: list[bytes] = []
+        if len(view.keywords) > len(self._announced.keywords):
+            output.append(flags_and_permanent_flags(view, read_only=self.read_only))
+        old_count = len(self._uids)
+        unchanged = len(view.uids) >= old_count and (
+            self._uids is view.uids or bool(np.array_equal(view.uids[:old_count], self._uids))
+        )
+        if unchanged:
+            positions = np.arange(old_count)
+            rows = positions
+        else:
+            rows = _find(view.uids, self._uids)
+            if expunge:
+                output.append(self._remove(rows < 0))
+                rows = rows[rows >= 0]
+            positions = np.flatnonzero(rows >= 0)
+            rows = rows[positions]
+        last_uid = int(self._uids[-1]) if len(self._uids) else 0
+        new_uids = view.uids[old_count:] if unchanged else view.uids[np.searchsorted(view.uids, last_uid, "right") :]
+        if len(new_uids):
+            output.append(b"* %d EXISTS\r\n" % (len(self._uids) + len(new_uids)))
+        if view.flags is not self._told:
+            output.append(self._changed_flags(positions, rows))
+        self._settle(positions, rows, new_uids)
+        return b"".join(output)
+
+    def _remove(self, gone: npt.NDArray[np.bool_]) -> bytes:
+        """Drop messages from the client's list; each number counts after the ones before it."""
+        removed = np.flatnonzero(gone)
+        numbers = (removed + 1 - np.arange(len(removed))).tolist()
+        self._uids = self._uids[~gone]
+        self._told = self._told[~gone]
+        return (b"* %d EXPUNGE\r\n" * len(numbers)) % tuple(numbers)
+
+    def _changed_flags(self, positions: Positions, rows: Rows) -> bytes:
+        view = self.view
+        changed = ((self._told[positions] ^ view.flags[rows]) & VISIBLE) != 0
+        if not changed.any():
+            return b""
+        return format_flags(view, positions[changed], rows[changed], with_uid=True)
+
+    def _settle(self, positions: Positions, rows: Rows, new_uids: npt.NDArray[np.uint32]) -> None:
+        """Make the lists what the client now knows, sharing the view's where they are equal."""
+        view = self.view
+        if len(self._uids) + len(new_uids) == len(view.uids) and len(positions) == len(self._uids):
+            self._uids = view.uids
+            self._told = view.flags
+        else:
+            told = self._told.copy()
+            told[positions] = view.flags[rows]
+            fresh = view.flags[len(view.uids) - len(new_uids) :]
+            self._told = np.concatenate((told, fresh))
+            self._uids = np.concatenate((self._uids, new_uids))
+        self._announced = view
+
+
+def flags_and_permanent_flags(view: MailboxView, *, read_only: bool) -> bytes:
+    r"""Return FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1); `\*` while keywords can be added."""
+    names = [*flags.SYSTEM_FLAGS, *view.keywords]
+    if read_only:
+        permanent: list[str] = []
+    elif len(view.keywords) < DEFAULT_LIMITS.keywords:
+        permanent = [*names, "\\*"]
+    else:
+        permanent = names
+    permanent_list = flag_list(permanent[:-1])[:-1] + b" \\*)" if permanent[-1:] == ["\\*"] else flag_list(permanent)
+    text = b"No permanent flags permitted" if read_only else b"Flags permitted"
+    return b"* FLAGS " + flag_list(names) + b"\r\n* OK [PERMANENTFLAGS " + permanent_list + b"] " + text + b"\r\n"
+
+
+def _find(haystack: npt.NDArray[np.uint32], needles: npt.NDArray[np.uint32]) -> Rows:
+    """Return the index of each needle in the ascending haystack, -1 where it is not."""
+    if not len(haystack):
+        return np.full(len(needles), -1, np.int64)
+    index = np.searchsorted(haystack, needles)
+    index[index == len(haystack)] = 0
+    return np.where(haystack[index] == needles, index, -1)
+
+
+def _spread(slices: list[tuple[int, int]], count: int) -> Positions:
+    """Return the numbers within ascending, disjoint slices of 0..count."""
+    if not slices:
+        return _EMPTY
+    if len(slices) == 1:
+        return np.arange(*slices[0], dtype=np.int64)
+    if len(slices) < 16:
+        return np.concatenate([np.arange(low, high, dtype=np.int64) for low, high in slices])
+    steps = np.zeros(count + 1, np.int8)
+    bounds = np.array(slices)
+    steps[bounds[:, 0]] += 1
+    np.subtract.at(steps, bounds[:, 1], 1)
+    return np.flatnonzero(np.cumsum(steps[:-1]))

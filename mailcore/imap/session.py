@@ -1,0 +1,182 @@
+"""What one connection knows: its state (RFC 9051 §3), who is signed in, what the client has enabled."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import TYPE_CHECKING
+
+from mailcore.errors import MailboxChanged, NotPermitted
+from mailcore.imap.selected import SelectedMailbox
+from mailcore.imap.wire.responses import Completion, Response
+from mailcore.model.actions import Peer, Wake
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.ids import UserId
+
+if TYPE_CHECKING:
+    from mailcore.services import MailServices
+    from mailcore.services.authentication import Identity
+    from mailcore.services.notices import Subscription
+
+
+class State(Flag):
+    """States of RFC 9051 §3; a command's row names those in which it is valid."""
+
+    NOT_AUTHENTICATED = auto()
+    AUTHENTICATED = auto()
+    SELECTED = auto()
+
+
+ANY_STATE = State.NOT_AUTHENTICATED | State.AUTHENTICATED | State.SELECTED
+SIGNED_IN = State.AUTHENTICATED | State.SELECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Yielded by a handler that needs the client's next line, which it is sent.
+
+    Attributes:
+        text: stands behind "+ ".
+        awaits_news: the client is told of changes while it is silent (IDLE).
+    """
+
+    text: bytes = b""
+    awaits_news: bool = False
+
+
+class StreamBroken(Exception):
+    """Output cannot be completed in the middle of a literal; only closing tells the client."""
+
+
+Replies = Generator[Response | Continue, bytes, Completion]
+"""A handler: yields responses, is sent the lines it asks for, returns how it ended."""
+
+
+class Session:
+    """The state of one connection; handlers read and change it."""
+
+    __slots__ = (
+        "_subscription", "_wake", "actor", "client_id", "enabled", "encrypted", "identity", "offers_starttls",
+        "plaintext_allowed", "remote_address", "selected", "services", "session_id", "utf8",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        services: MailServices,
+        peer: Peer,
+        wake: Wake,
+        *,
+        plaintext_allowed: bool,
+        offers_starttls: bool,
+    ) -> None:
+        """Begin not authenticated; `wake` is called when the selected mailbox may have changed.
+
+        `plaintext_allowed`: passwords may come without TLS, for only this machine can connect.
+        """
+        self.services = services
+        self.remote_address = peer.address
+        self.session_id = peer.session
+        self.encrypted = peer.tls is not None
+        self.plaintext_allowed = plaintext_allowed
+        self.offers_starttls = offers_starttls
+        self.identity: Identity | None = None
+        self.actor = Actor(ActorKind.USER, Door.IMAP, "", remote_address=peer.address, request_id=self.session_id)
+        self.selected: SelectedMailbox | None = None
+        self.utf8 = False
+        self.enabled: set[str] = set()
+        self.client_id: dict[str, str] = {}
+        self._wake = wake
+        self._subscription: Subscription | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in RFC 9051 §3; logout ends it at once."""
+        if self.identity is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Whether a password may be sent on this connection."""
+        return self.encrypted or self.plaintext_allowed
+
+    @property
+    def user_id(self) -> UserId:
+        """Who is signed in; the command table lets nobody else come here."""
+        assert self.identity is not None
+        return self.identity.user_id
+
+    @property
+    def mailbox(self) -> SelectedMailbox:
+        """The selected mailbox; the command table lets nobody come here without."""
+        assert self.selected is not None
+        return self.selected
+
+    @property
+    def writable_mailbox(self) -> SelectedMailbox:
+        """The selected mailbox, to be changed.
+
+        Raises:
+            NotPermitted: it was selected by EXAMINE.
+        """
+        if self.mailbox.read_only:
+            raise NotPermitted("selected read-only")
+        return self.mailbox
+
+    # -- transitions ----------------------------------------------------------------------------
+
+    def sign_in(self, identity: Identity) -> None:
+        """Enter the authenticated state."""
+        self.identity = identity
+        self.actor = Actor(
+            ActorKind.USER,
+            Door.IMAP,
+            identity.address,
+            on_behalf_of=identity.user_id,
+            remote_address=self.remote_address,
+            request_id=self.session_id,
+        )
+
+    def select(self, mailbox: SelectedMailbox) -> None:
+        """Enter the selected state."""
+        self.selected = mailbox
+
+    def unselect(self) -> None:
+        """Leave the selected state; nothing more is heard of the mailbox."""
+        self.selected = None
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+    def forget(self) -> None:
+        """Drop what was said before TLS (RFC 9051 §6.2.1), or everything when the connection ends."""
+        self.unselect()
+        self.identity = None
+        self.client_id = {}
+        self.enabled = set()
+        self.utf8 = False
+
+    # -- the selected mailbox's changes ---------------------------------------------------------
+
+    def watch(self) -> None:
+        """Have the connection woken by changes of the selected mailbox, as long as it is selected."""
+        if self._subscription is None:
+            self._subscription = self.services.notices.subscribe(self.user_id, self.mailbox.mailbox_id, self._wake)
+
+    def take_news(self) -> None:
+        """Adopt the newest state of the selected mailbox that this process knows; no round trip."""
+        if self.selected is not None:
+            self.selected.adopt(self.services.mailboxes.cached(self.user_id, self.selected.mailbox_id))
+
+    def refresh(self) -> None:
+        """Adopt the selected mailbox's state as the primary has it; one round trip.
+
+        Raises:
+            MailboxChanged: it was deleted or replaced.
+        """
+        mailbox = self.mailbox
+        view = self.services.mailboxes.refresh(self.user_id, mailbox.mailbox_id)
+        if view.uid_validity != mailbox.view.uid_validity:
+            raise MailboxChanged(mailbox.mailbox_id)
+        mailbox.adopt(view)

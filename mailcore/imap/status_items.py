@@ -1,0 +1,40 @@
+"""What STATUS can be asked for (RFC 9051 §6.3.11), also within LIST (RFC 5819)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mailcore.errors import SyntaxFault
+from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.responses import StatusResponse
+from mailcore.model.ids import MailboxName
+from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.mailbox import MailboxStatus
+
+STATUS_ITEMS: dict[str, Callable[[MailboxStatus], int]] = {
+    "MESSAGES": lambda status: status.exists,
+    "RECENT": lambda _status: 0,
+    "UIDNEXT": lambda status: status.uid_next,
+    "UIDVALIDITY": lambda status: status.uid_validity,
+    "UNSEEN": lambda status: status.unseen,
+    "SIZE": lambda status: status.size_bytes,
+    "APPENDLIMIT": lambda _status: DEFAULT_LIMITS.message_bytes,
+}
+"""Every item by name; an extension adds its row here."""
+
+
+def read_status_items(cursor: Cursor) -> tuple[str, ...]:
+    """Read `"(" status-att *(SP status-att) ")"`; the same item twice counts once."""
+    return tuple(dict.fromkeys(cursor.parenthesized(lambda: _item(cursor))))
+
+
+def _item(cursor: Cursor) -> str:
+    name = cursor.word()
+    if name not in STATUS_ITEMS:
+        raise SyntaxFault("unknown STATUS item")
+    return name
+
+
+def status_response(name: MailboxName, items: tuple[str, ...], status: MailboxStatus) -> StatusResponse:
+    """Return the counters that were asked for."""
+    return StatusResponse(name, [(item, STATUS_ITEMS[item](status)) for item in items])
