@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from bson import ObjectId
 
@@ -12,6 +11,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.address import Address, display_domain
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
+from mailcore.services.clock import now
 from mailcore.store.directory import Directory
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Addresses:
         Raises:
             AddressTaken: somebody was faster.
         """
-        route = AddressRoute(ObjectId(), tenant_id, user_id, address.display, address.canonical, datetime.now(UTC))
+        route = AddressRoute(ObjectId(), tenant_id, user_id, address.display, address.canonical, now())
         if not self._directory.addresses.insert(route):
             raise AddressTaken(f"{address.display} belongs to somebody already")
         return route

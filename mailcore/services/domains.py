@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from bson import ObjectId
 
@@ -12,6 +11,7 @@ from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import domain_name
 from mailcore.model.ids import TenantId
 from mailcore.model.tenant import Domain
+from mailcore.services.clock import now
 from mailcore.store.directory import Directory
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ class Domains:
             raise DomainInvalid(f"{name!r} is not a full domain name such as example.org")
         if self._directory.tenants.find(tenant_id) is None:
             raise TenantNotFound(tenant_id)
-        now = datetime.now(UTC)
-        verified_at = now if actor.kind in _TRUSTED else None
-        domain = Domain(ObjectId(), tenant_id, canonical, verified_at, now)
+        moment = now()
+        verified_at = moment if actor.kind in _TRUSTED else None
+        domain = Domain(ObjectId(), tenant_id, canonical, verified_at, moment)
         if not self._directory.domains.insert(domain):
             raise DomainTaken(f"{canonical} belongs to a tenant already")
         log.info("domain.created", extra={"tenant": str(tenant_id), "domain": canonical, "actor": actor.identity})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 import unicodedata
-from datetime import UTC, datetime
 
 from bson import ObjectId
 
@@ -13,6 +12,7 @@ from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNo
 from mailcore.model.actor import Actor
 from mailcore.model.ids import TenantId
 from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
+from mailcore.services.clock import now
 from mailcore.services.sealing import Sealing
 from mailcore.services.shards import region_name
 from mailcore.store.directory import Directory
@@ -81,7 +81,7 @@ class Tenants:
             state=State.ACTIVE,
             managed_by=managed_by,
             content_key=self._sealing.seal(content_key_purpose(tenant_id), secrets.token_bytes(CONTENT_KEY_BYTES)),
-            created_at=datetime.now(UTC),
+            created_at=now(),
             limits=limits or TenantLimits(),
         )
         if not self._directory.tenants.insert(tenant):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import Protocol
 
 from bson import ObjectId
@@ -22,6 +21,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, Tenant, User
 from mailcore.services.addresses import Addresses
+from mailcore.services.clock import now
 from mailcore.services.passwords import Passwords
 from mailcore.services.tenants import clean_name
 from mailcore.store.directory import Directory
@@ -94,7 +94,7 @@ class Users:
             placement_epoch=1,
             auth_version=1,
             quota_bytes=quota_bytes,
-            created_at=datetime.now(UTC),
+            created_at=now(),
         )
         self._directory.users.insert(user, self._passwords.hash_new(password) if password is not None else None)
         self._mailboxes.create_defaults(user.id, actor)

@@ -25,7 +25,7 @@ def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "5X", "1e9", "5 G G", "٥G", "999999999T", "0x10"])
 def test_what_is_no_size_is_refused_with_advice(text: str) -> None:
-    with pytest.raises(ValueError, match="size|stored"):
+    with pytest.raises(ValueError, match=r"size|stored"):
         parse_size(text)
 
 

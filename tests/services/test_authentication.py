@@ -1,0 +1,222 @@
+"""Who signs in: counted in hashes and round trips, never in seconds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailcore.errors import AuthenticationFailed, StoreUnavailable, UserDisabled
+from mailcore.model.ids import UserId
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
+from mailcore.services import MailServices, connect
+from mailcore.services import authentication as module
+from mailcore.services.authentication import Authentication, Identity
+from mailcore.services.offload import InlineOffload
+from mailcore.services.passwords import Argon2, Passwords
+from mailcore.store.client import Clients
+from mailcore.store.directory import Directory
+from tests.builders import OPERATOR, PASSWORD, MadeUser, make_settings, make_user
+
+
+class Counting(Argon2):
+    """The real hash, counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verified = self.hashed = 0
+
+    def hash(self, password: bytes) -> str:
+        self.hashed += 1
+        return super().hash(password)
+
+    def verify(self, encoded: str, password: bytes) -> bool:
+        self.verified += 1
+        return super().verify(encoded, password)
+
+
+class Bench:
+    """An Authentication of its own with a hash counter and a clock to turn."""
+
+    def __init__(self, services: MailServices, directory_uri: str) -> None:
+        self.services = services
+        self.argon2 = Counting()
+        self.now = 1000.0
+        self.clients = Clients({})
+        self.passwords = Passwords(InlineOffload(), self.argon2)
+        self.passwords.warm_up()
+        self.authentication = Authentication(
+            Directory.of(self.clients.database(directory_uri)), services.placement, self.passwords, lambda: self.now
+        )
+
+    def login(self, username: str, password: str | bytes = PASSWORD) -> Identity:
+        return self.authentication.login(username, Secret(password), "imap", "192.0.2.1")
+
+    def hashes_of(self, username: str, password: str | bytes) -> int:
+        before = self.argon2.verified
+        with pytest.raises(AuthenticationFailed):
+            self.login(username, password)
+        return self.argon2.verified - before
+
+
+@pytest.fixture
+def bench(services: MailServices, directory_uri: str) -> Iterator[Bench]:
+    bench = Bench(services, directory_uri)
+    yield bench
+    bench.clients.close()
+
+
+@pytest.fixture
+def user(services: MailServices) -> MadeUser:
+    return make_user(services)
+
+
+def test_any_address_in_any_spelling_signs_in(bench: Bench, user: MadeUser) -> None:
+    local, domain = user.address.split("@")
+    bench.services.addresses.create(OPERATOR, user.user_id, f"Änderung@{domain}")
+    expected = Identity(user.user_id, user.tenant_id, user.address, 1)
+    for name in (user.address, user.address.upper(), f"{local[0]}.{local[1:]}@{domain}", f"a\u0308nderung@{domain}"):
+        assert bench.login(name) == expected
+
+
+def test_unknown_users_cost_the_hash_of_a_wrong_password(bench: Bench, user: MadeUser) -> None:
+    """Account enumeration by time: the work is the same whatever is wrong."""
+    domain = user.address.split("@")[1]
+    without = bench.services.users.create(OPERATOR, f"nopass@{domain}", None, "", user.tenant_id)
+    assert without
+    wrong = bench.hashes_of(user.address, "wrong password")
+    assert wrong == 1
+    for unknown in (f"nobody@{domain}", "nobody@nowhere.test", "not an address", "", "x" * 5000, f"nopass@{domain}"):
+        assert bench.hashes_of(unknown, "wrong password") == wrong
+    assert bench.argon2.hashed == 1  # the one that stands in for them, made once
+
+
+def test_without_the_stand_in_unknown_users_would_be_told_by_their_cost(
+    bench: Bench, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: verification that skips the work when there is no hash."""
+    real = Passwords.verify
+    monkeypatch.setattr(
+        Passwords, "verify", lambda self, encoded, password: encoded is not None and real(self, encoded, password)
+    )
+    assert bench.hashes_of("nobody@nowhere.test", "wrong password") != bench.hashes_of(user.address, "wrong password")
+
+
+@pytest.mark.parametrize("password", ["", "x" * 1025, b"\xff" * 2000])
+def test_empty_and_huge_passwords_are_not_hashed(bench: Bench, user: MadeUser, password: str | bytes) -> None:
+    assert bench.hashes_of(user.address, password) == 0
+
+
+def test_a_password_that_is_not_text_is_just_wrong(bench: Bench, user: MadeUser) -> None:
+    assert bench.hashes_of(user.address, b"\xff\xfe") == 1
+
+
+def test_a_verified_password_is_not_hashed_again_for_a_minute(bench: Bench, user: MadeUser) -> None:
+    for _ in range(5):
+        bench.login(user.address)
+    assert bench.argon2.verified == 1
+    assert bench.hashes_of(user.address, PASSWORD + "x") == 1
+    bench.now += module.VERIFIED_S
+    bench.login(user.address)
+    assert bench.argon2.verified == 3
+
+
+def test_a_wrong_password_is_never_remembered(bench: Bench, user: MadeUser) -> None:
+    assert bench.hashes_of(user.address, "wrong password") == 1
+    assert bench.hashes_of(user.address, "wrong password") == 1
+
+
+def test_a_changed_password_ends_what_was_remembered_at_once(bench: Bench, user: MadeUser) -> None:
+    identity = bench.login(user.address)
+    bench.services.users.set_password(OPERATOR, user.user_id, Secret("another password"))
+    assert bench.hashes_of(user.address, PASSWORD) == 1
+    assert not bench.authentication.verify_session(identity.user_id, identity.auth_version)
+    fresh = bench.login(user.address, "another password")
+    assert fresh.auth_version == 2
+    assert bench.authentication.verify_session(fresh.user_id, fresh.auth_version)
+
+
+def test_a_cache_without_auth_version_would_let_the_old_password_in(
+    bench: Bench, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: what is remembered taken without comparing."""
+    bench.login(user.address)
+    bench.services.users.set_password(OPERATOR, user.user_id, Secret("another password"))
+
+    def recall(self: Authentication, key: bytes) -> Any:
+        known = self._verified.get(key)
+        return self._directory.users.find(known[1]) if known else None
+
+    monkeypatch.setattr(Authentication, "_recall", recall)
+    assert bench.login(user.address).user_id == user.user_id
+
+
+def test_a_taken_away_address_signs_in_no_more(bench: Bench, user: MadeUser) -> None:
+    alias = f"alias@{user.address.split('@')[1]}"
+    bench.services.addresses.create(OPERATOR, user.user_id, alias)
+    bench.login(alias)
+    bench.services.addresses.delete(OPERATOR, user.user_id, alias)
+    assert bench.hashes_of(alias, PASSWORD) == 1
+
+
+def test_suspended_and_disabled_users_are_told_only_after_the_right_password(bench: Bench, user: MadeUser) -> None:
+    identity = bench.login(user.address)
+    for state in (State.SUSPENDED, State.DISABLED):
+        bench.services.users.set_state(OPERATOR, user.user_id, state)
+        with pytest.raises(UserDisabled):
+            bench.login(user.address)
+        assert bench.hashes_of(user.address, "wrong password") == 1
+        assert not bench.authentication.verify_session(identity.user_id, identity.auth_version)
+    bench.services.users.set_state(OPERATOR, user.user_id, State.ACTIVE)
+    assert bench.login(user.address).auth_version == 4
+
+
+def test_a_suspended_tenant_shuts_out_its_users(bench: Bench, user: MadeUser) -> None:
+    identity = bench.login(user.address)
+    bench.services.tenants.set_state(OPERATOR, user.tenant_id, State.SUSPENDED)
+    with pytest.raises(UserDisabled):
+        bench.login(user.address)
+    assert not bench.authentication.verify_session(identity.user_id, identity.auth_version)
+
+
+def test_an_outdated_hash_is_upgraded_at_login(
+    bench: Bench, user: MadeUser, directory_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from argon2 import PasswordHasher
+
+    old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    users = Directory.of(bench.clients.database(directory_uri)).users
+    users.set_password(user.user_id, old)
+    bench.login(user.address)
+    found = users.find_credentials(user.user_id)
+    assert found is not None
+    assert found.password_hash is not None
+    assert "m=19456,t=2,p=1" in found.password_hash
+    assert found.user.auth_version == 2  # open sessions go on: the password is the same
+
+
+def test_a_deleted_users_session_ends(bench: Bench) -> None:
+    from bson import ObjectId
+
+    assert not bench.authentication.verify_session(UserId(ObjectId()), 1)
+
+
+def test_without_directory_nobody_is_refused_for_good() -> None:
+    services = connect(make_settings("mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=100"))
+    with pytest.raises(StoreUnavailable):
+        services.authentication.login("a@example.com", Secret("password"), "imap", "")
+    services.close()
+
+
+def test_no_password_reaches_the_log(bench: Bench, user: MadeUser, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    bench.login(user.address)
+    bench.hashes_of(user.address, "canary-wrong-password")
+    events = [record for record in caplog.records if record.name.startswith("mailcore")]
+    assert {record.message for record in events} >= {"login.accepted", "login.refused"}
+    for record in caplog.records:
+        assert PASSWORD not in str(record.__dict__)
+        assert "canary" not in str(record.__dict__)
