@@ -51,11 +51,7 @@ def prepare_directory(endpoints: Endpoints) -> None:
             try:
                 services.shards.add(SYSTEM, name, REGION, uris.hot, uris.cold)
             except ShardExists:
-                if services.shards.get(name).hot_uri != uris.hot:
-                    raise StackFault(
-                        f"shard {name} is registered at {services.shards.get(name).hot_uri}, not at {uris.hot}: "
-                        "choose another folder with DATA=FOLDER"
-                    ) from None
+                services.shards.set_uris(SYSTEM, name, uris.hot, uris.cold)  # its ports may be new
         if services.certificates.certificate(None) is None:
             services.certificates.add(SYSTEM, *_self_signed(), is_default=True)
     finally:

@@ -19,7 +19,7 @@ PROCFILE = ROOT / "Procfile"
 START_TIMEOUT_S = 30.0
 
 LISTENS = {
-    "imap": {"imap": 1143},
+    "imap": {"imap": 1143, "imaps": 1993},
     "lmtp": {"lmtp": 2424},
     "web": {"portal": 8000},
 }

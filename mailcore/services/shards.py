@@ -48,12 +48,7 @@ class Shards:
         """
         if _IDENTIFIER.fullmatch(name) is None:
             raise ValueInvalid(f"shard name {name!r}: use letters, digits and hyphens")
-        for uri in (hot_uri, cold_uri):
-            password = urlsplit(uri.replace("${", "$%7B").replace("}", "%7D")).password
-            if password is not None and not _PASSWORD_BY_NAME.fullmatch(
-                password.replace("%7B", "{").replace("%7D", "}")
-            ):
-                raise ValueInvalid("a shard's URI names its password as ${EIDER_SECRET_X}; the environment holds it")
+        _check_passwords(hot_uri, cold_uri)
         shard = Shard(name, region_name(region), hot_uri, cold_uri, is_open=True)
         try:
             stores = self._placement.open_stores(shard)
@@ -78,6 +73,18 @@ class Shards:
         self._placement.forget_shards()
         log.info("shard.opened" if is_open else "shard.closed", extra={"shard": name, "actor": actor.identity})
 
+    def set_uris(self, actor: Actor, name: str, hot_uri: str, cold_uri: str) -> None:
+        """Tell where a shard's sets are now; the data has moved with them already.
+
+        Raises:
+            ShardNotFound: there is none of that name.
+            ValueInvalid: a URI holds a password.
+        """
+        _check_passwords(hot_uri, cold_uri)
+        self._directory.shards.update(replace(self.get(name), hot_uri=hot_uri, cold_uri=cold_uri))
+        self._placement.forget_shards()
+        log.info("shard.readdressed", extra={"shard": name, "actor": actor.identity})
+
     def get(self, name: str) -> Shard:
         """Return a shard.
 
@@ -92,3 +99,10 @@ class Shards:
     def list_all(self) -> list[Shard]:
         """Return every shard by name."""
         return self._directory.shards.list_all()
+
+
+def _check_passwords(*uris: str) -> None:
+    for uri in uris:
+        password = urlsplit(uri.replace("${", "$%7B").replace("}", "%7D")).password
+        if password is not None and not _PASSWORD_BY_NAME.fullmatch(password.replace("%7B", "{").replace("%7D", "}")):
+            raise ValueInvalid("a shard's URI names its password as ${EIDER_SECRET_X}; the environment holds it")
