@@ -6,6 +6,8 @@ reply, and a test walks this tree to see that no leaf is without a row.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class MailError(Exception):
     """Root of everything that a service raises on purpose; `details` go into the log."""
@@ -166,7 +168,11 @@ class MailboxHasChildren(Conflict):
 
 
 class OverQuota(LimitExceeded):
-    """The user's quota is used up."""
+    """The user's quota is used up; `since` when mail is refused for it, where that is counted."""
+
+    def __init__(self, *details: object, since: datetime | None = None) -> None:
+        super().__init__(*details)
+        self.since = since
 
 
 class MessageTooLarge(LimitExceeded):

@@ -102,3 +102,5 @@ class User:
     auth_version: int
     quota_bytes: int | None
     created_at: datetime
+    over_quota_since: datetime | None = None
+    """When mail was first refused for want of room, until some fits again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
 
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
@@ -31,6 +32,7 @@ class Home:
     quota_bytes: int | None
     state: State
     """The stricter of the user's and the tenant's."""
+    over_quota_since: datetime | None = None
 
 
 class Placement:
@@ -80,6 +82,7 @@ class Placement:
             tenant_key=key,
             quota_bytes=user.quota_bytes,
             state=stricter(user.state, tenant.state),
+            over_quota_since=user.over_quota_since,
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

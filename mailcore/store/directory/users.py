@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -90,6 +91,21 @@ class Users:
         """Change the quota; None if there is no such user."""
         return self._change(user_id, {"$set": {"limits.quota_bytes": quota_bytes}})
 
+    def mark_over_quota(self, user_id: UserId, now: datetime) -> datetime:
+        """Note when mail was first refused for want of room, and return that; `now` if it is the first time."""
+        with deadline():
+            self._collection.update_one(
+                {"_id": user_id, "over_quota_since": None}, {"$set": {"over_quota_since": now}}
+            )
+            found = self._collection.find_one({"_id": user_id}, {"over_quota_since": 1})
+        since: datetime = (found or {}).get("over_quota_since") or now
+        return since
+
+    def clear_over_quota(self, user_id: UserId) -> None:
+        """Note that mail fits again."""
+        with deadline():
+            self._collection.update_one({"_id": user_id}, {"$unset": {"over_quota_since": ""}})
+
     def end_sessions(self, user_id: UserId) -> User | None:
         """Make every open session and cached login of the user invalid."""
         return self._change(user_id, {"$inc": {"auth_version": 1}})
@@ -124,4 +140,5 @@ def _user(document: Document) -> User:
         auth_version=document["auth_version"],
         quota_bytes=document["limits"]["quota_bytes"],
         created_at=document["created_at"],
+        over_quota_since=document.get("over_quota_since"),
     )
