@@ -66,6 +66,8 @@ class MailSettings:
     """Load balancers whose PROXY header is believed."""
     lmtp_peers: tuple[Network, ...] = LOOPBACK
     """Who may speak LMTP to us; more than loopback only if listed."""
+    lmtp_client_authority_pem: bytes | None = None
+    """Who signs the certificates by which transfer agents that are not listed may speak LMTP to us."""
     limits: Limits = DEFAULT_LIMITS
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Passwords that shard URIs name."""
@@ -128,6 +130,7 @@ class _Reader:
             health_listen=health[0] if health else None,
             proxy_from=self._networks("EIDER_PROXY_FROM"),
             lmtp_peers=LOOPBACK + self._networks("EIDER_LMTP_PEERS"),
+            lmtp_client_authority_pem=self._file("EIDER_LMTP_CLIENT_CA"),
             limits=self._limits(),
             secrets={
                 name: Secret(value) for name, value in self._environment.items() if name.startswith(SECRET_PREFIX)
@@ -187,6 +190,16 @@ class _Reader:
             except ValueError:
                 self._problems.append(f"{name}: {entry!r} is not an address or network")
         return tuple(networks)
+
+    def _file(self, name: str) -> bytes | None:
+        path = self._text(name)
+        if not path:
+            return None
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            self._problems.append(f"{name}: cannot read {path}: {error.strerror}")
+            return None
 
     def _servers(self) -> dict[str, ServerSettings]:
         servers = {}

@@ -1,6 +1,8 @@
 """Listening sockets: accept, learn who is there, start a pump; and end gracefully.
 
 Several processes may listen on one port (SO_REUSEPORT); the kernel spreads the connections.
+Each protocol's `server` module has `endpoints(services, settings, tls) -> tuple[Endpoint, ...]`,
+which raises StartRefused where its settings forbid to start.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Endpoint:
     port: int
     """0 lets the system choose; `Listener.ports` and the log tell which."""
     open: Open
+    tls: TlsAcceptor | None = None
     implicit_tls: bool = False
+    """TLS from the first byte; else `tls` serves STARTTLS."""
     refusal: bytes = b""
     """Said to a client that is one too many, before closing."""
     admit: Callable[[str], bool] | None = None
@@ -73,13 +77,11 @@ class Listener:
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        tls: TlsAcceptor | None = None,
         proxy_from: Sequence[Network] = (),
         limits: ConnectionLimits = ConnectionLimits(),
     ) -> None:
         """Serve `endpoints`; a PROXY header is expected from `proxy_from` and from nobody else."""
         self._endpoints = tuple(endpoints)
-        self._tls = tls
         self._proxy_from = tuple(proxy_from)
         self._total = limits.total or _raise_file_limit() - SPARE_FILES
         self._per_address = limits.per_address or max(self._total // 2, 1)
@@ -127,7 +129,7 @@ class Listener:
             self._empty.wait(1.0)
 
     def _bind(self, endpoint: Endpoint) -> Any:
-        if endpoint.implicit_tls and self._tls is None:
+        if endpoint.implicit_tls and endpoint.tls is None:
             raise StartRefused(f"{endpoint.server}: port {endpoint.port} is for TLS, but there is no certificate")
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -182,7 +184,7 @@ class Listener:
             metrics.CONNECTIONS_REFUSED.labels(endpoint.server, refusal).inc()
             _say_and_close(accepted, b"" if endpoint.implicit_tls else endpoint.refusal)
             return
-        pump = Pump(accepted, self._tls, fields, self._ended)
+        pump = Pump(accepted, endpoint.tls, fields, self._ended)
         self._add(pump, endpoint.server, address)
         pump.serve(endpoint.open, Peer(address, port, None, session), endpoint.implicit_tls)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
@@ -14,6 +15,11 @@ from mailcore.net.listener import DRAIN_S, Listener
 from mailcore.net.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
+
+
+def spawn(function: Callable[..., object], *arguments: object) -> object:
+    """Run `function` in a greenlet of its own."""
+    return gevent.spawn(function, *arguments)
 
 
 def serve(listener: Listener, health: HealthServer | None = None, drain_s: float = DRAIN_S) -> None:

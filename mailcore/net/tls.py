@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+import gevent
 from gevent import socket
 
+from mailcore import errors
 from mailcore.model.actions import Tls
+from mailcore.net import client_hello
 
 MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2
+NAME_FRESH_S = 60.0
+"""How soon a renewed certificate is used."""
+NAMES_KEPT = 1024
+
+logger = logging.getLogger(__name__)
 
 
 class TlsFailed(Exception):
@@ -20,7 +29,7 @@ class TlsFailed(Exception):
 
 
 def server_context(certificate_pem: bytes, key_pem: bytes, client_authority_pem: bytes | None = None) -> ssl.SSLContext:
-    """Return a server's context; with `client_authority_pem`, clients must show a certificate of it.
+    """Return a server's context; with `client_authority_pem`, a client's certificate must be of it if it shows one.
 
     `certificate_pem` holds the certificate, then its chain.
 
@@ -35,7 +44,7 @@ def server_context(certificate_pem: bytes, key_pem: bytes, client_authority_pem:
         _load(context, certificate_pem, key_pem)
         if client_authority_pem is not None:
             context.load_verify_locations(cadata=client_authority_pem.decode("ascii"))
-            context.verify_mode = ssl.CERT_REQUIRED
+            context.verify_mode = ssl.CERT_OPTIONAL
     except (ssl.SSLError, UnicodeDecodeError) as error:
         raise ValueError(f"certificate or key cannot be used: {error}") from None
     return context
@@ -52,21 +61,48 @@ def _load(context: ssl.SSLContext, certificate_pem: bytes, key_pem: bytes) -> No
         os.close(descriptor)
 
 
+class CertificateText(Protocol):
+    """A certificate as a service hands it out."""
+
+    @property
+    def id(self) -> str:
+        """Names the content: a context built from it may be kept."""
+
+    @property
+    def chain_pem(self) -> bytes:
+        """The certificate, then its chain."""
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key."""
+
+
+FindCertificate = Callable[[str | None], CertificateText | None]
+"""Returns the certificate for a server name, or the default one; may wait for the directory."""
+
+
 class TlsAcceptor:
     """Does handshakes with the certificate that fits the name the client asks for (RFC 6066 §3)."""
 
-    def __init__(self, default: ssl.SSLContext, find: Callable[[str], ssl.SSLContext | None] | None = None) -> None:
-        """Serve with `default`, and with what `find` returns for a server name."""
-        self._default = default
-        if find is not None:
-            search = find
+    def __init__(
+        self, find: FindCertificate, default: CertificateText, client_authority_pem: bytes | None = None
+    ) -> None:
+        """Serve with `default` and what `find` returns; with an authority, ask clients for its certificate.
 
-            def choose(handshake: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
-                found = search(name.lower()) if name else None
-                if found is not None:
-                    handshake.context = found
+        Raises:
+            ValueError: the default certificate cannot be used.
+        """
+        self._find = find
+        self._client_authority_pem = client_authority_pem
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._names: dict[str, tuple[float, ssl.SSLContext]] = {}
+        self._default = self._context(default)
 
-            default.sni_callback = choose
+    @classmethod
+    def create(cls, find: FindCertificate, client_authority_pem: bytes | None = None) -> TlsAcceptor | None:
+        """Return an acceptor, or None if there is no default certificate."""
+        default = find(None)
+        return None if default is None else cls(find, default, client_authority_pem)
 
     def handshake(self, accepted: Any, seconds: float) -> tuple[Any, Tls]:
         """Turn a connected socket into an encrypted one within `seconds`.
@@ -76,7 +112,8 @@ class TlsAcceptor:
         """
         ends_at = time.monotonic() + seconds
         try:
-            encrypted: Any = self._default.wrap_socket(
+            context = self._choose(_peek_hello(accepted, ends_at))
+            encrypted: Any = context.wrap_socket(
                 accepted, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
             )
             encrypted.setblocking(False)
@@ -92,6 +129,49 @@ class TlsAcceptor:
             raise TlsFailed(str(error)) from None
         cipher = encrypted.cipher()
         return encrypted, Tls(encrypted.version() or "", cipher[0] if cipher else "", _client_name(encrypted))
+
+    def _choose(self, hello: bytes) -> ssl.SSLContext:
+        """Return the context for the name in a ClientHello; what is known serves while the directory is away."""
+        name = client_hello.server_name(hello) or ""
+        now = time.monotonic()
+        until, context = self._names.get(name, (0.0, self._default))
+        if now < until:
+            return context
+        try:
+            found = self._find(name or None)
+            context = self._default if found is None else self._context(found)
+        except (errors.Unavailable, ValueError):
+            logger.warning("tls.certificate_unavailable", extra={"server_name": name}, exc_info=True)
+        if len(self._names) >= NAMES_KEPT:
+            self._names.clear()
+        self._names[name] = (now + NAME_FRESH_S, context)
+        return context
+
+    def _context(self, certificate: CertificateText) -> ssl.SSLContext:
+        context = self._contexts.get(certificate.id)
+        if context is None:
+            context = server_context(certificate.chain_pem, certificate.key_pem, self._client_authority_pem)
+            if len(self._contexts) >= NAMES_KEPT:
+                self._contexts.clear()
+            self._contexts[certificate.id] = context
+        return context
+
+
+def _peek_hello(accepted: Any, ends_at: float) -> bytes:
+    """Return the first bytes of the client, complete if they come in time, and leave them unread."""
+    data = b""
+    while not client_hello.is_complete(data):
+        before = len(data)
+        try:
+            data = accepted.recv(client_hello.LONGEST, socket.MSG_PEEK)
+        except BlockingIOError:
+            socket.wait_read(accepted.fileno(), timeout=max(ends_at - time.monotonic(), 0.001))
+            continue
+        if not data or time.monotonic() > ends_at:
+            break
+        if len(data) == before:
+            gevent.sleep(0.01)  # readiness says nothing new while a part lies unread
+    return data
 
 
 def _client_name(encrypted: Any) -> str | None:

@@ -1,0 +1,1 @@
+"""Delivery from the mail transfer agent into mailboxes (RFC 2033)."""

@@ -1,0 +1,131 @@
+"""Who may be delivered to, and the hand-over of a message to the delivery service."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+
+from mailcore import metrics
+from mailcore.errors import OverQuota
+from mailcore.model.actions import Peer, Tls
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget, Recipient
+from mailcore.settings import MailSettings, Network
+from mailcore.smtp import replies, trace
+from mailcore.smtp.transaction import Origin, Transaction
+from mailcore.smtp.wire.path import Path
+from mailcore.smtp.wire.replies import Reply
+
+CERTIFICATE_NEEDED = Reply.of(530, "5.7.0", "Begin TLS with a client certificate first")
+
+logger = logging.getLogger(__name__)
+
+
+class LmtpPolicy:
+    """LMTP for our own mail transfer agents: everybody who gets this far is one of them."""
+
+    hello_verb = "LHLO"
+    protocol = "LMTP"
+    software = "LMTP Eider ready"
+
+    def __init__(self, delivery: Delivery, settings: MailSettings) -> None:
+        """Deliver through `delivery`; trust the peers that `settings` lists."""
+        self._delivery = delivery
+        self._peers: Sequence[Network] = settings.lmtp_peers
+        self.hostname = settings.hostname
+        self.message_bytes = settings.limits.message_bytes
+        self.recipients = settings.limits.recipients
+
+    def is_listed(self, address: str) -> bool:
+        """Whether a peer may deliver by its address alone."""
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._peers)
+
+    def may_transact(self, peer: Peer, tls: Tls | None) -> Reply | None:
+        """Let listed peers and holders of a client certificate deliver."""
+        if self.is_listed(peer.address) or (tls is not None and tls.client_name is not None):
+            return None
+        return CERTIFICATE_NEEDED
+
+    def may_forward(self, peer: Peer, tls: Tls | None) -> bool:
+        """Believe XFORWARD of whoever may deliver."""
+        return self.may_transact(peer, tls) is None
+
+    def sender(self, transaction: Transaction[Recipient], origin: Origin) -> None:
+        """Take mail from everybody: that was the transfer agent's question."""
+
+    def recipient(self, path: Path, _transaction: Transaction[Recipient]) -> Recipient:
+        """Look the address up; the bare postmaster is ours (RFC 5321 §4.5.1).
+
+        Raises:
+            AddressNotFound, UserDisabled, OverQuota, StoreUnavailable: it gets no mail (now).
+        """
+        address = path.address if path.domain else f"postmaster@{self.hostname}"
+        return self._delivery.resolve(address)
+
+    def replies_due(self, transaction: Transaction[Recipient]) -> int:
+        """One for each accepted recipient (RFC 2033 §4.2)."""
+        return len(transaction.recipients)
+
+    def accept(self, message: bytes, transaction: Transaction[Recipient], origin: Origin) -> Iterator[Reply]:
+        """Deliver to each recipient and answer after each commit."""
+        began_s = time.monotonic()
+        transaction_id = secrets.token_hex(8)
+        actor = Actor(
+            kind=ActorKind.MTA,
+            door=Door.LMTP,
+            identity=origin.hello_name,
+            remote_address=origin.address,
+            request_id=origin.session,
+        )
+        targets = self._targets(transaction, origin, transaction_id)
+        outcomes: list[str] = []
+        for result in self._delivery.deliver(message, targets, origin.queue_id, actor):
+            reply = _reply(result)
+            outcomes.append(f"{result.recipient.address} {reply.code} {reply.enhanced}")
+            metrics.DELIVERIES.labels(reply.enhanced).inc()
+            yield reply
+        metrics.RECEIVED_BYTES.inc(len(message))
+        metrics.DELIVERY_SECONDS.observe(time.monotonic() - began_s)
+        logger.info(
+            "lmtp.message",
+            extra={
+                "id": transaction_id,
+                "queue_id": origin.queue_id,
+                "reverse_path": transaction.reverse_path.address if transaction.reverse_path else "",
+                "size_bytes": len(message),
+                "recipients": outcomes,
+            },
+        )
+
+    def _targets(
+        self, transaction: Transaction[Recipient], origin: Origin, transaction_id: str
+    ) -> list[DeliveryTarget]:
+        """Give each recipient its own trace headers."""
+        accepted = transaction.recipients
+        sole_recipient = accepted[0].path.address if len(accepted) == 1 else None
+        above = trace.return_path(transaction.reverse_path)
+        below = trace.received(origin, self.hostname, transaction_id, sole_recipient, int(time.time()))
+        return [
+            DeliveryTarget(recipient.handle, above + trace.delivered_to(recipient.path.address) + below)
+            for recipient in accepted
+        ]
+
+
+def _reply(result: DeliveryResult) -> Reply:
+    """Turn the fate of one copy into its reply."""
+    error = result.error
+    if error is None:
+        return replies.OK
+    if not isinstance(error, OverQuota):
+        logger.warning(
+            "lmtp.delivery.failed",
+            extra={"recipient": result.recipient.address, "error": type(error).__name__, "details": error.details},
+        )
+    return replies.reply_for(error)

@@ -1,0 +1,106 @@
+"""Composition root of the mail servers: settings, services, ports, and the process around them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
+
+from mailcore import errors, log
+from mailcore.net import process
+from mailcore.net.health import HealthServer
+from mailcore.net.listener import Endpoint, Listener, StartRefused
+from mailcore.net.offload import GeventOffload
+from mailcore.net.tls import TlsAcceptor
+from mailcore.services import MailServices, connect
+from mailcore.settings import MailSettings, SettingsInvalid
+from mailcore.store.client import WeakSettings
+
+SERVERS = ("lmtp", "imap")
+"""Servers by name: `mailcore.NAME.server` has their ports."""
+
+USAGE = 64
+CONFIGURATION = 78
+"""Exit codes of sysexits.h."""
+DIRECTORY_RETRY_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class ServerModule(Protocol):
+    """What a server's module offers."""
+
+    def endpoints(
+        self, services: MailServices, settings: MailSettings, tls: TlsAcceptor | None
+    ) -> tuple[Endpoint, ...]:
+        """Return its ports; none if the settings name none."""
+
+
+def main(names: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Serve the named protocols in this process until it is told to end; return the exit code."""
+    if not names or not set(names) <= set(SERVERS):
+        sys.stderr.write(f"usage: python -m mailcore {{{','.join(SERVERS)}}} ...\n")
+        return USAGE
+    try:
+        settings = MailSettings.from_environment(environment)
+    except SettingsInvalid as invalid:
+        for problem in invalid.problems:
+            sys.stderr.write(f"eider: {problem}\n")
+        return CONFIGURATION
+    log.configure(environment.get("EIDER_LOG_LEVEL", "INFO").upper())
+    try:
+        return _serve(names, settings)
+    except (StartRefused, WeakSettings) as refused:
+        logger.error("server.refused_to_start", extra={"reason": str(refused)})  # noqa: TRY400
+        sys.stderr.write(f"eider: {refused}\n")
+        return CONFIGURATION
+
+
+def _serve(names: Sequence[str], settings: MailSettings) -> int:
+    services = connect(settings, GeventOffload())
+    try:
+        tls = _tls(services)
+        endpoints: list[Endpoint] = []
+        for name in names:
+            module = cast("ServerModule", importlib.import_module(f"mailcore.{name}.server"))
+            found = module.endpoints(services, settings, tls)
+            if not found:
+                raise StartRefused(f"{name}: EIDER_{name.upper()}_LISTEN is not set")
+            endpoints += found
+        listener = Listener(endpoints, settings.proxy_from)
+        services.notices.start(process.spawn)
+        process.serve(listener, _health(services, settings, listener))
+    finally:
+        services.close()
+    return 0
+
+
+def _tls(services: MailServices) -> TlsAcceptor | None:
+    """Return the acceptor for the directory's certificates, None without one; waits for the directory."""
+    while True:
+        try:
+            return TlsAcceptor.create(services.certificates.certificate)
+        except errors.Unavailable as error:
+            logger.warning("server.waiting_for_directory", extra={"reason": str(error)})
+            time.sleep(DIRECTORY_RETRY_S)
+        except ValueError as error:
+            raise StartRefused(f"tls: {error}") from None
+
+
+def _health(services: MailServices, settings: MailSettings, listener: Listener) -> HealthServer | None:
+    if settings.health_listen is None:
+        return None
+
+    def is_ready() -> bool:
+        if listener.is_draining:
+            return False
+        try:
+            services.shards.list_all()
+        except errors.Unavailable:
+            return False
+        return True
+
+    return HealthServer(settings.health_listen.host, settings.health_listen.port, is_ready)

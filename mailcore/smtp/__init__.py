@@ -1,0 +1,1 @@
+"""What LMTP and submission share: grammar, transaction, commands and replies of RFC 5321."""

@@ -1,0 +1,38 @@
+"""LHLO and EHLO: introduce oneself, hear what is offered (RFC 5321 §4.1.1.1, RFC 2033 §4.1)."""
+
+from __future__ import annotations
+
+import re
+
+from mailcore.smtp import replies
+from mailcore.smtp.commands.outcome import Outcome
+from mailcore.smtp.session import Session
+from mailcore.smtp.wire.replies import Reply
+
+_NAME = re.compile(r"[A-Za-z0-9_\u0080-\U0010ffff.\-]{1,255}|\[[A-Za-z0-9.:\-]{1,64}\]")
+
+
+def handle_hello(session: Session, argument: bytes) -> Outcome:
+    """Answer with the extensions; whatever transaction was open is over (RFC 5321 §4.1.4)."""
+    name = argument.decode("utf-8", "replace").partition(" ")[0]
+    if _NAME.fullmatch(name) is None or not name.isprintable() or "\ufffd" in name:
+        return replies.BAD_NAME
+    session.hello_name = name
+    session.reset()
+    return Reply(250, "", (session.policy.hostname, *_extensions(session)))
+
+
+def _extensions(session: Session) -> list[str]:
+    extensions = [
+        "PIPELINING",
+        "8BITMIME",
+        "SMTPUTF8",
+        f"SIZE {session.policy.message_bytes}",
+        "ENHANCEDSTATUSCODES",
+        "CHUNKING",
+    ]
+    if session.offers_tls:
+        extensions.append("STARTTLS")
+    if session.policy.may_forward(session.peer, session.tls):
+        extensions.append("XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
+    return extensions

@@ -1,0 +1,82 @@
+"""What SMTP and LMTP answer: the fixed replies, and the one table from error to reply."""
+
+from __future__ import annotations
+
+from mailcore import errors
+from mailcore.smtp.wire.replies import Reply
+
+OK = Reply.of(250, "2.0.0", "OK")
+SENDER_OK = Reply.of(250, "2.1.0", "Sender accepted")
+RECIPIENT_OK = Reply.of(250, "2.1.5", "Recipient accepted")
+CHUNK_OK = Reply.of(250, "2.0.0", "Chunk received")
+START_DATA = Reply.of(354, "", "End with CRLF.CRLF")
+READY_FOR_TLS = Reply.of(220, "2.0.0", "Begin TLS")
+GOODBYE = Reply.of(221, "2.0.0", "Goodbye")
+CANNOT_VERIFY = Reply.of(252, "2.0.0", "Try to deliver and see")
+
+UNKNOWN_COMMAND = Reply.of(500, "5.5.1", "Unknown command")
+BAD_LINE = Reply.of(500, "5.5.2", "Not a command")
+BARE_LINE_FEED = Reply.of(500, "5.5.2", "Commands end with CRLF")
+LINE_TOO_LONG = Reply.of(500, "5.5.6", "Line too long")
+BAD_ARGUMENT = Reply.of(501, "5.5.4", "Syntax error in parameters")
+NO_ARGUMENT = Reply.of(501, "5.5.4", "This command takes no parameters")
+BAD_NAME = Reply.of(501, "5.5.4", "Not a host name")
+BEHIND_STARTTLS = Reply.of(501, "5.5.4", "Nothing may follow STARTTLS before the handshake")
+LOST_COUNT = Reply.of(501, "5.5.4", "Cannot tell where this chunk ends; closing")
+NOT_IMPLEMENTED = Reply.of(502, "5.5.1", "Not implemented")
+BAD_SEQUENCE = Reply.of(503, "5.5.1", "Not now")
+SAY_HELLO_FIRST = Reply.of(503, "5.5.1", "Introduce yourself first")
+NO_RECIPIENTS = Reply.of(503, "5.5.1", "No valid recipients")
+ENCRYPTED_ALREADY = Reply.of(503, "5.5.1", "TLS is on already")
+UNKNOWN_PARAMETER = Reply.of(555, "5.5.4", "Parameter not recognized")
+NOT_TRUSTED = Reply.of(550, "5.7.1", "Not for you")
+NOT_ASCII = Reply.of(553, "5.6.7", "Addresses beyond ASCII need SMTPUTF8")
+MESSAGE_TOO_LARGE = Reply.of(552, "5.3.4", "Message too large")
+TOO_MANY_RECIPIENTS = Reply.of(452, "4.5.3", "Too many recipients; send the rest in another transaction")
+
+TIMED_OUT = Reply.of(421, "4.4.2", "Nothing heard for too long; closing")
+SHUTTING_DOWN = Reply.of(421, "4.3.2", "Going down; try again")
+TOO_MANY_MISTAKES = Reply.of(421, "4.7.0", "Too many mistakes; closing")
+TOO_MANY_CONNECTIONS = Reply.of(421, "4.7.0", "Too many connections; try again")
+INTERNAL_FAULT = Reply.of(451, "4.3.0", "Something went wrong here; try again")
+
+FULL_FOR_GOOD = Reply.of(552, "5.2.2", "Mailbox full for over a day")
+
+_UNAVAILABLE = Reply.of(451, "4.3.0", "Storage is not available; try again")
+
+ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
+    errors.SyntaxFault: Reply.of(501, "5.5.2", "Syntax error"),
+    errors.AddressInvalid: Reply.of(501, "5.1.3", "Not an address"),
+    errors.Refused: Reply.of(550, "5.7.1", "Refused"),
+    errors.AuthenticationFailed: Reply.of(535, "5.7.8", "Authentication failed"),
+    errors.UserDisabled: Reply.of(550, "5.2.1", "This mailbox is disabled"),
+    errors.NotFound: Reply.of(550, "5.1.1", "No such user"),
+    errors.AddressNotFound: Reply.of(550, "5.1.1", "Nobody receives mail at this address"),
+    errors.DomainNotFound: Reply.of(550, "5.1.2", "Mail for this domain is not ours"),
+    # These three can only mean that the directory and the shards disagree: ours to mend, not the sender's.
+    errors.TenantNotFound: Reply.of(451, "4.3.5", "Not ready for this user; try again"),
+    errors.ShardNotFound: Reply.of(451, "4.3.5", "Not ready for this user; try again"),
+    errors.MailboxNotFound: Reply.of(451, "4.3.5", "Not ready for this user; try again"),
+    errors.Conflict: Reply.of(554, "5.3.0", "Cannot be done"),
+    errors.MailboxBusy: Reply.of(451, "4.3.0", "Mailbox is busy; try again"),
+    errors.MailboxChanged: Reply.of(451, "4.3.0", "Mailbox is busy; try again"),
+    errors.LimitExceeded: Reply.of(452, "4.5.3", "Too much; try again later"),
+    errors.OverQuota: Reply.of(452, "4.2.2", "Mailbox full"),
+    errors.MessageTooLarge: MESSAGE_TOO_LARGE,
+    errors.TooManyAttempts: Reply.of(454, "4.7.0", "Too many attempts; wait"),
+    errors.TooManyConnections: TOO_MANY_CONNECTIONS,
+    errors.Unavailable: _UNAVAILABLE,
+    errors.StoreFull: Reply.of(452, "4.3.1", "Storage is full; try again"),
+    errors.MailboxMoving: Reply.of(451, "4.2.1", "Mailbox is moving; try again"),
+    errors.ServerBusy: Reply.of(451, "4.3.2", "Busy; try again"),
+}
+"""Rows of categories hold for all of their leaves that have none of their own."""
+
+
+def reply_for(error: errors.MailError) -> Reply:
+    """Return the reply of the most special row that fits."""
+    for kind in type(error).__mro__:
+        reply = ERROR_REPLIES.get(kind)
+        if reply is not None:
+            return reply
+    return INTERNAL_FAULT
