@@ -104,6 +104,7 @@ class _Parser:
         self.angle: list[bytes] | None = None
         self.name: bytes | None = None
         self.closed = False
+        self.in_route = False
 
     def run(self) -> list[ListedAddress]:
         """Read to the end."""
@@ -150,9 +151,9 @@ class _Parser:
     def special(self, char: bytes) -> None:
         """One of `<>,;:@`."""
         in_angle = self.angle is not None and not self.closed
-        is_route = self.angle is not None and self.angle[:1] == [b"@"] and b":" not in self.angle
-        if in_angle and (char in b"@:" or (char == b"," and is_route)):
+        if in_angle and (char in b"@:" or (char == b"," and self.in_route)):
             assert self.angle is not None
+            self.in_route = char != b":" and (self.in_route or not self.angle)
             self.angle.append(char)
         elif char in b",;":
             self.finish()

@@ -138,15 +138,15 @@ class _Level(NamedTuple):
     """Its place among the open parts."""
     lines: Mapping[bytes, tuple[int, bool]]
     """Each open delimiter line: its level, and whether it closes that."""
-    common: bytes
-    """What all of them begin with, to search for."""
+    needle: bytes
+    """What all of them begin with, behind a line end: to search for."""
 
 
 _NO_LEVEL = _Level(-1, -1, {}, b"")
 
 
 def scan(raw: bytes | memoryview, limits: ScanLimits = DEFAULT) -> MimeTree:
-    """Find all parts; each byte is looked at a bounded number of times (at most once per open level)."""
+    """Find all parts; each byte is looked at a small, fixed number of times."""
     return _Scanner(raw if isinstance(raw, bytes) else bytes(raw), limits).run()
 
 
@@ -180,38 +180,27 @@ class _Scanner:
         """Open parts one after the other until the message ends."""
         start: int | None = 0
         parent = -1
-        delimiter: _Delimiter | None = None
         while start is not None:
-            if self.levels and delimiter is None:
-                delimiter = self.next_delimiter(start)
-            index, delimiter = self.open_part(start, parent, delimiter)
-            if index < 0:
-                break
+            index = len(self.parents)
+            delimiter = self.open_part(start, parent)
             kind = self.kinds[index]
             if kind is PartKind.MESSAGE:
                 start, parent = self.starts[index][1], index
             elif delimiter is None:
                 break
             elif kind is PartKind.MULTIPART:
-                start, parent, delimiter = delimiter.end, index, None
+                start, parent = delimiter.end, index
             else:
                 start, parent = self.close_at(delimiter)
-                delimiter = None
         for index in self.open:
             self.ends[index] = len(self.raw)
         return self.result()
 
-    def open_part(self, start: int, parent: int, delimiter: _Delimiter | None) -> tuple[int, _Delimiter | None]:
-        """Read a part's header.
-
-        Args:
-            start: where its header begins.
-            parent: index of the part around it.
-            delimiter: the next line of an open boundary.
+    def open_part(self, start: int, parent: int) -> _Delimiter | None:
+        """Read the header of the next part, which begins at `start`.
 
         Returns:
-            Its index, or -1 when the limit of parts makes it the last; the next delimiter, for a multipart the
-            first of its own.
+            The first delimiter of a multipart; for a leaf the one that ends it, None if nothing follows.
         """
         index = len(self.parents)
         self.parents.append(parent)
@@ -219,46 +208,59 @@ class _Scanner:
         self.open.append(index)
         if index + 1 >= self.limits.parts:
             self.truncated = True
-            self.starts.append((start, start))
-            self.kinds.append(PartKind.LEAF)
-            self.contents.append(OPAQUE_CONTENT)
-            return -1, None
-        limit = delimiter.start if delimiter else len(self.raw)
-        body_start = header_size(self.raw, start, limit)
-        self.starts.append((start, body_start))
+            return self.add(PartKind.LEAF, OPAQUE_CONTENT, start, start)
+        around = self.contents[parent] if parent >= 0 else None
+        if around and around.type == "message" and around.encoding not in _OPEN_ENCODINGS:
+            # A message hidden by an encoding, which RFC 2046 §5.2.1 forbids.
+            return self.add(PartKind.LEAF, OPAQUE_CONTENT._replace(encoding=around.encoding), start, start)
+        body_start = self.header_end(start)
         header = self.raw[start : min(body_start, start + self.limits.header_bytes)]
-        if body_start - start > self.limits.header_bytes:
-            self.truncated = True
-        if parent >= 0 and self.kinds[parent] is PartKind.MESSAGE and self.is_encoded(parent):
-            content, boundary = OPAQUE_CONTENT._replace(encoding=self.contents[parent].encoding), None
-            self.starts[index] = (start, start)
-        else:
-            in_digest = (
-                parent >= 0
-                and self.contents[parent].type == "multipart"
-                and (self.contents[parent].subtype == "digest")
-            )
-            content, boundary = read_content(header, MESSAGE_CONTENT if in_digest else TEXT_CONTENT)
-        kind = PartKind.LEAF
+        self.truncated |= body_start - start > self.limits.header_bytes
+        in_digest = around is not None and around.subtype == "digest" and around.type == "multipart"
+        content, boundary = read_content(header, MESSAGE_CONTENT if in_digest else TEXT_CONTENT)
         nests = content.type == "multipart" or (content.type == "message" and content.subtype in {"rfc822", "global"})
-        if nests and len(self.open) > self.limits.depth:
+        if not nests:
+            return self.add(PartKind.LEAF, content, start, body_start)
+        if len(self.open) > self.limits.depth:
             self.truncated = True
             content = content._replace(type="application", subtype="octet-stream")
-        elif content.type == "multipart":
-            own = self.first_own_delimiter(index, boundary, body_start) if boundary else None
-            if own is None:
-                content = content._replace(type="text", subtype="plain")
-            else:
-                kind, delimiter = PartKind.MULTIPART, own
-        elif nests:
-            kind = PartKind.MESSAGE
+            return self.add(PartKind.LEAF, content, start, body_start)
+        if content.type == "message":
+            return self.add(PartKind.MESSAGE, content, start, body_start)
+        own = self.first_own_delimiter(index, boundary, body_start) if boundary else None
+        if own is None:
+            return self.add(PartKind.LEAF, content._replace(type="text", subtype="plain"), start, body_start)
+        self.add(PartKind.MULTIPART, content, start, body_start)
+        return own
+
+    def add(self, kind: PartKind, content: Content, start: int, body_start: int) -> _Delimiter | None:
+        """Note what a part is; find where a leaf ends."""
         self.kinds.append(kind)
         self.contents.append(content)
-        return index, delimiter
+        self.starts.append((start, body_start))
+        leaf_within = kind is PartKind.LEAF and self.levels and len(self.kinds) < self.limits.parts
+        return self.next_delimiter(body_start) if leaf_within else None
 
-    def is_encoded(self, index: int) -> bool:
-        """Whether an embedded message is hidden by an encoding, which RFC 2046 §5.2.1 forbids."""
-        return self.contents[index].encoding not in _OPEN_ENCODINGS
+    def header_end(self, start: int) -> int:
+        """Where the body begins: behind the blank line, or at a delimiter before it.
+
+        Both are searched side by side in growing steps, so that a missing blank line costs no more than the header.
+        """
+        size = len(self.raw)
+        if not self.levels:
+            return header_size(self.raw, start, size)
+        step = _WINDOW
+        needle = self.levels[-1].needle
+        while True:
+            stop = min(start + step, size)
+            body_start = header_size(self.raw, start, stop)
+            if self.raw.find(needle, start - 1, body_start + len(needle)) >= 0:
+                delimiter = self.next_delimiter(start, body_start)
+                if delimiter is not None:
+                    return delimiter.start
+            if body_start < stop or stop == size:
+                return body_start
+            step *= 4
 
     def first_own_delimiter(self, index: int, boundary: bytes, body_start: int) -> _Delimiter | None:
         """Open a level for a multipart, unless no part of it begins before an outer boundary."""
@@ -268,31 +270,34 @@ class _Scanner:
         number = len(self.levels)
         outer = self.levels[-1] if self.levels else _NO_LEVEL
         lines = {**outer.lines, b"--" + boundary: (number, False), b"--" + boundary + b"--": (number, True)}
-        common = _common_prefix(outer.common, boundary) if number else boundary
-        self.levels.append(_Level(index, len(self.open) - 1, lines, common))
+        needle = b"\n--" + boundary
+        if number:
+            needle = _common_prefix(outer.needle, needle)
+        self.levels.append(_Level(index, len(self.open) - 1, lines, needle))
         delimiter = self.next_delimiter(body_start)
         if delimiter is None or delimiter.level != number or delimiter.closing:
             self.levels.pop()
             return None
         return delimiter
 
-    def next_delimiter(self, position: int) -> _Delimiter | None:
-        """The next line of any open boundary, from a line's beginning on."""
+    def next_delimiter(self, position: int, stop: int | None = None) -> _Delimiter | None:
+        """The next line of any open boundary that begins before `stop`; `position` is the beginning of a line."""
         raw, level = self.raw, self.levels[-1]
-        needle = b"\n--" + level.common
+        needle = level.needle
         window = _WINDOW + 2 * len(needle)
-        dash = raw.find(b"-", position)  # at memory speed through base64, which has none
+        limit = len(raw) if stop is None else stop + len(needle) - 1
+        dash = raw.find(b"-", position, limit)  # at memory speed through base64, which has none
         while dash > 0:
-            found = raw.find(needle, dash - 1, dash + window)
+            found = raw.find(needle, dash - 1, min(dash + window, limit))
             if found < 0:
-                dash = raw.find(b"-", dash + window - len(needle))
+                dash = raw.find(b"-", dash + window - len(needle), limit)
                 continue
             line_end = raw.find(b"\n", found + 1)
             end = line_end if line_end >= 0 else len(raw)
             hit = level.lines.get(raw[found + 1 : end].rstrip(b" \t\r"))
             if hit is not None:
                 return _Delimiter(found + 1, min(end + 1, len(raw)), *hit)
-            dash = raw.find(b"-", end)
+            dash = raw.find(b"-", end, limit)
         return None
 
     def close_at(self, delimiter: _Delimiter | None) -> tuple[int | None, int]:
