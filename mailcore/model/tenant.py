@@ -9,6 +9,7 @@ from enum import StrEnum
 from bson import ObjectId
 
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.retention import RetentionRule
 
 
 class State(StrEnum):
@@ -62,6 +63,7 @@ class Tenant:
     """Sealed; opened, it addresses the tenant's attachments."""
     created_at: datetime
     limits: TenantLimits = field(default_factory=TenantLimits)
+    retention: RetentionRule = field(default_factory=RetentionRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +106,4 @@ class User:
     created_at: datetime
     over_quota_since: datetime | None = None
     """When mail was first refused for want of room, until some fits again."""
+    retention: RetentionRule = field(default_factory=RetentionRule)

@@ -49,7 +49,6 @@ MOVING_WAIT_S = 2.0
 MOVING_POLL_S = 0.1
 REPEATS = 8
 """So often a repeated delivery may find that the one before it was cut off."""
-KNOWN_INBOXES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,6 @@ class Delivery:
         self._mailboxes = mailboxes
         self._messages = messages
         self._quotas = quotas
-        self._inboxes: dict[UserId, MailboxId] = {}
 
     def resolve(self, address: str) -> Recipient:
         """Return who receives mail for an address; never from a cache, at least if it is nobody.
@@ -240,24 +238,16 @@ class Delivery:
             except (MailboxChanged, MailboxNotFound):
                 if time.monotonic() >= give_up_at:
                     raise
-                self._inboxes.pop(user_id, None)
+                self._mailboxes.forget_tree(user_id)
             else:
                 return name
 
     def _mailbox(self, user_id: UserId, name: MailboxName) -> tuple[MailboxId, MailboxName]:
-        """Return the mailbox of that name, else INBOX; no round trip for an INBOX known before."""
-        if name == INBOX:
-            known = self._inboxes.get(user_id)
-            if known is not None:
-                return known, INBOX
-        tree = self._mailboxes.tree(user_id)
+        """Return the mailbox of that name, else INBOX; no round trip if this process knows the user's tree."""
+        tree = self._mailboxes.tree_cached(user_id)
         entry = tree.find(name) or tree.find(INBOX)
         if entry is None:
             raise MailboxNotFound(user_id, INBOX)
-        if entry.name == INBOX:
-            if len(self._inboxes) >= KNOWN_INBOXES:
-                self._inboxes.clear()
-            self._inboxes[user_id] = entry.id
         return entry.id, entry.name
 
     def _check_quota(self, recipient: Recipient, size_bytes: int) -> None:

@@ -9,8 +9,10 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import TenantId
+from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
 from mailcore.store.client import Document
+from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
 from mailcore.store.guard import OwnedCollection, deadline
 
 PAGE = 1000
@@ -75,6 +77,12 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"state": state.value}})
         return result.matched_count == 1
 
+    def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
+        """Replace the tenant's retention rule; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {FIELD: rule_document(rule)}})
+        return result.matched_count == 1
+
     def count_on_shard(self, shard: str) -> int:
         """Return how many tenants have their home on a shard."""
         collection = self._collection.across_owners("placement balances all tenants")
@@ -94,4 +102,5 @@ def _tenant(document: Document) -> Tenant:
         content_key=document["content_key"],
         created_at=document["created_at"],
         limits=TenantLimits(limits["users"], limits["quota_bytes"]),
+        retention=read_rule(document),
     )

@@ -11,8 +11,10 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State, User
 from mailcore.store.client import Document
+from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
 from mailcore.store.guard import OwnedCollection, deadline
 
 PAGE = 1000
@@ -91,6 +93,12 @@ class Users:
         """Change the quota; None if there is no such user."""
         return self._change(user_id, {"$set": {"limits.quota_bytes": quota_bytes}})
 
+    def set_retention(self, user_id: UserId, rule: RetentionRule) -> bool:
+        """Replace the user's retention rule; False if there is no such user."""
+        with deadline():
+            result = self._collection.update_one({"_id": user_id}, {"$set": {FIELD: rule_document(rule)}})
+        return result.matched_count == 1
+
     def mark_over_quota(self, user_id: UserId, now: datetime) -> datetime:
         """Note when mail was first refused for want of room, and return that; `now` if it is the first time."""
         with deadline():
@@ -141,4 +149,5 @@ def _user(document: Document) -> User:
         quota_bytes=document["limits"]["quota_bytes"],
         created_at=document["created_at"],
         over_quota_since=document.get("over_quota_since"),
+        retention=read_rule(document),
     )

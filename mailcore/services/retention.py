@@ -1,0 +1,187 @@
+"""Retention: what may be destroyed, and the runs that destroy it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from mailcore.errors import TenantNotFound, UserNotFound
+from mailcore.model.actor import Actor
+from mailcore.model.ids import MailboxId, TenantId, UserId
+from mailcore.model.retention import RetentionPolicy, RetentionRule
+from mailcore.services.offload import Offload
+from mailcore.store.directory import Directory
+from mailcore.store.mailbox.purge import PurgeBlock
+from mailcore.store.message.chunks import Tier
+from mailcore.store.message.collection import CRASHED_AFTER_S, BlobCollector, CollectionCounts
+from mailcore.store.message.demotion import Demoter
+from mailcore.store.message.message_collection import DueRows, MessageCollector, Oids, oid_array_of
+from mailcore.store.placement import Placement
+from mailcore.store.shard import ShardStores
+
+log = logging.getLogger(__name__)
+
+NOTHING = oid_array_of([])
+
+
+def may_destroy(
+    policy: RetentionPolicy, mailbox_id: MailboxId, expunged_at: datetime, arrived_at: datetime, now: datetime
+) -> bool:
+    """Whether an expunged message may be destroyed: the one function that stands before every destruction.
+
+    Not under a legal hold, not before the purge period is over, not before a retention rule lets it.
+    """
+    if policy.legal_hold:
+        return False
+    return expunged_at + policy.purge_after <= now and arrived_at + policy.keep_for_in(mailbox_id) <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one run for one user did."""
+
+    messages: int
+    blobs: CollectionCounts
+
+
+class Retention:
+    """Keeps what must be kept, and removes what nobody needs."""
+
+    def __init__(self, directory: Directory, placement: Placement, offload: Offload) -> None:
+        self._directory = directory
+        self._placement = placement
+        self._offload = offload
+
+    # -- rules ------------------------------------------------------------------------------
+
+    def policy(self, user_id: UserId) -> RetentionPolicy:
+        """Return the rules that hold for a user, read afresh.
+
+        Raises:
+            UserNotFound, TenantNotFound: there is no such user, so nothing says what may go.
+        """
+        user = self._directory.users.find(user_id)
+        if user is None:
+            raise UserNotFound(user_id)
+        tenant = self._directory.tenants.find(user.tenant_id)
+        if tenant is None:
+            raise TenantNotFound(user.tenant_id)
+        return RetentionPolicy.of(tenant.retention, user.retention)
+
+    def set_tenant_rule(self, actor: Actor, tenant_id: TenantId, rule: RetentionRule) -> None:
+        """Replace a tenant's rule.
+
+        Raises:
+            TenantNotFound: there is no such tenant.
+        """
+        if not self._directory.tenants.set_retention(tenant_id, rule):
+            raise TenantNotFound(tenant_id)
+        log.info("retention.tenant.set", extra={"tenant": str(tenant_id), "rule": str(rule), "actor": actor.identity})
+
+    def set_user_rule(self, actor: Actor, user_id: UserId, rule: RetentionRule) -> None:
+        """Replace a user's rule.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        if not self._directory.users.set_retention(user_id, rule):
+            raise UserNotFound(user_id)
+        log.info("retention.user.set", extra={"user": str(user_id), "rule": str(rule), "actor": actor.identity})
+
+    # -- one user ---------------------------------------------------------------------------
+
+    def collect(self, user_id: UserId, *, sweep: bool = False) -> Collected:
+        """Destroy what a user has expunged and retention lets go.
+
+        Args:
+            user_id: whose messages.
+            sweep: look at every stored message, and remove those that a crashed delivery or run left unnamed.
+
+        Raises:
+            UserNotFound, TenantNotFound: nothing is destroyed.
+            StoreUnavailable: the next run goes on.
+        """
+        policy = self.policy(user_id)
+        home = self._placement.home(user_id)
+        shard = home.shard
+        blobs = _collector(shard)
+        if policy.legal_hold:
+            return Collected(0, blobs.counts)
+        now = datetime.now(UTC)
+        crashed_before = now - timedelta(seconds=CRASHED_AFTER_S)
+        due = self._due_rows(shard, user_id, policy, now)
+        unnamed = self._stored_ids(shard, user_id, crashed_before) if sweep else NOTHING
+        removed = MessageCollector(shard, blobs, self._offload.pause).collect(
+            home.tenant_id, user_id, due, unnamed, max(crashed_before, now - policy.purge_after)
+        )
+        if removed:
+            log.info(
+                "retention.collected", extra={"user": str(user_id), "messages": removed, "blobs": blobs.counts.blobs}
+            )
+        return Collected(removed, blobs.counts)
+
+    # -- one shard --------------------------------------------------------------------------
+
+    def users_due(self, shard_name: str) -> list[UserId]:
+        """Return users of a shard who have expunged something, those of the oldest first."""
+        return self._placement.shard(shard_name).purge.users_due(datetime.now(UTC))
+
+    def users_stored(self, shard_name: str) -> list[UserId]:
+        """Return every user who has messages on a shard."""
+        return [UserId(user_id) for user_id in self._placement.shard(shard_name).messages.users()]
+
+    def sweep_blobs(self, shard_name: str, older_than_s: int = CRASHED_AFTER_S) -> CollectionCounts:
+        """Remove what crashed uploads and runs left on a shard: references, headers, chunks."""
+        shard = self._placement.shard(shard_name)
+        collector = _collector(shard)
+        collector.sweep_references(self._offload.pause, older_than_s)
+        for tenant_id in shard.blobs.tenants():
+            collector.sweep_headers(tenant_id, self._offload.pause)
+        for tier in Tier:
+            collector.sweep_chunks(tier, self._offload.pause, older_than_s)
+        log.info("retention.swept", extra={"shard": shard_name, "counts": str(collector.counts)})
+        return collector.counts
+
+    def demote(self, shard_name: str) -> int:
+        """Move content that waits on a shard's hot set to the cold one, and return how many blobs went."""
+        shard = self._placement.shard(shard_name)
+        return Demoter(shard.blobs, shard.chunks).run(self._offload.pause)
+
+    # -- parts ------------------------------------------------------------------------------
+
+    def _due_rows(self, shard: ShardStores, user_id: UserId, policy: RetentionPolicy, now: datetime) -> list[DueRows]:
+        due: list[DueRows] = []
+        for block in shard.purge.of_user(user_id):
+            mask = _due_mask(block, policy, now)
+            if mask.any():
+                due.append(DueRows(block, mask))
+            self._offload.pause()
+        return due
+
+    def _stored_ids(self, shard: ShardStores, user_id: UserId, before: datetime) -> Oids:
+        return oid_array_of([oid for oid, stored_at in shard.messages.stored_ids(user_id) if stored_at < before])
+
+
+def _due_mask(block: PurgeBlock, policy: RetentionPolicy, now: datetime) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    arrivals: Sequence[int] = block.rows.saved_dates.tolist()
+    return np.array(
+        [may_destroy(policy, block.mailbox_id, block.expunged_at, _instant(arrived), now) for arrived in arrivals],
+        np.bool_,
+    )
+
+
+def _instant(seconds: int) -> datetime:
+    """A row's date; what lies outside the calendar counts as now, which keeps longest."""
+    try:
+        return datetime.fromtimestamp(min(seconds, time.time()), UTC)
+    except (OverflowError, OSError, ValueError):
+        return datetime.now(UTC)
+
+
+def _collector(shard: ShardStores) -> BlobCollector:
+    return BlobCollector(shard.blobs, shard.blob_refs, shard.chunks, shard.messages)
