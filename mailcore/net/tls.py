@@ -20,6 +20,8 @@ MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2
 NAME_FRESH_S = 60.0
 """How soon a renewed certificate is used."""
 NAMES_KEPT = 1024
+HELLO_PAUSE_S = 0.5
+"""A client that begins its hello and pauses for longer gets the default certificate."""
 
 logger = logging.getLogger(__name__)
 
@@ -158,8 +160,9 @@ class TlsAcceptor:
 
 
 def _peek_hello(accepted: Any, ends_at: float) -> bytes:
-    """Return the first bytes of the client, complete if they come in time, and leave them unread."""
+    """Return the first bytes of the client, complete unless it dawdles between them, and leave them unread."""
     data = b""
+    pause_s = 0.005
     while not client_hello.is_complete(data):
         before = len(data)
         try:
@@ -167,10 +170,11 @@ def _peek_hello(accepted: Any, ends_at: float) -> bytes:
         except BlockingIOError:
             socket.wait_read(accepted.fileno(), timeout=max(ends_at - time.monotonic(), 0.001))
             continue
-        if not data or time.monotonic() > ends_at:
+        if not data or pause_s > HELLO_PAUSE_S:
             break
         if len(data) == before:
-            gevent.sleep(0.01)  # readiness says nothing new while a part lies unread
+            gevent.sleep(pause_s)  # readiness says nothing new while a part lies unread
+            pause_s *= 2
     return data
 
 

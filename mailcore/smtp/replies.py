@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from mailcore import errors
+from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.smtp.wire.replies import Reply
 
 OK = Reply.of(250, "2.0.0", "OK")
@@ -42,6 +45,9 @@ INTERNAL_FAULT = Reply.of(451, "4.3.0", "Something went wrong here; try again")
 
 FULL_FOR_GOOD = Reply.of(552, "5.2.2", "Mailbox full for over a day")
 
+OVER_QUOTA_GRACE = timedelta(seconds=DEFAULT_LIMITS.over_quota_grace_s)
+"""How long the sender's transfer agent keeps trying before the sender is told."""
+
 _UNAVAILABLE = Reply.of(451, "4.3.0", "Storage is not available; try again")
 
 ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
@@ -73,8 +79,11 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
 """Rows of categories hold for all of their leaves that have none of their own."""
 
 
-def reply_for(error: errors.MailError) -> Reply:
-    """Return the reply of the most special row that fits."""
+def reply_for(error: errors.MailError, now: datetime | None = None) -> Reply:
+    """Return the reply of the most special row that fits; a mailbox that stays full is full for good."""
+    since = error.since if isinstance(error, errors.OverQuota) else None
+    if since is not None and (now or datetime.now(UTC)) - since > OVER_QUOTA_GRACE:
+        return FULL_FOR_GOOD
     for kind in type(error).__mro__:
         reply = ERROR_REPLIES.get(kind)
         if reply is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +54,14 @@ def test_an_error_without_a_row_would_be_noticed() -> None:
 def test_replies_that_senders_act_upon(error: errors.MailError, expected: str) -> None:
     reply = replies.reply_for(error)
     assert f"{reply.code} {reply.enhanced}" == expected
+
+
+def test_over_quota_is_temporary_for_a_day() -> None:
+    since = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    error = errors.OverQuota(since=since)
+    assert replies.reply_for(error, since + timedelta(hours=24)).code == 452
+    later = replies.reply_for(error, since + timedelta(hours=24, seconds=1))
+    assert (later.code, later.enhanced) == (552, "5.2.2")
 
 
 def test_code_and_enhanced_code_agree() -> None:
