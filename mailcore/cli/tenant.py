@@ -1,0 +1,56 @@
+"""`eider tenant`: organisations whose mail is kept apart."""
+
+from __future__ import annotations
+
+import argparse
+
+from mailcore.cli import Subparsers
+from mailcore.cli.connection import connected, operator
+from mailcore.cli.table import print_table
+from mailcore.model.tenant import State
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the noun."""
+    verbs = subparsers.add_parser("tenant", help="organisations whose mail is kept apart").add_subparsers(required=True)
+    create = verbs.add_parser("create", help="create a tenant")
+    create.add_argument("name", help="any name; quote it if it has spaces")
+    create.add_argument("--region", required=True, help="its mail stays on shards of this region")
+    create.add_argument("--shard", help="where its users go; the emptiest open shard of the region unless given")
+    create.set_defaults(run=run_create)
+    verbs.add_parser("list", help="every tenant").set_defaults(run=run_list)
+    state = verbs.add_parser("set-state", help="suspend, disable or revive a tenant")
+    state.add_argument("name")
+    state.add_argument("state", choices=[state.value for state in State])
+    state.set_defaults(run=run_set_state)
+
+
+def run_create(options: argparse.Namespace) -> int:
+    """Create a tenant and print its id."""
+    with connected() as services:
+        tenant_id = services.tenants.create(operator(), options.name, options.region, options.shard)
+        tenant = services.tenants.find(tenant_id)
+    assert tenant is not None
+    print(f"tenant {tenant.name} created on shard {tenant.home_shard}: {tenant_id}")
+    return 0
+
+
+def run_list(_options: argparse.Namespace) -> int:
+    """Print every tenant."""
+    rows: list[tuple[str, ...]] = []
+    with connected() as services:
+        page = services.tenants.list_all()
+        while page:
+            rows += [(str(one.id), one.name, one.region, one.home_shard, one.state.value) for one in page]
+            page = services.tenants.list_all(after=page[-1].id)
+    print_table(("ID", "NAME", "REGION", "SHARD", "STATE"), rows)
+    return 0
+
+
+def run_set_state(options: argparse.Namespace) -> int:
+    """Change a tenant's state."""
+    with connected() as services:
+        tenant = services.tenants.get_by_name(options.name)
+        services.tenants.set_state(operator(), tenant.id, State(options.state))
+    print(f"tenant {tenant.name} is {options.state}; servers follow within 30 seconds")
+    return 0

@@ -1,0 +1,135 @@
+"""`eider user`: logins that own mailboxes."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import secrets
+import sys
+
+from mailcore.cli import Subparsers
+from mailcore.cli.connection import connected, operator
+from mailcore.cli.table import print_table
+from mailcore.errors import ValueInvalid
+from mailcore.model.quota import format_size, parse_size
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
+
+GENERATED_CHARACTERS = 20
+ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+"""Nothing that is easily read as something else; 20 of these hold 100 bits."""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the noun."""
+    verbs = subparsers.add_parser("user", help="logins that own mailboxes").add_subparsers(required=True)
+    create = verbs.add_parser(
+        "create",
+        help="create a user with its mailboxes",
+        description="Create a user. The password is read from standard input, asked for on a terminal, or made up.",
+    )
+    create.add_argument("address", help="the main address, in one of the tenant's domains")
+    create.add_argument("--tenant", required=True, metavar="NAME")
+    create.add_argument("--name", default="", help="the person's name")
+    create.add_argument("--quota", metavar="SIZE", help="such as 5G; without limit unless given")
+    _add_password(create)
+    create.set_defaults(run=run_create)
+    listing = verbs.add_parser("list", help="the users of a tenant")
+    listing.add_argument("--tenant", required=True, metavar="NAME")
+    listing.set_defaults(run=run_list)
+    password = verbs.add_parser("set-password", help="change a password; ends every session of the user")
+    password.add_argument("address")
+    _add_password(password)
+    password.set_defaults(run=run_set_password)
+    state = verbs.add_parser("set-state", help="suspend, disable or revive a user")
+    state.add_argument("address")
+    state.add_argument("state", choices=[state.value for state in State])
+    state.set_defaults(run=run_set_state)
+    quota = verbs.add_parser("set-quota", help="change how much a user may store")
+    quota.add_argument("address")
+    quota.add_argument("quota", metavar="SIZE", help='such as 5G, or "none"')
+    quota.set_defaults(run=run_set_quota)
+
+
+def run_create(options: argparse.Namespace) -> int:
+    """Create a user; print the password if it was made up."""
+    quota_bytes = _quota(options.quota) if options.quota is not None else None
+    with connected() as services:
+        tenant = services.tenants.get_by_name(options.tenant)
+        services.addresses.check_free(tenant.id, options.address)  # before a password is asked for
+        password, is_generated = _password(options)
+        user_id = services.users.create(operator(), options.address, password, options.name, tenant.id, quota_bytes)
+    print(f"user {options.address} created: {user_id}")
+    if is_generated:
+        print(f"password: {password.reveal_text()}")
+    return 0
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Print a tenant's users."""
+    rows: list[tuple[str, ...]] = []
+    with connected() as services:
+        tenant = services.tenants.get_by_name(options.tenant)
+        page = services.users.list_of_tenant(tenant.id)
+        while page:
+            for user in page:
+                quota = "unlimited" if user.quota_bytes is None else format_size(user.quota_bytes)
+                rows.append((str(user.id), user.address, user.name, user.shard, quota, user.state.value))
+            page = services.users.list_of_tenant(tenant.id, after=page[-1].id)
+    print_table(("ID", "ADDRESS", "NAME", "SHARD", "QUOTA", "STATE"), rows)
+    return 0
+
+
+def run_set_password(options: argparse.Namespace) -> int:
+    """Change a password."""
+    with connected() as services:
+        user_id = services.addresses.get(options.address).user_id
+        password, is_generated = _password(options)
+        services.users.set_password(operator(), user_id, password)
+    print(f"password of {options.address} changed")
+    if is_generated:
+        print(f"password: {password.reveal_text()}")
+    return 0
+
+
+def run_set_state(options: argparse.Namespace) -> int:
+    """Change a user's state."""
+    with connected() as services:
+        services.users.set_state(operator(), services.addresses.get(options.address).user_id, State(options.state))
+    print(f"user {options.address} is {options.state}")
+    return 0
+
+
+def run_set_quota(options: argparse.Namespace) -> int:
+    """Change a user's quota."""
+    quota_bytes = None if options.quota.lower() == "none" else _quota(options.quota)
+    with connected() as services:
+        services.users.set_quota(operator(), services.addresses.get(options.address).user_id, quota_bytes)
+    print(f"quota of {options.address} is {'unlimited' if quota_bytes is None else format_size(quota_bytes)}")
+    return 0
+
+
+def _add_password(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--password-stdin", action="store_true", help="read the password's line from standard input")
+    choice.add_argument("--generate", action="store_true", help="make a password up and print it")
+
+
+def _password(options: argparse.Namespace) -> tuple[Secret, bool]:
+    """Return the password, and whether it was made up here."""
+    if options.password_stdin:
+        return Secret(sys.stdin.buffer.readline().rstrip(b"\r\n")), False
+    if not options.generate and sys.stdin.isatty():
+        password = getpass.getpass("Password (empty: make one up): ")
+        if password:
+            if getpass.getpass("Once more: ") != password:
+                raise ValueInvalid("the two passwords differ: try again")
+            return Secret(password), False
+    return Secret("".join(secrets.choice(ALPHABET) for _ in range(GENERATED_CHARACTERS))), True
+
+
+def _quota(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ValueInvalid(str(error)) from error
