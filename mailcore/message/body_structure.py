@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 from urllib.parse import quote
 
 from mailcore.message.envelope import serialize_envelope
@@ -16,9 +16,7 @@ DETAILED_BYTES = 192 * 1024
 """Parts that would make a body structure larger appear as application/octet-stream with their size only."""
 
 _PARAMETERS_BYTES = 16 * 1024
-_TOKEN = re.compile(rb'[()]|"(?:[^"\\]++|\\.)*+"|\{(\d+)\}\r\n|[^ ()"{]++')
-
-_Item: TypeAlias = "bytes | list[_Item]"
+_TOKEN = re.compile(rb'[() ]|"(?:[^"\\]++|\\.)*+"|\{(\d+)\}\r\n|[^ ()"{]++')
 
 
 def serialize_body_structure(tree: MimeTree, raw: bytes) -> bytes:
@@ -55,19 +53,15 @@ def serialize_body_structure(tree: MimeTree, raw: bytes) -> bytes:
 def body_from_body_structure(body_structure: bytes) -> bytes:
     """BODY, the form without extension data, out of what `serialize_body_structure` made."""
     out: list[bytes] = []
-    work: list[tuple[bool, _Item]] = [(True, _read(body_structure))]  # whether it is a body, and what is left to write
+    work: list[bytes | _List] = [_read(body_structure)]  # what is left to write, last first; lists are bodies
     while work:
-        is_body, item = work.pop()
+        item = work.pop()
         if isinstance(item, bytes):
             out.append(item)
             continue
-        children = _without_extension(item) if is_body else [(False, child) for child in item]
         out.append(b"(")
-        work.append((False, b")"))
-        for number in range(len(children) - 1, -1, -1):
-            work.append(children[number])
-            if number and not (children[number][0] and children[number - 1][0]):
-                work.append((False, b" "))
+        work.append(b")")
+        work.extend(reversed(_without_extension(item, body_structure)))
     return b"".join(out)
 
 
@@ -140,40 +134,50 @@ def _nstring(text: str | None) -> bytes:
     return b"NIL" if text is None else imap_nstring(text.encode("utf-8", "replace"))
 
 
-def _read(body_structure: bytes) -> _Item:
+@dataclass(slots=True)
+class _List:
+    """A parenthesized list that was read, and where it stands."""
+
+    start: int
+    end: int
+    items: list[bytes | _List]
+
+
+def _read(body_structure: bytes) -> _List:
     """The nested lists of a serialized value; strings stay as they are written."""
-    top: list[_Item] = []
-    stack = [top]
     position = 0
-    while position < len(body_structure):
-        match = _TOKEN.match(body_structure, position)
-        if match is None:
-            position += 1
-            continue
+    stack = [_List(0, 0, [])]
+    while match := _TOKEN.match(body_structure, position):
         position = match.end()
-        token = match[0]
-        if token == b"(":
-            inner: list[_Item] = []
-            stack[-1].append(inner)
+        if match[0] == b"(":
+            inner = _List(match.start(), 0, [])
+            stack[-1].items.append(inner)
             stack.append(inner)
-        elif token == b")":
-            stack.pop()
+        elif match[0] == b")":
+            stack.pop().end = position
         elif match[1] is not None:
             position += int(match[1])
-            stack[-1].append(body_structure[match.start() : position])
-        else:
-            stack[-1].append(token)
-    return top[0]
+            stack[-1].items.append(body_structure[match.start() : position])
+        elif match[0] != b" ":
+            stack[-1].items.append(match[0])
+    top = stack[0].items[0]
+    assert isinstance(top, _List)
+    return top
 
 
-def _without_extension(items: list[_Item]) -> list[tuple[bool, _Item]]:
-    """The items of one body that belong to BODY, and which of them are bodies themselves."""
-    if isinstance(items[0], list):
+def _without_extension(body: _List, source: bytes) -> list[bytes | _List]:
+    """What BODY has of one body, with the blanks between; lists that are left are bodies themselves."""
+    items = body.items
+    if isinstance(items[0], _List):
         count = next(number for number, item in enumerate(items) if isinstance(item, bytes))
-        return [(number < count, item) for number, item in enumerate(items[: count + 1])]
-    media_type, subtype = items[0], items[1]
-    if media_type == b'"TEXT"':
-        return [(False, item) for item in items[:8]]
-    if media_type == b'"MESSAGE"' and subtype in {b'"RFC822"', b'"GLOBAL"'}:
-        return [(number == 8, item) for number, item in enumerate(items[:10])]
-    return [(False, item) for item in items[:7]]
+        return [*items[:count], b" ", items[count]]
+    kept = 8 if items[0] == b'"TEXT"' else 7
+    if items[0] == b'"MESSAGE"' and items[1] in {b'"RFC822"', b'"GLOBAL"'}:
+        kept = 10
+    found: list[bytes | _List] = []
+    for number, item in enumerate(items[:kept]):
+        if number:
+            found.append(b" ")
+        is_body = kept == 10 and number == 8
+        found.append(source[item.start : item.end] if isinstance(item, _List) and not is_body else item)
+    return found

@@ -52,7 +52,7 @@ def clean(text: str) -> str:
 
 
 _FOLDS = re.compile(r"\r?\n(?=[ \t])")
-_BASE64_RUN = re.compile(rb"[^=]+")
+_BASE64_RUN = re.compile(rb"([^=]++)(=*+)")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -71,10 +71,15 @@ def decode_loose_base64(data: bytes) -> bytes:
         pass
     out: list[bytes] = []
     for match in _BASE64_RUN.finditer(data.translate(None, _NOT_BASE64)):  # some senders pad every line
-        run = match[0]
+        run, padding = match.groups()
+        is_whole = (len(run) + len(padding)) % 4 == 0
+        if not is_whole and out:
+            break  # something else behind the end, such as the footer of a mailing list
         kept = run[:-1] if len(run) % 4 == 1 else run
         if kept:
             out.append(pybase64.b64decode(kept + b"=" * (-len(kept) % 4)))
+        if not is_whole:
+            break
     return b"".join(out)
 
 

@@ -15,7 +15,9 @@ from mailcore.message.charset import decode_text
 MAX_PARAMETERS = 1000
 """More of one field are dropped; RFC 2231 pieces count one by one, up to ten times that."""
 
-_SIMPLE = re.compile(r'[ \t]*;[ \t]*([A-Za-z][\w-]*)=(?:"([^"\\\r\n\0]*)"|([^\s;"()<>@,:\\/\[\]?=*%\'\0]+))[ \t]*')
+_SIMPLE = re.compile(
+    r'[ \t]*;[ \t]*([A-Za-z][\w-]*)=(?:"([^"\\\r\n\0]*)"|([^\s;"()<>@,:\\/\[\]?=*%\'\0]+))[ \t]*', re.ASCII
+)
 _ITEM = re.compile(r'(?:[^;"\\(]++|\\.?|"(?:[^"\\]++|\\.)*+"?|\()++', re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"?', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)

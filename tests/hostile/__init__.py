@@ -85,7 +85,9 @@ def _base64_lines(data: bytes, length: int = 76, line_end: bytes = b"\r\n") -> b
 @_hostile("multiparts-10000-deep")
 def _() -> bytes:
     opened = b"".join(b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (n, n) for n in range(10_000))
-    return _head()[:-2] + opened + b"\r\nat the bottom\r\n" + b"".join(b"--%d--\r\n" % n for n in reversed(range(10_000)))
+    return (
+        _head()[:-2] + opened + b"\r\nat the bottom\r\n" + b"".join(b"--%d--\r\n" % n for n in reversed(range(10_000)))
+    )
 
 
 @_hostile("multiparts-10000-deep-never-closed")
@@ -143,7 +145,13 @@ def _() -> bytes:
     image = _base64_lines(_noise(23_000))
     text = _part(b"".join(b'<img src="cid:i%d">\r\n' % n for n in range(1000)), "text/html; charset=utf-8")
     images = [
-        _part(image, "image/png", "Content-Transfer-Encoding: base64", f"Content-ID: <i{n}>", "Content-Disposition: inline")
+        _part(
+            image,
+            "image/png",
+            "Content-Transfer-Encoding: base64",
+            f"Content-ID: <i{n}>",
+            "Content-Disposition: inline",
+        )
         for n in range(1000)
     ]
     return _mixed(text, *images, subtype="related")
@@ -221,23 +229,23 @@ def _() -> bytes:
 
 @_hostile("8-bit-headers")
 def _() -> bytes:
-    return _head(
-        "From: Žofie Müller <žofie@müller.example>".encode(),
-        b"To: J\xfcrgen <j\xfcrgen@example.org>, \xa4\xb3\xa4\xec <kore@example.jp>",
-        "Cc: 山田太郎 <yamada@例え.jp>".encode(),
-        b"Content-Type: text/plain; name=\xe9t\xe9.txt",
-        "Content-Disposition: attachment; filename=日本語.pdf".encode(),
-        b"Content-Description: \xff\xfe\xfd",
-    ).replace(b"Subject: hostile", b"Subject: \xc3\xa9\xe9\xc3") + b"body\r\n"
+    return (
+        _head(
+            "From: Žofie Müller <žofie@müller.example>".encode(),
+            b"To: J\xfcrgen <j\xfcrgen@example.org>, \xa4\xb3\xa4\xec <kore@example.jp>",
+            "Cc: 山田太郎 <yamada@例え.jp>".encode(),
+            b"Content-Type: text/plain; name=\xe9t\xe9.txt",
+            "Content-Disposition: attachment; filename=日本語.pdf".encode(),
+            b"Content-Description: \xff\xfe\xfd",
+        ).replace(b"Subject: hostile", b"Subject: \xc3\xa9\xe9\xc3")
+        + b"body\r\n"
+    )
 
 
 @_hostile("nul-everywhere")
 def _() -> bytes:
-    return (
-        _head(
-            b"X-\0Nul: a\0b", b'Cc: "n\0ul" <n\0ul@example.org>', b'Content-Type: text/plain; name="a\0b"', subject="a\0b"
-        ) + b"bo\0dy\r\n\0\r\n"
-    )  # fmt: skip
+    cc = b'Cc: "n\0ul" <n\0ul@example.org>'
+    return _head(b"X-\0Nul: a\0b", cc, b'Content-Type: text/plain; name="a\0b"', subject="a\0b") + b"bo\0dy\r\n\0\r\n"
 
 
 @_hostile("response-injection")
@@ -287,7 +295,9 @@ def _() -> bytes:
 
 @_hostile("addresses-routes")
 def _() -> bytes:
-    return _head("Cc: <" + "@a," * 50_000 + ":u@example.org>", "Bcc: " + "@" * 100_000, "Reply-To: a@b@c@d") + b"body\r\n"
+    return (
+        _head("Cc: <" + "@a," * 50_000 + ":u@example.org>", "Bcc: " + "@" * 100_000, "Reply-To: a@b@c@d") + b"body\r\n"
+    )
 
 
 @_hostile("addresses-odd")
@@ -330,17 +340,32 @@ def _() -> bytes:
 
 @_hostile("parameters-without-end")
 def _() -> bytes:
-    return _head('Content-Type: text/plain; name="' + 'a\\"' * 100_000, "Content-Disposition: " + ";=" * 100_000) + b"x\r\n"
+    return (
+        _head('Content-Type: text/plain; name="' + 'a\\"' * 100_000, "Content-Disposition: " + ";=" * 100_000)
+        + b"x\r\n"
+    )
 
 
 @_hostile("encoded-word-flood")
 def _() -> bytes:
-    return _head("Cc: " + "=?utf-8?q?=41?= " * 20_000 + "<a@b>", subject="=?utf-8?b?w6k=?=\r\n " * 30_000 + "end") + b"x\r\n"
+    return (
+        _head("Cc: " + "=?utf-8?q?=41?= " * 20_000 + "<a@b>", subject="=?utf-8?b?w6k=?=\r\n " * 30_000 + "end")
+        + b"x\r\n"
+    )
 
 
 @_hostile("encoded-words-broken")
 def _() -> bytes:
-    words = ["=?", "=?utf-8", "=?utf-8?", "=?utf-8?q", "=?utf-8?q?a", "=?utf-8?b?!!!?=", "=?utf-8?x?a?=", "=?zip?b?eJw=?="]
+    words = [
+        "=?",
+        "=?utf-8",
+        "=?utf-8?",
+        "=?utf-8?q",
+        "=?utf-8?q?a",
+        "=?utf-8?b?!!!?=",
+        "=?utf-8?x?a?=",
+        "=?zip?b?eJw=?=",
+    ]
     words += ["=??q?a?=", "=?utf-8?q??=", "=?idna?q?xn--a?=", "=?utf-7?q?+AAAA?=", "=?utf-16?b?//4=?=", "=?hex?q?41?="]
     return _head("Cc: " + "=?" * 100_000, subject=" ".join(words * 200)) + b"x\r\n"
 
@@ -362,7 +387,9 @@ def _() -> bytes:
 
 @_hostile("boundaries-100-prefixes")
 def _() -> bytes:
-    opened = b"".join(b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n" % ((b"a" * n,) * 2) for n in range(1, 90))
+    opened = b"".join(
+        b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n" % ((b"a" * n,) * 2) for n in range(1, 90)
+    )
     return _head()[:-2] + opened + b"\r\n" + b"--" + b"\r\n--".join(b"a" * (n % 120) for n in range(20_000)) + b"\r\n"
 
 
@@ -409,7 +436,9 @@ def _() -> bytes:
 
 @_hostile("outer-boundary-inside-message")
 def _() -> bytes:
-    forwarded = b"Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\ncut short"
+    forwarded = (
+        b"Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\ncut short"
+    )
     return _mixed(forwarded, b"\r\nnext")
 
 
@@ -423,7 +452,19 @@ def _() -> bytes:
 
 @_hostile("content-types-malformed")
 def _() -> bytes:
-    values = ["", "text", "/", "text/", "/plain", "a/b/c", "text plain", '"text/plain"', "te\0xt/plain", ";charset=utf-8", "(c)"]
+    values = [
+        "",
+        "text",
+        "/",
+        "text/",
+        "/plain",
+        "a/b/c",
+        "text plain",
+        '"text/plain"',
+        "te\0xt/plain",
+        ";charset=utf-8",
+        "(c)",
+    ]
     return _mixed(*[_part(b"x", value) for value in values], _part(b"x", "text/plain; charset"), _part(b"x", "ÿ/ÿ"))
 
 
@@ -437,7 +478,8 @@ def _() -> bytes:
 def _() -> bytes:
     good = _base64_lines(_noise(30_000))
     bodies = [
-        good[:-3], good.replace(b"\r\n", b" \r\n"), good.replace(b"A", b"!"), good + b"\r\n====\r\n" + good, good[:1000] + b"\r\n" + good,
+        good[:-3], good.replace(b"\r\n", b" \r\n"), good.replace(b"A", b"!"), good + b"\r\n====\r\n" + good,
+        good[:1000] + b"\r\n" + good,
         b"=" * 40_000, b"A" * 40_001, good.replace(b"\r\n", b"=\r\n"), b"-_" * 20_000, b"QQ=\r\n=" * 8000,
     ]  # fmt: skip
     return _mixed(*[_part(body, "image/png", "Content-Transfer-Encoding: base64") for body in bodies])
@@ -464,7 +506,20 @@ def _() -> bytes:
 
 @_hostile("charsets-that-are-no-text")
 def _() -> bytes:
-    names = ["zip", "hex", "bz2", "rot13", "idna", "punycode", "unicode_escape", "undefined", "mbcs", "base64", "uu", "../x"]
+    names = [
+        "zip",
+        "hex",
+        "bz2",
+        "rot13",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "undefined",
+        "mbcs",
+        "base64",
+        "uu",
+        "../x",
+    ]
     return _mixed(*[_part(b"xn--\xff\\U00110000" * 500, f'text/plain; charset="{name}"') for name in names])
 
 
@@ -476,7 +531,15 @@ def _() -> bytes:
 
 @_hostile("html-that-never-closes")
 def _() -> bytes:
-    body = b"<" * 200_000 + b"<!--" * 50_000 + b"<a href='" * 50_000 + b"<script>" * 50_000 + b"&#" + b"9" * 100_000 + b";&" * 50_000
+    body = (
+        b"<" * 200_000
+        + b"<!--" * 50_000
+        + b"<a href='" * 50_000
+        + b"<script>" * 50_000
+        + b"&#"
+        + b"9" * 100_000
+        + b";&" * 50_000
+    )
     return _head("Content-Type: text/html; charset=utf-8") + body
 
 
