@@ -17,6 +17,17 @@ class StoredItems:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchableText:
+    """What SEARCH looks through in one message."""
+
+    header: bytes
+    text: str
+    """Decoded text of the body, not normalized."""
+    is_whole: bool
+    """Nothing was left out of `text` for its size."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewRowContent:
     """What a mailbox row says of a stored message."""
 

@@ -12,11 +12,12 @@ from bson import ObjectId
 
 from mailcore import fault
 from mailcore.errors import MailError, MessageNotFound, StoreUnavailable
+from mailcore.message.headers import header_size
 from mailcore.message.mime_tree import scan
 from mailcore.message.parts_table import PartsTable, unpack_parts
 from mailcore.message.split import blob_span, encode_chunks
 from mailcore.message.text import searchable_text
-from mailcore.model.content import NewRowContent, StoredItems
+from mailcore.model.content import NewRowContent, SearchableText, StoredItems
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.section import Section, SectionText
@@ -264,10 +265,10 @@ class ContentStore:
                 if document is not None:
                     yield self._content(home, document)
 
-    def texts(self, user_id: UserId, message_oids: Sequence[bytes]) -> dict[bytes, str]:
-        """Return up to 64 KB of searchable text of each message, without touching the cold set."""
+    def texts(self, user_id: UserId, message_oids: Sequence[bytes]) -> dict[bytes, SearchableText]:
+        """Return header and up to 64 KB of searchable text of each message, without touching the cold set."""
         home = self._placement.home(user_id)
-        texts: dict[bytes, str] = {}
+        texts: dict[bytes, SearchableText] = {}
         for start in range(0, len(message_oids), BODIES_PER_READ):
             batch = message_oids[start : start + BODIES_PER_READ]
             for oid, document in home.shard.messages.find(user_id, batch, TEXT_FIELDS).items():
@@ -308,12 +309,25 @@ class ContentStore:
             return False
         return bool(size == document["size"] and stored_digest(prefix, sha256.digest()) == document["sha256"])
 
-    def _text(self, document: dict[str, Any]) -> str:
+    def whole_text(self, user_id: UserId, message_oid: bytes) -> str:
+        """Return all searchable text of one message.
+
+        Raises:
+            MessageNotFound: the user has no such message.
+        """
+        raw = b"".join(self.open(user_id, message_oid).read())
+        return self._offload.run(lambda: searchable_text(raw, scan(raw, self._limits.scan), len(raw)))
+
+    def _text(self, document: dict[str, Any]) -> SearchableText:
+        skeleton = self._codec.restore(document["format"], document["skeleton"])
         stored: bytes | None = document.get("text")
         if stored is not None:
-            return self._codec.restore(stored[:3], stored[3:]).decode()
-        skeleton = self._codec.restore(document["format"], document["skeleton"])
-        return searchable_text(skeleton, scan(skeleton, self._limits.scan), SEARCH_TEXT_BYTES)
+            text = self._codec.restore(stored[:3], stored[3:]).decode()
+        else:
+            text = searchable_text(skeleton, scan(skeleton, self._limits.scan), SEARCH_TEXT_BYTES)
+        header: bytes = document.get("prefix", b"") + skeleton[: header_size(skeleton)]
+        is_whole = len(text) < SEARCH_TEXT_BYTES // 4 or len(text.encode("utf-8", "replace")) < SEARCH_TEXT_BYTES - 4
+        return SearchableText(header, text, is_whole)
 
     def _content(self, home: Home, document: dict[str, Any]) -> Content:
         return Content(document, home.tenant_id, self._codec, self._reader(home.shard))

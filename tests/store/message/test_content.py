@@ -177,10 +177,14 @@ def test_search_text_is_that_of_the_text_parts_wherever_they_are_stored(services
     small = services.content.put(home, services.content.prepare(attachment(os.urandom(99_999), 76, b"\r\n", b"")))
     large = services.content.put(home, services.content.prepare(b"Subject: x\r\n\r\n" + b"needle in hay\r\n" * 99_999))
     texts = services.content.texts(user.user_id, [small.message_oid, large.message_oid])
-    assert "hello" in texts[small.message_oid]
-    assert "x.pdf" in texts[small.message_oid]
-    assert texts[large.message_oid].startswith("needle in hay")
-    assert len(texts[large.message_oid]) <= 64 * 1024
+    assert "hello" in texts[small.message_oid].text
+    assert "x.pdf" in texts[small.message_oid].text
+    assert texts[small.message_oid].is_whole
+    assert texts[large.message_oid].text.startswith("needle in hay")
+    assert len(texts[large.message_oid].text) <= 64 * 1024
+    assert texts[large.message_oid].header == b"Subject: x\r\n\r\n"
+    assert not texts[large.message_oid].is_whole
+    assert len(services.content.whole_text(user.user_id, large.message_oid)) == len("needle in hay\n") * 99_999
 
 
 def test_answers_share_the_thread_of_the_first_message(services: MailServices, user: MadeUser) -> None:

@@ -1,0 +1,377 @@
+"""Search: columns first, then headers and text, read in blocks; exact substrings of decoded, case-folded text."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mailcore.errors import MessageNotFound, StoreDamaged, Unavailable
+from mailcore.message.dates import parse_date
+from mailcore.message.headers import find_all
+from mailcore.message.text import normalize
+from mailcore.model import search as model
+from mailcore.model.ids import UserId
+from mailcore.model.row import MISSING_DATE
+from mailcore.model.search import Criterion, Moment
+from mailcore.services.content import ContentStore
+from mailcore.services.offload import Offload
+from mailcore.services.text_blocks import (
+    OPAQUE_FIELDS,
+    RANGE_UIDS,
+    BlockText,
+    TextBlock,
+    block_text,
+    merge,
+    range_key,
+)
+from mailcore.store.mailbox.blocks import BlockKind
+from mailcore.store.mailbox.view import MailboxView
+from mailcore.store.placement import Home, Placement
+
+log = logging.getLogger(__name__)
+
+Rows = npt.NDArray[np.int64]
+
+BLOCKS_PER_READ: Final = 4
+FEW: Final = 16
+"""So few messages are read one by one rather than with their block."""
+UNPACKED: Final = 64
+"""So many messages of a range may be missing in its block before it is written anew."""
+_DAY_S: Final = 86400
+_ZONES_S: Final = 100 * 3600
+"""A Date field's day and its instant in UTC are at most this far apart."""
+
+
+class Search:
+    """Finds messages in one mailbox of a user."""
+
+    def __init__(self, placement: Placement, content: ContentStore, offload: Offload) -> None:
+        self._placement = placement
+        self._content = content
+        self._offload = offload
+
+    def search(self, user_id: UserId, view: MailboxView, criterion: Criterion) -> Rows:
+        """Return the rows of `view` that match, ascending.
+
+        Round trips: none for flags, dates, sizes and UIDs; else one for each four blocks of 1024
+        UIDs, and one for each 50 messages that no block holds. Other connections run in between.
+
+        Raises:
+            StoreUnavailable: text or headers cannot be read now.
+        """
+        everything = np.arange(view.exists, dtype=np.int64)
+        if not _reads_messages(criterion):
+            return _Evaluation(view, None).select(criterion, everything)
+        home = self._placement.home(user_id)
+        ranges = (view.uids // RANGE_UIDS).astype(np.int64)
+        starts = np.flatnonzero(np.diff(ranges, prepend=-1)) if view.exists else np.empty(0, np.int64)
+        bounds = [*starts.tolist(), view.exists]
+        reader = _BlockReader(home, view, self._content, self._offload, [int(ranges[start]) for start in bounds[:-1]])
+        found: list[Rows] = []
+        for start, end in itertools.pairwise(bounds):
+            found.append(_Evaluation(view, reader).select(criterion, everything[start:end]))
+            self._offload.pause()
+        return np.concatenate(found) if found else everything
+
+
+def _reads_messages(criterion: Criterion) -> bool:
+    match criterion:
+        case model.And(criteria) | model.Or(criteria):
+            return any(_reads_messages(child) for child in criteria)
+        case model.Not(child):
+            return _reads_messages(child)
+        case model.InHeader() | model.InBody() | model.InText() | model.Dated(Moment.SENT):
+            return True
+        case _:
+            return False
+
+
+def _cost(criterion: Criterion) -> int:
+    """What is cheap is asked first: columns, then dates and headers, then text."""
+    match criterion:
+        case model.And(criteria) | model.Or(criteria):
+            return max(map(_cost, criteria), default=0)
+        case model.Not(child):
+            return _cost(child)
+        case model.Dated(Moment.SENT):
+            return 1
+        case model.InHeader():
+            return 2
+        case model.InBody() | model.InText():
+            return 3
+        case _:
+            return 0
+
+
+class _Evaluation:
+    """Matches rows of one range of UIDs against a tree."""
+
+    def __init__(self, view: MailboxView, reader: _BlockReader | None) -> None:
+        self._view = view
+        self._reader = reader
+
+    def select(self, criterion: Criterion, rows: Rows) -> Rows:
+        """Return those of `rows` that match, in their order."""
+        if not len(rows):
+            return rows
+        match criterion:
+            case model.Everything():
+                return rows
+            case model.Nothing():
+                return rows[:0]
+            case model.And(criteria):
+                for child in sorted(criteria, key=_cost):
+                    rows = self.select(child, rows)
+                return rows
+            case model.Or(criteria):
+                return self._any(sorted(criteria, key=_cost), rows)
+            case model.Not(child):
+                return np.setdiff1d(rows, self.select(child, rows), assume_unique=True)
+            case model.Dated(Moment.SENT, since, before):
+                return self._sent(since, before, rows)
+            case model.InHeader() | model.InBody() | model.InText():
+                return self._text(criterion, rows)
+            case _:
+                return rows[_column_mask(self._view, criterion, rows)]
+
+    def _any(self, criteria: Sequence[Criterion], rows: Rows) -> Rows:
+        found: list[Rows] = []
+        rest = rows
+        for child in criteria:
+            hits = self.select(child, rest)
+            found.append(hits)
+            rest = np.setdiff1d(rest, hits, assume_unique=True)
+        return np.sort(np.concatenate(found)) if found else rows[:0]
+
+    # -- what needs messages --------------------------------------------------------------------
+
+    def _sent(self, since: date | None, before: date | None, rows: Rows) -> Rows:
+        """Compare days as the Date field writes them; only rows near a border are read."""
+        instants = self._view.header_dates[rows]
+        dated = instants != MISSING_DATE
+        low, high = _seconds(since, -(1 << 62)), _seconds(before, 1 << 62)
+        certain = dated & (instants >= low + _ZONES_S) & (instants < high - _ZONES_S)
+        possible = dated & ~certain & (instants >= low - _ZONES_S) & (instants < high + _ZONES_S)
+        near = rows[possible]
+        surely = np.asarray(rows[certain])
+        if not len(near):
+            return surely
+        days = self._blocks().values(near, b"date")
+        inside = [
+            row
+            for row, value in zip(near.tolist(), days, strict=True)
+            if value is not None
+            and (parsed := parse_date(value.encode("ascii", "replace"))) is not None
+            and (since is None or parsed[0] >= since)
+            and (before is None or parsed[0] < before)
+        ]
+        return np.sort(np.append(surely, np.array(inside, np.int64)))
+
+    def _text(self, criterion: Criterion, rows: Rows) -> Rows:
+        match criterion:
+            case model.InHeader(name, text):
+                return self._blocks().in_field(rows, name, _needle(text))
+            case model.InBody(text):
+                return self._blocks().in_body(rows, _needle(text))
+            case model.InText(text):
+                needle = _needle(text)
+                hits = self._blocks().in_header(rows, needle)
+                rest = np.setdiff1d(rows, hits, assume_unique=True)
+                return np.sort(np.concatenate((hits, self._blocks().in_body(rest, needle))))
+            case _:
+                raise TypeError(criterion)
+
+    def _blocks(self) -> _BlockReader:
+        assert self._reader is not None
+        return self._reader
+
+
+def _needle(text: str) -> bytes:
+    return normalize(text.replace("\r\n", "\n")).encode("utf-8", "replace")
+
+
+def _seconds(day: date | None, otherwise: int) -> int:
+    return otherwise if day is None else (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY_S
+
+
+def _column_mask(view: MailboxView, criterion: Criterion, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Return which rows match a criterion that the columns answer."""
+    match criterion:
+        case model.Uids(uids):
+            mask = np.zeros(view.exists, np.bool_)
+            mask[view.rows_of(uids)] = True
+            return mask[rows]
+        case model.HasFlag(bit):
+            return np.asarray((view.flags[rows] & np.uint64(bit)) != 0)
+        case model.HasKeyword(keyword):
+            return np.asarray((view.flags[rows] & np.uint64(view.keyword_mask(keyword))) != 0)
+        case model.Dated(Moment.INTERNAL, since, before):
+            moments = view.internal_dates[rows]
+            return np.asarray((moments >= _seconds(since, -(1 << 62))) & (moments < _seconds(before, 1 << 62)))
+        case model.LargerThan(size_bytes):
+            return np.asarray(view.sizes[rows] > size_bytes)
+        case model.SmallerThan(size_bytes):
+            return np.asarray(view.sizes[rows] < size_bytes)
+        case _:
+            raise TypeError(criterion)
+
+
+class _BlockReader:
+    """Texts of a mailbox, a range of UIDs at a time; keeps the last one and what was read ahead."""
+
+    def __init__(
+        self, home: Home, view: MailboxView, content: ContentStore, offload: Offload, ranges: Sequence[int]
+    ) -> None:
+        self._home = home
+        self._view = view
+        self._content = content
+        self._offload = offload
+        self._ranges = list(ranges)
+        self._ahead: dict[int, bytes] = {}
+        self._read_to = 0
+        self._number = -1
+        self._blocks: list[TextBlock] = []
+        self._tried = np.empty(0, np.uint32)
+
+    # -- questions ------------------------------------------------------------------------------
+
+    def in_field(self, rows: Rows, name: str, needle: bytes) -> Rows:
+        """Return the rows with a field of that name that contains the needle."""
+        field = name.lower().encode("utf-8", "replace")
+        if field in OPAQUE_FIELDS:
+            return self._in_opaque_field(rows, field, needle)
+        return self._ask(rows, lambda block: block.field_contains(field, needle))
+
+    def in_header(self, rows: Rows, needle: bytes) -> Rows:
+        """Return the rows whose header contains the needle."""
+        return self._ask(rows, lambda block: block.header_contains(needle))
+
+    def in_body(self, rows: Rows, needle: bytes) -> Rows:
+        """Return the rows whose body contains the needle; bodies too long for a block are read whole."""
+        hits = self._ask(rows, lambda block: block.body_contains(needle))
+        cut = self._ask(rows, lambda block: block.cut & ~block.body_contains(needle))
+        if not len(cut):
+            return hits
+        more = [row for row in cut.tolist() if needle in self._whole_body(row)]
+        return np.sort(np.concatenate((hits, np.array(more, np.int64))))
+
+    def values(self, rows: Rows, field: bytes) -> list[str | None]:
+        """Return the first field of that name of each row."""
+        uids = self._view.uids[rows]
+        self._load(rows)
+        found: dict[int, str | None] = {}
+        for block in self._blocks:
+            for uid in np.intersect1d(uids, block.uids, assume_unique=True).tolist():
+                found[uid] = block.first_field(field, int(np.searchsorted(block.uids, uid)))
+        return [found.get(uid) for uid in uids.tolist()]
+
+    def _ask(self, rows: Rows, question: Callable[[TextBlock], npt.NDArray[np.bool_]]) -> Rows:
+        """Return the rows for which a block says yes."""
+        if not len(rows):
+            return rows
+        self._load(rows)
+        uids = self._view.uids[rows]
+        hit = np.zeros(len(rows), np.bool_)
+        for block in self._blocks:
+            hit |= np.isin(uids, block.uids[question(block)], assume_unique=True)
+        return rows[hit]
+
+    def _whole_body(self, row: int) -> bytes:
+        try:
+            text = self._content.whole_text(self._home.user_id, self._view.message_oid(row))
+        except MessageNotFound:
+            return b""
+        self._offload.pause()
+        return normalize(text).encode("utf-8", "replace")
+
+    def _in_opaque_field(self, rows: Rows, field: bytes, needle: bytes) -> Rows:
+        """Look into fields that blocks leave out, in the messages themselves."""
+        texts = self._content.texts(self._home.user_id, [self._view.message_oid(row) for row in rows.tolist()])
+        hits = []
+        for row in rows.tolist():
+            searchable = texts.get(self._view.message_oid(row))
+            if searchable is not None and any(
+                needle in normalize(value.decode("utf-8", "replace")).encode("utf-8", "replace")
+                for value in find_all(searchable.header, field)
+            ):
+                hits.append(row)
+        return np.array(hits, np.int64)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def _load(self, rows: Rows) -> None:
+        """Have the texts of `rows`, which are all of one range, in `_blocks`."""
+        number = int(self._view.uids[rows[0]]) // RANGE_UIDS
+        if number != self._number:
+            self._number = number
+            stored = self._stored(number)
+            self._blocks = [stored] if stored is not None else []
+            self._tried = np.empty(0, np.uint32)
+        wanted = self._missing(rows)
+        if not len(wanted):
+            return
+        low, high = np.searchsorted(self._view.uids, [number * RANGE_UIDS, (number + 1) * RANGE_UIDS])
+        missing = self._missing(np.arange(int(low), int(high), dtype=np.int64))
+        if len(wanted) <= FEW or len(missing) <= UNPACKED:
+            self._blocks.append(self._read(wanted))
+            return
+        self._blocks.append(self._read(missing))
+        self._write(number, self._view.uids[int(low) : int(high)])
+
+    def _missing(self, rows: Rows) -> Rows:
+        known = self._tried
+        uids = self._view.uids[rows]
+        for block in self._blocks:
+            known = np.union1d(known, block.uids)
+        return rows[~np.isin(uids, known, assume_unique=True)]
+
+    def _stored(self, number: int) -> TextBlock | None:
+        """Return the stored block of a range; reads the next ones along."""
+        if number not in self._ahead:
+            place = self._ranges.index(number)
+            wanted = self._ranges[place : place + BLOCKS_PER_READ]
+            found = self._home.shard.blocks.get_many(
+                self._home.user_id,
+                self._view.mailbox_id,
+                [range_key(wanted_number) for wanted_number in wanted],
+                BlockKind.TEXT,
+            )
+            self._ahead = {wanted_number: found.get(range_key(wanted_number), b"") for wanted_number in wanted}
+        stored = self._ahead.pop(number)
+        if not stored:
+            return None
+        try:
+            return TextBlock.unpack(stored)
+        except StoreDamaged:
+            log.warning("search.block.damaged", extra={"mailbox_id": str(self._view.mailbox_id), "range": number})
+            return None
+
+    def _read(self, rows: Rows) -> TextBlock:
+        """Return the texts of rows from their messages; a message that is gone matches nothing."""
+        oids = [self._view.message_oid(row) for row in rows.tolist()]
+        texts: dict[bytes, BlockText] = {}
+        for start in range(0, len(oids), 50):
+            for oid, searchable in self._content.texts(self._home.user_id, oids[start : start + 50]).items():
+                texts[oid] = block_text(searchable)
+            self._offload.pause()
+        uids = self._view.uids[rows]
+        self._tried = np.union1d(self._tried, uids)
+        return TextBlock.of((uid, texts[oid]) for uid, oid in zip(uids.tolist(), oids, strict=True) if oid in texts)
+
+    def _write(self, number: int, live: npt.NDArray[np.uint32]) -> None:
+        """Store the block of a range for later searches; a cache, so failing is no fault."""
+        block = merge(self._blocks, live)
+        if len(self._blocks) > 1 and len(block.uids) <= len(self._blocks[0].uids):
+            return  # full: what does not fit is read each time
+        try:
+            self._home.shard.blocks.put(
+                self._home.user_id, self._view.mailbox_id, range_key(number), BlockKind.TEXT, block.pack()
+            )
+        except Unavailable as error:
+            log.info("search.block.not_stored", extra={"reason": type(error).__name__})
