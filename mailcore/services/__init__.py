@@ -20,6 +20,7 @@ from mailcore.services.users import Users
 from mailcore.settings import MailSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
+from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Placement
 
 
@@ -79,6 +80,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         "addresses": addresses,
         "offload": offload,
         "limits": settings.limits,
+        "views": ViewCache(),
         "redis_url": settings.redis_url.reveal_text() if settings.redis_url else None,
     }
     for module, kind in _LATER:
@@ -123,7 +125,9 @@ def _build(module: str, kind: str, built: dict[str, Any]) -> Any:
 
     try:
         found = getattr(importlib.import_module(f"mailcore.services.{module}"), kind)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, SyntaxError):
         return None
     names = [p.name for p in inspect.signature(found).parameters.values() if p.name in built or p.default is p.empty]
+    if not built.keys() >= set(names) or any(built[name] is None and name != "redis_url" for name in names):
+        return None
     return found(**{name: built[name] for name in names})

@@ -27,7 +27,8 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "blocks": (),
     "blobs": (IndexModel([("demote_at", ASCENDING)], name="demote_at", sparse=True),),
     "blob_refs": (),
-    "purge": (IndexModel([("purge_at", ASCENDING)], name="purge_at"),),
+    "purge": (IndexModel([("expunged_at", ASCENDING)], name="expunged_at"),),
+    "events": (IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=30 * 24 * 3600),),
 }
 COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
 DIRECTORY: dict[str, Sequence[IndexModel]] = {

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import Any
 
 from pymongo.database import Database
 
 from mailcore.store.client import Document
 from mailcore.store.indexes import ensure_indexes
+from mailcore.store.mailbox.blocks import Blocks
+from mailcore.store.mailbox.change_events import ChangeEvents
+from mailcore.store.mailbox.heads import Heads
+from mailcore.store.mailbox.message_ids import MessageIds
+from mailcore.store.mailbox.notes import Notes
+from mailcore.store.mailbox.purge import Purge
+from mailcore.store.mailbox.row_blocks import RowBlocks
+from mailcore.store.mailbox.segments import Segments
+from mailcore.store.mailbox.tree import MailboxTrees
+from mailcore.store.mailbox.vanished import Vanished
+from mailcore.store.message.blob_refs import BlobRefs
+from mailcore.store.message.blobs import Blobs
+from mailcore.store.message.chunks import Chunks
+from mailcore.store.message.messages import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,48 +31,42 @@ class ShardStores:
     name: str
     hot: Database[Document]
     cold: Database[Document]
-    trees: Any
-    heads: Any
-    segments: Any
-    row_blocks: Any
-    vanished: Any
-    notes: Any
-    message_ids: Any
-    blocks: Any
-    purge: Any
-    messages: Any
-    blobs: Any
-    blob_refs: Any
-    chunks: Any
+    trees: MailboxTrees
+    heads: Heads
+    segments: Segments
+    row_blocks: RowBlocks
+    vanished: Vanished
+    notes: Notes
+    message_ids: MessageIds
+    blocks: Blocks
+    purge: Purge
+    events: ChangeEvents
+    messages: Messages
+    blobs: Blobs
+    blob_refs: BlobRefs
+    chunks: Chunks
 
     @classmethod
     def of(cls, name: str, hot: Database[Document], cold: Database[Document]) -> ShardStores:
         """Build the repositories; nothing is sent yet."""
-
-        def build(module: str, kind: str, *databases: Database[Document]) -> Any:
-            try:
-                found = getattr(importlib.import_module(f"mailcore.store.{module}"), kind)
-            except (ImportError, AttributeError):
-                return None
-            return found(*databases)
-
         return cls(
             name,
             hot,
             cold,
-            trees=build("mailbox.tree", "MailboxTrees", hot),
-            heads=build("mailbox.heads", "Heads", hot),
-            segments=build("mailbox.segments", "Segments", hot),
-            row_blocks=build("mailbox.row_blocks", "RowBlocks", hot),
-            vanished=build("mailbox.vanished", "Vanished", hot),
-            notes=build("mailbox.notes", "Notes", hot),
-            message_ids=build("mailbox.message_ids", "MessageIds", hot),
-            blocks=build("mailbox.blocks", "Blocks", hot),
-            purge=build("mailbox.purge", "Purge", hot),
-            messages=build("message.messages", "Messages", hot),
-            blobs=build("message.blobs", "Blobs", hot),
-            blob_refs=build("message.blob_refs", "BlobRefs", hot),
-            chunks=build("message.chunks", "Chunks", hot, cold),
+            trees=MailboxTrees(hot),
+            heads=Heads(hot),
+            segments=Segments(hot),
+            row_blocks=RowBlocks(hot),
+            vanished=Vanished(hot),
+            notes=Notes(hot),
+            message_ids=MessageIds(hot),
+            blocks=Blocks(hot),
+            purge=Purge(hot),
+            events=ChangeEvents(hot),
+            messages=Messages(hot),
+            blobs=Blobs(hot),
+            blob_refs=BlobRefs(hot),
+            chunks=Chunks(hot, cold),
         )
 
     def ensure_indexes(self) -> None:

@@ -1,0 +1,252 @@
+"""Notices: tells sessions of every process that a mailbox changed, so that IDLE need not ask the database.
+
+A notice is a hint and never fails a commit. It carries the log entry where that is small, so a
+process that is up to date applies it without the database. What a lost notice would have told
+is found by a poll: every 30 s with Redis, more often without.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import struct
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Any, Final
+
+import redis
+from bson import ObjectId
+from redis.client import PubSub
+
+from mailcore.errors import MailError
+from mailcore.model.ids import MailboxId, UserId
+from mailcore.store import keys
+from mailcore.store.mailbox.view_cache import ViewCache
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+_RANDOM = SystemRandom()
+
+CHANNEL: Final = b"eider:mailbox:"
+MAX_ENTRY_BYTES: Final = 4096
+POLL_S: Final = 30.0
+POLL_ALONE_S: Final = 5.0
+SOCKET_TIMEOUT_S: Final = 0.5
+PAUSE_AFTER_FAULT_S: Final = 5.0
+LISTEN_S: Final = 1.0
+_NOTICE: Final = struct.Struct(">12s12sQ8s")
+"""User, mailbox, MODSEQ, sending process; the entry follows."""
+
+Wake = Callable[[], None]
+Spawn = Callable[[Callable[[], None]], Any]
+
+
+class Subscription:
+    """A session's wish to be woken when a mailbox changes; ends with `close`."""
+
+    __slots__ = ("_notices", "key", "wake")
+
+    def __init__(self, notices: Notices, key: bytes, wake: Wake) -> None:
+        self._notices = notices
+        self.key = key
+        self.wake = wake
+
+    def close(self) -> None:
+        """Wake no more; closing twice is harmless."""
+        self._notices.remove(self)
+
+
+class Notices:
+    """Publishes changes and wakes the sessions of this process.
+
+    Args:
+        redis_url: None where there is no Redis: the poll then does all.
+        poll_s: seconds between polls while Redis works.
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None,
+        placement: Placement,
+        views: ViewCache,
+        *,
+        poll_s: float = POLL_S,
+        poll_alone_s: float = POLL_ALONE_S,
+    ) -> None:
+        self._redis: redis.Redis | None = None
+        if redis_url is not None:
+            self._redis = redis.Redis.from_url(
+                redis_url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
+            )
+        self._placement = placement
+        self._views = views
+        self._poll_s = poll_s
+        self._poll_alone_s = poll_alone_s
+        self._sender = secrets.token_bytes(8)
+        self._silent_until = 0.0
+        self._subscriptions: dict[bytes, set[Subscription]] = defaultdict(set)
+        self._users: dict[bytes, int] = defaultdict(int)
+        self._told: dict[bytes, int] = {}
+        self._lock = threading.RLock()
+        self._pubsub: PubSub | None = None
+        self._listening = False
+        self._closed = threading.Event()
+
+    # -- telling --------------------------------------------------------------------------------
+
+    def publish(self, user_id: UserId, mailbox_id: MailboxId, modseq: int, entry: bytes | None) -> None:
+        """Tell everybody that a commit happened; never raises, never takes longer than half a second."""
+        self._tell(keys.mailbox_key(user_id, mailbox_id), modseq, entry)
+        if self._redis is None or time.monotonic() < self._silent_until:
+            return
+        small = entry if entry is not None and len(entry) <= MAX_ENTRY_BYTES else b""
+        message = _NOTICE.pack(user_id.binary, mailbox_id.binary, modseq, self._sender) + small
+        try:
+            self._redis.publish(CHANNEL + user_id.binary.hex().encode(), message)
+        except (redis.RedisError, OSError) as error:
+            self._silent_until = time.monotonic() + PAUSE_AFTER_FAULT_S
+            log.warning("notices.publish.failed", extra={"reason": str(error)})
+
+    def _tell(self, key: bytes, modseq: int, entry: bytes | None) -> None:
+        if entry:
+            self._views.apply(UserId(ObjectId(key[:12])), MailboxId(ObjectId(key[12:])), modseq, entry)
+        waiting = self._subscriptions.get(key)
+        if waiting:
+            self._told[key] = max(modseq, self._told.get(key, 0))
+            for subscription in tuple(waiting):
+                subscription.wake()
+
+    # -- listening ------------------------------------------------------------------------------
+
+    def subscribe(self, user_id: UserId, mailbox_id: MailboxId, wake: Wake) -> Subscription:
+        """Have `wake` called after each change, until the subscription is closed.
+
+        `wake` must return at once. Subscribe before reading the mailbox: what changed before the
+        subscription took hold is then seen by that read, or by the next poll.
+        """
+        key = keys.mailbox_key(user_id, mailbox_id)
+        subscription = Subscription(self, key, wake)
+        with self._lock:
+            self._subscriptions[key].add(subscription)
+            self._users[key[:12]] += 1
+            if self._users[key[:12]] == 1:
+                self._on_channel("subscribe", key[:12])
+        return subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        """End a subscription."""
+        key = subscription.key
+        with self._lock:
+            waiting = self._subscriptions.get(key)
+            if waiting is None or subscription not in waiting:
+                return
+            waiting.discard(subscription)
+            if not waiting:
+                del self._subscriptions[key]
+                self._told.pop(key, None)
+            self._users[key[:12]] -= 1
+            if not self._users[key[:12]]:
+                del self._users[key[:12]]
+                self._on_channel("unsubscribe", key[:12])
+
+    def _on_channel(self, verb: str, user: bytes) -> None:
+        if self._pubsub is None:
+            return
+        try:
+            getattr(self._pubsub, verb)(CHANNEL + user.hex().encode())
+        except (redis.RedisError, OSError) as error:
+            self._listening = False
+            log.warning("notices.subscribe.failed", extra={"reason": str(error)})
+
+    def start(self, spawn: Spawn) -> None:
+        """Begin to listen and to poll, each in a greenlet or thread that `spawn` makes."""
+        if self._redis is not None:
+            spawn(self._listen)
+        spawn(self._poll_forever)
+
+    def close(self) -> None:
+        """Stop listening and polling."""
+        self._closed.set()
+        if self._redis is not None:
+            self._redis.close()
+
+    @property
+    def listening(self) -> bool:
+        """Whether notices of other processes arrive at present."""
+        return self._listening
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._listen_once()
+            except (redis.RedisError, OSError) as error:
+                if not self._closed.is_set():
+                    log.warning("notices.listen.failed", extra={"reason": str(error)})
+            finally:
+                self._listening = False
+                with self._lock:
+                    pubsub, self._pubsub = self._pubsub, None
+                if pubsub is not None:
+                    pubsub.close()
+            self._closed.wait(_RANDOM.uniform(0.5, 2.0))
+
+    def _listen_once(self) -> None:
+        assert self._redis is not None
+        pubsub: PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]
+        with self._lock:
+            channels = [CHANNEL + user.hex().encode() for user in self._users]
+            pubsub.subscribe(CHANNEL + b"-", *channels)  # one channel at least, so that the connection lives
+            self._pubsub = pubsub
+        self._listening = True
+        self._poll()  # what happened while nobody listened
+        while not self._closed.is_set() and self._listening:
+            message = pubsub.get_message(ignore_subscribe_messages=True, timeout=LISTEN_S)
+            if message is not None and message["type"] == "message":
+                self._received(message["data"])
+
+    def _received(self, data: bytes) -> None:
+        if len(data) < _NOTICE.size:
+            return
+        user, mailbox, modseq, sender = _NOTICE.unpack_from(data)
+        if sender != self._sender:
+            self._tell(user + mailbox, modseq, data[_NOTICE.size :])
+
+    # -- polling --------------------------------------------------------------------------------
+
+    def _poll_forever(self) -> None:
+        while True:
+            period = self._poll_s if self._listening else self._poll_alone_s
+            if self._closed.wait(period * _RANDOM.uniform(0.8, 1.2)):
+                return
+            self._poll()
+
+    def _poll(self) -> None:
+        """Compare HIGHESTMODSEQ of all subscribed mailboxes: one query for each shard."""
+        by_shard: dict[str, list[bytes]] = defaultdict(list)
+        stores = {}
+        for key in list(self._subscriptions):
+            try:
+                shard = self._placement.home(UserId(ObjectId(key[:12]))).shard
+            except MailError:
+                continue  # the session finds out with its next command
+            stores[shard.name] = shard
+            by_shard[shard.name].append(key)
+        for name, head_keys in by_shard.items():
+            try:
+                found = stores[name].heads.highest_modseqs(head_keys)
+            except MailError as error:
+                log.warning("notices.poll.failed", extra={"shard": name, "reason": str(error)})
+                continue
+            for key in head_keys:
+                self._compare(key, found.get(key, -1))
+
+    def _compare(self, key: bytes, modseq: int) -> None:
+        known = self._told.get(key)
+        view = self._views.get(UserId(ObjectId(key[:12])), MailboxId(ObjectId(key[12:])))
+        if view is not None:
+            known = max(known or 0, view.highest_modseq)
+        if known is None or modseq < 0 or modseq > known:
+            self._tell(key, max(modseq, 0), None)

@@ -1,0 +1,67 @@
+"""Quotas: what a user's mail takes, and whether more fits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mailcore.errors import OverQuota
+from mailcore.model.ids import UserId
+from mailcore.store.placement import Placement
+
+CACHE_S: Final = 30.0
+FRESH_ABOVE: Final = 0.8
+MAX_CACHED: Final = 100_000
+
+
+class Quotas:
+    """A user's use is the sum of the sizes of the user's mailboxes: nothing is counted twice or forgotten."""
+
+    def __init__(self, placement: Placement, clock: Callable[[], float] = time.monotonic) -> None:
+        self._placement = placement
+        self._clock = clock
+        self._known: dict[UserId, tuple[float, int]] = {}
+
+    def use(self, user_id: UserId, *, fresh: bool = False) -> int:
+        """Return the bytes in use, at most 30 s old; one round trip unless known.
+
+        Raises:
+            UserNotFound: there is no such user.
+            StoreUnavailable: the shard did not answer.
+        """
+        now = self._clock()
+        known = self._known.get(user_id)
+        if known is not None and now < known[0] and not fresh:
+            return known[1]
+        used = self._placement.home(user_id).shard.heads.user_bytes(user_id)
+        if len(self._known) >= MAX_CACHED:
+            self._known.clear()
+        self._known[user_id] = (now + CACHE_S, used)
+        return used
+
+    def limit(self, user_id: UserId) -> int | None:
+        """Return the bytes a user may use, None if there is no limit."""
+        return self._placement.home(user_id).quota_bytes
+
+    def check(self, user_id: UserId, incoming_bytes: int) -> None:
+        """Make sure that so many bytes more fit; above 80 % the database is asked afresh.
+
+        Raises:
+            OverQuota: they do not fit.
+        """
+        limit = self.limit(user_id)
+        if limit is None:
+            return
+        used = self.use(user_id)
+        if used + incoming_bytes > limit * FRESH_ABOVE:
+            used = self.use(user_id, fresh=True)
+        if used + incoming_bytes > limit:
+            raise OverQuota(user_id, used, limit)
+        known = self._known.get(user_id)
+        if known is not None:
+            self._known[user_id] = (known[0], used + incoming_bytes)
+
+    def forget(self, user_id: UserId) -> None:
+        """Ask the database next time: much was removed or added."""
+        self._known.pop(user_id, None)

@@ -1,0 +1,1 @@
+"""The mailbox engine: heads with their log, the fold, packed segments, and views of them in memory."""

@@ -1,0 +1,565 @@
+"""Heads: one document for each mailbox, with its counters and the short log of its latest changes.
+
+Every change of a mailbox is one atomic update of its head. An entry's place in the log is its
+MODSEQ, counted from `log_base_modseq`; UIDs count from `log_base_uid` through the appended rows.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from mailcore import fault
+from mailcore.errors import MailboxChanged, MailboxExists, StoreDamaged
+from mailcore.model.changes import Commit
+from mailcore.model.ids import MailboxId, ModSeq, Uid, UidValidity, UserId
+from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.mailbox import MailboxStatus
+from mailcore.store import keys
+from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.mailbox.log_entry import LogEntry, Op, appended_count, encode_entry
+from mailcore.store.mailbox.segments import SegmentRef, pack_table, unpack_table
+
+KEY_BYTES: Final = 24
+FORMAT: Final = 1
+OPEN: Final = "open"
+MOVING: Final = "moving"
+DELETED: Final = "deleted"
+
+_COUNTERS: Final = (
+    "state", "uid_validity", "uid_next", "highest_modseq", "flag_sequence", "exists", "unseen", "size_bytes",
+    "log_base_modseq", "log_bytes", "generation", "collection_epoch",
+)  # fmt: skip
+_COMMITTED: Final = dict.fromkeys(_COUNTERS, 1) | {"_id": 0}
+_REFRESHED: Final = dict.fromkeys((*_COUNTERS, "keywords"), 1) | {"_id": 0}
+_WHOLE: Final = dict.fromkeys(
+    (*_COUNTERS, "keywords", "segments", "log", "log_base_uid", "recent_keys", "folded_uids", "old_segments",
+     "vanished_floor", "name"), 1,
+) | {"_id": 0, "now": "$$NOW"}  # fmt: skip
+_STATUS: Final = dict.fromkeys(
+    ("state", "exists", "unseen", "size_bytes", "uid_next", "uid_validity", "highest_modseq"), 1
+)
+_ALL: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """By how much a commit changes the head's counters."""
+
+    exists: int = 0
+    unseen: int = 0
+    size_bytes: int = 0
+    uid_next: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must still be so for a commit to happen; None asks nothing."""
+
+    flag_sequence: int | None = None
+    highest_modseq: int | None = None
+    collection_epoch: int | None = None
+    """Compared so that rows read before a collection began are not added after it."""
+
+
+NO_CONDITIONS: Final = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class HeadState:
+    """The counters of a head, and the part of its log that was asked for."""
+
+    state: str
+    uid_validity: UidValidity
+    uid_next: int
+    highest_modseq: int
+    flag_sequence: int
+    exists: int
+    unseen: int
+    size_bytes: int
+    log_base_modseq: int
+    log_bytes: int
+    generation: int
+    collection_epoch: int
+    keywords: tuple[str, ...] = ()
+    log: tuple[bytes, ...] = ()
+
+    @property
+    def log_length(self) -> int:
+        """Number of entries in the log."""
+        return self.highest_modseq - self.log_base_modseq
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head read whole, and when the database read it."""
+
+    state: HeadState
+    log_base_uid: int
+    segments: tuple[SegmentRef, ...]
+    recent_keys: tuple[bytes, ...]
+    folded_uids: tuple[int, ...]
+    old_segments: tuple[tuple[datetime, tuple[bytes, ...]], ...]
+    """When they were replaced, and which keys of segments and row blocks."""
+    vanished_floor: int
+    name: str
+    """Given when the mailbox was deleted."""
+    now: datetime
+
+    def find_commit(self, key: bytes) -> Commit | None:
+        """Return what the commit with this key was given, if it is among the latest.
+
+        Every commit pushes its key together with its entry, so the place of the key from the end
+        tells its MODSEQ; the fold keeps the first UID of entries it dropped.
+        """
+        if key not in self.recent_keys:
+            return None
+        from_end = len(self.recent_keys) - 1 - self.recent_keys.index(key)
+        modseq = self.state.highest_modseq - from_end
+        if modseq > self.state.log_base_modseq:
+            before = self.state.log[: modseq - self.state.log_base_modseq - 1]
+            first_uid = self.log_base_uid + sum(appended_count(entry) for entry in before)
+        else:
+            first_uid = self.folded_uids[modseq - self.state.log_base_modseq - 1]
+        return Commit(ModSeq(modseq), Uid(first_uid), self.state.uid_validity, ModSeq(self.state.highest_modseq))
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commit, and the head right after it."""
+
+    commit: Commit
+    after: HeadState
+    repeated: bool = False
+    """It had been committed before; `after` is the head as it is now."""
+
+
+class NoMatch(Exception):
+    """A commit found its conditions unmet; `head` is the head as it is, None if there is none."""
+
+    def __init__(self, head: Head | None) -> None:
+        super().__init__()
+        self.head = head
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """What a fold writes into the head in place of the entries it folded."""
+
+    generation: int
+    """Of the head that was folded: the swap happens only if no other fold was faster."""
+    entries: int
+    entry_bytes: int
+    log_base_uid: int
+    segments: Sequence[SegmentRef]
+    folded_uids: Sequence[int]
+    vanished_floor: int
+    replaced: Sequence[bytes]
+    keep_replaced_since: datetime
+
+
+class Heads:
+    """Heads of all mailboxes of a shard."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["mailboxes"])
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def create(self, user_id: UserId, mailbox_id: MailboxId, uid_validity: int) -> None:
+        """Add an empty mailbox.
+
+        Raises:
+            MailboxExists: the id is taken.
+        """
+        try:
+            with deadline():
+                self._collection.insert_one(new_head(user_id, mailbox_id, uid_validity))
+        except DuplicateKeyError:
+            raise MailboxExists(mailbox_id) from None
+
+    def discard_empty(self, user_id: UserId, mailbox_id: MailboxId) -> bool:
+        """Remove a head that never had a change: one that never got into its user's tree."""
+        with deadline():
+            result = self._collection.delete_one({"_id": keys.mailbox_key(user_id, mailbox_id), "highest_modseq": 0})
+        return bool(result.deleted_count)
+
+    def discard_deleted(self, user_id: UserId, mailbox_id: MailboxId) -> bool:
+        """Remove the head of a deleted mailbox whose log is folded and whose segments are gone."""
+        with deadline():
+            result = self._collection.delete_one(
+                {
+                    "_id": keys.mailbox_key(user_id, mailbox_id),
+                    "state": DELETED,
+                    "log": {"$size": 0},
+                    "old_segments": {"$size": 0},
+                }
+            )
+        return bool(result.deleted_count)
+
+    def delete(self, user_id: UserId, mailbox_id: MailboxId, entry: LogEntry, name: str) -> bool:
+        """Close a mailbox for good and clear it: the fold puts its rows into `purge`.
+
+        Returns whether it was open; a second call changes nothing.
+        """
+        encoded = encode_entry(entry)
+        with deadline():
+            result = self._collection.update_one(
+                {"_id": keys.mailbox_key(user_id, mailbox_id), "state": {"$in": [OPEN, MOVING]}},
+                {
+                    "$set": {"state": DELETED, "name": name, "exists": 0, "unseen": 0, "size_bytes": 0},
+                    "$push": _pushed(encoded, entry.key),
+                    "$inc": {"highest_modseq": 1, "flag_sequence": 1, "log_bytes": len(encoded)},
+                },
+            )
+        return bool(result.matched_count)
+
+    # -- commit ---------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        user_id: UserId,
+        mailbox_id: MailboxId,
+        entry: LogEntry,
+        changes: Counters,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Committed:
+        """Change a mailbox: one atomic update, one round trip.
+
+        Without conditions it never conflicts with other writers. Sent twice it commits once: the
+        entry's key is in the filter and in the update. Messages must be stored before (majority).
+
+        Raises:
+            NoMatch: deleted, moving, log full, or a condition unmet.
+            StoreUnavailable: outcome unknown; send it again as it is.
+        """
+        encoded = encode_entry(entry)
+        query: dict[str, Any] = {
+            "_id": keys.mailbox_key(user_id, mailbox_id),
+            "state": OPEN,
+            "recent_keys": {"$ne": entry.key},
+            "log_bytes": {"$lt": DEFAULT_LIMITS.log_bytes},
+        }
+        if conditions.flag_sequence is not None:
+            query["flag_sequence"] = conditions.flag_sequence
+        if conditions.highest_modseq is not None:
+            query["highest_modseq"] = conditions.highest_modseq
+        if conditions.collection_epoch is not None:
+            query["collection_epoch"] = conditions.collection_epoch
+        increments = {"highest_modseq": 1, "log_bytes": len(encoded)}
+        if entry.changes_flags:
+            increments["flag_sequence"] = 1
+        if changes.exists:
+            increments["exists"] = changes.exists
+        if changes.unseen:
+            increments["unseen"] = changes.unseen
+        if changes.size_bytes:
+            increments["size_bytes"] = changes.size_bytes
+        if changes.uid_next:
+            increments["uid_next"] = changes.uid_next
+        fault.hit("expunge.before_push" if entry.op is Op.EXPUNGE else "commit.before_push")
+        with deadline():
+            after = self._collection.find_one_and_update(
+                query, {"$push": _pushed(encoded, entry.key), "$inc": increments}, projection=_COMMITTED,
+                return_document=True,
+            )  # fmt: skip
+        fault.hit("commit.after_push")
+        if after is None:
+            return self._explain(user_id, mailbox_id, entry.key)
+        state = _state(after)
+        return Committed(
+            Commit(
+                ModSeq(state.highest_modseq),
+                Uid(state.uid_next - changes.uid_next),
+                state.uid_validity,
+                ModSeq(state.highest_modseq),
+            ),
+            state,
+        )
+
+    def _explain(self, user_id: UserId, mailbox_id: MailboxId, key: bytes) -> Committed:
+        head = self.read(user_id, mailbox_id)
+        if head is not None:
+            commit = head.find_commit(key)
+            if commit is not None:
+                return Committed(commit, head.state, repeated=True)
+        raise NoMatch(head)
+
+    def add_keywords(
+        self, user_id: UserId, mailbox_id: MailboxId, known: int, names: Sequence[str]
+    ) -> tuple[str, ...] | None:
+        """Append keywords if the list still has `known` entries; return the list, None if it had others."""
+        with deadline():
+            after = self._collection.find_one_and_update(
+                {"_id": keys.mailbox_key(user_id, mailbox_id), "state": OPEN, "keywords": {"$size": known}},
+                {"$push": {"keywords": {"$each": list(names)}}},
+                projection={"keywords": 1},
+                return_document=True,
+            )
+        return tuple(after["keywords"]) if after is not None else None
+
+    def swap(self, user_id: UserId, mailbox_id: MailboxId, swap: Swap) -> bool:
+        """Put folded segments in place of log entries, unless another fold was faster."""
+        old: dict[str, Any] = {
+            "$filter": {"input": "$old_segments", "cond": {"$gte": ["$$this.at", swap.keep_replaced_since]}}
+        }
+        if swap.replaced:
+            old = {"$concatArrays": [old, [{"at": "$$NOW", "keys": list(swap.replaced)}]]}
+        with deadline():
+            result = self._collection.update_one(
+                {"_id": keys.mailbox_key(user_id, mailbox_id), "generation": swap.generation},
+                [
+                    {
+                        "$set": {
+                            "log": {"$slice": ["$log", swap.entries, _ALL]},
+                            "log_bytes": {"$subtract": ["$log_bytes", swap.entry_bytes]},
+                            "log_base_modseq": {"$add": ["$log_base_modseq", swap.entries]},
+                            "log_base_uid": swap.log_base_uid,
+                            "segments": pack_table(swap.segments),
+                            "folded_uids": _pack_uids(swap.folded_uids),
+                            "generation": swap.generation + 1,
+                            "vanished_floor": swap.vanished_floor,
+                            "old_segments": old,
+                        }
+                    }
+                ],
+            )
+        return bool(result.matched_count)
+
+    # -- read -----------------------------------------------------------------------------------
+
+    def read(self, user_id: UserId, mailbox_id: MailboxId) -> Head | None:
+        """Return a head whole, None if there is none."""
+        with deadline():
+            found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, _WHOLE)
+        return _head(found) if found is not None else None
+
+    def refresh(self, user_id: UserId, mailbox_id: MailboxId, modseq: int, log_base_modseq: int) -> HeadState | None:
+        """Return the counters and the log entries after `modseq`: one small read.
+
+        `log_base_modseq` is where the log began when last seen; if a fold moved it, the entries
+        are read again from the right place (`log` is empty if `modseq` lies before the log).
+        """
+        key = keys.mailbox_key(user_id, mailbox_id)
+        for _ in range(8):
+            skip = modseq - log_base_modseq
+            with deadline():
+                found = self._collection.find_one({"_id": key}, _REFRESHED | {"log": {"$slice": [skip, _ALL]}})
+            if found is None:
+                return None
+            base = found["log_base_modseq"]
+            if base == log_base_modseq or base > modseq or found["highest_modseq"] <= modseq:
+                state = _state(found)
+                return state if base <= modseq else _without_log(state)
+            log_base_modseq = base
+        raise MailboxChanged(mailbox_id)
+
+    def state_of(self, user_id: UserId, mailbox_id: MailboxId) -> HeadState | None:
+        """Return the counters without the log: one small read."""
+        with deadline():
+            found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, _REFRESHED)
+        return _state(found) if found is not None else None
+
+    def vanished_floor(self, user_id: UserId, mailbox_id: MailboxId) -> int:
+        """Return the MODSEQ below which vanished UIDs are not kept: one small read."""
+        with deadline():
+            found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, {"vanished_floor": 1})
+        return int(found["vanished_floor"]) if found is not None else 0
+
+    def status(self, user_id: UserId, mailbox_ids: Sequence[MailboxId]) -> dict[MailboxId, MailboxStatus]:
+        """Return the counters of several mailboxes in one read; those without a head are missing."""
+        by_key = {keys.mailbox_key(user_id, mailbox_id): mailbox_id for mailbox_id in mailbox_ids}
+        if not by_key:
+            return {}
+        with deadline():
+            found = list(self._collection.find({"_id": {"$in": list(by_key)}}, _STATUS, batch_size=len(by_key) + 1))
+        return {by_key[bytes(head["_id"])]: _status(head) for head in found}
+
+    def highest_modseqs(self, head_keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Return HIGHESTMODSEQ by head key (user ‖ mailbox) for mailboxes of many users: the poll of all sessions.
+
+        A mailbox that is not open counts as -1, one without a head is missing.
+        """
+        if not head_keys:
+            return {}
+        with deadline():
+            found = list(
+                self._collection.find(
+                    {"_id": {"$in": list(head_keys)}}, {"highest_modseq": 1, "state": 1}, batch_size=len(head_keys) + 1
+                )
+            )
+        return {bytes(head["_id"]): head["highest_modseq"] if head["state"] != DELETED else -1 for head in found}
+
+    def user_bytes(self, user_id: UserId) -> int:
+        """Return the sum of the sizes of a user's mailboxes."""
+        with deadline():
+            return sum(
+                head["size_bytes"]
+                for head in self._collection.find(
+                    {"_id": keys.owner_range(user_id.binary, KEY_BYTES), "state": {"$in": [OPEN, MOVING]}},
+                    {"size_bytes": 1, "_id": 0},
+                    batch_size=2000,
+                )
+            )
+
+    def list_mailboxes(self, user_id: UserId) -> list[tuple[MailboxId, str]]:
+        """Return every mailbox of a user that has a head, with its state."""
+        with deadline(30):
+            return [
+                (MailboxId(_mailbox_of(head["_id"])), head["state"])
+                for head in self._collection.find(
+                    {"_id": keys.owner_range(user_id.binary, KEY_BYTES)}, {"state": 1}, batch_size=2000
+                )
+            ]
+
+    # -- collection -----------------------------------------------------------------------------
+
+    def bump_collection_epoch(self, user_id: UserId) -> int:
+        """Open a new epoch in every head of a user, so that copies under way fail and begin again.
+
+        A collector of messages does this before it looks for references. A copy reads its
+        target's epoch first, then the source rows, then commits only if that epoch is still the
+        target's; so it either lands before the collector reads the target, or reads its source
+        after every head was bumped. In the second case its source row is there when the
+        collector reads that mailbox, or went less than the collector's run ago: hence the
+        collector must also spare what any log, segment or *young* purge row names.
+
+        Returns the number of heads.
+        """
+        with deadline(30):
+            result = self._collection.update_many(
+                {"_id": keys.owner_range(user_id.binary, KEY_BYTES)}, {"$inc": {"collection_epoch": 1}}
+            )
+        return result.matched_count
+
+    def set_state(self, user_id: UserId, old: str, new: str) -> int:
+        """Change the state of every head of a user that has the old one: around a move between shards."""
+        with deadline(30):
+            result = self._collection.update_many(
+                {"_id": keys.owner_range(user_id.binary, KEY_BYTES), "state": old}, {"$set": {"state": new}}
+            )
+        return result.matched_count
+
+    def each(self, user_id: UserId) -> Iterator[tuple[MailboxId, Head]]:
+        """Read every head of a user whole."""
+        for mailbox_id, _ in self.list_mailboxes(user_id):
+            head = self.read(user_id, mailbox_id)
+            if head is not None:
+                yield mailbox_id, head
+
+    def replace(self, user_id: UserId, mailbox_id: MailboxId, document: Document, generation: int | None) -> bool:
+        """Put a rebuilt head in place of the one of that generation, or where there is none (None)."""
+        key = keys.mailbox_key(user_id, mailbox_id)
+        with deadline():
+            if generation is None:
+                try:
+                    self._collection.insert_one(document)
+                except DuplicateKeyError:
+                    return False
+                return True
+            result = self._collection.replace_one({"_id": key, "generation": generation}, document)
+        return bool(result.matched_count)
+
+
+def new_head(user_id: UserId, mailbox_id: MailboxId, uid_validity: int) -> Document:
+    """Return the head of an empty mailbox."""
+    return {
+        "_id": keys.mailbox_key(user_id, mailbox_id),
+        "format": FORMAT,
+        "state": OPEN,
+        "uid_validity": uid_validity,
+        "uid_next": 1,
+        "highest_modseq": 0,
+        "flag_sequence": 0,
+        "exists": 0,
+        "unseen": 0,
+        "size_bytes": 0,
+        "generation": 0,
+        "collection_epoch": 0,
+        "vanished_floor": 0,
+        "log_base_modseq": 0,
+        "log_base_uid": 1,
+        "log_bytes": 0,
+        "keywords": [],
+        "recent_keys": [],
+        "folded_uids": b"",
+        "old_segments": [],
+        "segments": pack_table(()),
+        "log": [],
+    }
+
+
+def _pushed(encoded: bytes, key: bytes) -> dict[str, Any]:
+    return {"log": encoded, "recent_keys": {"$each": [key], "$slice": -DEFAULT_LIMITS.recent_keys}}
+
+
+def _state(found: Document) -> HeadState:
+    return HeadState(
+        found["state"],
+        UidValidity(found["uid_validity"]),
+        found["uid_next"],
+        found["highest_modseq"],
+        found["flag_sequence"],
+        found["exists"],
+        found["unseen"],
+        found["size_bytes"],
+        found["log_base_modseq"],
+        found["log_bytes"],
+        found["generation"],
+        found["collection_epoch"],
+        tuple(found.get("keywords", ())),
+        tuple(found.get("log", ())),
+    )
+
+
+def _without_log(state: HeadState) -> HeadState:
+    return HeadState(
+        state.state, state.uid_validity, state.uid_next, state.highest_modseq, state.flag_sequence, state.exists,
+        state.unseen, state.size_bytes, state.log_base_modseq, state.log_bytes, state.generation,
+        state.collection_epoch, state.keywords,
+    )  # fmt: skip
+
+
+def _head(found: Document) -> Head:
+    state = _state(found)
+    if len(state.log) != state.log_length:
+        raise StoreDamaged("log and counters differ", len(state.log), state.log_length)
+    folded = found["folded_uids"]
+    return Head(
+        state,
+        found["log_base_uid"],
+        unpack_table(found["segments"]),
+        tuple(found["recent_keys"]),
+        struct.unpack(f"<{len(folded) // 4}I", folded),
+        tuple((old["at"], tuple(old["keys"])) for old in found["old_segments"]),
+        found["vanished_floor"],
+        found.get("name", ""),
+        found["now"],
+    )
+
+
+def _status(head: Document) -> MailboxStatus:
+    return MailboxStatus(
+        head["exists"],
+        head["unseen"],
+        head["size_bytes"],
+        head["uid_next"],
+        UidValidity(head["uid_validity"]),
+        ModSeq(head["highest_modseq"]),
+        head["state"] == DELETED,
+    )
+
+
+def _pack_uids(uids: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(uids)}I", *uids)
+
+
+def _mailbox_of(key: bytes) -> ObjectId:
+    return ObjectId(bytes(key)[12:24])

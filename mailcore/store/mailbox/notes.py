@@ -1,0 +1,70 @@
+"""Notes: what is kept of one copy of a message beside its flags: metadata and expiry (found through HAS_NOTE)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pymongo import ReplaceOne
+from pymongo.database import Database
+
+from mailcore.model.ids import MailboxId, UserId
+from mailcore.store import keys
+from mailcore.store.guard import Document, OwnedCollection, deadline
+
+KEY_BYTES: Final = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What belongs to one copy of a message."""
+
+    meta_data: bytes = b""
+    """JSON as the API was given it."""
+    expires_at: datetime | None = None
+
+
+class Notes:
+    """Notes of all mailboxes of a shard, one document for each copy that has one."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["notes"])
+
+    def put(self, user_id: UserId, mailbox_id: MailboxId, notes: Mapping[int, Note]) -> None:
+        """Store notes by UID, in place of those that are there."""
+        if not notes:
+            return
+        requests = []
+        for uid, note in notes.items():
+            key = keys.copy_key(user_id, mailbox_id, uid)
+            document = {"_id": key, "meta_data": note.meta_data, "expires_at": note.expires_at}
+            requests.append(ReplaceOne({"_id": key}, document, upsert=True))
+        with deadline():
+            self._collection.bulk_write(requests, ordered=False)
+
+    def get(self, user_id: UserId, mailbox_id: MailboxId, uids: Sequence[int]) -> dict[int, Note]:
+        """Return the notes there are, by UID."""
+        if not uids:
+            return {}
+        wanted = [keys.copy_key(user_id, mailbox_id, uid) for uid in uids]
+        with deadline():
+            found = list(self._collection.find({"_id": {"$in": wanted}}, batch_size=len(wanted) + 1))
+        return {
+            struct.unpack_from(">I", document["_id"], 24)[0]: Note(bytes(document["meta_data"]), document["expires_at"])
+            for document in found
+        }
+
+    def copy(self, user_id: UserId, source: MailboxId, target: MailboxId, uids: Mapping[int, int]) -> None:
+        """Give copies the notes of their originals; `uids` maps source UID to target UID."""
+        notes = self.get(user_id, source, list(uids))
+        self.put(user_id, target, {uids[uid]: note for uid, note in notes.items()})
+
+    def delete(self, user_id: UserId, mailbox_id: MailboxId, uids: Sequence[int]) -> None:
+        """Remove the notes of copies that are gone."""
+        if uids:
+            wanted = [keys.copy_key(user_id, mailbox_id, uid) for uid in uids]
+            with deadline():
+                self._collection.delete_many({"_id": {"$in": wanted}})

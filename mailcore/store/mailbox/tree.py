@@ -1,0 +1,123 @@
+"""Mailbox trees: one document for each user with names, special uses, subscriptions, and the UIDVALIDITY counter.
+
+Every change is one compare-and-set on the tree's version. A new mailbox takes its UIDVALIDITY from
+the tree's own counter, which begins at a value stored when the tree is made and only counts up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
+from mailcore.model.mailbox import MailboxEntry, MailboxTree, SpecialUse, sorted_entries
+from mailcore.store import keys
+from mailcore.store.guard import Document, OwnedCollection, deadline
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChange:
+    """A tree as it shall be."""
+
+    next_uid_validity: int
+    entries: Iterable[MailboxEntry]
+    subscribed_names: Iterable[MailboxName]
+
+
+class MailboxTrees:
+    """Trees of all users of a shard."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["mailbox_trees"])
+
+    def create(self, user_id: UserId, first_uid_validity: int) -> bool:
+        """Make an empty tree; return False if the user has one."""
+        document = {
+            "_id": keys.user_key(user_id),
+            "format": FORMAT,
+            "version": 1,
+            "next_uid_validity": first_uid_validity,
+            "mailboxes": [],
+            "subscribed_names": [],
+        }
+        try:
+            with deadline():
+                self._collection.insert_one(document)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    def read(self, user_id: UserId, known: MailboxTree | None = None) -> MailboxTree | None:
+        """Return a user's tree, None if there is none; `known` itself if it is still the newest.
+
+        One round trip, two if it changed; what changed little is not sent.
+        """
+        key = keys.user_key(user_id)
+        if known is not None:
+            with deadline():
+                version = self._collection.find_one({"_id": key}, {"version": 1, "_id": 0})
+            if version is not None and version["version"] == known.version:
+                return known
+        with deadline():
+            found = self._collection.find_one({"_id": key})
+        return _tree(found) if found is not None else None
+
+    def replace(self, user_id: UserId, version: int, change: TreeChange) -> MailboxTree | None:
+        """Put a changed tree in place of the one of that version; None if somebody else was faster."""
+        entries = sorted_entries(change.entries)
+        names = frozenset(change.subscribed_names)
+        with deadline():
+            result = self._collection.update_one(
+                {"_id": keys.user_key(user_id), "version": version},
+                {
+                    "$set": {
+                        "mailboxes": [_entry_document(entry) for entry in entries],
+                        "subscribed_names": sorted(names),
+                        "next_uid_validity": change.next_uid_validity,
+                    },
+                    "$inc": {"version": 1},
+                },
+            )
+        if not result.matched_count:
+            return None
+        return MailboxTree(version + 1, change.next_uid_validity, entries, names)
+
+    def delete(self, user_id: UserId) -> None:
+        """Remove a user's tree: part of erasing the user."""
+        with deadline():
+            self._collection.delete_one({"_id": keys.user_key(user_id)})
+
+
+def _entry_document(entry: MailboxEntry) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": entry.id, "name": entry.name, "uid_validity": entry.uid_validity}
+    if entry.special_use is not None:
+        document["special_use"] = entry.special_use.value
+    if entry.subscribed:
+        document["subscribed"] = True
+    return document
+
+
+def _tree(found: Document) -> MailboxTree:
+    entries = (
+        MailboxEntry(
+            MailboxId(ObjectId(entry["id"])),
+            MailboxName(entry["name"]),
+            UidValidity(entry["uid_validity"]),
+            SpecialUse(entry["special_use"]) if "special_use" in entry else None,
+            entry.get("subscribed", False),
+        )
+        for entry in found["mailboxes"]
+    )
+    return MailboxTree(
+        found["version"],
+        found["next_uid_validity"],
+        sorted_entries(entries),
+        frozenset(MailboxName(name) for name in found["subscribed_names"]),
+    )
