@@ -1,0 +1,128 @@
+"""Real server processes for tests: `python -m mailcore NAME ...` on the session's databases.
+
+    with start(("lmtp",), environment, tmp_path) as server:
+        server.port("lmtp"), server.pid, server.events("lmtp.message")
+
+Ports are chosen by the system and read from the log. On the way out the process must end by
+SIGTERM with status 0, and its log must hold no traceback unless the test expects one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.builders import SEALING_KEYS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_S = 30.0
+STOP_S = 40.0
+
+
+@dataclass
+class RunningServer:
+    """One process and its log."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self) -> list[dict[str, Any]]:
+        """Every log line so far; what is no JSON becomes an event of its own."""
+        lines = []
+        for line in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                lines.append({"event": "not.json", "text": line})
+        return lines
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in self.log() if line["event"] == name]
+
+    def wait_for(self, name: str, count: int = 1, seconds: float = START_S) -> list[dict[str, Any]]:
+        """Wait until so many events of that name are in the log."""
+        ends_at = time.monotonic() + seconds
+        while len(found := self.events(name)) < count:
+            assert self.process.poll() is None, f"ended early:\n{self.log_path.read_text()}"
+            assert time.monotonic() < ends_at, f"no {name}:\n{self.log_path.read_text()}"
+            time.sleep(0.02)
+        return found
+
+    def port(self, server: str) -> int:
+        return int(next(event["port"] for event in self.events("server.listening") if event["server"] == server))
+
+    def tracebacks(self) -> list[dict[str, Any]]:
+        return [line for line in self.log() if "traceback" in line or "Traceback" in line.get("text", "")]
+
+    def rss_kb(self) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+
+def environment_of(directory_uri: str, redis_url: str | None, names: Sequence[str], **more: str) -> dict[str, str]:
+    """What a server reads its settings from; ports are free ones of loopback."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "MONGO_URI": directory_uri,
+        "EIDER_SEALING_KEYS": SEALING_KEYS,
+        "EIDER_HOSTNAME": "mx.test",
+        "EIDER_HEALTH_LISTEN": "127.0.0.1:0",
+    }
+    if redis_url:
+        environment["REDIS_URL"] = redis_url
+    for name in names:
+        environment[f"EIDER_{name.upper()}_LISTEN"] = "127.0.0.1:0"
+        environment[f"EIDER_{name.upper()}_LOCAL"] = "1"
+    return environment | more
+
+
+@contextmanager
+def start(
+    names: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    launcher: Sequence[str] = ("-m", "mailcore"),
+    tracebacks_expected: bool = False,
+) -> Iterator[RunningServer]:
+    """Run one process that serves `names`; `launcher` may name another script that does, with fault points."""
+    log_path = folder / f"{'-'.join(names)}-{time.monotonic_ns()}.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *launcher, *names], cwd=ROOT, env=dict(environment), stdout=log, stderr=log
+        )
+    server = RunningServer(process, log_path)
+    try:
+        server.wait_for("server.started")
+        yield server
+        if process.poll() is None:
+            assert server.terminate() == 0, log_path.read_text()
+        assert tracebacks_expected or not server.tracebacks(), server.tracebacks()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
