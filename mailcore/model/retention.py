@@ -29,6 +29,11 @@ class RetentionRule:
     mailbox_keep_for: Mapping[MailboxId, timedelta] = field(default_factory=dict)
     legal_hold: bool = False
 
+    @property
+    def effective_purge_after(self) -> timedelta:
+        """The purge period where this rule is the tenant's."""
+        return DEFAULT_PURGE_AFTER if self.purge_after is None else self.purge_after
+
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
@@ -41,10 +46,9 @@ class RetentionPolicy:
 
     @classmethod
     def of(cls, tenant: RetentionRule, user: RetentionRule) -> RetentionPolicy:
-        """Join the rules of tenant and user: the longer time counts, the user's own purge period goes first."""
-        purge_after = tenant.purge_after if user.purge_after is None else user.purge_after
+        """Join the rules of tenant and user: the longer time counts."""
         return cls(
-            purge_after=DEFAULT_PURGE_AFTER if purge_after is None else purge_after,
+            purge_after=max(tenant.effective_purge_after, user.purge_after or NO_TIME),
             keep_for=max(tenant.keep_for, user.keep_for),
             mailbox_keep_for=user.mailbox_keep_for,
             legal_hold=tenant.legal_hold or user.legal_hold,

@@ -13,7 +13,7 @@ import numpy as np
 from mailcore.errors import TenantNotFound, UserNotFound
 from mailcore.model.actor import Actor
 from mailcore.model.ids import MailboxId, TenantId, UserId
-from mailcore.model.retention import RetentionPolicy, RetentionRule
+from mailcore.model.retention import DEFAULT_PURGE_AFTER, RetentionPolicy, RetentionRule
 from mailcore.services.offload import Offload
 from mailcore.store.directory import Directory
 from mailcore.store.mailbox.purge import PurgeBlock
@@ -26,6 +26,8 @@ from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)
 
+MAX_BLOCKS = 200_000
+"""So many purge blocks are looked at in one run for a shard."""
 NOTHING = oid_array_of([])
 
 
@@ -128,8 +130,14 @@ class Retention:
     # -- one shard --------------------------------------------------------------------------
 
     def users_due(self, shard_name: str) -> list[UserId]:
-        """Return users of a shard who have expunged something, those of the oldest first."""
-        return self._placement.shard(shard_name).purge.users_due(datetime.now(UTC))
+        """Return users of a shard with something expunged longer ago than any tenant keeps it, oldest first."""
+        shortest = DEFAULT_PURGE_AFTER
+        after: TenantId | None = None
+        while page := self._directory.tenants.list_all(after):
+            shortest = min(shortest, *(tenant.retention.effective_purge_after for tenant in page))
+            after = page[-1].id
+        purge = self._placement.shard(shard_name).purge
+        return purge.users_due(datetime.now(UTC) - shortest, limit=MAX_BLOCKS)
 
     def users_stored(self, shard_name: str) -> list[UserId]:
         """Return every user who has messages on a shard."""

@@ -131,6 +131,7 @@ class BlobCollector:
         elif self._refs.exists(tenant_id, address, session):
             return
         else:
+            fault.hit("gc.before_mark")
             marked = self._blobs.mark(tenant_id, address, token, session)
         if marked is None:
             return

@@ -1,0 +1,71 @@
+"""The processes `worker` and `scheduler`: `python -m workers.main worker`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+from mailcore.services import MailServices, connect
+from mailcore.settings import MailSettings, SettingsInvalid
+from workers.context import JobContext, job_class
+from workers.registry import QUEUES
+from workers.schedule import run_scheduler
+
+log = logging.getLogger(__name__)
+
+USAGE = "usage: python -m workers.main worker|scheduler"
+
+
+def make_worker(services: MailServices, redis: Redis) -> SimpleWorker:
+    """Return a worker that runs registered jobs in this process, one after the other."""
+    bound = job_class(JobContext(services, redis))
+    queues = [Queue(name, connection=redis, job_class=bound, serializer=JSONSerializer) for name in QUEUES]
+    return SimpleWorker(queues, connection=redis, job_class=bound, serializer=JSONSerializer)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one process until SIGTERM; a job under way is finished first."""
+    if arguments not in (["worker"], ["scheduler"]):
+        sys.stderr.write(USAGE + "\n")
+        return 2
+    try:
+        settings = MailSettings.from_environment(os.environ)
+    except SettingsInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if settings.redis_url is None:
+        sys.stderr.write("REDIS_URL is not set: jobs wait in Redis\n")
+        return 2
+    redis = Redis.from_url(settings.redis_url.reveal_text())
+    if arguments == ["scheduler"]:
+        _schedule(redis)
+        return 0
+    services = connect(settings)
+    try:
+        make_worker(services, redis).work(logging_level=logging.getLevelName(logging.getLogger().level))
+    finally:
+        services.close()
+    return 0
+
+
+def _schedule(redis: Redis) -> None:
+    stopping = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    run_scheduler(redis, lambda: not stopping)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""Every job: its function, queue and time limit. Imports nothing of ours, so that anybody may enqueue by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAINTENANCE = "maintenance"
+QUEUES = (MAINTENANCE,)
+HOUR_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredJob:
+    """A job that workers know.
+
+    Attributes:
+        function: dotted path; its first argument is the `JobContext`, the others have names and JSON values.
+        timeout_s: after which a worker gives it up; the next run goes on where it stopped.
+    """
+
+    name: str
+    function: str
+    queue: str
+    timeout_s: int
+
+
+JOBS: dict[str, RegisteredJob] = {
+    job.name: job
+    for job in (
+        RegisteredJob("retention.all", "workers.jobs.retention.collect_all", MAINTENANCE, 600),
+        RegisteredJob("retention.shard", "workers.jobs.retention.collect_shard", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("retention.user", "workers.jobs.retention.collect_user", MAINTENANCE, HOUR_S),
+        RegisteredJob("collection.all", "workers.jobs.collection.sweep_all", MAINTENANCE, 600),
+        RegisteredJob("collection.blobs", "workers.jobs.collection.sweep_blobs", MAINTENANCE, 12 * HOUR_S),
+        RegisteredJob("collection.messages", "workers.jobs.collection.sweep_messages", MAINTENANCE, 24 * HOUR_S),
+        RegisteredJob("demotion.all", "workers.jobs.demotion.demote_all", MAINTENANCE, 600),
+        RegisteredJob("demotion.shard", "workers.jobs.demotion.demote_shard", MAINTENANCE, HOUR_S),
+        RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
+        RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),
+    )
+}

@@ -1,0 +1,65 @@
+"""The table of periodic jobs, and the loop that enqueues them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from workers.enqueue import enqueue
+
+log = logging.getLogger(__name__)
+
+TICK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A job without arguments that is enqueued once in each period, however many schedulers run."""
+
+    job: str
+    every: timedelta
+
+    def slot(self, now: float) -> int:
+        """Return the number of the period that an instant lies in."""
+        return int(now // self.every.total_seconds())
+
+
+SCHEDULE = (
+    Periodic("demotion.all", timedelta(minutes=10)),
+    Periodic("retention.all", timedelta(days=1)),
+    Periodic("collection.all", timedelta(days=7)),
+    Periodic("scrub.all", timedelta(days=28)),
+)
+
+
+def enqueue_due(connection: Redis, now: float) -> list[str]:
+    """Enqueue what no scheduler has enqueued in this period yet, and return the names of those jobs.
+
+    Whoever sets the period's key first enqueues.
+    """
+    enqueued: list[str] = []
+    for periodic in SCHEDULE:
+        key = f"eider:schedule:{periodic.job}:{periodic.slot(now)}"
+        if connection.set(key, 1, nx=True, ex=int(2 * periodic.every.total_seconds())):
+            enqueue(connection, periodic.job)
+            enqueued.append(periodic.job)
+    return enqueued
+
+
+def run_scheduler(connection: Redis, goes_on: Callable[[], bool]) -> None:
+    """Look at the table every ten seconds until told to stop; while Redis is away nothing is due."""
+    while goes_on():
+        try:
+            for job in enqueue_due(connection, time.time()):
+                log.info("schedule.enqueued", extra={"job": job})
+        except RedisError as error:
+            log.warning("schedule.redis_away", extra={"reason": type(error).__name__})
+        until = time.monotonic() + TICK_S
+        while goes_on() and time.monotonic() < until:
+            time.sleep(0.2)
