@@ -1,0 +1,176 @@
+"""`make run`: two tenants with real mail that a mail client reads; stopped, killed, started again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from pathlib import Path
+
+import pytest
+from imapclient import IMAPClient
+from imapclient.exceptions import LoginError
+
+from infra.devstack.datafolder import lock_holder, servers_below
+from infra.devstack.demo_mail import NOTES, handbook
+from infra.devstack.endpoints import DemoUser, Endpoints
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class System:
+    """`eider stack run` in a process of its own."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        command = [sys.executable, "-m", "mailcore.cli", "stack", "run", "--data", str(data)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def wait_ready(self) -> str:
+        assert self.process.stdout is not None
+        said = ""
+        for line in self.process.stdout:
+            said += line
+            if line.startswith("ready after"):
+                return said
+        pytest.fail(f"it did not start:\n{said}")
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints.read(self.data / "endpoints.json")
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("run") / "data")
+    running.wait_ready()
+    yield running
+    running.interrupt()
+
+
+def client(endpoints: Endpoints, user: DemoUser) -> IMAPClient:
+    connection = IMAPClient(endpoints.host, endpoints.ports["imap"], ssl=False, timeout=20)
+    if user.address.isascii():
+        connection.login(user.address, user.password)
+    else:
+        connection.plain_login(user.address, user.password)
+    return connection
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_endpoints_have_what_other_programs_rely_on(system: System) -> None:
+    value = dataclasses.asdict(system.endpoints)
+    assert set(value) >= {"host", "ports", "pids", "mongo", "postgres", "redis", "api_token", "users"}
+    assert {"imap", "imaps", "lmtp", "portal"} <= set(value["ports"])
+    assert set(value["mongo"]) == {"directory", "shards"}
+    assert set(value["mongo"]["shards"]) == {"a", "b"}
+    assert all(is_alive(pid) for group in value["pids"].values() for pid in group.values())
+    assert len({user["tenant"] for user in value["users"]}) == 2
+
+
+def test_every_demo_user_reads_the_mail_that_lmtp_delivered(system: System) -> None:
+    endpoints = system.endpoints
+    assert len(endpoints.users) == 6
+    for user in endpoints.users:
+        with client(endpoints, user) as imap:
+            assert imap.select_folder("INBOX", readonly=True)[b"EXISTS"] == len(NOTES)
+            fetched = imap.fetch(imap.search("ALL"), ["ENVELOPE", "BODYSTRUCTURE", "BODY.PEEK[]"])
+            messages = [message_from_bytes(fetched[uid][b"BODY[]"], policy=policy.default) for uid in sorted(fetched)]
+        assert [message["subject"] for message in messages] == [note.subject for note in NOTES]
+        attached = [part for message in messages for part in message.iter_attachments()]
+        assert handbook() in [part.get_content() for part in attached if part.get_filename() == "handbook.bin"]
+
+
+def test_imaps_and_starttls_speak_tls(system: System) -> None:
+    endpoints = system.endpoints
+    user = endpoints.users[0]
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with IMAPClient(endpoints.host, endpoints.ports["imaps"], ssl_context=context, timeout=20) as imap:
+        imap.login(user.address, user.password)
+        assert imap.folder_exists("INBOX")
+    with IMAPClient(endpoints.host, endpoints.ports["imap"], ssl=False, timeout=20) as imap:
+        imap.starttls(context)
+        imap.login(user.address, user.password)
+        assert imap.folder_exists("INBOX")
+
+
+def test_wrong_password_is_refused(system: System) -> None:
+    user = dataclasses.replace(system.endpoints.users[0], password="not this one")
+    with pytest.raises(LoginError):
+        client(system.endpoints, user)
+
+
+def test_portal_is_healthy(system: System) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{system.endpoints.ports['portal']}/health", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_killed_server_is_started_again(system: System) -> None:
+    before = system.endpoints
+    os.kill(before.pids.servers["imap"], signal.SIGKILL)
+    until = time.monotonic() + 60
+    while system.endpoints.pids.servers.get("imap") in {None, before.pids.servers["imap"]}:
+        assert time.monotonic() < until, "the imap server did not come back"
+        time.sleep(0.1)
+    while True:
+        try:
+            imap = client(system.endpoints, before.users[0])
+            break
+        except OSError:
+            assert time.monotonic() < until, "the imap server takes no connections"
+            time.sleep(0.1)
+    with imap:
+        assert imap.select_folder("INBOX")[b"EXISTS"] == len(NOTES)
+
+
+def test_interrupted_system_leaves_nothing_and_the_next_run_finds_the_mail(tmp_path: Path) -> None:
+    first = System(tmp_path / "data")
+    said = first.wait_ready()
+    before = first.endpoints
+    assert all(user.password in said and user.address in said for user in before.users)
+    pids = [*before.pids.servers.values(), *before.pids.databases.values()]
+    assert first.interrupt() == 0
+    assert not any(is_alive(pid) for pid in pids)
+    assert lock_holder(tmp_path / "data") is None
+    assert not (tmp_path / "data" / "endpoints.json").exists()
+
+    second = System(tmp_path / "data")
+    second.wait_ready()
+    try:
+        after = second.endpoints
+        assert (after.users, after.ports) == (before.users, before.ports)
+        with client(after, after.users[-1]) as imap:
+            assert imap.select_folder("INBOX")[b"EXISTS"] == len(NOTES)
+    finally:
+        second.interrupt()
+
+
+def test_interrupt_during_start_leaves_nothing(tmp_path: Path) -> None:
+    system = System(tmp_path / "data")
+    until = time.monotonic() + 30
+    while not servers_below(tmp_path / "data"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert system.interrupt() == 0
+    assert servers_below(tmp_path / "data") == []
