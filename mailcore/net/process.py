@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from types import TracebackType
 
 import gevent
 from gevent.event import Event
@@ -28,6 +29,7 @@ def serve(listener: Listener, health: HealthServer | None = None, drain_s: float
     Raises:
         StartRefused: a port cannot be had.
     """
+    gevent.get_hub().print_exception = _log_exception
     told = Event()
     impatient = Event()
 
@@ -51,6 +53,11 @@ def serve(listener: Listener, health: HealthServer | None = None, drain_s: float
     if health is not None:
         health.stop()
     logger.info("server.stopped")
+
+
+def _log_exception(context: object, kind: type[BaseException], error: BaseException, stack: TracebackType) -> None:
+    """Log what nobody caught in a greenlet, as gevent reports it."""
+    logger.error("greenlet.failed", extra={"greenlet": repr(context)}, exc_info=(kind, error, stack))
 
 
 def _settle_memory() -> None:

@@ -182,7 +182,7 @@ class Notices:
         while not self._closed.is_set():
             try:
                 self._listen_once()
-            except (redis.RedisError, OSError) as error:
+            except (redis.RedisError, OSError, ValueError) as error:  # ValueError: closed while reading
                 if not self._closed.is_set():
                     log.warning("notices.listen.failed", extra={"reason": str(error)})
             finally:
