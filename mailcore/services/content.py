@@ -207,8 +207,7 @@ class ContentStore:
         number = message_id_hash(user_id, copy.prepared.conversation or key)
         if copy.prepared.names_parent_only:
             try:
-                known: dict[int, int] = copy.home.shard.message_ids.find_threads(user_id, [number])
-                return known.get(number, number)
+                return copy.home.shard.message_ids.find_threads(user_id, [number]).get(number) or number
             except MailError:
                 return number
         return number

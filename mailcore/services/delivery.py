@@ -30,8 +30,8 @@ from mailcore.errors import (
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.content import NewRowContent
-from mailcore.model.ids import MailboxId, TenantId, UserId
-from mailcore.model.mailbox import INBOX, MailboxName
+from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
+from mailcore.model.mailbox import INBOX
 from mailcore.model.row import NewRow
 from mailcore.model.tenant import State
 from mailcore.services.addresses import Addresses

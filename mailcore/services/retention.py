@@ -14,6 +14,7 @@ from mailcore.errors import TenantNotFound, UserNotFound
 from mailcore.model.actor import Actor
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.retention import DEFAULT_PURGE_AFTER, RetentionPolicy, RetentionRule
+from mailcore.services.messages import Messages
 from mailcore.services.offload import Offload
 from mailcore.store.directory import Directory
 from mailcore.store.mailbox.purge import PurgeBlock
@@ -54,9 +55,10 @@ class Collected:
 class Retention:
     """Keeps what must be kept, and removes what nobody needs."""
 
-    def __init__(self, directory: Directory, placement: Placement, offload: Offload) -> None:
+    def __init__(self, directory: Directory, placement: Placement, messages: Messages, offload: Offload) -> None:
         self._directory = directory
         self._placement = placement
+        self._messages = messages
         self._offload = offload
 
     # -- rules ------------------------------------------------------------------------------
@@ -114,6 +116,7 @@ class Retention:
         blobs = _collector(shard)
         if policy.legal_hold:
             return Collected(0, blobs.counts)
+        self._fold(shard, user_id)
         now = datetime.now(UTC)
         crashed_before = now - timedelta(seconds=CRASHED_AFTER_S)
         due = self._due_rows(shard, user_id, policy, now)
@@ -161,6 +164,13 @@ class Retention:
         return Demoter(shard.blobs, shard.chunks).run(self._offload.pause)
 
     # -- parts ------------------------------------------------------------------------------
+
+    def _fold(self, shard: ShardStores, user_id: UserId) -> None:
+        """Have quiet mailboxes write down what was expunged from them."""
+        for mailbox_id, head in shard.heads.each(user_id):
+            if head.state.log:
+                self._messages.fold(user_id, mailbox_id)
+            self._offload.pause()
 
     def _due_rows(self, shard: ShardStores, user_id: UserId, policy: RetentionPolicy, now: datetime) -> list[DueRows]:
         due: list[DueRows] = []
