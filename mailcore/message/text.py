@@ -15,6 +15,9 @@ from mailcore.message.transfer import decode_transfer
 _GUESSES = 4
 """Texts of one message whose charset may be guessed by examination."""
 
+_HEADER_BYTES = 64 * 1024
+"""Of the header of a message within."""
+
 _MARKS = re.compile(r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){31,}")
 _MARKS_KEPT = 30
 
@@ -35,7 +38,7 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
             break
         pieces = [decode_header(part.filename.encode("utf-8", "replace"))] if part.filename else []
         if part.parent >= 0 and tree.parts[part.parent].kind is PartKind.MESSAGE:
-            header = raw[part.header_start : min(part.body_start, part.header_start + left)]
+            header = raw[part.header_start : min(part.body_start, part.header_start + _HEADER_BYTES)]
             for name in (b"from", b"to", b"cc", b"subject"):
                 value = find_first(header, name)
                 if value:
