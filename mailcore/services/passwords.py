@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
@@ -18,6 +19,8 @@ from mailcore.services.offload import Offload
 
 MIN_PASSWORD_CHARACTERS = 8
 MAX_PASSWORD_BYTES = 1024
+MEMORY_KIB = 19 * 1024
+PASSES = 2
 MAX_AT_ONCE = 2
 MAX_WAITING = 100
 MAX_WAIT_S = 10.0
@@ -29,7 +32,7 @@ class Argon2:
     """argon2id with m=19 MiB, t=2, p=1; the one place where passwords are hashed."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+        self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID)
 
     def hash(self, password: bytes) -> str:
         """Return the encoded hash with a fresh salt."""
@@ -56,7 +59,7 @@ class Passwords:
         self._slots = BoundedSemaphore(MAX_AT_ONCE)
         self._lock = Lock()
         self._waiting = 0
-        self._dummy: str | None = None
+        self._stand_in = _nobodys_hash()
 
     def hash_new(self, password: Secret) -> str:
         """Return the hash of a password that somebody chooses.
@@ -85,7 +88,7 @@ class Passwords:
         prepared = prepare(password)
         if encoded is not None:
             return self._run(lambda: self._argon2.verify(encoded, prepared))
-        self._run(lambda: self._argon2.verify(self._dummy_hash(), prepared))
+        self._run(lambda: self._argon2.verify(self._stand_in, prepared))
         return False
 
     def upgraded(self, encoded: str, password: Secret) -> str | None:
@@ -94,18 +97,6 @@ class Passwords:
             return None
         prepared = prepare(password)
         return self._run(lambda: self._argon2.hash(prepared))
-
-    def warm_up(self) -> None:
-        """Make the hash that stands in for users who do not exist, so that no login pays for it."""
-        with self._lock:
-            if self._dummy is None:
-                self._dummy = self._argon2.hash(secrets.token_bytes(32))
-
-    def _dummy_hash(self) -> str:
-        if self._dummy is None:
-            self.warm_up()
-        assert self._dummy is not None
-        return self._dummy
 
     def _run(self, work: Callable[[], Result]) -> Result:
         with self._slot():
@@ -131,6 +122,12 @@ class Passwords:
         finally:
             with self._lock:
                 self._waiting -= 1
+
+
+def _nobodys_hash() -> str:
+    """Return what looks like a hash of today's cost; no password belongs to it, but trying one is the same work."""
+    salt, tag = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${tag}"
 
 
 def prepare(password: Secret) -> bytes:

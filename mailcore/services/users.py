@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from bson import ObjectId
 
@@ -22,20 +21,13 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, Tenant, User
 from mailcore.services.addresses import Addresses
 from mailcore.services.clock import now
+from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.passwords import Passwords
 from mailcore.services.tenants import clean_name
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
-
-
-class DefaultMailboxes(Protocol):
-    """Makes the mailboxes every user begins with."""
-
-    def create_defaults(self, user_id: UserId, actor: Actor) -> None:
-        """Create them; those that exist stay."""
-        ...
 
 
 class Users:
@@ -47,7 +39,7 @@ class Users:
         placement: Placement,
         addresses: Addresses,
         passwords: Passwords,
-        mailboxes: DefaultMailboxes,
+        mailboxes: Mailboxes,
     ) -> None:
         self._directory = directory
         self._placement = placement

@@ -1,0 +1,204 @@
+"""Mail in files: what is found, under which names, with which flags and dates, byte for byte."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mailcore.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from mailcore.services.import_sources import (
+    SourceMailbox,
+    SourceMessage,
+    SourceUnreadable,
+    crlf,
+    find_mailboxes,
+    is_keyword,
+)
+
+LIMIT = 1 << 20
+MESSAGE = b"From: a@example.com\r\nSubject: one\r\n\r\nbody\r\n"
+
+
+def read(mailbox: SourceMailbox, limit: int = LIMIT) -> list[SourceMessage]:
+    return [message for message, _ in mailbox.messages(limit)]
+
+
+def by_path(path: Path) -> dict[tuple[str, ...], SourceMailbox]:
+    return {mailbox.path: mailbox for mailbox in find_mailboxes(path)}
+
+
+def put(path: Path, content: bytes = MESSAGE, mtime: int = 1_500_000_000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (mtime, mtime))
+    return path
+
+
+# -- Maildir ------------------------------------------------------------------------------------
+
+
+def test_maildir_flags_keywords_and_dates(tmp_path: Path) -> None:
+    put(tmp_path / "new/1.a.host")
+    put(tmp_path / "cur/2.b.host:2,DFPRSTab", mtime=1_600_000_000)
+    put(tmp_path / "cur/3.c.host:2,z")
+    put(tmp_path / "cur/4.d.host;2,S")
+    (tmp_path / "tmp").mkdir()
+    put(tmp_path / "tmp/9.unfinished")
+    (tmp_path / "dovecot-keywords").write_text("0 $Label1\n1 Projekt-X\n2 bad name\nx y\n")
+    (mailbox,) = find_mailboxes(tmp_path)
+    found = {Path(message.name).name.split(".")[0]: message for message in read(mailbox)}
+    assert sorted(found) == ["1", "2", "3", "4"]
+    assert found["1"].flags.system == 0
+    assert found["1"].internal_date == 1_500_000_000
+    assert found["2"].flags.system == DRAFT | FLAGGED | ANSWERED | SEEN | DELETED
+    assert found["2"].flags.keywords == ("$Forwarded", "$Label1", "Projekt-X")
+    assert found["2"].internal_date == 1_600_000_000
+    assert found["3"].flags.keywords == ()
+    assert found["4"].flags.system == SEEN
+    assert all(message.raw == MESSAGE for message in found.values())
+
+
+def test_maildir_subfolders_of_both_layouts_in_any_script(tmp_path: Path) -> None:
+    put(tmp_path / "cur/1:2,")
+    put(tmp_path / ".Work.Old/cur/1:2,")
+    put(tmp_path / ".Entw&APw-rfe/new/1")
+    put(tmp_path / ".R&-D/new/1")
+    put(tmp_path / ".日本/new/1")
+    put(tmp_path / ".&AAA/new/1")
+    put(tmp_path / "Nested/Inner/cur/1:2,")
+    (tmp_path / "Nested/cur").mkdir()
+    (tmp_path / ".Empty/cur").mkdir(parents=True)
+    (tmp_path / "not-mail").mkdir()
+    (tmp_path / ".loop").symlink_to(tmp_path)
+    paths = by_path(tmp_path)
+    assert set(paths) == {
+        (), ("Work", "Old"), ("Entwürfe",), ("R&D",), ("日本",), ("&AAA",), ("Nested",), ("Nested", "Inner"), ("Empty",)
+    }  # fmt: skip
+    assert all(len(read(mailbox)) == 1 for path, mailbox in paths.items() if path not in {("Empty",), ("Nested",)})
+
+
+# -- mbox ---------------------------------------------------------------------------------------
+
+MBOX = b"""From alice@example.com Mon Jan  2 03:04:05 2017
+From: alice@example.com
+Subject: first
+Status: RO
+X-Status: AF
+X-Keywords: $Label1, work (bad)
+
+Hello,
+>From here it is quoted.
+>>From here twice.
+From the middle of a paragraph.
+
+From now on nothing begins: no header follows.
+
+From - Tue Jul 14 02:40:00 2020 +0200
+X-Mozilla-Status: 0005
+Subject: second
+Received: by x; Wed, 1 Jan 2020 00:00:00 +0000
+
+two
+
+From x
+Date: Thu, 2 Jan 2020 00:00:00 +0000
+Subject: third
+
+three
+"""
+
+
+def test_mbox_is_split_at_separators_only(tmp_path: Path) -> None:
+    (mailbox,) = find_mailboxes(put(tmp_path / "mail", MBOX))
+    first, second, third = read(mailbox)
+    assert first.raw.startswith(b"From: alice@example.com\r\n")
+    assert b"\r\nFrom here it is quoted.\r\n>From here twice.\r\nFrom the middle" in first.raw
+    assert first.raw.endswith(b"no header follows.\r\n")
+    assert (first.flags.system, first.flags.keywords) == (SEEN | ANSWERED | FLAGGED, ("$Label1", "work"))
+    assert first.internal_date == 1483326245
+    assert second.raw.endswith(b"\r\n\r\ntwo\r\n")
+    assert (second.flags.system, second.internal_date) == (SEEN | FLAGGED, 1594687200)
+    assert third.raw == b"Date: Thu, 2 Jan 2020 00:00:00 +0000\r\nSubject: third\r\n\r\nthree\r\n"
+    assert (third.flags.system, third.internal_date) == (0, 1577923200)
+    assert [message.name.rpartition(" ")[2] for message in (first, second, third)] == ["1", "2", "3"]
+
+
+def test_mbox_with_crlf_and_without_last_newline(tmp_path: Path) -> None:
+    content = MBOX.replace(b"\n", b"\r\n").removesuffix(b"\r\n")
+    (mailbox,) = find_mailboxes(put(tmp_path / "mail", content))
+    messages = read(mailbox)
+    assert [message.raw.count(b"\n") for message in messages[:2]] == [12, 5]
+    assert messages[2].raw.endswith(b"\r\n\r\nthree")
+
+
+def test_a_message_too_large_is_named_and_the_next_is_read(tmp_path: Path) -> None:
+    large = b"From x Mon Jan  2 03:04:05 2017\nSubject: large\n\n" + b"x" * 5000 + b"\n\n"
+    (mailbox,) = find_mailboxes(put(tmp_path / "mail", large + MBOX))
+    messages = read(mailbox, limit=2000)
+    assert [message.failure is None for message in messages] == [False, True, True, True]
+    assert messages[0].name.endswith("mail message 1")
+    assert "larger" in (messages[0].failure or "")
+
+
+def test_progress_of_an_mbox_ends_at_its_size(tmp_path: Path) -> None:
+    (mailbox,) = find_mailboxes(put(tmp_path / "mail", MBOX))
+    assert sum(read_bytes for _, read_bytes in mailbox.messages(LIMIT)) == len(MBOX) == mailbox.size_bytes
+
+
+# -- folders and single files -------------------------------------------------------------------
+
+
+def test_folder_of_eml_files(tmp_path: Path) -> None:
+    put(tmp_path / "b.eml", MESSAGE)
+    put(tmp_path / "a.EML", b"Received: by x; Wed, 1 Jan 2020 00:00:00 +0000\r\nDate: x\r\n\r\n")
+    put(tmp_path / "Projekte/c.eml", b"Date: Thu, 2 Jan 2020 00:00:00 +0000\n\nlf\n")
+    put(tmp_path / "Archive.mbox", MBOX)
+    put(tmp_path / "readme.txt", b"no mail")
+    paths = by_path(tmp_path)
+    assert set(paths) == {(), ("Projekte",), ("Archive",)}
+    a, b = read(paths[()])
+    assert (a.internal_date, b.internal_date, b.raw) == (1577836800, 1_500_000_000, MESSAGE)
+    (c,) = read(paths["Projekte",])
+    assert (c.raw, c.internal_date) == (b"Date: Thu, 2 Jan 2020 00:00:00 +0000\r\n\r\nlf\r\n", 1577923200)
+    assert len(read(paths["Archive",])) == 3
+    (single,) = find_mailboxes(tmp_path / "b.eml")
+    assert [message.raw for message in read(single)] == [MESSAGE]
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    put(tmp_path / "empty.eml", b"\r\n")
+    put(tmp_path / "large.eml", b"x" * 100)
+    put(tmp_path / "good.eml")
+    os.mkfifo(tmp_path / "pipe")
+    (mailbox,) = find_mailboxes(tmp_path)
+    (tmp_path / "gone.eml").write_bytes(b"x")
+    mailbox = find_mailboxes(tmp_path)[0]
+    (tmp_path / "gone.eml").unlink()
+    failures = {Path(message.name).name: message.failure for message in read(mailbox, limit=99)}
+    assert failures["good.eml"] is None
+    assert failures["empty.eml"] == "empty"
+    assert "larger than 99" in (failures["large.eml"] or "")
+    assert failures["gone.eml"] == "No such file or directory"
+
+
+def test_what_holds_no_mail_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="does not exist"):
+        find_mailboxes(tmp_path / "nothing")
+    with pytest.raises(SourceUnreadable, match="holds no mail"):
+        find_mailboxes(tmp_path)
+
+
+def test_lines_become_crlf_only_where_they_were_lf() -> None:
+    assert crlf(b"a\nb\r\nc\n") == b"a\r\nb\r\nc\r\n"
+    assert crlf(b"a\r\nb\nc\r\n") == b"a\r\nb\nc\r\n"
+    assert crlf(b"no line") == b"no line"
+    assert crlf(b"\nbody\n") == b"\r\nbody\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("$Label1", True), ("a]", False), ("\\Seen", False), ("", False), ("ü", False), ("a b", False)]
+)
+def test_keywords_are_atoms(name: str, is_one: bool) -> None:
+    assert is_keyword(name) is is_one
