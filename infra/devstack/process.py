@@ -104,8 +104,11 @@ class Process:
         return True
 
     def kill(self) -> None:
-        """End it as a power cut would, and wait until it is gone."""
-        self.signal(signal.SIGKILL)
+        """End it and its group as a power cut would, and wait until it is gone."""
+        own = self.pid
+        if own is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(own, signal.SIGKILL)
         self.wait(10)
 
     def pause(self) -> None:
