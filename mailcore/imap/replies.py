@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mailcore import errors
 from mailcore.errors import MailError
+from mailcore.imap.selected import NoSuchNumber
 from mailcore.imap.wire.responses import Bad, Completion, No
 
 
@@ -24,8 +25,11 @@ class Reply:
 
 REPLIES: dict[type[MailError], Reply] = {
     errors.SyntaxFault: Reply(Bad, b"", "Command is malformed"),
+    NoSuchNumber: Reply(Bad, b"", "No such message number"),
     errors.AddressInvalid: Reply(No, b"CANNOT", "Not an address"),
     errors.MailboxNameInvalid: Reply(No, b"CANNOT", "Not a mailbox name"),
+    errors.DomainInvalid: Reply(No, b"CANNOT", "Not a domain"),
+    errors.ValueInvalid: Reply(No, b"CANNOT", "Not a value that can be set"),
     errors.FlagInvalid: Reply(No, b"CANNOT", "Not a flag that can be set"),
     errors.Refused: Reply(No, b"NOPERM", "Not allowed"),
     errors.AuthenticationFailed: Reply(No, b"AUTHENTICATIONFAILED", "User name or password is wrong"),
@@ -33,6 +37,8 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.NotPermitted: Reply(No, b"NOPERM", "Not allowed"),
     errors.MailboxProtected: Reply(No, b"CANNOT", "This mailbox must stay as it is"),
     errors.RetentionForbids: Reply(No, b"NOPERM", "A retention rule keeps this message"),
+    errors.PasswordUnsuitable: Reply(No, b"CANNOT", "Not a password that can be set"),
+    errors.RegionForbids: Reply(No, b"NOPERM", "Not allowed"),
     errors.NotFound: Reply(No, b"NONEXISTENT", "No such thing"),
     errors.TenantNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
     errors.DomainNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
@@ -46,6 +52,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.AddressTaken: Reply(No, b"ALREADYEXISTS", "Already taken"),
     errors.DomainTaken: Reply(No, b"ALREADYEXISTS", "Already taken"),
     errors.TenantExists: Reply(No, b"ALREADYEXISTS", "Already taken"),
+    errors.ShardExists: Reply(No, b"ALREADYEXISTS", "Already taken"),
     errors.MailboxBusy: Reply(No, b"INUSE", "Other sessions keep changing the mailbox, try again"),
     errors.MailboxChanged: Reply(No, b"NONEXISTENT", "The mailbox was deleted"),
     errors.MailboxHasChildren: Reply(No, b"HASCHILDREN", "The mailbox has children"),
@@ -53,11 +60,13 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.OverQuota: Reply(No, b"OVERQUOTA", "The quota is used up"),
     errors.MessageTooLarge: Reply(No, b"TOOBIG", "The message is too large"),
     errors.TooManyMailboxes: Reply(No, b"LIMIT", "There are as many mailboxes as may be"),
+    errors.TooManyUsers: Reply(No, b"LIMIT", "There are as many users as may be"),
     errors.TooManyKeywords: Reply(No, b"LIMIT", "The mailbox has as many keywords as may be"),
     errors.TooManyConnections: Reply(No, b"LIMIT", "Too many connections"),
     errors.TooManyAttempts: Reply(No, b"LIMIT", "Too many attempts, wait a while"),
     errors.Unavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
     errors.StoreUnavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
+    errors.StoreDamaged: Reply(No, b"UNAVAILABLE", "The mailbox has to be repaired, an operator was told"),
     errors.StoreFull: Reply(No, b"UNAVAILABLE", "No room at the moment, try again later"),
     errors.MailboxMoving: Reply(No, b"UNAVAILABLE", "The mailbox is being moved, try again in a moment"),
     errors.ServerBusy: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),

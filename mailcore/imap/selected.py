@@ -32,6 +32,10 @@ VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.HAS_NOTE)
 _EMPTY = np.empty(0, np.int64)
 
 
+class NoSuchNumber(SyntaxFault):
+    """A sequence number beyond the last message."""
+
+
 class SelectedMailbox:
     """The selected mailbox of one session."""
 
@@ -67,12 +71,12 @@ class SelectedMailbox:
         """Return the positions that sequence numbers name; `clip`: leave out those beyond the last.
 
         Raises:
-            SyntaxFault: a number beyond the last message, `*` in an empty mailbox (RFC 9051 §9).
+            NoSuchNumber: a number beyond the last message, `*` in an empty mailbox (RFC 9051 §9).
         """
         count = self.exists
         ranges = numbers.resolve(count).ranges
         if not clip and (not ranges or ranges[-1][1] > count):
-            raise SyntaxFault("no such message number")
+            raise NoSuchNumber(ranges[-1][1] if ranges else 0)
         return _spread([(low - 1, min(high, count)) for low, high in ranges if low <= count], count)
 
     def by_uid(self, uids: SequenceSet) -> Positions:

@@ -97,7 +97,7 @@ def handle_list(session: Session, args: ListArgs) -> Replies:
         yield ListResponse(b"LIST", names.attributes(name, args), name, names.child_info(name, args))
         entry = names.entries.get(name)
         status = statuses.get(entry.id) if entry is not None else None
-        if status is not None:
+        if status is not None and not status.deleted:
             yield status_response(name, args.status_items, status)
     return Done("LIST completed")
 

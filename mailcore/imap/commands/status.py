@@ -34,8 +34,8 @@ def handle_status(session: Session, args: StatusArgs) -> Replies:
     """Answer with one untagged STATUS; two reads, names and head."""
     mailboxes = session.services.mailboxes
     entry = mailboxes.tree(session.user_id).find(args.name)
-    status = mailboxes.status(session.user_id, [entry.id]).get(entry.id) if entry is not None else None
-    if status is None:
+    status = mailboxes.status(session.user_id, [entry.id])[entry.id] if entry is not None else None
+    if status is None or status.deleted:
         raise MailboxNotFound(args.name)
     yield status_response(args.name, args.items, status)
     return Done("STATUS completed")

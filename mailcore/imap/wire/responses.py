@@ -202,5 +202,5 @@ class NumbersResponse:
 
 def flag_list(names: Sequence[str]) -> bytes:
     """Return flags in parentheses; what could not be read back as a flag is left out."""
-    encoded = (name.encode("ascii", "replace") for name in names)
+    encoded = (name.encode("utf-8", "replace") for name in names)
     return b"(" + b" ".join(name for name in encoded if _ATOM.match(name.removeprefix(b"\\"))) + b")"
