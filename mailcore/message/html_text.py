@@ -19,16 +19,22 @@ _BREAK = "\0"
 """Stands for the edge of a block until lines are made."""
 
 
-def visible_text(markup: str) -> str:
+def visible_text(markup: str, limit: int | None = None) -> str:
     """The text between the tags, entities decoded, blocks apart by a line end; scripts and styles left out.
 
     Comments, and markup that is never closed, hide what follows as they do in a browser.
+
+    Args:
+        markup: HTML, or what is said to be.
+        limit: when so many characters of source text were found, the rest is not read.
     """
     out: list[str] = []
-    position = 0
+    position = found = 0
     while match := _TAG.search(markup, position):
         if match.start() > position:
-            out.append(markup[position : match.start()])
+            found += _add(out, markup[position : match.start()])
+            if limit is not None and found > limit:
+                break
         position = match.end()
         name = match[1]
         if name is None:
@@ -40,11 +46,22 @@ def visible_text(markup: str) -> str:
         if hidden is not None:
             closing = hidden.search(markup, position)
             position = closing.start() if closing else len(markup)
-        elif name.lstrip("/") in _BLOCKS:
+        elif name.lstrip("/") in _BLOCKS and out and out[-1] != _BREAK:
             out.append(_BREAK)
-    out.append(markup[position:])
+    else:
+        _add(out, markup[position:])
     lines = (" ".join(line.split()) for line in unescape("".join(out)).split(_BREAK))
     return "\n".join(filter(None, lines))
+
+
+def _add(out: list[str], text: str) -> int:
+    """Take up text; blanks alone only where they part two words. Returns how much counts."""
+    if not text.isspace():
+        out.append(text)
+        return len(text)
+    if out and out[-1] not in {" ", _BREAK}:
+        out.append(" ")
+    return 0
 
 
 def unescape(text: str) -> str:

@@ -15,6 +15,9 @@ from mailcore.message.transfer import decode_transfer
 _GUESSES = 4
 """Texts of one message whose charset may be guessed by examination."""
 
+_MARKUP = 64
+"""More source text than this for one byte of visible text is not read."""
+
 _HEADER_BYTES = 64 * 1024
 """Of the header of a message within."""
 
@@ -28,7 +31,8 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
     Args:
         raw: the message.
         tree: of `raw`.
-        max_bytes: of the result in UTF-8; what is beyond is left out.
+        max_bytes: of the result in UTF-8; what is beyond is left out. A result that is more than 4 bytes shorter is
+            all there is.
     """
     found: list[str] = []
     left = max_bytes
@@ -56,22 +60,29 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
 
 
 def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False) -> str:
-    """The visible text of a text part.
+    """The visible text of a text part, or the beginning of it: at least `max_bytes` of UTF-8, if there are so many.
 
     Args:
         raw: the message.
         part: a leaf of type text.
-        max_bytes: of decoded input that are looked at; HTML four times as many, for most of it is markup.
+        max_bytes: what is needed; where the first few times as many bytes do not yield it, the whole part is read.
         guess: see `decode_text`.
     """
-    wanted = max_bytes * 4 if part.subtype == "html" else max_bytes
-    encoded = wanted * 4 if part.encoding in {"base64", "quoted-printable"} else wanted
-    body = raw[part.body_start : min(part.body_end, part.body_start + encoded)]
+    first = max_bytes * (4 if part.subtype == "html" else 2)
+    if part.encoding in {"base64", "quoted-printable"}:
+        first *= 2
+    text = _decoded_text(raw, part, part.body_start + first, guess=guess, limit=max_bytes * _MARKUP)
+    if part.size <= first or len(text) >= max_bytes or len(text.encode("utf-8", "replace")) >= max_bytes:
+        return text
+    return _decoded_text(raw, part, part.body_end, guess=guess, limit=max_bytes * _MARKUP)
+
+
+def _decoded_text(raw: bytes, part: Part, end: int, *, guess: bool, limit: int) -> str:
+    """The text of a part up to an offset in the message."""
+    body = raw[part.body_start : min(part.body_end, end)]
     decoded = decode_transfer(body, part.encoding)
-    text = decode_text((body if decoded is None else decoded)[:wanted], part.parameters.get("charset"), guess=guess)
-    if part.subtype == "html":
-        return visible_text(text)
-    return text.replace("\r\n", "\n")
+    text = decode_text(body if decoded is None else decoded, part.parameters.get("charset"), guess=guess)
+    return visible_text(text, limit) if part.subtype == "html" else text.replace("\r\n", "\n")
 
 
 def normalize(text: str) -> str:

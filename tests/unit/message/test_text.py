@@ -132,6 +132,29 @@ def test_searchable_text_is_cut_at_a_character(size: int) -> None:
     assert size - 3 <= len(text.encode()) <= size
 
 
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [
+        pytest.param("text/plain", b"\r\n" * 10, id="line ends shrink"),
+        pytest.param("text/plain; charset=utf-16le", b" \0" * 10, id="two bytes a character"),
+        pytest.param("text/html", b"<td></td>" + b" " * 50, id="mostly markup"),
+        pytest.param("text/html", b"&nbsp;&#99999999999999;" * 4, id="references that are blank"),
+    ],
+)
+def test_text_that_ends_early_is_all_there_is(kind: str, unit: bytes) -> None:
+    """Whoever asked for n bytes and got fewer need not look further: SEARCH misses nothing."""
+    end = "end".encode("utf-16le" if "utf-16" in kind else "ascii")
+    raw = f"Content-Type: {kind}\r\n\r\n".encode() + unit * 400 + end + unit * 400
+    assert (
+        searchable_text(raw, scan(raw), 5000).split()[-1:] == ["end"]
+        or len(searchable_text(raw, scan(raw), 5000)) == 5000
+    )
+    assert "end" in searchable_text(raw, scan(raw), 9000)
+    for size in (200, 1000, 3000):
+        text = searchable_text(raw, scan(raw), size)
+        assert "end" in text or len(text.encode()) >= size - 4
+
+
 def test_normalize() -> None:
     """NFKC and case folding: what looks the same is found."""
     assert normalize("GRÜSSE") == normalize("Gru\u0308ße") == "grüsse"
