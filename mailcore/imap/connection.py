@@ -266,8 +266,7 @@ class ImapConnection:
         if item.awaits_news:
             self._idle_ticks = 0
             yield SetDeadline(STILL_HERE_S)
-            if self.session.selected is not None:
-                yield from self._tell_news()
+            yield from self._tell_changes()
 
     def _complete(self, head: Head, completion: Completion, row: CommandRow | None = None) -> Iterator[Action]:
         """Tell what else changed, then how the command ended, and do what follows from that."""
@@ -296,7 +295,7 @@ class ImapConnection:
     def _count(self, head: Head, completion: Completion) -> None:
         name = head.name if head.name in COMMANDS else "unknown"
         outcome = completion.status.decode()
-        metrics.COMMANDS.labels("imap", name, outcome).inc()
+        metrics.COMMANDS.inc("imap", name, outcome)
         logger.debug("imap.command", extra={"command": name, "outcome": outcome})
 
     # -- transitions ----------------------------------------------------------------------------
@@ -335,15 +334,23 @@ class ImapConnection:
         return good
 
     def _tell_news(self) -> Iterator[Action]:
-        """Announce changes of the selected mailbox to an idling client."""
+        """Look for the change that woke us; the database is asked only if this process has not been told it."""
+        known = self.session.mailbox.view
         try:
             self.session.take_news()
+            if self.session.mailbox.view is known:
+                self.session.refresh()
         except MailboxChanged:
             yield from self._bye("The mailbox was deleted")
             return
         except MailError:
             return  # told when it can be read again
-        data = self.session.mailbox.announce(expunge=True)
+        yield from self._tell_changes()
+
+    def _tell_changes(self) -> Iterator[Action]:
+        """Announce to an idling client what is new."""
+        selected = self.session.selected
+        data = selected.announce(expunge=True) if selected is not None else b""
         if data:
             yield Send(data)
             yield FLUSH

@@ -20,6 +20,7 @@ from mailcore.smtp.wire.path import Path
 from mailcore.smtp.wire.replies import Reply
 
 CERTIFICATE_NEEDED = Reply.of(530, "5.7.0", "Begin TLS with a client certificate first")
+PEERS_KNOWN = 4096
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +36,24 @@ class LmtpPolicy:
         """Deliver through `delivery`; trust the peers that `settings` lists."""
         self._delivery = delivery
         self._peers: Sequence[Network] = settings.lmtp_peers
+        self._known_peers: dict[str, bool] = {}
         self.hostname = settings.hostname
         self.message_bytes = settings.limits.message_bytes
         self.recipients = settings.limits.recipients
 
     def is_listed(self, address: str) -> bool:
         """Whether a peer may deliver by its address alone."""
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._peers)
+        known = self._known_peers.get(address)
+        if known is None:
+            try:
+                parsed = ipaddress.ip_address(address.partition("%")[0])
+                known = any(parsed in network for network in self._peers)
+            except ValueError:
+                known = False
+            if len(self._known_peers) >= PEERS_KNOWN:
+                self._known_peers.clear()
+            self._known_peers[address] = known
+        return known
 
     def may_transact(self, peer: Peer, tls: Tls | None) -> Reply | None:
         """Let listed peers and holders of a client certificate deliver."""
@@ -89,9 +97,9 @@ class LmtpPolicy:
         for result in self._delivery.deliver(message, targets, origin.queue_id, actor):
             reply = _reply(result)
             outcomes.append(f"{result.recipient.address} {reply.code} {reply.enhanced}")
-            metrics.DELIVERIES.labels(reply.enhanced).inc()
+            metrics.DELIVERIES.inc(reply.enhanced)
             yield reply
-        metrics.RECEIVED_BYTES.inc(len(message))
+        metrics.RECEIVED_BYTES.inc(by=len(message))
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - began_s)
         logger.info(
             "lmtp.message",

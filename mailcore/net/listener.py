@@ -181,7 +181,7 @@ class Listener:
         refusal = self._refusal(endpoint, address)
         if refusal:
             logger.info("connection.refused", extra={"reason": refusal})
-            metrics.CONNECTIONS_REFUSED.labels(endpoint.server, refusal).inc()
+            metrics.CONNECTIONS_REFUSED.inc(endpoint.server, refusal)
             _say_and_close(accepted, b"" if endpoint.implicit_tls else endpoint.refusal)
             return
         pump = Pump(accepted, endpoint.tls, fields, self._ended)
@@ -211,7 +211,7 @@ class Listener:
         self._pumps[pump] = (server, key)
         self._by_address[key] += 1
         self._empty.clear()
-        metrics.CONNECTIONS.labels(server).inc()
+        metrics.CONNECTIONS.inc(server)
         metrics.CONNECTIONS_OPEN.labels(server).inc()
 
     def _ended(self, pump: Pump) -> None:

@@ -171,7 +171,7 @@ class SmtpConnection:
             return replies.INTERNAL_FAULT, verb
 
     def _say(self, reply: Reply, verb: str) -> Send:
-        metrics.COMMANDS.labels(self._session.policy.protocol, verb, reply.code // 100).inc()
+        metrics.COMMANDS.inc(self._session.policy.protocol, verb, reply.code // 100)
         return Send(reply.to_wire())
 
     def _end(self, reply: Reply) -> Iterable[Action]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,14 @@ class Reply:
 
     def to_wire(self) -> bytes:
         """Return the `Reply-line`; the enhanced code stands on each line."""
-        status = f"{self.enhanced} " if self.enhanced else ""
-        last = len(self.lines) - 1
-        return "".join(
-            f"{self.code}{' ' if number == last else '-'}{status}{line}\r\n" for number, line in enumerate(self.lines)
-        ).encode("utf-8")
+        return _encode(self)
+
+
+@lru_cache(maxsize=256)
+def _encode(reply: Reply) -> bytes:
+    """Encode once: nearly every reply is one of a few."""
+    status = f"{reply.enhanced} " if reply.enhanced else ""
+    last = len(reply.lines) - 1
+    return "".join(
+        f"{reply.code}{' ' if number == last else '-'}{status}{line}\r\n" for number, line in enumerate(reply.lines)
+    ).encode("utf-8")
