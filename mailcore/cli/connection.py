@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mailcore.errors import StoreFull, StoreUnavailable
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.services import MailServices, connect
 from mailcore.settings import MailSettings, SettingsInvalid
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -18,7 +22,8 @@ def connected() -> Iterator[MailServices]:
     """Give the services, as the environment or the stack of this folder says.
 
     Raises:
-        SystemExit: neither says where the directory is, or says it malformed; one line for each problem.
+        SystemExit: neither says where the directory is, or says it malformed, or it does not answer; in one
+            line for each problem.
     """
     try:
         services = connect(MailSettings.for_command_line(os.environ, Path.cwd()))
@@ -28,6 +33,11 @@ def connected() -> Iterator[MailServices]:
         raise SystemExit(f"eider: MONGO_URI: {error}") from error
     try:
         yield services
+    except StoreFull as error:
+        raise SystemExit("eider: the database has no room left: free some space, then run this again") from error
+    except StoreUnavailable as error:
+        log.debug("store.unavailable", exc_info=error)
+        raise SystemExit("eider: the database does not answer: see that it runs (eider stack status)") from error
     finally:
         services.close()
 

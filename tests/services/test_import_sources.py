@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,38 @@ def test_lines_become_crlf_only_where_they_were_lf() -> None:
 )
 def test_keywords_are_atoms(name: str, is_one: bool) -> None:
     assert is_keyword(name) is is_one
+
+
+def test_an_mbox_of_any_size_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    """Counted in bytes held at once: of 40 MB never more than a few of its messages."""
+    file = tmp_path / "mail"
+    with file.open("wb") as stream:
+        for number in range(400):
+            stream.write(b"From x\nSubject: %d\n\n" % number + b"x" * 99 + b"\n" * 2 + b"y" * 100_000 + b"\n\n")
+    tracemalloc.start()
+    try:
+        count = sum(1 for mailbox in find_mailboxes(file) for _ in mailbox.messages(LIMIT))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 400
+    assert peak < 3_000_000
+
+
+def test_an_mbox_line_without_end_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    file = tmp_path / "mail"
+    with file.open("wb") as stream:
+        stream.write(b"From x\nSubject: endless\n\n")
+        stream.truncate(50_000_000)
+        stream.seek(50_000_000)
+        stream.write(b"\n\nFrom x\nSubject: next\n\nbody\n")
+    tracemalloc.start()
+    try:
+        (mailbox,) = find_mailboxes(file)
+        first, second = read(mailbox)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert first.failure is not None
+    assert second.raw == b"Subject: next\r\n\r\nbody\r\n"
+    assert peak < 10_000_000
