@@ -34,7 +34,7 @@ def test_login_and_logout(imap: Imap) -> None:
 
 def test_nothing_is_answered_after_logout(imap: Imap) -> None:
     client = imap.sign_in()
-    answer = client.ask(b"a LOGOUT\r\nb NOOP\r\nc LIST \"\" *\r\n")
+    answer = client.ask(b'a LOGOUT\r\nb NOOP\r\nc LIST "" *\r\n')
     assert answer.endswith(b"a OK LOGOUT completed\r\n")
     assert client.is_closed
 

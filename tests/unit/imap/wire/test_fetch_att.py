@@ -31,7 +31,7 @@ GOOD = [
         b"BODY[4.2.HEADER]", (BodyAtt(b"BODY[4.2.HEADER]", Section((4, 2), SectionText.HEADER)),), id="header of a part"
     ),
     pytest.param(
-        b"BODY.PEEK[HEADER.FIELDS (Date {4}\r\nFrom \"X-{5}\")]",
+        b'BODY.PEEK[HEADER.FIELDS (Date {4}\r\nFrom "X-{5}")]',
         (
             BodyAtt(
                 b'BODY[HEADER.FIELDS (Date From "X-{5}")]',

@@ -85,7 +85,10 @@ def test_patterns_match_as_the_equal_regular_expressions_do() -> None:
         pattern = "".join(chance.choices("ab/*%", k=chance.randrange(6)))
         name = "".join(chance.choices("ab/", k=chance.randrange(8)))
         expression = "".join({"*": ".*", "%": "[^/]*"}.get(symbol, re.escape(symbol)) for symbol in pattern)
-        assert MailboxPattern(pattern).matches(MailboxName(name)) == bool(re.fullmatch(expression, name)), (pattern, name)
+        assert MailboxPattern(pattern).matches(MailboxName(name)) == bool(re.fullmatch(expression, name)), (
+            pattern,
+            name,
+        )
 
 
 def test_wildcards_take_no_exponential_time() -> None:

@@ -1,0 +1,96 @@
+"""IDLE (RFC 2177)."""
+
+from __future__ import annotations
+
+from mailcore.model.limits import DEFAULT_LIMITS
+from tests.builders import OPERATOR
+from tests.transcripts.imap.dialogue import Imap
+
+
+def test_changes_are_told_as_they_happen(imap: Imap) -> None:
+    imap.select_in_two_sessions("INBOX", 3, {2})
+    imap.transcript(r"""
+        C1: a IDLE
+        S1: + idling
+        C2: b EXPUNGE
+        S2: * 2 EXPUNGE
+        S2: b OK EXPUNGE completed
+        S1: * 2 EXPUNGE
+        C2: c STORE 1 +FLAGS ($Work)
+        S2: * 1 FETCH (FLAGS ($Work))
+        S2: * FLAGS …
+        S2: * OK [PERMANENTFLAGS …
+        S2: c OK STORE completed
+        S1: * FLAGS (… $Work)
+        S1: * OK [PERMANENTFLAGS …
+        S1: * 1 FETCH (UID 1 FLAGS ($Work))
+        C1: DONE
+        S1: a OK IDLE completed
+        C2: d STORE 1 -FLAGS ($Work)
+        S2: * 1 FETCH (FLAGS ())
+        S2: d OK STORE completed
+        C1: e NOOP
+        S1: * 1 FETCH (UID 1 FLAGS ())
+        S1: e OK Completed
+        """)
+
+
+def test_what_happened_before_idle_is_told_at_once(imap: Imap) -> None:
+    imap.select_in_two_sessions("INBOX", 1)
+    imap.append(b"Subject: new\r\n\r\n")
+    imap.transcript("""
+        C1: a IDLE
+        S1: + idling
+        S1: * 2 EXISTS
+        C1: done
+        S1: a OK IDLE completed
+        """)
+
+
+def test_without_a_selected_mailbox(imap: Imap) -> None:
+    imap.sign_in()
+    imap.transcript("""
+        C: a IDLE
+        S: + idling
+        C: DONE
+        S: a OK IDLE completed
+        C: b IDLE
+        S: + idling
+        C: c NOOP
+        S: b BAD DONE expected
+        """)
+
+
+def test_deleted_mailbox_ends_the_connection(imap: Imap) -> None:
+    imap.services.mailboxes.create(imap.user.user_id, OPERATOR, "Gone")
+    client = imap.sign_in("1", "Gone")
+    imap.sign_in("2")
+    client.ask(b"a IDLE\r\n")
+    imap.services.mailboxes.delete(imap.user.user_id, OPERATOR, "Gone")
+    client.is_woken = True
+    client.notice()
+    assert client.take() == b"* BYE The mailbox was deleted\r\n"
+    assert client.is_closed
+
+
+def test_connection_is_kept_alive_and_ended_in_the_end(imap: Imap) -> None:
+    client = imap.sign_in(select="INBOX")
+    client.ask(b"a IDLE\r\n")
+    ticks = 0
+    while not client.is_closed:
+        seconds = client.deadlines[-1].seconds
+        answer = client.time_out()
+        ticks += 1
+        assert ticks < 100
+        if not client.is_closed:
+            assert answer == b"* OK Still here\r\n"
+    assert answer.startswith(b"* BYE ")
+    assert seconds * ticks >= DEFAULT_LIMITS.idle_timeout_s
+
+
+def test_a_session_that_ends_is_forgotten(imap: Imap) -> None:
+    client = imap.sign_in(select="INBOX")
+    client.ask(b"a IDLE\r\n")
+    client.close()
+    imap.append(b"Subject: new\r\n\r\n")
+    assert not client.is_woken

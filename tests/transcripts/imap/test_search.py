@@ -1,0 +1,185 @@
+"""SEARCH: every key of RFC 3501 §6.4.4 against messages that tell them apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailcore.model import flags
+from mailcore.model.flags import FlagSet
+from mailcore.services.messages import NewMessage
+from tests.transcripts.imap.dialogue import Imap
+
+_1994 = 760060800  # 1-Feb-1994 00:00 UTC
+
+
+def _messages() -> list[NewMessage]:
+    return [
+        NewMessage(
+            b"From: Smith <smith@example.com>\r\nTo: a@example.com\r\nSubject: Weekly report\r\n"
+            b"Date: Tue, 1 Feb 1994 23:30:00 -0800\r\nX-Spam: yes please\r\n\r\nThe quick brown fox\r\n",
+            FlagSet(flags.SEEN | flags.ANSWERED, ("$Work",)),
+            _1994 - 1,
+        ),
+        NewMessage(
+            "From: =?utf-8?q?J=C3=BCrgen?= <j@example.com>\r\nCc: c@example.org\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n"
+            "Date: Wed, 2 Feb 1994 00:30:00 +0900\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+            "Straße und ﬁnden\r\n".encode(),
+            FlagSet(flags.FLAGGED | flags.DELETED),
+            _1994,
+        ),
+        NewMessage(
+            b"From: x@example.com\r\nBcc: hidden@example.net\r\nSubject: html\r\n"
+            b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+            b"PHA+VGhlIDxiPnF1PC9iPmljayBjYXQ8L3A+PHN0eWxlPnNlY3JldHt9PC9zdHlsZT4=\r\n",
+            FlagSet(flags.DRAFT),
+            _1994 + 86400,
+        ),
+        NewMessage(
+            b"From: y@example.com\r\n\r\n" + b"long line of filling\r\n" * 5000 + b"needle at the end\r\n",
+            FlagSet(),
+            _1994 + 90000,
+        ),
+    ]
+
+
+SEARCHES = [
+    ("ALL", [1, 2, 3, 4]),
+    ("1:2", [1, 2]),
+    ("3:*", [3, 4]),
+    ("9", []),
+    ("NOT 1", [2, 3, 4]),
+    ("UID 2,4", [2, 4]),
+    ("UID 4:9", [4]),
+    ("ANSWERED", [1]),
+    ("UNANSWERED", [2, 3, 4]),
+    ("DELETED", [2]),
+    ("UNDELETED", [1, 3, 4]),
+    ("DRAFT", [3]),
+    ("UNDRAFT", [1, 2, 4]),
+    ("FLAGGED", [2]),
+    ("UNFLAGGED", [1, 3, 4]),
+    ("SEEN", [1]),
+    ("UNSEEN", [2, 3, 4]),
+    ("RECENT", []),
+    ("NEW", []),
+    ("OLD", [1, 2, 3, 4]),
+    ("KEYWORD $wORK", [1]),
+    ("UNKEYWORD $Work", [2, 3, 4]),
+    ("KEYWORD never", []),
+    ("BEFORE 1-Feb-1994", [1]),
+    ("ON 1-Feb-1994", [2]),
+    ("SINCE 2-Feb-1994", [3, 4]),
+    # the day as the Date field writes it: 2-Feb 07:30 UTC is 1-Feb there, 1-Feb 15:30 UTC is 2-Feb there
+    ("SENTON 1-Feb-1994", [1]),
+    ("SENTON 2-Feb-1994", [2]),
+    ("SENTBEFORE 2-Feb-1994", [1]),
+    ("SENTSINCE 2-Feb-1994", [2]),
+    ("SENTSINCE 1-Jan-1990", [1, 2]),
+    ("LARGER 1000", [4]),
+    ("SMALLER 1000", [1, 2, 3]),
+    ("FROM smith", [1]),
+    ("FROM SMITH@EXAMPLE", [1]),
+    ("FROM j\u00fcrgen", [2]),
+    ("FROM nobody", []),
+    ("TO a@example", [1]),
+    ("TO smith", []),
+    ("CC c@", [2]),
+    ("BCC hidden", [3]),
+    ("SUBJECT REPORT", [1]),
+    ("SUBJECT gr\u00fcsse", [2]),
+    ("SUBJECT Smith", []),
+    ('HEADER X-Spam ""', [1]),
+    ("HEADER x-spam please", [1]),
+    ("HEADER Subject html", [3]),
+    ('HEADER Bcc ""', [3]),
+    ("BODY quick", [1, 3]),
+    ("BODY Smith", []),
+    ("BODY strasse", [2]),
+    ("BODY finden", [2]),
+    ("BODY secret", []),
+    ("TEXT smith", [1]),
+    ("TEXT quick", [1, 3]),
+    ("TEXT STRASSE", [2]),
+    ("TEXT needle", [4]),
+    ("BODY needle", [4]),
+    ("TEXT nowhere", []),
+    ('TEXT ""', [1, 2, 3, 4]),
+    ("NOT TEXT quick", [2, 4]),
+    ("OR TEXT needle SUBJECT report", [1, 4]),
+    ("OR SEEN (DELETED FLAGGED)", [1, 2]),
+    ("TEXT quick UNSEEN", [3]),
+    ("UNSEEN NOT (TEXT quick)", [2, 4]),
+    ("CHARSET us-ascii BODY quick", [1, 3]),
+]
+
+
+@pytest.fixture
+def four(imap: Imap) -> Imap:
+    imap.append(*_messages())
+    imap.sign_in(select="INBOX")
+    return imap
+
+
+def _ask(imap: Imap, search: str) -> list[int]:
+    client = imap.clients[""]
+    encoded = search.encode()
+    if not search.isascii():
+        word = search.split(" ", 1)[1].encode()
+        encoded = b"CHARSET UTF-8 " + search.split(" ", 1)[0].encode() + b" {%d+}\r\n%b" % (len(word), word)
+    answer = client.ask(b"a SEARCH " + encoded + b"\r\n")
+    assert b"a OK SEARCH completed" in answer, answer
+    return [int(number) for number in answer.split(b"\r\n")[0].split()[2:]]
+
+
+def test_every_key(four: Imap) -> None:
+    found = {search: _ask(four, search) for search, _ in SEARCHES}
+    assert found == dict(SEARCHES)
+
+
+def test_answers_do_not_depend_on_blocks(imap: Imap) -> None:
+    """Over 64 messages of a range are packed into a block at the first search; later ones read that."""
+    imap.fill(100)
+    imap.append(*_messages())
+    imap.fill(30)
+    imap.sign_in(select="INBOX")
+    for _ in range(2):
+        assert _ask(imap, "BODY quick") == [101, 103]
+        assert _ask(imap, "SUBJECT report") == [101]
+        assert _ask(imap, "SENTON 1-Feb-1994") == [101]
+        assert _ask(imap, "TEXT needle") == [104]
+        assert _ask(imap, 'TEXT "Text 30"') == [30, 134]
+        assert _ask(imap, 'SUBJECT "number 7"') == [7, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 111]
+    client = imap.clients[""]
+    client.run(r"STORE 103 +FLAGS (\Deleted)")
+    client.run("UID EXPUNGE 103")
+    assert _ask(imap, "BODY quick") == [101]
+
+
+def test_by_uid(imap: Imap) -> None:
+    imap.fill(4, deleted={1, 2})
+    client = imap.sign_in(select="INBOX")
+    client.run("EXPUNGE")
+    imap.transcript("""
+        C: a UID SEARCH ALL
+        S: * SEARCH 3 4
+        S: a OK SEARCH completed
+        C: b SEARCH UID 3:4
+        S: * SEARCH 1 2
+        S: b OK SEARCH completed
+        C: c UID SEARCH 1
+        S: * SEARCH 3
+        S: c OK SEARCH completed
+        """)
+
+
+def test_charset(imap: Imap) -> None:
+    imap.sign_in(select="INBOX")
+    imap.transcript("""
+        C: a SEARCH CHARSET KOI8-R TEXT x
+        S: a NO [BADCHARSET (UTF-8 US-ASCII)] This charset is not supported
+        C: b SEARCH CHARSET utf-8 TEXT x
+        S: * SEARCH
+        S: b OK SEARCH completed
+        """)
+    answer = imap.clients[""].ask(b"c SEARCH CHARSET US-ASCII TEXT {2+}\r\n\xc3\xbc\r\n")
+    assert answer == b"c BAD string is not in the charset\r\n"
