@@ -108,8 +108,12 @@ def start(
     *,
     launcher: Sequence[str] = ("-m", "mailcore"),
     tracebacks_expected: bool = False,
+    ready: str = "server.started",
 ) -> Iterator[RunningServer]:
-    """Run one process that serves `names`; `launcher` may name another script that does, with fault points."""
+    """Run one process that serves `names` and wait for the event `ready`.
+
+    `launcher` may name another script that does the same, with fault points.
+    """
     log_path = folder / f"{'-'.join(names)}-{time.monotonic_ns()}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -117,7 +121,7 @@ def start(
         )
     server = RunningServer(process, log_path)
     try:
-        server.wait_for("server.started")
+        server.wait_for(ready)
         yield server
         if process.poll() is None:
             assert server.terminate() == 0, log_path.read_text()
