@@ -1,4 +1,4 @@
-"""Delivery: one committed copy for each recipient, whatever happens to the others, and garbage at worst after a crash."""
+"""One committed copy for each recipient, whatever happens to the others, and garbage at worst after a crash."""
 
 from __future__ import annotations
 

@@ -155,14 +155,23 @@ class Chunks:
         with self._call(tier):
             return read()
 
-    def delete(self, tenant_id: ObjectId, address: bytes, generation: bytes, tier: Tier) -> int:
+    def delete(
+        self, tenant_id: ObjectId, address: bytes, generation: bytes, tier: Tier, patience_s: float | None = None
+    ) -> int:
         """Remove a generation and return how many chunks it had.
+
+        Args:
+            tenant_id: whose content.
+            address: of the content.
+            generation: which upload of it.
+            tier: where it lies.
+            patience_s: how long the set may take, for callers that nobody waits for.
 
         Raises:
             StoreUnavailable: no answer in time; a sweep removes what is left.
         """
         key_range = owner_range(blob_key(tenant_id, address) + generation, CHUNK_KEY_BYTES)
-        with self._call(tier):
+        with self._call(tier, patience_s):
             return self._sets[tier].delete_many({"_id": key_range}).deleted_count
 
     def size_bytes(self, tenant_id: ObjectId, tier: Tier) -> int:
@@ -207,8 +216,8 @@ class Chunks:
             except BulkWriteError:
                 pass  # only duplicates get here: a retry within the driver, the same bytes under the same key
 
-    def _call(self, tier: Tier) -> _TierCall:
-        return _TierCall(self._deadlines[tier], self.cold_breaker if tier is Tier.COLD else None)
+    def _call(self, tier: Tier, seconds: float | None = None) -> _TierCall:
+        return _TierCall(seconds or self._deadlines[tier], self.cold_breaker if tier is Tier.COLD else None)
 
 
 class _TierCall:

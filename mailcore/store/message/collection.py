@@ -25,6 +25,8 @@ from mailcore.store.message.messages import Messages
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 30.0
+"""So long a set may take to remove chunks: nobody waits for it."""
 CRASHED_AFTER_S = 24 * 3600
 """No upload takes so long (sessions end after ten minutes); what is older and unowned was abandoned."""
 
@@ -112,7 +114,7 @@ class BlobCollector:
             for address, generation in aged:
                 header = headers.get(address)
                 if header is None or header.generation != generation or header.tier is not tier:
-                    self._chunks.delete(tenant_id, address, generation, tier)
+                    self._chunks.delete(tenant_id, address, generation, tier, PATIENCE_S)
                     self.counts.generations += 1
             pause()
 
@@ -144,7 +146,7 @@ class BlobCollector:
             return
         self.counts.blobs += 1
         try:
-            self._chunks.delete(tenant_id, address, marked.generation, marked.tier)
+            self._chunks.delete(tenant_id, address, marked.generation, marked.tier, PATIENCE_S)
         except StoreUnavailable:
             log.info("collection.chunks.left", extra={"tenant_id": str(tenant_id)})  # swept when the set is back
 
