@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -113,6 +114,17 @@ def test_imaps_and_starttls_speak_tls(system: System) -> None:
         imap.starttls(context)
         imap.login(user.address, user.password)
         assert imap.folder_exists("INBOX")
+
+
+def test_user_name_beyond_ascii_signs_in_quoted(system: System) -> None:
+    """mbsync quotes it in UTF-8 before anything is enabled (RFC 9051 §9, quoted)."""
+    endpoints = system.endpoints
+    user = next(user for user in endpoints.users if not user.address.isascii())
+    imap = (endpoints.host, endpoints.ports["imap"])
+    with socket.create_connection(imap, timeout=20) as raw, raw.makefile("rb") as lines:
+        assert lines.readline().startswith(b"* OK")
+        raw.sendall(f'a1 LOGIN "{user.address}" "{user.password}"\r\n'.encode())
+        assert lines.readline().startswith(b"a1 OK")
 
 
 def test_wrong_password_is_refused(system: System) -> None:

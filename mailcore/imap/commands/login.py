@@ -21,7 +21,8 @@ class LoginArgs:
 
 
 def parse_login(cursor: Cursor) -> LoginArgs:
-    """Read `SP userid SP password`."""
+    """Read `SP userid SP password`; UTF-8 may be quoted before it is enabled (RFC 9051 §9; mbsync does so)."""
+    cursor.utf8 = True
     cursor.space()
     username = cursor.astring()
     cursor.space()
