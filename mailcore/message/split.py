@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
@@ -51,6 +51,7 @@ class Cut:
         codec: what the blob holds.
         line_length: characters of a base64 line, a multiple of 4; 0 for identity.
         line_end: CRLF or LF between lines; empty for identity, or where there is one line only.
+        decoded: the blob, as the proof made it; None for a cut that was stored.
     """
 
     part_index: int
@@ -59,6 +60,7 @@ class Cut:
     codec: Codec = Codec.IDENTITY
     line_length: int = 0
     line_end: bytes = b""
+    decoded: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -93,6 +95,8 @@ def decode(body: bytes, cut: Cut) -> bytes:
     """The blob of a cut, from the cut's bytes of the message."""
     if cut.codec is Codec.IDENTITY:
         return body
+    if cut.decoded is not None:
+        return cut.decoded
     return pybase64.b64decode(body, ignorechars=b"\r\n", canonical=True)
 
 
@@ -206,7 +210,7 @@ def _base64_cut(index: int, part: Part, raw: bytes) -> Cut | None:
     characters = size - count * len(line_end)
     if len(decoded) != characters // 4 * 3 - body.count(b"=", max(size - 2, 0)) or characters % 4:
         return None  # there are line ends elsewhere
-    return Cut(index, start, end, Codec.BASE64, line_length, line_end)
+    return Cut(index, start, end, Codec.BASE64, line_length, line_end, decoded)
 
 
 def _has_line_ends(body: bytes, line_length: int, line_end: bytes, count: int) -> bool:

@@ -145,10 +145,6 @@ def test_text_that_ends_early_is_all_there_is(kind: str, unit: bytes) -> None:
     """Whoever asked for n bytes and got fewer need not look further: SEARCH misses nothing."""
     end = "end".encode("utf-16le" if "utf-16" in kind else "ascii")
     raw = f"Content-Type: {kind}\r\n\r\n".encode() + unit * 400 + end + unit * 400
-    assert (
-        searchable_text(raw, scan(raw), 5000).split()[-1:] == ["end"]
-        or len(searchable_text(raw, scan(raw), 5000)) == 5000
-    )
     assert "end" in searchable_text(raw, scan(raw), 9000)
     for size in (200, 1000, 3000):
         text = searchable_text(raw, scan(raw), size)
