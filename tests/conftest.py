@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -23,7 +23,15 @@ from infra.devstack.mongo import drop_databases
 from infra.devstack.redis_server import DATABASES
 from infra.devstack.stack import Stack, with_database
 
-REPOSITORY = Path(__file__).parent.parent
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test marked `root` that root skips: it would never run anywhere."""
+    report = yield
+    if report.skipped and os.geteuid() == 0 and item.get_closest_marker("root") is not None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped though this is root: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
