@@ -11,6 +11,7 @@ from mailcore.services.certificates import Certificates
 from mailcore.services.content import ContentStore
 from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
+from mailcore.services.fsck import Fsck
 from mailcore.services.imports import Imports
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
@@ -52,6 +53,7 @@ class MailServices:
     search: Search
     delivery: Delivery
     imports: Imports
+    fsck: Fsck
     quotas: Quotas
     notices: Notices
     retention: Retention
@@ -105,6 +107,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         search=Search(placement, content, offload),
         delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
+        fsck=Fsck(directory, placement, mailboxes, messages, content),
         quotas=quotas,
         notices=notices,
         retention=Retention(directory, placement, messages, offload),
