@@ -167,12 +167,13 @@ class Stack:
         """Let a frozen process go on."""
         self._process(name).resume()
 
-    def restart(self, name: str) -> None:
-        """Start a process that was killed, or stop and start one that runs; wait until it is ready."""
-        process = self._process(name)
-        process.kill()
-        process.start()
-        self._wait_ready([name])
+    def restart(self, *names: str) -> None:
+        """Start processes that were killed, or stop and start those that run; wait until they are ready."""
+        for name in names:
+            self._process(name).kill()
+        for name in names:
+            self._process(name).start()
+        self._wait_ready(names)
 
     def primary(self, set_name: str = MAIN, timeout_s: float = 30.0) -> str:
         """Return the process name of the set's primary, waiting for an election if need be."""

@@ -160,7 +160,8 @@ class Load:
             validity, now_next = state[b"UIDVALIDITY"], state[b"UIDNEXT"]
             if now_next < uid_next:
                 self.violations.append(f"UIDNEXT of {login.address} fell from {uid_next} to {now_next}")
-            fetched = client.fetch(f"{max(1, known - 3)}:*", [f"BODY.PEEK[HEADER.FIELDS ({HEADER})]"])
+            uids = client.search(["UID", f"{max(1, known - 3)}:*"])
+            fetched = client.fetch(uids, [f"BODY.PEEK[HEADER.FIELDS ({HEADER})]"]) if uids else {}
         except imapclient.exceptions.IMAPClientError as error:
             answer = _kind(str(error))
             self.answers[f"imap/{login.shard}/{answer}"] += 1

@@ -71,8 +71,7 @@ def test_two_nodes_down_refuse_for_now_and_recover_by_themselves(three_nodes: Ri
             stack.kill(name)
         load.wait_answered("lmtp/a/451", 3)
         load.wait_answered("imap/a/UNAVAILABLE", 1)
-        for name in followers:
-            stack.restart(name)
+        stack.restart(*followers)
         load.wait_acked(30)
     finish(three_nodes)
 
