@@ -17,6 +17,8 @@ import trustme
 
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
+from tests.corpus import as_crlf, corpus_as_crlf
+from tests.hostile import HOSTILE
 from tests.system.servers import RunningServer, environment_of, start
 
 HOST = "127.0.0.1"
@@ -374,3 +376,60 @@ def test_client_certificates_open_the_door(
                 pass
             assert lines.readline().startswith(expected), line
             client.close()
+
+
+def stuffed(message: bytes) -> bytes:
+    """What a client sends after DATA: dots doubled, and the end (RFC 5321 §4.5.2)."""
+    dotted = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
+    return dotted + (b"" if not dotted or dotted.endswith(b"\r\n") else b"\r\n") + b".\r\n"
+
+
+def deliver_both_ways(server: RunningServer, user: MadeUser, messages: list[bytes]) -> None:
+    """Each message by DATA, then by BDAT in two chunks."""
+    client = Raw(server)
+    for message in messages:
+        client.begin(user)
+        client.send(b"DATA\r\n")
+        client.expect("354")
+        client.send(stuffed(message))
+        client.expect("250 2.0.0")
+        client.begin(user)
+        half = len(message) // 2
+        client.send(b"BDAT %d\r\n%sBDAT %d LAST\r\n%s" % (half, message[:half], len(message) - half, message[half:]))
+        client.expect("250 2.0.0", "250 2.0.0")
+    client.close()
+
+
+def as_data_stores_it(message: bytes) -> bytes:
+    """Line ends made CRLF, the last line ended: the rule for DATA."""
+    whole = as_crlf(b"\n" + message)[2:]
+    return whole if not whole or message.endswith(b"\r\n") else whole + b"\r\n"
+
+
+@pytest.mark.timeout(300)
+def test_hostile_messages_come_back_as_they_were_sent(
+    server: RunningServer, services: MailServices, user: MadeUser
+) -> None:
+    """Promise P2: BDAT keeps every octet, DATA makes line ends CRLF and nothing else."""
+    small = [hostile for hostile in HOSTILE if not hostile.is_large]
+    messages = [hostile.build() for hostile in small]
+    deliver_both_ways(server, user, messages)
+    found = inbox(services, user)
+    assert len(found) == 2 * len(messages)
+    for hostile, message, by_data, by_chunks in zip(small, messages, found[::2], found[1::2], strict=True):
+        assert by_chunks == message, hostile.name
+        assert by_data == as_data_stores_it(message), hostile.name
+
+
+@pytest.mark.timeout(300)
+def test_corpus_comes_back_as_it_was_sent(server: RunningServer, services: MailServices, user: MadeUser) -> None:
+    """Promise P2 over the shared corpus, where there is one."""
+    corpus = list(corpus_as_crlf())
+    if not corpus:
+        pytest.skip("no shared corpus here (EIDER_SHARED)")
+    deliver_both_ways(server, user, [message for _, message in corpus])
+    found = inbox(services, user)
+    assert len(found) == 2 * len(corpus)
+    for (name, message), by_data, by_chunks in zip(corpus, found[::2], found[1::2], strict=True):
+        assert by_chunks == message, name
+        assert by_data == as_data_stores_it(message), name
