@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mailcore.store.guard import OwnedCollection, deadline
 from mailcore.store.keys import OWNER_BYTES, message_key, owner_range
@@ -107,7 +107,12 @@ class Messages:
     def _insert_batch(self, batch: list[Document]) -> set[bytes]:
         with deadline(5.0):
             try:
-                self._collection.insert_many(batch, ordered=False)
+                if len(batch) == 1:
+                    self._collection.insert_one(batch[0])
+                else:
+                    self._collection.insert_many(batch, ordered=False)
+            except DuplicateKeyError:
+                return {batch[0]["_id"]}
             except BulkWriteError as error:  # only duplicates get here
                 return {batch[fault["index"]]["_id"] for fault in error.details["writeErrors"]}
         return set()

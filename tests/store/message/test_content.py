@@ -10,6 +10,7 @@ from collections.abc import Callable
 from email.generator import BytesGenerator
 from email.message import EmailMessage
 from io import BytesIO
+from itertools import chain
 
 import pytest
 
@@ -19,6 +20,8 @@ from mailcore.model.section import Section, SectionText
 from mailcore.services import MailServices
 from mailcore.store.message.chunks import Tier
 from tests.builders import MadeUser, make_services, make_tenant, make_user
+from tests.corpus import iter_corpus
+from tests.hostile import HOSTILE
 
 PREFIX = b"Return-Path: <a@example.org>\r\nDelivered-To: u@example.net\r\n"
 
@@ -109,15 +112,17 @@ def test_what_is_read_is_byte_for_byte_what_arrived(services: MailServices, user
 
 
 def test_every_message_of_the_corpus_comes_back(services: MailServices, user: MadeUser) -> None:
-    corpus = pytest.importorskip("tests.corpus")
+    """The hostile messages of our own, and the shared corpus where there is one."""
     home = services.placement.home(user.user_id)
-    stored = {}
-    for name, raw in corpus.messages():
-        stored[services.content.put(home, services.content.prepare(raw)).message_oid] = (name, raw)
-    for content in services.content.open_many(user.user_id, list(stored)):
-        name, raw = stored.pop(content.message_oid)
-        assert b"".join(content.read()) == raw, name
-    assert stored == {}
+    messages = chain(((one.name, one.build()) for one in HOSTILE), iter_corpus())
+    count = 0
+    for name, raw in messages:
+        count += 1
+        oid = services.content.put(home, services.content.prepare(raw)).message_oid
+        assert b"".join(services.content.open(user.user_id, oid).read()) == raw, name
+        assert set(services.content.items(user.user_id, [oid])) == {oid}
+    assert count >= 50
+    assert services.content.scrub(user.user_id) == []
 
 
 def test_five_megabytes_to_fifty_users_are_stored_once_and_to_another_tenant_again(services: MailServices) -> None:
