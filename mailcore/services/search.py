@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Final
@@ -16,7 +17,7 @@ from mailcore.message.dates import parse_date
 from mailcore.message.headers import find_all
 from mailcore.message.text import normalize
 from mailcore.model import search as model
-from mailcore.model.ids import UserId
+from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.row import MISSING_DATE
 from mailcore.model.search import Criterion, Moment
 from mailcore.services.content import ContentStore
@@ -43,6 +44,8 @@ FEW: Final = 16
 """So few messages are read one by one rather than with their block."""
 UNPACKED: Final = 64
 """So many messages of a range may be missing in its block before it is written anew."""
+UNPACKED_BYTES: Final = 64 << 20
+"""So much text stays in the memory of a process."""
 _DAY_S: Final = 86400
 _ZONES_S: Final = 100 * 3600
 """A Date field's day and its instant in UTC are at most this far apart."""
@@ -55,6 +58,7 @@ class Search:
         self._placement = placement
         self._content = content
         self._offload = offload
+        self._unpacked = _UnpackedBlocks()
 
     def search(self, user_id: UserId, view: MailboxView, criterion: Criterion) -> Rows:
         """Return the rows of `view` that match, ascending.
@@ -72,7 +76,8 @@ class Search:
         ranges = (view.uids // RANGE_UIDS).astype(np.int64)
         starts = np.flatnonzero(np.diff(ranges, prepend=-1)) if view.exists else np.empty(0, np.int64)
         bounds = [*starts.tolist(), view.exists]
-        reader = _BlockReader(home, view, self._content, self._offload, [int(ranges[start]) for start in bounds[:-1]])
+        numbers = [int(ranges[start]) for start in bounds[:-1]]
+        reader = _BlockReader(home, view, self._content, self._offload, self._unpacked, numbers)
         found: list[Rows] = []
         for start, end in itertools.pairwise(bounds):
             found.append(_Evaluation(view, reader).select(criterion, everything[start:end]))
@@ -222,16 +227,48 @@ def _column_mask(view: MailboxView, criterion: Criterion, rows: Rows) -> npt.NDA
             raise TypeError(criterion)
 
 
+class _UnpackedBlocks:
+    """Blocks that were read lately, as many as UNPACKED_BYTES hold; what one lacks is read besides."""
+
+    def __init__(self) -> None:
+        self._blocks: OrderedDict[tuple[MailboxId, int], TextBlock] = OrderedDict()
+        self._size = 0
+
+    def get(self, mailbox_id: MailboxId, number: int) -> TextBlock | None:
+        """Return a block that is still here."""
+        block = self._blocks.get((mailbox_id, number))
+        if block is not None:
+            self._blocks.move_to_end((mailbox_id, number))
+        return block
+
+    def put(self, mailbox_id: MailboxId, number: int, block: TextBlock) -> None:
+        """Keep a block, and let go of those that were not asked for the longest."""
+        before = self._blocks.pop((mailbox_id, number), None)
+        if before is not None:
+            self._size -= before.size_bytes
+        self._blocks[mailbox_id, number] = block
+        self._size += block.size_bytes
+        while self._size > UNPACKED_BYTES:
+            self._size -= self._blocks.popitem(last=False)[1].size_bytes
+
+
 class _BlockReader:
     """Texts of a mailbox, a range of UIDs at a time; keeps the last one and what was read ahead."""
 
     def __init__(
-        self, home: Home, view: MailboxView, content: ContentStore, offload: Offload, ranges: Sequence[int]
+        self,
+        home: Home,
+        view: MailboxView,
+        content: ContentStore,
+        offload: Offload,
+        unpacked: _UnpackedBlocks,
+        ranges: Sequence[int],
     ) -> None:
         self._home = home
         self._view = view
         self._content = content
         self._offload = offload
+        self._unpacked = unpacked
         self._ranges = list(ranges)
         self._ahead: dict[int, bytes] = {}
         self._read_to = 0
@@ -255,10 +292,10 @@ class _BlockReader:
     def in_body(self, rows: Rows, needle: bytes) -> Rows:
         """Return the rows whose body contains the needle; bodies too long for a block are read whole."""
         hits = self._ask(rows, lambda block: block.body_contains(needle))
-        cut = self._ask(rows, lambda block: block.cut & ~block.body_contains(needle))
-        if not len(cut):
+        if not any(block.cut.any() for block in self._blocks):
             return hits
-        more = [row for row in cut.tolist() if needle in self._whole_body(row)]
+        rest = np.setdiff1d(rows, hits, assume_unique=True)
+        more = [row for row in self._ask(rest, lambda block: block.cut).tolist() if needle in self._whole_body(row)]
         return np.sort(np.concatenate((hits, np.array(more, np.int64))))
 
     def values(self, rows: Rows, field: bytes) -> list[str | None]:
@@ -310,8 +347,8 @@ class _BlockReader:
         number = int(self._view.uids[rows[0]]) // RANGE_UIDS
         if number != self._number:
             self._number = number
-            stored = self._stored(number)
-            self._blocks = [stored] if stored is not None else []
+            block = self._unpacked.get(self._view.mailbox_id, number) or self._stored(number)
+            self._blocks = [block] if block is not None else []
             self._tried = np.empty(0, np.uint32)
         wanted = self._missing(rows)
         if not len(wanted):
@@ -347,10 +384,12 @@ class _BlockReader:
         if not stored:
             return None
         try:
-            return TextBlock.unpack(stored)
+            block = TextBlock.unpack(stored)
         except StoreDamaged:
             log.warning("search.block.damaged", extra={"mailbox_id": str(self._view.mailbox_id), "range": number})
             return None
+        self._unpacked.put(self._view.mailbox_id, number, block)
+        return block
 
     def _read(self, rows: Rows) -> TextBlock:
         """Return the texts of rows from their messages; a message that is gone matches nothing."""
@@ -369,6 +408,7 @@ class _BlockReader:
         block = merge(self._blocks, live)
         if len(self._blocks) > 1 and len(block.uids) <= len(self._blocks[0].uids):
             return  # full: what does not fit is read each time
+        self._unpacked.put(self._view.mailbox_id, number, block)
         try:
             self._home.shard.blocks.put(
                 self._home.user_id, self._view.mailbox_id, range_key(number), BlockKind.TEXT, block.pack()
