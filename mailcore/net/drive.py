@@ -181,7 +181,7 @@ class Pump:
                 self._closed = True
                 return
             self._perform(connection.receive(data))
-            if len(data) < RECEIVE_BYTES and not self.encrypted:
+            if len(data) < RECEIVE_BYTES and not (self.encrypted and self._socket.pending()):
                 return
             if self._events:
                 self._events |= _READABLE

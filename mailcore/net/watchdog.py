@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import traceback
 from typing import Any
 
@@ -25,7 +24,7 @@ class Watchdog:
         """Start watching the loop of this thread."""
         self._beats = 0
         self._heart: Any = gevent.spawn(self._beat)
-        self._watched = threading.get_ident()
+        self._watched = monkey.get_original("_thread", "get_ident")()
         self._sleep = monkey.get_original("time", "sleep")
         monkey.get_original("_thread", "start_new_thread")(self._watch, ())
 
