@@ -150,7 +150,7 @@ class Imports:
         base = parse_mailbox_name(target)
         result = ImportResult()
         for source in sources:
-            if not source.files and source.path == () and len(sources) > 1:
+            if not source.files and (source.kind != "maildir" or (not source.path and len(sources) > 1)):
                 continue
             name = mailbox_name(self._mailboxes.tree(user_id), base, source.path)
             filling = self._open(actor, user_id, name)

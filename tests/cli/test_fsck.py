@@ -29,6 +29,9 @@ def test_sound_then_damaged_then_repaired(
     assert repaired.status == 0
     assert "(repaired)" in repaired.out
     assert eider("fsck", "--user", user.address).status == 0
+    everybody = eider("fsck", "--all")
+    assert user.address not in everybody.out
+    assert " users, " in everybody.out
     services.close()
 
 

@@ -216,3 +216,13 @@ def test_large_and_broken_files_do_not_stop_the_rest(services: MailServices, tmp
     assert [Path(failure.name).name for failure in result.failures] == ["b.eml", "e.eml"]
     stored = contents(services, user_id, "INBOX")
     assert stored == [(tmp_path / name).read_bytes() for name in ("a.eml", "c.eml", "d.eml")]
+
+
+def test_folders_without_mail_become_no_mailboxes(services: MailServices, tmp_path: Path) -> None:
+    user_id = make_user(services).user_id
+    (tmp_path / "Licences").mkdir()
+    (tmp_path / "Licences/x.txt").write_text("no mail")
+    (tmp_path / "Mail").mkdir()
+    (tmp_path / "Mail/a.eml").write_bytes(message(1))
+    (tmp_path / "Empty/cur").mkdir(parents=True)
+    assert bring(services, user_id, tmp_path, "Old").mailboxes == ("Old/Empty", "Old/Mail")

@@ -102,9 +102,7 @@ class Users:
     def mark_over_quota(self, user_id: UserId, now: datetime) -> datetime:
         """Note when mail was first refused for want of room, and return that; `now` if it is the first time."""
         with deadline():
-            self._collection.update_one(
-                {"_id": user_id, "over_quota_since": None}, {"$set": {"over_quota_since": now}}
-            )
+            self._collection.update_one({"_id": user_id, "over_quota_since": None}, {"$set": {"over_quota_since": now}})
             found = self._collection.find_one({"_id": user_id}, {"over_quota_since": 1})
         since: datetime = (found or {}).get("over_quota_since") or now
         return since
