@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -445,20 +444,17 @@ class Messages:
     ) -> MoveResult:
         patience = Patience()
         with self._commits.queues.turn(user_id, mailbox_id, patience):
-            pairs, taken, done, uid_validity = self._take(
-                user_id, actor, mailbox_id, uids, target_id, target_name, patience
-            )
+            taken, done, uid_validity = self._take(user_id, actor, mailbox_id, uids, target_id, target_name, patience)
             fault.hit("move.after_copy")
-            moved = UidSet.of(source for source, _ in pairs) | UidSet.of(source for source, _ in taken)
-            view, _ = self._expunge(user_id, actor, mailbox_id, moved, Cause.MOVE_TO, target=target_id, queued=True)
+            view, _ = self._expunge(
+                user_id, actor, mailbox_id, uid_set_of(taken[0]), Cause.MOVE_TO, target=target_id, queued=True
+            )
         if done is not None:
             self._commits.settle(user_id, target_id, done)
-        told = sorted(pairs + taken)
-        if any(one[1] > other[1] for one, other in pairwise(told)):
-            told = sorted(pairs)  # COPYUID wants both in order; what was taken before need not be told again
-        return MoveResult(
-            uid_validity, UidSet.of(source for source, _ in told), UidSet.of(target for _, target in told), view
-        )
+            if (np.diff(taken[1].astype(np.int64)) < 0).any():  # COPYUID wants both in order
+                new = taken[1] >= done.committed.commit.first_uid
+                taken = taken[0][new], taken[1][new]
+        return MoveResult(uid_validity, uid_set_of(taken[0]), uid_set_of(taken[1]), view)
 
     def _take(
         self,
@@ -469,19 +465,20 @@ class Messages:
         target_id: MailboxId,
         target_name: str,
         patience: Patience,
-    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]], Done | None, UidValidity]:
-        """Add rows to the target unless its log took them; return pairs of UIDs: new ones, those taken before."""
+    ) -> tuple[tuple[Array, Array], Done | None, UidValidity]:
+        """Add rows to the target unless its log took them; return their UIDs here, ascending, and there."""
         while True:
             target = self._target(user_id, target_id, target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)
             rows = view.rows_of(uids)
-            known = self._taken(user_id, target_id, target, mailbox_id)
-            wanted = view.uids[rows].tolist()
-            taken = [(uid, known[uid]) for uid in wanted if uid in known]
-            if taken:
-                rows = rows[[uid not in known for uid in wanted]]
+            try:
+                known = self._taken(user_id, target_id, target, mailbox_id)
+            except LookupError:
+                continue  # folded since, and so finished
+            before = known[0][np.isin(known[0], view.uids[rows])], known[1][np.isin(known[0], view.uids[rows])]
+            rows = rows[~np.isin(view.uids[rows], known[0])]
             if not len(rows):
-                return [], taken, None, target.state.uid_validity
+                return before, None, target.state.uid_validity
             key = _move_key(mailbox_id, target_id, uid_set_of(view.uids[rows]))
             conditions = Conditions(
                 highest_modseq=target.state.highest_modseq if patience.left_s > BLIND_AFTER_S else None
@@ -495,25 +492,24 @@ class Messages:
                 raise MailboxNotFound(target_name) from None
             first = done.committed.commit.first_uid
             self._copy_notes(user_id, view, rows, target_id, first)
-            pairs = [(uid, first + index) for index, uid in enumerate(view.uids[rows].tolist())]
-            return pairs, taken, done, done.committed.commit.uid_validity
+            here = np.concatenate((before[0], view.uids[rows]))
+            there = np.concatenate((before[1], np.arange(first, first + len(rows), dtype=np.uint32)))
+            order = np.argsort(here)
+            return (here[order], there[order]), done, done.committed.commit.uid_validity
 
-    def _taken(self, user_id: UserId, target_id: MailboxId, target: Head, source: MailboxId) -> dict[int, int]:
+    def _taken(self, user_id: UserId, target_id: MailboxId, target: Head, source: MailboxId) -> tuple[Array, Array]:
         """Return which UIDs of a source the target's log has taken, and the UIDs they got."""
         entries = [decode_entry(stored) for stored in target.state.log]
-        if not any(entry.op is Op.APPEND and entry.mailbox == source for entry in entries):
-            return {}
-        try:
-            entries = self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries)
-        except LookupError:
-            raise ConditionUnmet(target_id) from None  # folded since; then the move is finished, too
-        taken: dict[int, int] = {}
-        uid = target.log_base_uid
-        for entry in entries:
-            if entry.op is Op.APPEND and entry.mailbox == source and entry.stamp.cause is Cause.MOVE_FROM:
-                taken.update((int(old), uid + index) for index, old in enumerate(entry.rows()["source_uid"]))
-            uid += entry.appended
-        return taken
+        here = [np.empty(0, np.uint32)]
+        there = [np.empty(0, np.uint32)]
+        if any(entry.op is Op.APPEND and entry.mailbox == source for entry in entries):
+            uid = target.log_base_uid
+            for entry in self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries):
+                if entry.op is Op.APPEND and entry.mailbox == source and entry.stamp.cause is Cause.MOVE_FROM:
+                    here.append(entry.rows()["source_uid"])
+                    there.append(np.arange(uid, uid + entry.appended, dtype=np.uint32))
+                uid += entry.appended
+        return np.concatenate(here), np.concatenate(there)
 
     def _finish_move(self, user_id: UserId, source: MailboxId, uids: UidSet, target: MailboxId, actor: Actor) -> None:
         """Expunge what another mailbox took, if whoever moved it died before doing so."""

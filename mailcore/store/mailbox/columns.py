@@ -22,7 +22,8 @@ COLUMNS: Final = (
     ("message_oids", np.dtype("u1"), (12,)),
 )
 ROW_BYTES: Final = sum(dtype.itemsize * int(np.prod(shape)) for _, dtype, shape in COLUMNS)
-UIDS, FLAGS, MODSEQS = 0, 1, 2
+UIDS, FLAGS, MODSEQS, SIZES = 0, 1, 2, 3
+_FEW: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,25 @@ class GrowingColumn:
         self.buffer[count:end] = more
         self.used = end
         return self
+
+    def without(self, count: int, dead: Array) -> GrowingColumn:
+        """Return a copy of the first `count` values without those at the ascending indexes `dead`."""
+        values = self.buffer[:count]
+        if len(dead) > _FEW:
+            alive = np.ones(count, np.bool_)
+            alive[dead] = False
+            if values.ndim == 1:
+                return GrowingColumn.of(values[alive], 16)
+            whole = values.view(np.dtype((np.void, values.shape[1]))).reshape(-1)
+            return GrowingColumn.of(whole[alive].view(values.dtype).reshape(-1, values.shape[1]), 16)
+        left = count - len(dead)
+        buffer = np.empty((left + 16 + left // 64, *values.shape[1:]), values.dtype)
+        start = at = 0
+        for gap in (*dead.tolist(), count):
+            buffer[at : at + gap - start] = values[start:gap]
+            at += gap - start
+            start = gap + 1
+        return GrowingColumn(buffer, left)
 
 
 def growing(columns: Columns, room: int = 16) -> tuple[GrowingColumn, ...]:

@@ -24,17 +24,11 @@ from mailcore.model.uid_set import UidSet
 from mailcore.store.mailbox.change_events import ChangeEvent
 from mailcore.store.mailbox.columns import Columns, growing
 from mailcore.store.mailbox.heads import Head, HeadState, Swap
-from mailcore.store.mailbox.log_entry import LogEntry, Op, decode_entry
+from mailcore.store.mailbox.log_entry import LogEntry, Op, decode_entry, joined_rows
 from mailcore.store.mailbox.packed import Array, uid_set_of
 from mailcore.store.mailbox.purge import PurgeBlock, blocks_of
 from mailcore.store.mailbox.replay import Replay
-from mailcore.store.mailbox.segments import (
-    SegmentRef,
-    new_segment_id,
-    pack_flags_part,
-    pack_rows_part,
-    split,
-)
+from mailcore.store.mailbox.segments import NewPart, SegmentRef, new_parts, new_segment_id, pack_flags_part, split
 from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)
@@ -70,8 +64,7 @@ class _Table:
     """The new table of segments while it is made."""
 
     refs: list[SegmentRef] = field(default_factory=list)
-    parts: dict[bytes, bytes] = field(default_factory=dict)
-    """New documents by id."""
+    parts: list[NewPart] = field(default_factory=list)
     replaced: list[bytes] = field(default_factory=list)
     pending: list[Columns] = field(default_factory=list)
     """Rows of neighbouring segments that are being rewritten."""
@@ -81,10 +74,9 @@ class _Table:
         rows = Columns.concatenate(self.pending)
         self.pending.clear()
         for piece in split(rows, DEFAULT_LIMITS.segment_rows):
-            rows_id, flags_id = new_segment_id(), new_segment_id()
-            self.parts[rows_id] = pack_rows_part(piece)
-            self.parts[flags_id] = pack_flags_part(piece)
-            self.refs.append(SegmentRef(rows_id, flags_id, len(piece), int(piece.uids[0]), int(piece.uids[-1])))
+            ref, parts = new_parts(piece)
+            self.refs.append(ref)
+            self.parts += parts
 
     def keep(self, ref: SegmentRef) -> None:
         """Take a segment over as it is."""
@@ -95,7 +87,7 @@ class _Table:
         """Take a segment over with other flags."""
         self.flush()
         flags_id = new_segment_id()
-        self.parts[flags_id] = pack_flags_part(rows)
+        self.parts.append(NewPart(flags_id, ref.rows_id, pack_flags_part(rows)))
         self.replaced.append(ref.flags_id)
         self.refs.append(SegmentRef(ref.rows_id, flags_id, ref.count, ref.first_uid, ref.last_uid))
 
@@ -146,10 +138,9 @@ class Fold:
         old = self._remove_old_segments(head)
         if not head.state.log and not old:
             return False
+        stored = [decode_entry(entry) for entry in head.state.log]
         try:
-            entries = self._stores.row_blocks.resolve(
-                self._user, self._mailbox, [decode_entry(stored) for stored in head.state.log]
-            )
+            entries = self._stores.row_blocks.resolve(self._user, self._mailbox, stored)
             touched = _touched(head.segments, entries)
             loaded = list(self._stores.segments.load(self._user, self._mailbox, [head.segments[i] for i in touched]))
         except LookupError:
@@ -160,11 +151,11 @@ class Fold:
         table = self._new_table(head, touched, loaded, replay)
         self._stores.segments.insert(self._user, self._mailbox, table.parts)
         fault.hit("fold.after_segments")
-        table.replaced += [entry.block for entry in map(decode_entry, head.state.log) if entry.block is not None]
+        table.replaced += [entry.block for entry in stored if entry.block is not None]
         swapped = self._swap(head, table, replay, changes)
         fault.hit("fold.after_swap")
         if not swapped:
-            self._stores.segments.delete(self._user, self._mailbox, list(table.parts))
+            self._stores.segments.delete(self._user, self._mailbox, [part.id for part in table.parts])
         return swapped
 
     # -- replay ---------------------------------------------------------------------------------
@@ -176,10 +167,12 @@ class Fold:
         room = sum(entry.appended for entry in entries)
         replay = Replay(growing(rows, room), len(rows), uid_next=head.log_base_uid, modseq=head.state.log_base_modseq)
         changes = []
-        for entry in entries:
-            first_uid = replay.uid_next
-            touched = replay.apply(entry)
-            changes.append(_Change(replay.modseq, first_uid, entry, touched))
+        first_uid = head.log_base_uid
+        for modseq, (entry, touched) in enumerate(
+            zip(entries, replay.apply(entries), strict=True), head.state.log_base_modseq + 1
+        ):
+            changes.append(_Change(modseq, first_uid, entry, touched))
+            first_uid += entry.appended
         exists = sum(ref.count for ref in head.segments) - len(rows) + replay.exists
         if (exists, replay.uid_next) != (head.state.exists, head.state.uid_next):
             log.error(
@@ -329,12 +322,6 @@ def _touched(table: Sequence[SegmentRef], entries: Sequence[LogEntry]) -> list[i
 
 def _answers(changes: Sequence[_Change]) -> dict[int, int]:
     """Return the threads of new messages whose own id does not name their thread."""
-    threads: dict[int, int] = {}
-    for change in changes:
-        if change.entry.op is Op.APPEND:
-            rows = change.entry.rows()
-            other = (rows["message_id_hash"] != 0) & (rows["message_id_hash"] != rows["thread"])
-            if other.any():
-                chosen = rows[other]
-                threads.update(zip(chosen["message_id_hash"].tolist(), chosen["thread"].tolist(), strict=True))
-    return threads
+    rows = joined_rows([change.entry for change in changes if change.entry.op is Op.APPEND])
+    chosen = rows[(rows["message_id_hash"] != 0) & (rows["message_id_hash"] != rows["thread"])]
+    return dict(zip(chosen["message_id_hash"].tolist(), chosen["thread"].tolist(), strict=True))

@@ -8,6 +8,7 @@ entry names with its count.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -140,7 +141,11 @@ class LogEntry:
 
     def rows(self) -> Array:
         """Return the appended rows, an array of `LOG_ROW`."""
-        return rows_array(self._whole(LOG_ROW.itemsize))
+        return rows_array(self.packed_rows())
+
+    def packed_rows(self) -> bytes:
+        """Return the appended rows as they are stored."""
+        return self._whole(LOG_ROW.itemsize)
 
     def ranges(self) -> Array:
         """Return the ranges of UIDs, an array of two columns."""
@@ -245,6 +250,11 @@ def decode_entry(stored: bytes) -> LogEntry:
     if block is not None and len(block) != BLOCK_BYTES:
         raise StoreDamaged("log entry names no block")
     return LogEntry(operation, stamp, key, count, payload, block, mailbox, set_bits, clear_bits)
+
+
+def joined_rows(entries: Sequence[LogEntry]) -> Array:
+    """Return the rows of several APPEND entries as one array."""
+    return rows_array(b"".join(entry.packed_rows() for entry in entries))
 
 
 def appended_count(stored: bytes) -> int:

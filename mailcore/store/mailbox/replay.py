@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mailcore.model.flags import SEEN
-from mailcore.store.mailbox.columns import FLAGS, MODSEQS, UIDS, Columns, GrowingColumn, fixed, growing
-from mailcore.store.mailbox.log_entry import LogEntry, Op
+from mailcore.store.mailbox.columns import FLAGS, MODSEQS, SIZES, UIDS, Columns, GrowingColumn, fixed
+from mailcore.store.mailbox.log_entry import LogEntry, Op, joined_rows
 from mailcore.store.mailbox.packed import Array, rows_in_ranges
 
 _SEEN = np.uint64(SEEN)
@@ -55,15 +55,28 @@ class Replay:
         self.alive: Array | None = None
         self.owned = False
 
-    def apply(self, entry: LogEntry) -> Array:
-        """Apply the next entry; return the indexes of the rows it added, changed or removed."""
+    def apply(self, entries: Sequence[LogEntry]) -> list[Array]:
+        """Apply the next entries; return for each the indexes of the rows it added, changed or removed."""
+        results: list[Array] = []
+        at = 0
+        while at < len(entries):
+            end = at
+            while end < len(entries) and entries[end].op is Op.APPEND:
+                end += 1
+            if end > at:
+                results += self._append(entries[at:end])
+                at = end
+            else:
+                results.append(self._change(entries[at]))
+                at += 1
+        return results
+
+    def _change(self, entry: LogEntry) -> Array:
         self.modseq += 1
-        if entry.op is Op.APPEND:
-            return self._append(entry.rows())
         self.flag_sequence += 1
         rows = np.arange(self.count) if entry.op is Op.CLEAR else self._rows(entry)
         if self.alive is not None:
-            rows = rows[self.alive[: self.count][rows]]
+            rows = rows[self.alive[rows]]
         if entry.op is Op.FLAGS:
             return self._change_flags(rows, entry)
         return self._remove(rows)
@@ -76,17 +89,23 @@ class Replay:
         """Return the columns without what was removed, and the number of rows."""
         if self.alive is None:
             return self.columns, self.count
-        return growing(self.rows().take(self.alive), 16), self.exists
+        dead = np.flatnonzero(~self.alive)
+        return [column.without(self.count, dead) for column in self.columns], self.exists
 
     def _rows(self, entry: LogEntry) -> Array:
         return rows_in_ranges(self.columns[UIDS].buffer[: self.count], entry.ranges())
 
-    def _append(self, rows: Array) -> Array:
+    def _append(self, entries: Sequence[LogEntry]) -> list[Array]:
+        """Apply entries that add rows, all at once."""
+        rows = joined_rows(entries)
         added = len(rows)
+        modseqs = np.arange(self.modseq + 1, self.modseq + 1 + len(entries), dtype=np.uint64)
+        if added != len(entries):
+            modseqs = np.repeat(modseqs, [entry.count for entry in entries])
         values = (
             np.arange(self.uid_next, self.uid_next + added, dtype=np.uint32),
             rows["flags"],
-            np.full(added, self.modseq, np.uint64),
+            modseqs,
             rows["size_bytes"],
             rows["internal_date"],
             rows["saved_date"],
@@ -98,12 +117,15 @@ class Replay:
         if self.alive is not None:
             self.alive = np.concatenate((self.alive, np.ones(added, np.bool_)))
         indexes = np.arange(self.count, self.count + added)
+        self.modseq += len(entries)
         self.count += added
         self.exists += added
         self.uid_next += added
         self.unseen += count_unseen(rows["flags"])
         self.size_bytes += int(rows["size_bytes"].sum(dtype=np.uint64))
-        return indexes
+        if len(entries) == 1:
+            return [indexes]
+        return np.split(indexes, np.cumsum([entry.count for entry in entries])[:-1])
 
     def _change_flags(self, rows: Array, entry: LogEntry) -> Array:
         if not self.owned:
@@ -128,5 +150,5 @@ class Replay:
         self.alive[rows] = False
         self.exists -= len(rows)
         self.unseen -= count_unseen(self.columns[FLAGS].buffer[rows])
-        self.size_bytes -= int(self.columns[3].buffer[rows].sum(dtype=np.uint64))
+        self.size_bytes -= int(self.columns[SIZES].buffer[rows].sum(dtype=np.uint64))
         return rows

@@ -50,6 +50,39 @@ class SegmentRef:
     last_uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewPart:
+    """One document of a segment; a `flags` part names its `rows` part, so that both find each other without a head."""
+
+    id: bytes
+    rows_id: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A stored part, without its data."""
+
+    id: bytes
+    rows_id: bytes
+    created_at: datetime
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether this is the `rows` part itself."""
+        return self.id == self.rows_id
+
+
+def new_parts(columns: Columns) -> tuple[SegmentRef, list[NewPart]]:
+    """Return a segment of these rows: its place in a table, and the documents to store."""
+    rows_id, flags_id = new_segment_id(), new_segment_id()
+    ref = SegmentRef(rows_id, flags_id, len(columns), int(columns.uids[0]), int(columns.uids[-1]))
+    return ref, [
+        NewPart(rows_id, rows_id, pack_rows_part(columns)),
+        NewPart(flags_id, rows_id, pack_flags_part(columns)),
+    ]
+
+
 def pack_table(segments: Iterable[SegmentRef]) -> bytes:
     """Return a head's table of segments, 28 bytes each."""
     return _TABLE_PREFIX + b"".join(
@@ -84,13 +117,13 @@ def pack_flags_part(columns: Columns) -> bytes:
 
 
 def unpack_segment(ref: SegmentRef, rows: bytes, flags: bytes) -> Columns:
-    """Return the rows of a segment from its two stored parts.
+    """Return the rows of a segment from its two stored parts; a count of -1 takes what is there.
 
     Raises:
         StoreDamaged: the parts do not have the length the table says.
     """
     fixed, changing = unseal(rows), unseal(flags)
-    count = ref.count
+    count = ref.count if ref.count >= 0 else len(changing) // 16
     if len(fixed) != count * _ROW_BYTES or len(changing) != count * 16:
         raise StoreDamaged("segment", ref.rows_id.hex(), ref.flags_id.hex())
     values: dict[str, Array] = {
@@ -141,14 +174,19 @@ class Segments:
                     raise LookupError(ref.rows_id.hex())
                 yield unpack_segment(ref, found.pop(ref.rows_id), found.pop(ref.flags_id))
 
-    def insert(self, user_id: UserId, mailbox_id: MailboxId, parts: dict[bytes, bytes]) -> None:
-        """Store new parts of segments by their ids: one round trip."""
+    def insert(self, user_id: UserId, mailbox_id: MailboxId, parts: Sequence[NewPart]) -> None:
+        """Store new parts of segments: one round trip."""
         if not parts:
             return
         now = datetime.now(UTC)
         documents: list[dict[str, Any]] = [
-            {"_id": keys.segment_key(user_id, mailbox_id, part), "created_at": now, "data": data}
-            for part, data in parts.items()
+            {
+                "_id": keys.segment_key(user_id, mailbox_id, part.id),
+                "created_at": now,
+                "rows_id": part.rows_id,
+                "data": part.data,
+            }
+            for part in parts
         ]
         with deadline():
             self._collection.insert_many(documents, ordered=False)
@@ -160,16 +198,16 @@ class Segments:
             with deadline():
                 self._collection.delete_many({"_id": {"$in": wanted}})
 
-    def list_parts(self, user_id: UserId, mailbox_id: MailboxId) -> list[tuple[bytes, datetime]]:
-        """Return the id and age of every stored part of a mailbox: for fsck."""
+    def list_parts(self, user_id: UserId, mailbox_id: MailboxId) -> list[StoredPart]:
+        """Return every stored part of a mailbox without its data, oldest first: for fsck."""
         owner = user_id.binary + mailbox_id.binary
         with deadline(30):
-            return [
-                (bytes(document["_id"])[24:], document["created_at"])
-                for document in self._collection.find(
-                    {"_id": keys.owner_range(owner, KEY_BYTES)}, {"created_at": 1}, batch_size=10_000
-                )
-            ]
+            found = list(self._collection.find({"_id": keys.owner_range(owner, KEY_BYTES)}, {"data": 0}))
+        parts = [
+            StoredPart(bytes(document["_id"])[24:], bytes(document["rows_id"]), document["created_at"])
+            for document in found
+        ]
+        return sorted(parts, key=lambda part: part.created_at)
 
     def read_part(self, user_id: UserId, mailbox_id: MailboxId, part: bytes) -> bytes | None:
         """Return one stored part, None if it is not there."""

@@ -153,8 +153,7 @@ class MailboxView:
             unseen=self.unseen,
             size_bytes=self.size_bytes,
         )
-        for entry in entries:
-            replay.apply(entry)
+        replay.apply(entries)
         columns, count = replay.finish()
         return MailboxView(
             self.user_id,

@@ -53,7 +53,9 @@ class Engine:
     def mailbox(self, name: str) -> MailboxId:
         return self.services.mailboxes.find(self.user_id, name).id
 
-    def add(self, count: int = 1, name: str = "INBOX", rows: Sequence[NewRow] | None = None, key: bytes | None = None) -> Commit:
+    def add(
+        self, count: int = 1, name: str = "INBOX", rows: Sequence[NewRow] | None = None, key: bytes | None = None
+    ) -> Commit:
         """Deliver rows without messages behind them."""
         return self.services.messages.commit_rows(
             self.user_id,
