@@ -8,6 +8,7 @@ compressed: count; per message UID, end of its header text, end of its body text
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -17,7 +18,6 @@ import numpy.typing as npt
 
 from mailcore.errors import StoreDamaged
 from mailcore.message.encoded_words import decode_header
-from mailcore.message.headers import iter_fields, unfold
 from mailcore.message.text import normalize
 from mailcore.model.content import SearchableText
 from mailcore.store.mailbox.packed import seal, unseal
@@ -31,6 +31,9 @@ OPAQUE_FIELDS: Final = frozenset(
 )
 """Fields that hold nothing but encoded data: not part of the text, still found by their name."""
 
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*([^\n]*)", re.MULTILINE)
+_LOWER = bytes(32 if code < 32 or code == 127 else code for code in range(256)).lower()
 _COUNT = struct.Struct("<I")
 
 Uids = npt.NDArray[np.uint32]
@@ -47,12 +50,15 @@ class BlockText(NamedTuple):
 def block_text(searchable: SearchableText) -> BlockText:
     """Normalize what SEARCH looks through."""
     lines = [b"\n"]
-    header = searchable.header
-    for field in iter_fields(header):
-        if field.name and field.name not in OPAQUE_FIELDS:
-            value = normalize(decode_header(unfold(header[field.value_start : field.end])))
-            lines.append(field.name.replace(b"\n", b"") + b": " + value.replace("\n", " ").encode("utf-8", "replace"))
-            lines.append(b"\n")
+    for name, value in _FIELD.findall(_FOLD.sub(b"", searchable.header)):
+        name = name.lower()
+        if name in OPAQUE_FIELDS:
+            continue
+        if value.isascii() and b"=?" not in value:
+            text = value.translate(_LOWER).strip()
+        else:
+            text = normalize(decode_header(value)).replace("\n", " ").encode("utf-8", "replace")
+        lines += (name, b": ", text, b"\n")
     body = normalize(searchable.text.replace("\0", " ")).encode("utf-8", "replace")
     return BlockText(b"".join(lines), body, searchable.is_whole)
 
