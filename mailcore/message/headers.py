@@ -25,7 +25,6 @@ _PATTERN_NAMES = 64
 _PATTERN_BYTES = 2048
 
 _FIELD_END = re.compile(rb"\n(?![ \t])")
-_FOLD = re.compile(rb"\r?\n(?=[ \t])|\r?\n\Z")
 _VALUE = re.compile(rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
@@ -72,7 +71,7 @@ def iter_fields(header: bytes) -> Iterator[Field]:
 def unfold(value: bytes) -> bytes:
     """A field's value on one line, without surrounding blanks (RFC 5322 §2.2.3)."""
     if b"\n" in value:
-        value = _FOLD.sub(b"", value)
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")  # within a field every line end is a fold
     return value.strip(b" \t\r\n")
 
 
