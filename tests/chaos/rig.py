@@ -41,6 +41,10 @@ class Server:
     command: list[str]
     process: subprocess.Popen[bytes] | None = None
 
+    def disarm(self) -> None:
+        """Start without fault points from now on."""
+        self.command = [sys.executable, "-m", "mailcore", self.name.partition("-")[0]]
+
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         log = self.log_path.open("ab")
@@ -158,12 +162,12 @@ class Rig:
 
 
 @contextlib.contextmanager
-def under_load(rig: Rig, *, readers: int = 2) -> Iterator[Load]:
-    """Deliver to every user and read as some of them; stop and join at the end."""
+def under_load(rig: Rig, *, readers: int = 2, warm: int = 20) -> Iterator[Load]:
+    """Deliver to every user and read as some of them; begin after `warm` deliveries, join at the end."""
     by_shard = [rig.on(shard)[:readers] for shard in rig.stack.shards]
     rig.load.start(rig.logins, [login for logins in by_shard for login in logins])
     try:
-        rig.load.wait_acked(20)
+        rig.load.wait_acked(warm)
         yield rig.load
     finally:
         rig.load.stop()

@@ -10,7 +10,7 @@ import redis
 
 from infra.devstack.mongo import drop_databases
 from infra.devstack.stack import PLACES, Stack
-from mailcore.services.offload import InlineOffload
+from mailcore.model.actor import SYSTEM
 from tests.chaos.invariants import check_ledger
 from tests.chaos.rig import Rig, under_load
 
@@ -49,12 +49,13 @@ def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_
     """The MTA retries under the same queue id; the mailbox has one copy of each message."""
     pass_number = 1 if point.startswith("fold") else 7
     with Rig(stack, tmp_path, imap_processes=1, faults={"lmtp": f"{point}:{pass_number}"}) as rig:
-        with under_load(rig, readers=1) as load:
+        with under_load(rig, readers=1, warm=0) as load:
             deaths = 0
             for server in [server for server in rig.servers.values() if server.name.startswith("lmtp")]:
                 assert server.process is not None
                 assert server.process.wait(60) == -9, "the fault point was not passed"
                 deaths += 1
+                server.disarm()
                 server.start()
             load.wait_acked(20)
         assert deaths == 2
@@ -62,9 +63,9 @@ def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_
         assert counted["acked"] > 30
         assert not rig.tracebacks(), rig.tracebacks()[:2]
         for login in rig.logins:
-            user_id = rig.services.users.find_by_address(login.address).user_id
-            report = rig.services.fsck.check(user_id, InlineOffload())
-            assert report.is_sound, report
+            user_id = rig.services.addresses.get(login.address).user_id
+            report = rig.services.fsck.run(SYSTEM, user_id, repair=False, deep=True)
+            assert not report.found, report
 
 
 @pytest.mark.timeout(120)
