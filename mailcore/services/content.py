@@ -11,7 +11,7 @@ from typing import Any
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import MailError, MessageNotFound, StoreUnavailable
+from mailcore.errors import MailError, MessageNotFound, StoreDamaged, StoreUnavailable
 from mailcore.message.headers import header_size
 from mailcore.message.mime_tree import scan
 from mailcore.message.parts_table import PartsTable, unpack_parts
@@ -24,6 +24,7 @@ from mailcore.model.section import Section, SectionText
 from mailcore.services.offload import Offload
 from mailcore.services.prepared import (
     SEARCH_TEXT_BYTES,
+    PreparedBlob,
     PreparedMessage,
     message_id_hash,
     prepare_message,
@@ -45,6 +46,8 @@ ITEMS_PER_READ = 500
 BODIES_PER_READ = 50
 OFFLOAD_BYTES = 512 * 1024
 """Preparing a message from this size on takes over 5 ms now and then, and goes to the thread pool."""
+ADDRESS_OFFLOAD_BYTES = 4 << 20
+"""Content of this size takes over 3 ms to hash."""
 BODY_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "splices": 1, "parts": 1, "size": 1, "sha256": 1}
 TEXT_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "text": 1}
 
@@ -142,10 +145,7 @@ class ContentStore:
             addressed: list[BlobContent] = []
             if blobs:
                 if id(blobs) not in contents:
-                    contents[id(blobs)] = [
-                        BlobContent(blob_address(home.tenant_key, blob.data), blob.data, blob.stays_hot)
-                        for blob in blobs
-                    ]
+                    contents[id(blobs)] = self._addressed(home.tenant_key, blobs)
                 addressed = contents[id(blobs)]
                 attempt = new_generation()
                 needs.append(Need(RefOwner(OwnerKind.MESSAGE, key, attempt), addressed))
@@ -153,6 +153,14 @@ class ContentStore:
         if needs:
             BlobUploads(home.shard.blobs, home.shard.blob_refs, home.shard.chunks).secure(home.tenant_id, needs)
         return documents
+
+    def _addressed(self, tenant_key: bytes, blobs: Sequence[PreparedBlob]) -> list[BlobContent]:
+        """Work out where content belongs within a tenant; in the thread pool if it is much."""
+
+        def work() -> list[BlobContent]:
+            return [BlobContent(blob_address(tenant_key, blob.data), blob.data, blob.stays_hot) for blob in blobs]
+
+        return self._offload.run(work) if sum(len(blob.data) for blob in blobs) >= ADDRESS_OFFLOAD_BYTES else work()
 
     def _drop_references(self, copy: Copy, document: dict[str, Any]) -> None:
         """Take back what an attempt referred to whose message was not stored."""
@@ -304,7 +312,7 @@ class ContentStore:
             for piece in self._content(home, document).read(len(prefix)):
                 sha256.update(piece)
                 size += len(piece)
-        except ValueError:
+        except StoreDamaged:
             return False
         return bool(size == document["size"] and stored_digest(prefix, sha256.digest()) == document["sha256"])
 
@@ -366,9 +374,16 @@ class Content:
 
     @property
     def parts(self) -> PartsTable:
-        """Where the sections of the message are."""
+        """Where the sections of the message are.
+
+        Raises:
+            StoreDamaged: the table does not unpack.
+        """
         if self._parts is None:
-            self._parts = unpack_parts(self._document["parts"])
+            try:
+                self._parts = unpack_parts(self._document["parts"])
+            except ValueError as error:
+                raise StoreDamaged("parts table", self.message_oid.hex()) from error
         return self._parts
 
     def header_bytes(self) -> bytes:
@@ -381,6 +396,7 @@ class Content:
 
         Raises:
             StoreUnavailable: what is stored apart cannot be read now.
+            StoreDamaged: it is not there, or what is there does not unpack.
         """
         end = self.size_bytes if end is None else min(end, self.size_bytes)
         prefix_size = len(self._prefix)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 
-from mailcore.errors import StoreUnavailable
+from mailcore.errors import StoreDamaged, StoreUnavailable
 from mailcore.store.keys import chunk_key
 from mailcore.store.message.blobs import BlobHeader, Blobs
 from mailcore.store.message.chunks import BATCH_BYTES, ChunkMissing, Chunks, Tier
@@ -46,7 +46,8 @@ class BlobReader:
         One round trip for the headers that are not remembered, one for each 4 MiB of chunks.
 
         Raises:
-            StoreUnavailable: a set does not answer, or content is missing (which is logged as an error).
+            StoreUnavailable: a set does not answer.
+            StoreDamaged: content is missing, which is logged as an error.
         """
         headers = self._known(tenant_id, {span.address for span in spans})
         batch: list[tuple[int, int]] = []
@@ -88,7 +89,7 @@ class BlobReader:
                 chunks = self._chunks_of(tenant_id, spans, batch, headers)
             except ChunkMissing as error:
                 log.exception("blob.chunk_missing", extra={"tenant_id": str(tenant_id)})
-                raise StoreUnavailable("chunk missing") from error
+                raise StoreDamaged("chunk missing") from error
         for (index, number), data in zip(batch, chunks, strict=True):
             span = spans[index]
             offset = number * headers[span.address].chunk_bytes
@@ -130,7 +131,7 @@ class BlobReader:
             found = self._blobs.find(tenant_id, unknown)
             if len(found) < len(unknown):
                 log.error("blob.header_missing", extra={"tenant_id": str(tenant_id)})
-                raise StoreUnavailable("blob missing")
+                raise StoreDamaged("blob missing")
             for address, header in found.items():
                 headers[address] = self._headers[tenant_id, address] = header
             while len(self._headers) > REMEMBERED_HEADERS:

@@ -92,7 +92,7 @@ class MessageCollector:
         named |= self._named_in_purge(user_id, candidates, due)
         for rows in due:
             if not self._stores.purge.keep_rows(rows.block, ~rows.mask):
-                named |= np.isin(candidates, rows.oids)  # somebody changed it: restored, or collected elsewhere
+                _note(named, candidates, rows.oids)  # somebody changed it: restored, or collected elsewhere
             self._pause()
         return self._destroy(tenant_id, user_id, candidates[~named], stored_before)
 
@@ -127,7 +127,7 @@ class MessageCollector:
                 return None
             try:
                 for oids in self._oids_of(user_id, mailbox_id, head):
-                    named |= np.isin(candidates, oids)
+                    _note(named, candidates, oids)
                     self._pause()
             except LookupError:
                 continue  # folded meanwhile
@@ -151,14 +151,14 @@ class MessageCollector:
             oids = oid_array(block.rows.message_oids)
             if rows is not None and rows.block.revision == block.revision:
                 oids = oids[~rows.mask]
-            named |= np.isin(candidates, oids)
+            _note(named, candidates, oids)
         return named
 
     # -- removal ----------------------------------------------------------------------------
 
     def _destroy(self, tenant_id: ObjectId, user_id: UserId, dead: Oids, stored_before: datetime) -> int:
         removed = 0
-        oids = [oid.tobytes() for oid in dead]
+        oids = oid_list(dead)
         for start in range(0, len(oids), BATCH):
             batch = oids[start : start + BATCH]
             fields = {"attempt": 1, "splices": 1}
@@ -187,9 +187,22 @@ class MessageCollector:
             self._blobs.collect(tenant_id, addresses)
 
 
+def _note(named: Mask, candidates: Oids, oids: Oids) -> None:
+    """Set the mask where a candidate (they are sorted) is among `oids`."""
+    places = np.searchsorted(candidates, oids)
+    places[places == len(candidates)] = 0
+    named[places[candidates[places] == oids]] = True
+
+
 def oid_array(column: npt.NDArray[Any]) -> Oids:
     """Return a column of 12-byte ids (n rows of 12 numbers) as strings that can be sorted and compared."""
     return np.ascontiguousarray(column, np.uint8).view(OID_TYPE).reshape(-1)
+
+
+def oid_list(oids: Oids) -> list[bytes]:
+    """Return ids one by one; the elements of such an array lack NUL bytes at their end, so not those."""
+    packed = oids.tobytes()
+    return [packed[start : start + 12] for start in range(0, len(packed), 12)]
 
 
 def oid_array_of(oids: Sequence[bytes]) -> Oids:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import zstandard
 
+from mailcore.errors import StoreDamaged
 from mailcore.message.mime_tree import MimeTree
 from mailcore.message.split import Codec, Cut, choose_blobs
 
@@ -27,6 +28,8 @@ MAX_PART_CUTS = 200
 """More parts than this are not stored one by one: each costs a reference for each recipient."""
 HOT_TEXT_BYTES = 4 << 20
 """Text up to this size is kept on the hot set: it can be read while the cold one is away."""
+
+Machine = TypeVar("Machine")
 
 _SPLICE = struct.Struct("<IIIBIB32s")
 _LINE_ENDS = (b"", b"\n", b"\r\n")
@@ -108,7 +111,7 @@ class SkeletonCodec:
 
     def compress(self, data: bytes) -> tuple[bytes, bytes]:
         """Return the format mark (version, codec, key id) and the bytes to store."""
-        compressor = self._compressors.pop() if self._compressors else zstandard.ZstdCompressor(level=LEVEL)
+        compressor = _taken(self._compressors) or zstandard.ZstdCompressor(level=LEVEL)
         try:
             packed = compressor.compress(data)
         finally:
@@ -121,19 +124,27 @@ class SkeletonCodec:
         """Return the bytes of which `compress` made these.
 
         Raises:
-            ValueError: a version, codec or key that this program does not know, or damaged.
+            StoreDamaged: a version, codec or key that this program does not know, or damaged.
         """
         if len(mark) != 3 or mark[0] != VERSION or mark[1] > ZSTD or mark[2]:
-            raise ValueError(f"message format {mark.hex()} is unknown")
+            raise StoreDamaged("message format", mark.hex())
         if mark[1] == RAW:
             return stored
-        decompressor = self._decompressors.pop() if self._decompressors else zstandard.ZstdDecompressor()
+        decompressor = _taken(self._decompressors) or zstandard.ZstdDecompressor()
         try:
             return decompressor.decompress(stored)
         except zstandard.ZstdError as error:
-            raise ValueError("damaged skeleton") from error
+            raise StoreDamaged("skeleton") from error
         finally:
             self._decompressors.append(decompressor)
+
+
+def _taken(idle: list[Machine]) -> Machine | None:
+    """Take one that no other thread uses."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
 
 
 def _is_shown_text(tree: MimeTree, cut: Cut) -> bool:
