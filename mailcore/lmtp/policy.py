@@ -94,23 +94,25 @@ class LmtpPolicy:
         )
         targets = self._targets(transaction, origin, transaction_id)
         outcomes: list[str] = []
-        for result in self._delivery.deliver(message, targets, origin.queue_id, actor):
-            reply = _reply(result)
-            outcomes.append(f"{result.recipient.address} {reply.code} {reply.enhanced}")
-            metrics.DELIVERIES.inc(reply.enhanced)
-            yield reply
-        metrics.RECEIVED_BYTES.inc(by=len(message))
-        metrics.DELIVERY_SECONDS.observe(time.monotonic() - began_s)
-        logger.info(
-            "lmtp.message",
-            extra={
-                "id": transaction_id,
-                "queue_id": origin.queue_id,
-                "reverse_path": transaction.reverse_path.address if transaction.reverse_path else "",
-                "size_bytes": len(message),
-                "recipients": outcomes,
-            },
-        )
+        try:
+            for result in self._delivery.deliver(message, targets, origin.queue_id, actor):
+                reply = _reply(result)
+                outcomes.append(f"{result.recipient.address} {reply.code} {reply.enhanced}")
+                metrics.DELIVERIES.inc(reply.enhanced)
+                yield reply
+        finally:  # also when the client is gone before it has heard every reply: it will send again
+            metrics.RECEIVED_BYTES.inc(by=len(message))
+            metrics.DELIVERY_SECONDS.observe(time.monotonic() - began_s)
+            logger.info(
+                "lmtp.message",
+                extra={
+                    "id": transaction_id,
+                    "queue_id": origin.queue_id,
+                    "reverse_path": transaction.reverse_path.address if transaction.reverse_path else "",
+                    "size_bytes": len(message),
+                    "recipients": outcomes,
+                },
+            )
 
     def _targets(
         self, transaction: Transaction[Recipient], origin: Origin, transaction_id: str

@@ -85,7 +85,7 @@ class Listener:
         self._proxy_from = tuple(proxy_from)
         self._total = limits.total or _raise_file_limit() - SPARE_FILES
         self._per_address = limits.per_address or max(self._total // 2, 1)
-        self._sockets: list[Any] = []
+        self._sockets: list[tuple[Endpoint, Any]] = []
         self._acceptors: list[Any] = []
         self._pumps: dict[Pump, tuple[str, str]] = {}
         self._by_address: Counter[str] = Counter()
@@ -100,8 +100,9 @@ class Listener:
         Raises:
             StartRefused: a port cannot be had, or a TLS port has no certificate.
         """
-        bound = [(endpoint, self._bind(endpoint)) for endpoint in self._endpoints]
-        for endpoint, listening in bound:
+        for endpoint in self._endpoints:
+            self._sockets.append((endpoint, self._bind(endpoint)))
+        for endpoint, listening in self._sockets:
             port = int(listening.getsockname()[1])
             name = endpoint.server + ("s" if endpoint.implicit_tls else "")
             self.ports.setdefault(name, []).append(port)
@@ -117,7 +118,8 @@ class Listener:
         """Accept no more, let every connection end what it is at, cut the rest off after `seconds`."""
         self.is_draining = True
         gevent.killall(self._acceptors)
-        for listening in self._sockets:
+        for endpoint, listening in self._sockets:
+            self._refuse_waiting(endpoint, listening)
             listening.close()
         logger.info("server.draining", extra={"connections": len(self._pumps)})
         for pump in list(self._pumps):
@@ -143,7 +145,6 @@ class Listener:
             raise StartRefused(
                 f"{endpoint.server}: cannot listen on {endpoint.host}:{endpoint.port}: {error.strerror or error}"
             ) from None
-        self._sockets.append(listening)
         return listening
 
     # -- one client -----------------------------------------------------------------------------
@@ -158,6 +159,16 @@ class Listener:
                     gevent.sleep(0.1)
                 continue
             gevent.spawn_raw(self._welcome, endpoint, accepted, str(address[0]), int(address[1]))
+
+    def _refuse_waiting(self, endpoint: Endpoint, listening: Any) -> None:
+        """Tell clients in the backlog to come again; closing the socket would reset their connections."""
+        listening.setblocking(False)
+        try:
+            while True:
+                accepted, address = listening.accept()
+                gevent.spawn_raw(self._welcome, endpoint, accepted, str(address[0]), int(address[1]))
+        except OSError:
+            return
 
     def _welcome(self, endpoint: Endpoint, accepted: Any, address: str, port: int) -> None:
         """Find out who this is, see that there is room, and hand over to a pump."""

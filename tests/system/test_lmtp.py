@@ -199,6 +199,27 @@ def test_dropped_connection_stores_nothing(server: RunningServer, services: Mail
     assert inbox(services, user) == []
 
 
+def test_lost_reply_and_a_second_try_give_one_copy(
+    server: RunningServer, services: MailServices, user: MadeUser
+) -> None:
+    """Promise P3, fault F10: the agent is cut off behind the final dot and sends again under its queue id."""
+    content = b"Subject: once\r\n\r\nbody\r\n"
+    for attempt in range(3):
+        client = Raw(server)
+        client.send(b"LHLO mta.test\r\nXFORWARD IDENT=4QF10\r\nMAIL FROM:<>\r\n")
+        client.send(b"RCPT TO:<%s>\r\nDATA\r\n" % user.address.encode())
+        client.expect("250", "250", "250", "250", "354")
+        done = len(server.events("lmtp.message"))
+        client.send(content + b".\r\n")
+        if attempt < 2:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            client.close()
+            server.wait_for("lmtp.message", done + 1)
+        else:
+            client.expect("250 2.0.0")
+    assert inbox(services, user) == [content]
+
+
 def test_oversize_is_refused_before_and_while_it_comes(
     server: RunningServer, services: MailServices, user: MadeUser
 ) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.devstack.stack import Stack
-from tests.builders import make_services, make_user
-from tests.system.servers import environment_of, start
+from tests.builders import MadeUser, make_services, make_user
+from tests.system.servers import RunningServer, environment_of, start
 from tests.system.test_lmtp import Raw, inbox
 
 PATIENCE_S = 12.0
@@ -95,3 +98,86 @@ def test_server_waits_for_a_directory_that_is_away(new_stack: Callable[..., Stac
                 break
             assert time.monotonic() < ends_at
             time.sleep(0.2)
+
+
+class Agent(threading.Thread):
+    """A transfer agent: tries each message until it is answered 250, until `ending`; keeps what went wrong."""
+
+    def __init__(self, server: RunningServer, user: MadeUser, number: int) -> None:
+        super().__init__()
+        self.server = server
+        self.user = user
+        self.number = number
+        self.accepted: list[str] = []
+        self.ending = threading.Event()
+        self.wrong: list[str] = []
+        self.told_to_come_again = 0
+
+    def run(self) -> None:
+        while not self.ending.is_set():
+            try:
+                self._session()
+            except OSError as error:
+                self.wrong.append(f"cut off: {error}")
+
+    def _session(self) -> None:
+        client = Raw.__new__(Raw)
+        try:
+            Raw.__init__(client, self.server)
+        except (AssertionError, OSError):
+            self.told_to_come_again += 1  # 421 in the greeting, or nobody listened at that instant
+            return
+        client.send(b"LHLO mta.test\r\n")
+        if not self._answered(client, "250"):
+            return
+        while not self.ending.is_set():
+            ident = f"q{self.number}-{len(self.accepted)}"
+            begin = f"XFORWARD IDENT={ident}\r\nMAIL FROM:<>\r\nRCPT TO:<{self.user.address}>\r\nDATA\r\n"
+            client.send(begin.encode())
+            if not all(self._answered(client, code) for code in ("250", "250", "250", "354")):
+                return
+            client.send(f"Subject: {ident}\r\n\r\n.\r\n".encode())
+            if not self._answered(client, "250"):
+                return
+            self.accepted.append(ident)
+
+    def _answered(self, client: Raw, code: str) -> bool:
+        reply = client.reply().decode()
+        if reply.startswith(code):
+            return True
+        if reply.startswith("421 4.3.2"):
+            self.told_to_come_again += 1
+        else:
+            self.wrong.append(reply or "cut off without a word")
+        return False
+
+
+@pytest.mark.timeout(120)
+def test_rolling_restart_loses_nothing_and_cuts_nobody_off(
+    directory_uri: str, shard_uris: dict[str, Any], redis_url: str, tmp_path: Path
+) -> None:
+    """Promise P13, fault F15: two processes on one port, each ended and started again under load."""
+    services = make_services(directory_uri, shard_uris, redis_url)
+    users = [make_user(services) for _ in range(4)]
+    environment = environment_of(directory_uri, redis_url, ["lmtp"])
+    with ExitStack() as stack:
+        first = stack.enter_context(start(["lmtp"], environment, tmp_path))
+        environment["EIDER_LMTP_LISTEN"] = f"127.0.0.1:{first.port('lmtp')}"
+        second = stack.enter_context(start(["lmtp"], environment, tmp_path))
+        agents = [Agent(first, user, number) for number, user in enumerate(users)]
+        for agent in agents:
+            agent.start()
+        running = [first, second]
+        for turn in range(4):
+            fresh = stack.enter_context(start(["lmtp"], environment, tmp_path))
+            assert running[turn].terminate() == 0
+            running.append(fresh)
+        for agent in agents:
+            agent.ending.set()
+            agent.join(30)
+        assert [agent.wrong for agent in agents] == [[], [], [], []]
+        assert sum(agent.told_to_come_again for agent in agents) > 0
+    for agent in agents:
+        assert inbox(services, agent.user) == [f"Subject: {ident}\r\n\r\n".encode() for ident in agent.accepted]
+        assert len(agent.accepted) > 20
+    services.close()
