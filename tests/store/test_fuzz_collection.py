@@ -23,7 +23,7 @@ from tests.store.message.conftest import BlobStores, stores, tenant_id  # noqa: 
 
 DELIVERERS = 4
 COLLECTORS = 2
-BLOBS = 8
+BLOBS = 12
 SECONDS = float(os.environ.get("EIDER_FUZZ_SECONDS", "4"))
 
 
@@ -88,7 +88,7 @@ class Fuzz:
             self.check(contents)
             with self.lock:
                 self.held.append((owner, contents))
-            time.sleep(dice.random() * 0.02)  # leaves moments in which nobody needs a blob
+            time.sleep(dice.random() * 0.06)  # leaves moments in which nobody needs a blob
 
     def collect(self, seed: int) -> None:
         dice = random.Random(seed)
