@@ -34,7 +34,7 @@ class StartTls:
 
 @dataclass(frozen=True, slots=True)
 class SetDeadline:
-    """Replace the deadline; when it passes, `timeout` is called.
+    """Replace the deadline; when it passes, `timeout` is called, once: it sets the next one or closes.
 
     `total`: counted from now, whatever comes in. Otherwise: time without input or output.
     """

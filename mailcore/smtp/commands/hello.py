@@ -9,7 +9,7 @@ from mailcore.smtp.commands.outcome import Outcome
 from mailcore.smtp.session import Session
 from mailcore.smtp.wire.replies import Reply
 
-_NAME = re.compile(r"[A-Za-z0-9_\u0080-\U0010ffff.\-]{1,255}|\[[A-Za-z0-9.:\-]{1,64}\]")
+_NAME = re.compile(r"[^\x00-,/:-@\[-^`{-\x7f]{1,255}|\[[A-Za-z0-9.:\-]{1,64}\]")
 
 
 def handle_hello(session: Session, argument: bytes) -> Outcome:
