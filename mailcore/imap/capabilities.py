@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailcore.imap.session import Session, State
-from mailcore.model.limits import DEFAULT_LIMITS
 
 Shown = Callable[[Session], bool]
 
@@ -18,6 +17,12 @@ class Capability:
     name: str
     rfc: str
     shown: Shown
+    value: Callable[[Session], int] | None = None
+    """What stands behind "=", where the name takes a number."""
+
+    def text(self, session: Session) -> str:
+        """Return the name as it is announced."""
+        return self.name if self.value is None else f"{self.name}={self.value(session)}"
 
 
 def _always(_session: Session) -> bool:
@@ -61,14 +66,16 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("MOVE", "RFC 6851", _always),
     Capability("UNSELECT", "RFC 3691", _always),
     Capability("UTF8=ACCEPT", "RFC 6855", _always),
-    Capability(f"APPENDLIMIT={DEFAULT_LIMITS.message_bytes}", "RFC 7889", _always),
+    Capability("APPENDLIMIT", "RFC 7889", _always, lambda session: session.limits.message_bytes),
 )
 """In the order they are sent; an extension adds its row here."""
 
 
 def capability_names(session: Session) -> bytes:
     """Return the names that hold now, separated by spaces."""
-    return " ".join(capability.name for capability in CAPABILITIES if capability.shown(session)).encode("ascii")
+    return " ".join(capability.text(session) for capability in CAPABILITIES if capability.shown(session)).encode(
+        "ascii"
+    )
 
 
 def capability_code(session: Session) -> bytes:

@@ -61,7 +61,6 @@ class ImapConnection:
         offers_starttls: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits = services.settings.limits
         self.session = Session(
             services,
             peer,
@@ -69,6 +68,7 @@ class ImapConnection:
             plaintext_allowed=plaintext_allowed,
             offers_starttls=offers_starttls,
         )
+        self._limits = self.session.limits
         self._clock = clock
         self._scanner = Scanner(self._limits.command_bytes_before_login)
         self._running: _Running | None = None

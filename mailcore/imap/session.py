@@ -13,6 +13,7 @@ from mailcore.imap.wire.responses import Completion, Response
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
+from mailcore.model.limits import Limits
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
@@ -95,6 +96,11 @@ class Session:
         if self.identity is None:
             return State.NOT_AUTHENTICATED
         return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    @property
+    def limits(self) -> Limits:
+        """What holds for this process."""
+        return self.services.settings.limits
 
     @property
     def may_sign_in(self) -> bool:

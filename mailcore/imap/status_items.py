@@ -8,17 +8,17 @@ from mailcore.errors import SyntaxFault
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import StatusResponse
 from mailcore.model.ids import MailboxName
-from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.limits import Limits
 from mailcore.model.mailbox import MailboxStatus
 
-STATUS_ITEMS: dict[str, Callable[[MailboxStatus], int]] = {
-    "MESSAGES": lambda status: status.exists,
-    "RECENT": lambda _status: 0,
-    "UIDNEXT": lambda status: status.uid_next,
-    "UIDVALIDITY": lambda status: status.uid_validity,
-    "UNSEEN": lambda status: status.unseen,
-    "SIZE": lambda status: status.size_bytes,
-    "APPENDLIMIT": lambda _status: DEFAULT_LIMITS.message_bytes,
+STATUS_ITEMS: dict[str, Callable[[MailboxStatus, Limits], int]] = {
+    "MESSAGES": lambda status, _limits: status.exists,
+    "RECENT": lambda _status, _limits: 0,
+    "UIDNEXT": lambda status, _limits: status.uid_next,
+    "UIDVALIDITY": lambda status, _limits: status.uid_validity,
+    "UNSEEN": lambda status, _limits: status.unseen,
+    "SIZE": lambda status, _limits: status.size_bytes,
+    "APPENDLIMIT": lambda _status, limits: limits.message_bytes,
 }
 """Every item by name; an extension adds its row here."""
 
@@ -35,6 +35,6 @@ def _item(cursor: Cursor) -> str:
     return name
 
 
-def status_response(name: MailboxName, items: tuple[str, ...], status: MailboxStatus) -> StatusResponse:
+def status_response(name: MailboxName, items: tuple[str, ...], status: MailboxStatus, limits: Limits) -> StatusResponse:
     """Return the counters that were asked for."""
-    return StatusResponse(name, [(item, STATUS_ITEMS[item](status)) for item in items])
+    return StatusResponse(name, [(item, STATUS_ITEMS[item](status, limits)) for item in items])

@@ -98,7 +98,7 @@ def handle_list(session: Session, args: ListArgs) -> Replies:
         entry = names.entries.get(name)
         status = statuses.get(entry.id) if entry is not None else None
         if status is not None and not status.deleted:
-            yield status_response(name, args.status_items, status)
+            yield status_response(name, args.status_items, status, session.limits)
     return Done("LIST completed")
 
 

@@ -37,5 +37,5 @@ def handle_status(session: Session, args: StatusArgs) -> Replies:
     status = mailboxes.status(session.user_id, [entry.id])[entry.id] if entry is not None else None
     if status is None or status.deleted:
         raise MailboxNotFound(args.name)
-    yield status_response(args.name, args.items, status)
+    yield status_response(args.name, args.items, status, session.limits)
     return Done("STATUS completed")
