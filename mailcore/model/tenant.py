@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bson import ObjectId
@@ -63,6 +63,8 @@ class Tenant:
     """Sealed; opened, it addresses the tenant's attachments."""
     created_at: datetime
     limits: TenantLimits = field(default_factory=TenantLimits)
+    cold_after: timedelta = timedelta(0)
+    """How long attachments lie on the hot set before they go to the cold one."""
     retention: RetentionRule = field(default_factory=RetentionRule)
 
 

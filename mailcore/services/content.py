@@ -145,7 +145,7 @@ class ContentStore:
             addressed: list[BlobContent] = []
             if blobs:
                 if id(blobs) not in contents:
-                    contents[id(blobs)] = self._addressed(home.tenant_key, blobs)
+                    contents[id(blobs)] = self._addressed(home, blobs)
                 addressed = contents[id(blobs)]
                 attempt = new_generation()
                 needs.append(Need(RefOwner(OwnerKind.MESSAGE, key, attempt), addressed))
@@ -154,11 +154,14 @@ class ContentStore:
             BlobUploads(home.shard.blobs, home.shard.blob_refs, home.shard.chunks).secure(home.tenant_id, needs)
         return documents
 
-    def _addressed(self, tenant_key: bytes, blobs: Sequence[PreparedBlob]) -> list[BlobContent]:
+    def _addressed(self, home: Home, blobs: Sequence[PreparedBlob]) -> list[BlobContent]:
         """Work out where content belongs within a tenant; in the thread pool if it is much."""
 
         def work() -> list[BlobContent]:
-            return [BlobContent(blob_address(tenant_key, blob.data), blob.data, blob.stays_hot) for blob in blobs]
+            return [
+                BlobContent(blob_address(home.tenant_key, blob.data), blob.data, blob.stays_hot, home.cold_after)
+                for blob in blobs
+            ]
 
         return self._offload.run(work) if sum(len(blob.data) for blob in blobs) >= ADDRESS_OFFLOAD_BYTES else work()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import unicodedata
+from datetime import timedelta
 
 from bson import ObjectId
 
@@ -118,6 +119,20 @@ class Tenants:
             raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
         log.info("tenant.state", extra={"tenant": str(tenant_id), "state": state.value, "actor": actor.identity})
+
+    def set_cold_after(self, actor: Actor, tenant_id: TenantId, cold_after: timedelta) -> None:
+        """Change how long new attachments lie on the hot set before they go to the cold one.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        if not self._directory.tenants.set_cold_after(tenant_id, cold_after):
+            raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+        log.info(
+            "tenant.cold_after",
+            extra={"tenant": str(tenant_id), "seconds": cold_after.total_seconds(), "actor": actor.identity},
+        )
 
     def _home_shard(self, region: str, name: str | None) -> Shard:
         shards = self._directory.shards.list_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
@@ -33,6 +33,8 @@ class Home:
     state: State
     """The stricter of the user's and the tenant's."""
     over_quota_since: datetime | None = None
+    cold_after: timedelta = timedelta(0)
+    """How long the tenant's attachments lie on the hot set first."""
 
 
 class Placement:
@@ -83,6 +85,7 @@ class Placement:
             quota_bytes=user.quota_bytes,
             state=stricter(user.state, tenant.state),
             over_quota_since=user.over_quota_since,
+            cold_after=tenant.cold_after,
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

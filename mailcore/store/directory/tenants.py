@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import timedelta
 
 from bson import ObjectId
 from pymongo.database import Database
@@ -77,6 +78,13 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"state": state.value}})
         return result.matched_count == 1
 
+    def set_cold_after(self, tenant_id: TenantId, cold_after: timedelta) -> bool:
+        """Change how long attachments stay on the hot set; False if there is no such tenant."""
+        seconds = int(cold_after.total_seconds())
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"cold_after_s": seconds}})
+        return result.matched_count == 1
+
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
@@ -102,5 +110,6 @@ def _tenant(document: Document) -> Tenant:
         content_key=document["content_key"],
         created_at=document["created_at"],
         limits=TenantLimits(limits["users"], limits["quota_bytes"]),
+        cold_after=timedelta(seconds=document.get("cold_after_s", 0)),
         retention=read_rule(document),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.changes import Cause, Commit
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.row import NewRow
-from mailcore.services import MailServices
+from mailcore.services import MailServices, connect
 from mailcore.store.mailbox.heads import Head
 from mailcore.store.mailbox.loading import load_view
 from mailcore.store.mailbox.view import MailboxView
@@ -41,6 +41,7 @@ class Engine:
 
     services: MailServices
     user_id: UserId
+    others: list[MailServices] = field(default_factory=list)
 
     @property
     def stores(self) -> ShardStores:
@@ -80,9 +81,8 @@ class Engine:
 
     def another(self) -> Engine:
         """The same user as another process sees it: nothing in memory."""
-        from mailcore.services import connect
-
-        return Engine(connect(self.services.settings), self.user_id)
+        self.others.append(connect(self.services.settings))
+        return Engine(self.others[-1], self.user_id)
 
 
 @pytest.fixture(scope="session")
@@ -94,16 +94,11 @@ def services(directory_uri: str, shard_uris: Any) -> Iterator[MailServices]:
 
 @pytest.fixture
 def engine(services: MailServices) -> Iterator[Engine]:
-    yield Engine(services, make_user(services).user_id)
+    made = Engine(services, make_user(services).user_id)
+    yield made
     fault.install({})
-
-
-@pytest.fixture
-def new_engine(services: MailServices) -> Callable[..., Engine]:
-    def new(**arguments: Any) -> Engine:
-        return Engine(services, make_user(services, **arguments).user_id)
-
-    return new
+    for other in made.others:
+        other.close()
 
 
 def same(one: MailboxView, other: MailboxView) -> bool:

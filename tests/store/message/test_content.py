@@ -7,19 +7,23 @@ import os
 import quopri
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from email.generator import BytesGenerator
 from email.message import EmailMessage
 from io import BytesIO
 from itertools import chain
 
 import pytest
+from pymongo import monitoring
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from infra.devstack.endpoints import ShardUris
 from mailcore.errors import MessageNotFound
 from mailcore.model.section import Section, SectionText
 from mailcore.services import MailServices
+from mailcore.services.content import Copy
 from mailcore.store.message.chunks import Tier
-from tests.builders import MadeUser, make_services, make_tenant, make_user
+from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.corpus import iter_corpus
 from tests.hostile import HOSTILE
 
@@ -246,3 +250,70 @@ def test_message_id_that_exists_is_left_untouched(services: MailServices, user: 
     second = services.content.put(home, services.content.prepare(b"Subject: 2\r\n\r\n"), oid)
     assert (first.existed, second.existed) == (False, True)
     assert b"".join(services.content.open(user.user_id, oid).read()) == b"Subject: 1\r\n\r\n"
+
+
+def test_tenants_plan_keeps_attachments_hot_for_a_while(services: MailServices, user: MadeUser) -> None:
+    services.tenants.set_cold_after(OPERATOR, user.tenant_id, timedelta(days=30))
+    home = services.placement.home(user.user_id)
+    raw = attachment(os.urandom(80_000), 76, b"\r\n", b"")
+    oid = services.content.put(home, services.content.prepare(raw)).message_oid
+    assert home.shard.chunks.size_bytes(user.tenant_id, Tier.HOT) == 80_000
+    services.retention.demote("a")
+    assert home.shard.chunks.size_bytes(user.tenant_id, Tier.HOT) == 80_000
+    home.shard.hot["blobs"].update_many({}, {"$set": {"demote_at": datetime.now(UTC)}})
+    services.retention.demote("a")
+    assert home.shard.chunks.size_bytes(user.tenant_id, Tier.COLD) == 80_000
+    assert b"".join(services.content.open(user.user_id, oid).read()) == raw
+
+
+class Commands(CommandListener):
+    """Names of the commands that reached a database, while it listens."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.names.append(f"{event.command_name} {event.command.get(event.command_name)}")
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+
+def many_parts(count: int, data: bytes) -> bytes:
+    part = b"--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    parts = [part + base64.encodebytes(b"%d" % n + data).replace(b"\n", b"\r\n") for n in range(count)]
+    return b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(parts) + b"--b--\r\n"
+
+
+def test_round_trips_do_not_grow_with_attachments_or_recipients(
+    directory_uri: str, shard_uris: dict[str, ShardUris]
+) -> None:
+    listener = Commands()
+    monitoring.register(listener)
+    try:
+        services = make_services(directory_uri, shard_uris)
+        tenant = make_tenant(services, "a")
+        homes = [services.placement.home(make_user(services, tenant=tenant).user_id) for _ in range(50)]
+    finally:
+        monitoring._LISTENERS.command_listeners.remove(listener)
+    prepared = services.content.prepare(many_parts(20, os.urandom(40_000)))
+    listener.names.clear()
+    services.content.put(homes[0], prepared)
+    new = ["insert blob_refs", "update blobs", "insert chunks", "insert blobs", "insert messages"]
+    assert listener.names == new
+    listener.names.clear()
+    services.content.put(homes[1], prepared)
+    assert listener.names == ["insert blob_refs", "update blobs", "insert messages"]
+    fresh = services.content.prepare(many_parts(20, os.urandom(40_000)))
+    listener.names.clear()
+    results = services.content.put_many([Copy(home, fresh) for home in homes])
+    assert len({result.message_oid for result in results}) == 50
+    assert listener.names == new
+    content = services.content.open(homes[0].user_id, services.content.put(homes[0], fresh).message_oid)
+    listener.names.clear()
+    assert sum(map(len, content.read())) == content.size_bytes
+    assert listener.names == ["find blobs", "find chunks"]
+    services.close()
