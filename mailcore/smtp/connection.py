@@ -224,9 +224,7 @@ class SmtpConnection:
                         yield FLUSH
             except MailError as error:
                 fallback = replies.reply_for(error)
-                logger.warning(
-                    "smtp.content.refused", extra={"error": type(error).__name__, "details": error.details}
-                )
+                logger.warning("smtp.content.refused", extra={"error": type(error).__name__, "details": error.details})
             except Exception:
                 logger.exception("smtp.content.failed", extra={"fields": log.bound()})
         for _ in range(due):
