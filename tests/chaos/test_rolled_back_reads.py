@@ -1,0 +1,147 @@
+"""A change that a failover takes back is never shown: what clients see is read by majority."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from pymongo.read_concern import ReadConcern
+
+from infra.devstack.stack import Stack
+from mailcore.errors import MailError, Unavailable
+from mailcore.model.actor import SYSTEM
+from mailcore.model.flags import FlagSet
+from mailcore.model.ids import MailboxId
+from mailcore.model.uid_set import UidSet
+from mailcore.services import MailServices
+from mailcore.services.messages import NewMessage
+from mailcore.store.mailbox.heads import Heads
+from mailcore.store.mailbox.view import MailboxView
+from tests.builders import MadeUser, make_services, make_user
+from tests.chaos.test_nodes_lost import stack_primary_among
+
+SOON_S = 0.01
+
+
+@dataclass
+class Scene:
+    """A user on a set of three nodes, as two processes see it."""
+
+    stack: Stack
+    writer: MailServices
+    reader: MailServices
+    user: MadeUser
+    inbox: MailboxId
+
+
+@pytest.fixture
+def scene(new_stack: Callable[..., Stack]) -> Iterator[Scene]:
+    """One message in INBOX and another in Archive, both acknowledged."""
+    stack = new_stack(nodes=3, databases=("main",))
+    writer = make_services(stack.directory_uri, stack.shards)
+    reader = make_services(stack.directory_uri, stack.shards)
+    user = make_user(writer)
+    writer.messages.append(user.user_id, SYSTEM, "INBOX", [message("first")])
+    writer.messages.append(user.user_id, SYSTEM, "Archive", [message("pending")])
+    inbox = reader.mailboxes.open(user.user_id, "INBOX").mailbox_id
+    yield Scene(stack, writer, reader, user, inbox)
+    writer.close()
+    reader.close()
+
+
+def message(subject: str) -> NewMessage:
+    """A message by subject."""
+    return NewMessage(f"Subject: {subject}\r\n\r\n{subject}\r\n".encode(), FlagSet(), None)
+
+
+def shown(view: MailboxView) -> dict[int, bytes]:
+    """Return which message each UID stands for."""
+    return {int(view.uids[row]): view.message_oid(row) for row in range(view.exists)}
+
+
+def play(scene: Scene) -> None:
+    """Followers away, a push pending, a read, failover, another push; raise if a UID changed its message."""
+    stack, user_id = scene.stack, scene.user.user_id
+    heads = scene.writer.placement.home(user_id).shard.heads
+    archive = scene.writer.mailboxes.open(user_id, "Archive").mailbox_id
+    primary = stack.primary()
+    followers = [name for name in stack.pids if name != primary]
+    outcome: list[MailError | None] = []
+
+    def push() -> None:
+        try:
+            scene.writer.messages.copy(user_id, SYSTEM, archive, UidSet(((1, 1),)), "INBOX")
+            outcome.append(None)
+        except MailError as error:
+            outcome.append(error)
+
+    for name in followers:
+        stack.kill(name)
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    wait_until(lambda: is_pending(heads, scene), "the push did not reach the primary before it stepped down")
+    during = shown(scene.reader.mailboxes.refresh(user_id, scene.inbox))
+    stack.kill(primary)
+    pushing.join(60)
+    assert outcome, "the pending push hangs"
+    assert isinstance(outcome[0], Unavailable), "an unknown outcome was called done"
+
+    for name in followers:
+        stack.processes[name].start()
+    stack_primary_among(stack, followers)
+    deliver_after_failover(scene)
+    other = make_services(stack.directory_uri, stack.shards)
+    after = shown(other.mailboxes.open(user_id, "INBOX"))
+    other.close()
+    changed = [uid for uid, oid in during.items() if after.get(uid) != oid]
+    assert not changed, f"UID {changed} was shown and is another message now"
+    assert len(after) >= 2
+
+
+def is_pending(heads: Heads, scene: Scene) -> bool:
+    """Return whether the primary has the push that no follower has."""
+    local = heads._collection.with_options(read_concern=ReadConcern("local"))
+    key = scene.user.user_id.binary + scene.inbox.binary
+    found = local.find_one({"_id": key}, {"uid_next": 1})
+    assert found is not None
+    return bool(found["uid_next"] == 3)
+
+
+def deliver_after_failover(scene: Scene) -> None:
+    """Append another message, as often as it takes."""
+    until = time.monotonic() + 40
+    while True:
+        try:
+            scene.writer.messages.append(scene.user.user_id, SYSTEM, "INBOX", [message("second")])
+        except Unavailable:
+            assert time.monotonic() < until, "the set did not recover"
+        else:
+            return
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Ask again and again for up to two seconds."""
+    until = time.monotonic() + 2
+    while not condition():
+        assert time.monotonic() < until, otherwise
+        time.sleep(SOON_S)
+
+
+@pytest.mark.timeout(150)
+def test_uid_of_a_pending_push_is_not_shown(scene: Scene) -> None:
+    """The reader sees nothing that the new primary does not have."""
+    play(scene)
+
+
+@pytest.mark.timeout(150)
+def test_local_reads_would_show_a_uid_that_becomes_another_message(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: with heads read locally the same scene turns red."""
+    heads = scene.reader.placement.home(scene.user.user_id).shard.heads
+    monkeypatch.setattr(heads, "_collection", heads._collection.with_options(read_concern=ReadConcern("local")))
+    with pytest.raises(AssertionError, match="is another message now"):
+        play(scene)
