@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -215,7 +215,7 @@ class Messages:
             StoreUnavailable: outcome unknown; call again with the same key.
         """
         if keywords is not None and any(keywords):
-            bits = self._keyword_bits(user_id, mailbox_id, {name for names in keywords for name in names})
+            bits = self._keyword_bits(user_id, mailbox_id, [name for names in keywords for name in names])
             rows = [
                 _with_flags(row, row.flags | sum({bits[name.lower()] for name in names}))
                 for row, names in zip(rows, keywords, strict=True)
@@ -258,9 +258,9 @@ class Messages:
             TooManyKeywords: a keyword would be one too many.
             FlagInvalid: not a keyword.
         """
-        names = {name.lower(): name for name in flags.keywords}
+        names = _distinct(flags.keywords)
         if names and operation is not FlagOperation.REMOVE:
-            self._keyword_bits(user_id, mailbox_id, set(names.values()))
+            self._keyword_bits(user_id, mailbox_id, names.values())
 
         def masks(view: MailboxView) -> tuple[int, int]:
             bits = flags.system & SYSTEM_MASK
@@ -577,7 +577,7 @@ class Messages:
         names = [(index, name) for index, name in enumerate(view.keywords) if used & keyword_bit(index)]
         result = flags & np.uint64(keyword_bit(0) - 1)
         if names:
-            bits = self._keyword_bits(user_id, target_id, {name for _, name in names})
+            bits = self._keyword_bits(user_id, target_id, [name for _, name in names])
             for index, name in names:
                 result[flags & np.uint64(keyword_bit(index)) != 0] |= np.uint64(bits[name.lower()])
         return result
@@ -655,13 +655,14 @@ class Messages:
             view = self._mailboxes.refresh(user_id, mailbox_id)
             fresh = True
 
-    def _keyword_bits(self, user_id: UserId, mailbox_id: MailboxId, names: set[str]) -> dict[str, int]:
+    def _keyword_bits(self, user_id: UserId, mailbox_id: MailboxId, names: Iterable[str]) -> dict[str, int]:
         """Return the bits of keywords by lower-case name; unknown ones are added to the mailbox first."""
-        for name in names:
+        wanted = _distinct(names)
+        for name in wanted.values():
             _check_keyword(name)
         view = self._mailboxes.cached(user_id, mailbox_id)
         if view is not None:
-            bits = {name.lower(): view.keyword_mask(name) for name in names}
+            bits = {name: view.keyword_mask(name) for name in wanted}
             if all(bits.values()):
                 return bits
         patience = Patience()
@@ -671,14 +672,14 @@ class Messages:
             if state is None or state.state == "deleted":
                 raise MailboxChanged(mailbox_id)
             known = {name.lower(): keyword_bit(index) for index, name in enumerate(state.keywords)}
-            missing = {name.lower(): name for name in sorted(names) if name.lower() not in known}
+            missing = [name for lower, name in wanted.items() if lower not in known]
             if not missing:
                 if view is not None:
                     self._mailboxes.refresh(user_id, mailbox_id)  # so that the cached view has the names
-                return {name.lower(): known[name.lower()] for name in names}
+                return {name: known[name] for name in wanted}
             if len(known) + len(missing) > DEFAULT_LIMITS.keywords:
                 raise TooManyKeywords(mailbox_id, len(known))
-            if heads.add_keywords(user_id, mailbox_id, len(known), list(missing.values())) is None:
+            if heads.add_keywords(user_id, mailbox_id, len(known), missing) is None:
                 patience.wait(mailbox_id)
 
 
@@ -698,6 +699,14 @@ def _move_key(source: MailboxId, target: MailboxId, uids: UidSet) -> bytes:
     """Return the key of a move: the same for the same rows, so that it happens once whoever does it."""
     what = b"move" + source.binary + target.binary + pack_uids(uids)
     return hashlib.blake2b(what, digest_size=KEY_BYTES).digest()
+
+
+def _distinct(names: Iterable[str]) -> dict[str, str]:
+    """Return keywords by lower-case name; of several spellings the first."""
+    distinct: dict[str, str] = {}
+    for name in names:
+        distinct.setdefault(name.lower(), name)
+    return distinct
 
 
 def _with_flags(row: NewRow, flags: int) -> NewRow:
