@@ -21,7 +21,10 @@ HEADER = (
 )
 TEXT = b"Line one\r\nLine two\r\n"
 
-INNER = b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nplain\r\n--i\r\nContent-Type: text/html\r\n\r\n<p>\r\n--i--\r\n"
+INNER = (
+    b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n"
+    b"--i\r\n\r\nplain\r\n--i\r\nContent-Type: text/html\r\n\r\n<p>\r\n--i--\r\n"
+)
 NESTED = (
     b"Subject: outer\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\npreamble\r\n"
     b"--o\r\nContent-Type: text/plain\r\nX-Part: 1\r\n\r\nfirst\r\n"

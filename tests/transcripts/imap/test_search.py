@@ -21,7 +21,8 @@ def _messages() -> list[NewMessage]:
             _1994 - 1,
         ),
         NewMessage(
-            "From: =?utf-8?q?J=C3=BCrgen?= <j@example.com>\r\nCc: c@example.org\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n"
+            "From: =?utf-8?q?J=C3=BCrgen?= <j@example.com>\r\nCc: c@example.org\r\n"
+            "Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n"
             "Date: Wed, 2 Feb 1994 00:30:00 +0900\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
             "Straße und ﬁnden\r\n".encode(),
             FlagSet(flags.FLAGGED | flags.DELETED),
