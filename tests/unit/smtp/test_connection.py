@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mailcore.errors import OverQuota, StoreUnavailable
 from mailcore.model.actions import Peer, Tls
+from mailcore.smtp.connection import SmtpConnection
 from tests.unit.smtp.collecting import Collecting, Dialogue, codes
 
 TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384")
@@ -293,6 +294,14 @@ def test_input_behind_starttls_in_the_same_packet_ends_the_connection(behind: by
     assert codes(dialogue.say(b"STARTTLS\r\n" + behind)) == ["501 5.5.4"]
     assert dialogue.is_closed
     assert not dialogue.wants_tls
+
+
+def test_negative_control_without_that_rule_the_injected_command_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack N1 succeeds when the connection does not look at what follows STARTTLS."""
+    careful = SmtpConnection._command
+    monkeypatch.setattr(SmtpConnection, "_command", lambda self, line, _more: careful(self, line, False))
+    dialogue = Dialogue(offers_tls=True)
+    assert codes(dialogue.say(b"STARTTLS\r\nNOOP\r\n")) == ["220 2.0.0", "250 2.0.0"]
 
 
 def test_tls_from_the_start() -> None:
