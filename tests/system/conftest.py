@@ -1,0 +1,36 @@
+"""One process that serves LMTP and IMAP, for tests that need mail to go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailcore.services import MailServices
+from tests.builders import MadeUser, make_services, make_user
+from tests.system.servers import RunningServer, environment_of, start
+
+
+@pytest.fixture(scope="module")
+def services(directory_uri: str, shard_uris: dict[str, Any], redis_url: str) -> Iterator[MailServices]:
+    """Services of this process, on the same databases."""
+    made = make_services(directory_uri, shard_uris, redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def mail_server(
+    services: MailServices, directory_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """At its end it must stop by itself, without a traceback in its log."""
+    environment = environment_of(directory_uri, redis_url, ["lmtp", "imap"])
+    with start(["lmtp", "imap"], environment, tmp_path_factory.mktemp("mail")) as server:
+        yield server
+
+
+@pytest.fixture
+def user(services: MailServices) -> MadeUser:
+    """A user of a tenant of its own."""
+    return make_user(services)
