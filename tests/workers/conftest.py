@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
 
-from infra.devstack.endpoints import ShardUris
+from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore.services import MailServices
 from tests.builders import make_services
 from workers.context import JobContext
 
 
 @pytest.fixture(scope="module")
-def services(directory_uri: str, shard_uris: dict[str, ShardUris]) -> Iterator[MailServices]:
-    connected = make_services(directory_uri, shard_uris)
+def services(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[MailServices]:
+    """A directory and a shard of their own: jobs work on all users of all shards there are."""
+    uris = stack.mongo.shards["a"]
+    shard = ShardUris(fresh_uri(uris.hot, "workers_hot"), fresh_uri(uris.cold, "workers_cold"))
+    connected = make_services(fresh_uri(stack.mongo.directory, "workers_directory"), {"a": shard})
     yield connected
     connected.close()
 

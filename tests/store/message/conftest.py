@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 from bson import ObjectId
 
-from infra.devstack.endpoints import ShardUris
+from infra.devstack.endpoints import Endpoints
 from mailcore.store.client import Clients
 from mailcore.store.indexes import ensure_indexes
 from mailcore.store.message.blob_refs import BlobRefs
@@ -40,9 +40,10 @@ class BlobStores:
 
 
 @pytest.fixture
-def stores(shard_uris: dict[str, ShardUris]) -> Iterator[BlobStores]:
+def stores(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[BlobStores]:
     clients = Clients({})
-    hot, cold = clients.database(shard_uris["a"].hot), clients.database(shard_uris["a"].cold)
+    uris = stack.mongo.shards["a"]
+    hot, cold = clients.database(fresh_uri(uris.hot, "blobs_hot")), clients.database(fresh_uri(uris.cold, "blobs_cold"))
     ensure_indexes(hot, cold)
     for name in COLLECTIONS:
         hot[name].delete_many({})
