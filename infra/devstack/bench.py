@@ -146,7 +146,7 @@ def start(plan: Plan) -> None:
 
 
 def stop(plan: Plan) -> None:
-    """End the keeper of that data folder, if there is one, and wait until everything is gone.
+    """End the keeper of that data folder, if there is one, and delete what it leaves.
 
     Raises:
         StackFault: it did not end in time.
@@ -159,7 +159,7 @@ def stop(plan: Plan) -> None:
             if time.monotonic() > until:
                 raise StackFault(f"process {holder} did not stop within {STOP_TIMEOUT_S:.0f} s: kill -9 {holder}")
             time.sleep(0.05)
-    if (plan.stack_folder / LAYOUT_NAME).exists():  # left by a keeper that failed or was killed
+    if (plan.stack_folder / LAYOUT_NAME).exists():
         shutil.rmtree(plan.stack_folder, ignore_errors=True)
     plan.log.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -190,7 +190,7 @@ def storage_bytes(plan: Plan) -> int:
 
 
 def keep(plan: Plan) -> None:
-    """Run databases, servers and accounts until SIGTERM, then throw all of it away."""
+    """Run databases, servers and accounts until SIGTERM."""
     signal.signal(signal.SIGTERM, _end)
     stack = Stack(plan.stack_folder, databases=(MAIN, "redis"), cache_gb=plan.cache_gb)
     servers: dict[str, Server] = {}
@@ -207,15 +207,12 @@ def keep(plan: Plan) -> None:
         while True:
             signal.pause()
     except (StackFault, MailError) as fault:
-        stop_all([server.process for server in servers.values()], signal.SIGTERM, DRAIN_S)
-        stack.stop()  # the logs stay until the next start
         print(fault or type(fault).__name__, file=sys.stderr)
         raise SystemExit(1) from None
-    except BaseException:
+    finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop_all([server.process for server in servers.values()], signal.SIGTERM, DRAIN_S)
-        stack.discard()
-        raise
+        stack.stop()  # what is left is deleted by whoever stops or starts next
 
 
 def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Document]:
