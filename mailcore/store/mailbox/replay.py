@@ -102,7 +102,7 @@ class Replay:
         modseqs = np.arange(self.modseq + 1, self.modseq + 1 + len(entries), dtype=np.uint64)
         if added != len(entries):
             modseqs = np.repeat(modseqs, [entry.count for entry in entries])
-        values = (
+        values: tuple[Array, ...] = (
             np.arange(self.uid_next, self.uid_next + added, dtype=np.uint32),
             rows["flags"],
             modseqs,
