@@ -137,13 +137,16 @@ class TextBlock:
             while ends[index] <= position:
                 index += 1
             line = headers.rfind(b"\n", 0, position) + 1
-            if headers.startswith(label, line) and position > line + len(label):
+            if not headers.startswith(label, line):
+                line = headers.find(b"\n" + label, position, ends[index]) + 1
+            value = line + len(label) + 1
+            if not line:
+                position = headers.find(needle, ends[index])
+            elif position < value:
+                position = headers.find(needle, value)
+            else:
                 found[index] = True
                 position = headers.find(needle, ends[index])
-            else:
-                value = headers.find(b"\n" + label, position, ends[index])
-                resume = value + len(label) + 1 if value >= 0 else ends[index]
-                position = headers.find(needle, max(resume, position + 1))
         return found
 
     def first_field(self, name: bytes, index: int) -> str | None:
