@@ -1,11 +1,11 @@
-"""What a list of messages shows at a glance: preview (RFC 8970), attachments, encryption."""
+"""What a list of messages shows at a glance: preview (RFC 8970) and whether there are attachments."""
 
 from __future__ import annotations
 
 import re
 
 from mailcore.message.mime_tree import MimeTree, Part, PartKind
-from mailcore.message.text import part_text
+from mailcore.message.text import is_encrypted, part_text
 
 PREVIEW_CHARACTERS = 200
 """RFC 8970 §3.1 asks for no more."""
@@ -13,7 +13,6 @@ PREVIEW_CHARACTERS = 200
 _SCANNED_BYTES = 4096
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u034f\u00ad\u2060-\u2064\ufeff\x00-\x08\x0e-\x1b\x7f]+")
 _SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
-_CIPHERS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
 
 
 def preview(raw: bytes, tree: MimeTree) -> str:
@@ -36,18 +35,6 @@ def preview(raw: bytes, tree: MimeTree) -> str:
 def has_attachment(tree: MimeTree) -> bool:
     """Whether there is something to save: not signatures, nor what a text shows inline by its Content-ID."""
     return any(_is_attachment(tree, part) for part in tree.parts)
-
-
-def is_encrypted(tree: MimeTree) -> bool:
-    """Whether the content is encrypted (multipart/encrypted, RFC 1847; S/MIME, RFC 8551)."""
-    for part in tree.parts[:10]:
-        if part.kind is PartKind.MESSAGE:
-            return False
-        if part.kind is PartKind.MULTIPART and part.subtype == "encrypted":
-            return True
-        if part.type == "application" and part.subtype in _CIPHERS:
-            return not part.parameters.get("smime-type", "enveloped-data").lower().startswith(("signed", "certs"))
-    return False
 
 
 def _html_last(part: Part) -> bool:

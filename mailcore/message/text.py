@@ -23,10 +23,25 @@ _HEADER_BYTES = 64 * 1024
 
 _MARKS = re.compile(r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){31,}")
 _MARKS_KEPT = 30
+_CIPHERS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
+
+
+def is_encrypted(tree: MimeTree) -> bool:
+    """Whether the content is encrypted (multipart/encrypted, RFC 1847; S/MIME, RFC 8551)."""
+    for part in tree.parts[:10]:
+        if part.kind is PartKind.MESSAGE:
+            return False
+        if part.kind is PartKind.MULTIPART and part.subtype == "encrypted":
+            return True
+        if part.type == "application" and part.subtype in _CIPHERS:
+            return not part.parameters.get("smime-type", "enveloped-data").lower().startswith(("signed", "certs"))
+    return False
 
 
 def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
     """Text of all text parts, HTML without its markup, file names, and the main fields of messages within.
+
+    Of an encrypted message there is none: not even the names of its parts are gathered.
 
     Args:
         raw: the message.
@@ -34,6 +49,8 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
         max_bytes: of the result in UTF-8; what is beyond is left out. A result that is more than 4 bytes shorter is
             all there is.
     """
+    if is_encrypted(tree):
+        return ""
     found: list[str] = []
     left = max_bytes
     guesses = _GUESSES

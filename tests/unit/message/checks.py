@@ -7,9 +7,9 @@ from mailcore.message.envelope import header_date, message_ids, parse_addresses,
 from mailcore.message.headers import filter_fields, find_all, iter_fields, light_header_block
 from mailcore.message.mime_tree import DEFAULT, MimeTree, PartKind, scan, shift
 from mailcore.message.parts_table import pack_parts, unpack_parts
-from mailcore.message.preview import PREVIEW_CHARACTERS, has_attachment, is_encrypted, preview
+from mailcore.message.preview import PREVIEW_CHARACTERS, has_attachment, preview
 from mailcore.message.split import choose_blobs, decode, encode
-from mailcore.message.text import normalize, searchable_text
+from mailcore.message.text import is_encrypted, normalize, searchable_text
 from mailcore.model.limits import ScanLimits
 from mailcore.model.section import Section, SectionText
 from tests.unit.message.imap_grammar import read_body, read_envelope

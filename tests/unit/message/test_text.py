@@ -9,8 +9,8 @@ import pytest
 from mailcore.message.charset import _NAMES, codec_for, decode_text
 from mailcore.message.html_text import visible_text
 from mailcore.message.mime_tree import scan
-from mailcore.message.preview import has_attachment, is_encrypted, preview
-from mailcore.message.text import normalize, searchable_text
+from mailcore.message.preview import has_attachment, preview
+from mailcore.message.text import is_encrypted, normalize, searchable_text
 from mailcore.message.transfer import decode_transfer
 
 
@@ -236,3 +236,11 @@ def test_has_attachment(raw: bytes, *, attached: bool) -> None:
 def test_is_encrypted(raw: bytes, *, encrypted: bool) -> None:
     """RFC 1847, RFC 8551 §3.2."""
     assert is_encrypted(scan(raw)) == encrypted
+
+
+def test_encrypted_message_has_no_searchable_text() -> None:
+    """Neither the armour nor a name of a part may reach an index or a preview."""
+    raw = _mixed('Content-Type: text/plain; name="secret-plan.txt"\r\n\r\nhush', subtype="encrypted")
+    assert searchable_text(raw, scan(raw), 1000) == ""
+    plain = _mixed('Content-Type: text/plain; name="secret-plan.txt"\r\n\r\nhush')
+    assert "hush" in searchable_text(plain, scan(plain), 1000)
