@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -22,6 +24,12 @@ from infra.devstack.endpoints import Endpoints, ShardUris
 from infra.devstack.mongo import drop_databases
 from infra.devstack.redis_server import DATABASES
 from infra.devstack.stack import Stack, with_database
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run as Ctrl-C does, so that nothing it started stays."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
