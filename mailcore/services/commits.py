@@ -33,7 +33,7 @@ from mailcore.store.mailbox.heads import (
     NoMatch,
 )
 from mailcore.store.mailbox.log_entry import LogEntry, Stamp, encode_entry, fits
-from mailcore.store.mailbox.segments import new_segment_id
+from mailcore.store.mailbox.row_blocks import pieces_of
 from mailcore.store.mailbox.view import MailboxView
 from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Placement
@@ -189,10 +189,11 @@ class Commits:
             try:
                 committed = stores.heads.commit(user_id, mailbox_id, stored, changes, conditions)
             except NoMatch as unmatched:
-                if stored.block is not None:
-                    stores.row_blocks.delete(user_id, mailbox_id, [stored.block])
+                stores.row_blocks.delete(user_id, mailbox_id, pieces_of(stored))
                 self._after_no_match(user_id, mailbox_id, unmatched, conditions)
                 continue
+            if committed.repeated:
+                stores.row_blocks.delete(user_id, mailbox_id, pieces_of(stored))
             view = self._apply(user_id, mailbox_id, committed, entry)
             self._notices.publish(
                 user_id,
@@ -203,11 +204,7 @@ class Commits:
             return Done(committed, entry, view)
 
     def _with_block(self, stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, entry: LogEntry) -> LogEntry:
-        if fits(entry):
-            return entry
-        block = new_segment_id()
-        stores.row_blocks.insert(user_id, mailbox_id, block, entry.payload)
-        return replace(entry, payload=b"", block=block)
+        return entry if fits(entry) else stores.row_blocks.insert(user_id, mailbox_id, entry)
 
     def _after_no_match(
         self, user_id: UserId, mailbox_id: MailboxId, unmatched: NoMatch, conditions: Conditions
@@ -259,6 +256,7 @@ class Commits:
             return False
         self._folding.add(key)
         try:
+            self._catch_up(user_id, mailbox_id)
             return Fold(
                 self.stores(user_id),
                 user_id,
@@ -269,6 +267,14 @@ class Commits:
             ).run()
         finally:
             self._folding.discard(key)
+
+    def _catch_up(self, user_id: UserId, mailbox_id: MailboxId) -> None:
+        """Bring the view in memory up to date: one that is behind a folded log has to be read whole."""
+        if self._views.get(user_id, mailbox_id) is not None:
+            try:
+                self._mailboxes.refresh(user_id, mailbox_id)
+            except MailboxChanged:
+                return  # deleted, and to be folded into purge
 
     def _name_of(self, user_id: UserId, mailbox_id: MailboxId) -> str:
         found = self._mailboxes.tree(user_id).find_id(mailbox_id)

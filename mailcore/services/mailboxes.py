@@ -18,6 +18,7 @@ from mailcore.errors import (
     MailboxNameInvalid,
     MailboxNotFound,
     MailboxProtected,
+    MailError,
     TooManyMailboxes,
     UserNotFound,
 )
@@ -37,6 +38,7 @@ from mailcore.model.mailbox import (
 )
 from mailcore.model.uid_set import UidSet
 from mailcore.services.offload import InlineOffload, Offload
+from mailcore.store.mailbox.fold import Fold
 from mailcore.store.mailbox.heads import DELETED, MOVING
 from mailcore.store.mailbox.loading import load_view, refresh_view
 from mailcore.store.mailbox.log_entry import Op, Stamp, clear_entry, decode_entry
@@ -193,11 +195,14 @@ class Mailboxes:
         _tell(actor, "mailbox.deleted", user_id, wanted)
 
     def _delete_head(self, user_id: UserId, entry: MailboxEntry, actor: Actor) -> None:
+        stores = self._stores(user_id)
         stamp = Stamp.of(Cause.DELETE_MAILBOX, actor, int(self._now() * 1000))
-        self._stores(user_id).heads.delete(
-            user_id, entry.id, clear_entry(stamp, b"delete:" + entry.id.binary), entry.name
-        )
+        stores.heads.delete(user_id, entry.id, clear_entry(stamp, b"delete:" + entry.id.binary), entry.name)
         self._views.forget(user_id, entry.id)
+        try:
+            Fold(stores, user_id, entry.id, lambda: entry.name, pause=self._offload.pause).run()
+        except MailError as error:  # it is deleted; the sweep folds it
+            log.warning("mailbox.fold.failed", extra={"mailbox_id": str(entry.id), "reason": repr(error)})
 
     def rename(self, user_id: UserId, actor: Actor, old: str, new: str) -> None:
         """Give a mailbox, and all below it, another name (RFC 9051 §6.3.6).

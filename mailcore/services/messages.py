@@ -150,14 +150,18 @@ class Messages:
         keywords = [message.flags.keywords for message in messages]
         key = _new_key()
         patience = Patience(MOVING_WAIT_S)
+        home = self._placement.home(user_id)
+        rows = self._stored(home, messages)
         while True:
-            rows = self._stored(self._placement.home(user_id), messages)
             try:
                 commit = self.commit_rows(user_id, entry.id, rows, Cause.APPEND, actor, key, keywords=keywords)
             except MailboxMoving:
                 if patience.left_s <= 0:
                     raise
                 patience.wait(entry.id)
+                if self._placement.home(user_id).shard.name != home.shard.name:
+                    home = self._placement.home(user_id)
+                    rows = self._stored(home, messages)
             except MailboxChanged:
                 raise MailboxNotFound(name) from None
             else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -28,12 +28,15 @@ from mailcore.store.mailbox.log_entry import LogEntry, Op, decode_entry, joined_
 from mailcore.store.mailbox.packed import Array, uid_set_of
 from mailcore.store.mailbox.purge import PurgeBlock, blocks_of
 from mailcore.store.mailbox.replay import Replay
+from mailcore.store.mailbox.row_blocks import pieces_of
 from mailcore.store.mailbox.segments import NewPart, SegmentRef, new_parts, new_segment_id, pack_flags_part, split
 from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)
 
 KEPT_KEYS: Final = DEFAULT_LIMITS.recent_keys
+MOST_REPLACED: Final = 64
+"""Folds whose replaced segments are kept at most; a reader that finds one gone reads the head again."""
 TRIM_EVERY: Final = 16
 """Folds of a mailbox between two looks at how many vanished changes it keeps."""
 
@@ -142,7 +145,7 @@ class Fold:
         try:
             entries = self._stores.row_blocks.resolve(self._user, self._mailbox, stored)
             touched = _touched(head.segments, entries)
-            loaded = list(self._stores.segments.load(self._user, self._mailbox, [head.segments[i] for i in touched]))
+            loaded = self._load([head.segments[index] for index in touched])
         except LookupError:
             return False  # folded by somebody else since the head was read
         replay, changes = self._replay(head, loaded, entries)
@@ -151,12 +154,19 @@ class Fold:
         table = self._new_table(head, touched, loaded, replay)
         self._stores.segments.insert(self._user, self._mailbox, table.parts)
         fault.hit("fold.after_segments")
-        table.replaced += [entry.block for entry in stored if entry.block is not None]
+        table.replaced += [piece for entry in stored for piece in pieces_of(entry)]
         swapped = self._swap(head, table, replay, changes)
         fault.hit("fold.after_swap")
         if not swapped:
             self._stores.segments.delete(self._user, self._mailbox, [part.id for part in table.parts])
         return swapped
+
+    def _load(self, refs: Sequence[SegmentRef]) -> list[Columns]:
+        loaded = []
+        for rows in self._stores.segments.load(self._user, self._mailbox, refs):
+            loaded.append(rows)
+            self._pause()
+        return loaded
 
     # -- replay ---------------------------------------------------------------------------------
 
@@ -284,19 +294,26 @@ class Fold:
                 folded_uids=[*head.folded_uids, *(change.first_uid for change in changes)][-KEPT_KEYS:],
                 vanished_floor=floor,
                 replaced=table.replaced,
-                keep_replaced_since=head.now - timedelta(seconds=DEFAULT_LIMITS.old_segment_s),
+                keep_replaced_since=_oldest_kept(head),
             ),
         )
 
     def _remove_old_segments(self, head: Head) -> bool:
         """Delete what was replaced so long ago that no reader can still want it; the swap then forgets it."""
-        cutoff = head.now - timedelta(seconds=DEFAULT_LIMITS.old_segment_s)
+        cutoff = _oldest_kept(head)
         parts = [part for at, replaced in head.old_segments if at < cutoff for part in replaced]
         if parts:
             self._stores.segments.delete(self._user, self._mailbox, parts)
             self._stores.row_blocks.delete(self._user, self._mailbox, parts)
             self._stores.blocks.delete(self._user, self._mailbox, parts)
         return bool(parts)
+
+
+def _oldest_kept(head: Head) -> datetime:
+    """Return since when replaced segments are kept: for a while, but not more than the head has room for."""
+    since = head.now - timedelta(seconds=DEFAULT_LIMITS.old_segment_s)
+    times = sorted(at for at, _ in head.old_segments)
+    return max(since, times[-MOST_REPLACED]) if len(times) > MOST_REPLACED else since
 
 
 def _touched(table: Sequence[SegmentRef], entries: Sequence[LogEntry]) -> list[int]:

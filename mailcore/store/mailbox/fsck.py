@@ -20,9 +20,10 @@ from mailcore.model.mailbox import MailboxEntry
 from mailcore.store.mailbox.columns import Columns
 from mailcore.store.mailbox.fold import Fold
 from mailcore.store.mailbox.heads import DELETED, OPEN, Head, new_head
-from mailcore.store.mailbox.log_entry import LogEntry, Stamp, clear_entry, decode_entry
+from mailcore.store.mailbox.log_entry import Stamp, appended_count, clear_entry, decode_entry
 from mailcore.store.mailbox.packed import Array
 from mailcore.store.mailbox.replay import count_unseen
+from mailcore.store.mailbox.row_blocks import pieces_of
 from mailcore.store.mailbox.segments import NewPart, SegmentRef, new_parts, pack_table, split, unpack_segment
 from mailcore.store.mailbox.tree import TreeChange
 from mailcore.store.mailbox.view import MailboxView
@@ -136,16 +137,16 @@ def _check_counters(head: Head, view: MailboxView) -> Iterator[Problem]:
 def _view(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, head: Head) -> MailboxView:
     entries = stores.row_blocks.resolve(user_id, mailbox_id, [decode_entry(stored) for stored in head.state.log])
     rows = Columns.concatenate(list(stores.segments.load(user_id, mailbox_id, head.segments)))
-    return _based(user_id, mailbox_id, head, rows).applied(entries)
+    return _based(user_id, mailbox_id, head, rows, head.log_base_uid).applied(entries)
 
 
-def _based(user_id: UserId, mailbox_id: MailboxId, head: Head, rows: Columns) -> MailboxView:
+def _based(user_id: UserId, mailbox_id: MailboxId, head: Head, rows: Columns, uid_next: int) -> MailboxView:
     return MailboxView.of_columns(
         user_id,
         mailbox_id,
         rows,
         uid_validity=head.state.uid_validity,
-        uid_next=head.log_base_uid,
+        uid_next=uid_next,
         modseq=head.state.log_base_modseq,
         flag_sequence=0,
         keywords=head.state.keywords,
@@ -235,15 +236,30 @@ def _rows_of_head(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, h
             parts += stores.segments.load(user_id, mailbox_id, [ref])
         except (LookupError, StoreDamaged) as error:
             log.warning("mailbox.segment.lost", extra={"mailbox_id": str(mailbox_id), "segment": str(error)})
-    view = _based(user_id, mailbox_id, head, Columns.concatenate(parts))
+    rows = Columns.concatenate(parts)
+    base_uid, certain = _base_uid(head, rows)
+    view = _based(user_id, mailbox_id, head, rows, base_uid)
     for stored in head.state.log:
         try:
-            entry: LogEntry = decode_entry(stored)
-            view = view.applied(stores.row_blocks.resolve(user_id, mailbox_id, [entry]))
-        except (LookupError, StoreDamaged) as error:
+            entry = decode_entry(stored)
+        except StoreDamaged as error:
             log.warning("mailbox.log.lost", extra={"mailbox_id": str(mailbox_id), "entry": str(error)})
             return view.columns(), False
-    return view.columns(), True
+        try:
+            view = view.applied(stores.row_blocks.resolve(user_id, mailbox_id, [entry]))
+        except (LookupError, StoreDamaged) as error:  # the UIDs of what it added are given, and gone
+            log.warning("mailbox.log.lost", extra={"mailbox_id": str(mailbox_id), "entry": str(error)})
+            view = _based(user_id, mailbox_id, head, view.columns(), view.uid_next + entry.appended)
+    return view.columns(), certain
+
+
+def _base_uid(head: Head, rows: Columns) -> tuple[int, bool]:
+    """Return the first UID of the log, and whether that is certain."""
+    last = int(rows.uids.max(initial=0))
+    if head.log_base_uid > last:
+        return head.log_base_uid, True
+    by_end = head.state.uid_next - sum(appended_count(stored) for stored in head.state.log)
+    return (by_end, True) if by_end > last else (last + 1, False)
 
 
 def _rows_of_parts(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId) -> Columns:
@@ -294,15 +310,16 @@ def _new_uid_validity(stores: ShardStores, user_id: UserId, entry: MailboxEntry)
 def _rebuilt_head(
     user_id: UserId, mailbox_id: MailboxId, head: Head | None, rows: Columns, uid_validity: int
 ) -> tuple[dict[str, object], list[NewPart]]:
+    highest = max(head.state.highest_modseq if head is not None else 0, int(rows.modseqs.max(initial=0)))
+    uid_next = max(head.state.uid_next if head is not None else 1, int(rows.uids.max(initial=0)) + 1)
+    rows = replace(rows, modseqs=np.full(len(rows), highest + 1, np.uint64))  # clients shall look at all flags again
     table = []
     parts: list[NewPart] = []
     for piece in split(rows, DEFAULT_LIMITS.segment_rows):
         ref, made = new_parts(piece)
         table.append(ref)
         parts += made
-    highest = max(head.state.highest_modseq if head is not None else 0, int(rows.modseqs.max(initial=0)))
-    uid_next = max(head.state.uid_next if head is not None else 1, int(rows.uids.max(initial=0)) + 1)
-    keywords = list(head.state.keywords) if head is not None else _placeholders(rows)
+    keywords = _keywords(head.state.keywords if head is not None else (), rows)
     document = new_head(user_id, mailbox_id, uid_validity) | {
         "uid_next": uid_next,
         "highest_modseq": highest + 1,
@@ -321,10 +338,10 @@ def _rebuilt_head(
     return document, parts
 
 
-def _placeholders(rows: Columns) -> list[str]:
-    """Return names for keyword bits whose names went with the head."""
+def _keywords(known: tuple[str, ...], rows: Columns) -> list[str]:
+    """Return the list of keywords; bits whose names are lost get one."""
     used = int(np.bitwise_or.reduce(rows.flags)) >> KEYWORD_SHIFT if len(rows) else 0
-    return [f"Recovered{number}" for number in range(1, used.bit_length() + 1)]
+    return [*known, *(f"Recovered{number}" for number in range(len(known) + 1, used.bit_length() + 1))]
 
 
 # -- sweep --------------------------------------------------------------------------------------
@@ -371,7 +388,7 @@ def _sweep_parts(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, be
     if head is not None:
         named.update(part for ref in head.segments for part in (ref.rows_id, ref.flags_id))
         named.update(part for _, replaced in head.old_segments for part in replaced)
-        named.update(entry.block for entry in map(decode_entry, head.state.log) if entry.block is not None)
+        named.update(piece for entry in map(decode_entry, head.state.log) for piece in pieces_of(entry))
     parts = [part for part in parts if part not in named]
     blocks = [block for block in blocks if block not in named]
     stores.segments.delete(user_id, mailbox_id, parts)

@@ -33,6 +33,7 @@ from mailcore.store.mailbox.packed import (
 MAX_KEY_BYTES = 32
 MAX_PARTY_BYTES = 160
 BLOCK_BYTES = 8
+RANGE_BYTES = 8
 
 
 class Op(IntEnum):
@@ -145,18 +146,23 @@ class LogEntry:
 
     def packed_rows(self) -> bytes:
         """Return the appended rows as they are stored."""
-        return self._whole(LOG_ROW.itemsize)
+        return self._whole()
 
     def ranges(self) -> Array:
         """Return the ranges of UIDs, an array of two columns."""
-        return ranges_array(self._whole(8))
+        return ranges_array(self._whole())
 
     def with_payload(self, payload: bytes) -> LogEntry:
         """Return the entry with what its row block holds."""
         return replace(self, payload=payload, block=None)
 
-    def _whole(self, item_bytes: int) -> bytes:
-        if len(self.payload) != self.count * item_bytes:
+    @property
+    def payload_bytes(self) -> int:
+        """Length of the payload, wherever it lies."""
+        return self.count * (LOG_ROW.itemsize if self.op is Op.APPEND else RANGE_BYTES)
+
+    def _whole(self) -> bytes:
+        if len(self.payload) != self.payload_bytes:
             raise StoreDamaged("log entry", self.op.name, self.count, len(self.payload))
         return self.payload
 
