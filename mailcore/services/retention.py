@@ -16,6 +16,7 @@ from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.retention import DEFAULT_PURGE_AFTER, RetentionPolicy, RetentionRule
 from mailcore.services.messages import Messages
 from mailcore.services.offload import Offload
+from mailcore.services.text_blocks import RANGE_UIDS, range_key
 from mailcore.store.directory import Directory
 from mailcore.store.mailbox.purge import PurgeBlock
 from mailcore.store.message.chunks import Tier
@@ -124,6 +125,9 @@ class Retention:
         removed = MessageCollector(shard, blobs, self._offload.pause).collect(
             home.tenant_id, user_id, due, unnamed, max(crashed_before, now - policy.purge_after)
         )
+        for rows in due:
+            ranges = set((rows.block.rows.uids[rows.mask] // RANGE_UIDS).tolist())
+            shard.blocks.delete(user_id, rows.block.mailbox_id, [range_key(number) for number in ranges])
         if removed:
             log.info(
                 "retention.collected", extra={"user": str(user_id), "messages": removed, "blobs": blobs.counts.blobs}

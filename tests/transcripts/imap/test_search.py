@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from mailcore.model import flags
 from mailcore.model.flags import FlagSet
+from mailcore.model.retention import RetentionRule
 from mailcore.services.messages import NewMessage
+from mailcore.services.text_blocks import range_key
+from mailcore.store.mailbox.blocks import BlockKind
+from mailcore.store.mailbox.packed import unseal
+from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
 
 _1994 = 760060800  # 1-Feb-1994 00:00 UTC
@@ -154,6 +161,24 @@ def test_answers_do_not_depend_on_blocks(imap: Imap) -> None:
     client.run(r"STORE 103 +FLAGS (\Deleted)")
     client.run("UID EXPUNGE 103")
     assert _ask(imap, "BODY quick") == [101]
+
+
+def test_what_is_destroyed_leaves_no_text_behind(imap: Imap) -> None:
+    """P15: blocks are a cache, but of mail."""
+    imap.services.retention.set_tenant_rule(OPERATOR, imap.user.tenant_id, RetentionRule(purge_after=timedelta()))
+    imap.fill(99)
+    imap.append(b"Subject: x\r\n\r\nsecret of state\r\n")
+    client = imap.sign_in(select="INBOX")
+    assert _ask(imap, "TEXT state") == [100]
+    shard = imap.services.placement.home(imap.user.user_id).shard
+    where = (imap.user.user_id, client.connection.session.mailbox.mailbox_id, range_key(0), BlockKind.TEXT)
+    stored = shard.blocks.get(*where)
+    assert stored is not None
+    assert b"secret" in unseal(stored)
+    client.run(r"STORE 100 +FLAGS.SILENT (\Deleted)")
+    client.run("EXPUNGE")
+    assert imap.services.retention.collect(imap.user.user_id).messages == 1
+    assert shard.blocks.get(*where) is None
 
 
 def test_by_uid(imap: Imap) -> None:
