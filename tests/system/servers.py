@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,9 +72,31 @@ class RunningServer:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
+    def begin_peak(self) -> None:
+        """Let the peak begin anew, at what the process holds now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_kb(self) -> int:
+        """The most it has held since `begin_peak`."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
     def cpu_s(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def metric(self, sample: str) -> float:
+        """The value of one sample of /metrics, named with its labels; 0 if there is none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port('health')}/metrics", timeout=20) as answer:
+            found = [line for line in answer.read().decode().splitlines() if line.startswith(f"{sample} ")]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+    def wait_open(self, server: str, count: float) -> None:
+        """Wait until that many connections to `server` are open."""
+        ends_at = time.monotonic() + START_S
+        while (now_open := self.metric(f'eider_connections_open{{server="{server}"}}')) != count:
+            assert time.monotonic() < ends_at, f"{now_open} connections to {server}, not {count}"
+            time.sleep(0.02)
 
     def terminate(self) -> int:
         """Send SIGTERM and return the exit status."""

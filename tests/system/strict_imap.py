@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ _ASTRING_ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 _TEXT = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]+")
 _CODE_TEXT = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x5c\x5e-\x7f]+")
 _DATE_TIME = re.compile(rb'"[ 0-3][0-9]-[A-Z][a-z]{2}-[0-9]{4} [0-2][0-9]:[0-5][0-9]:[0-6][0-9] [+-][0-9]{4}"')
-_SECTION = re.compile(rb"\[((?:[1-9][0-9]*\.)*(?:[1-9][0-9]*|HEADER|TEXT|MIME|HEADER\.FIELDS(?:\.NOT)?)?)")
+_SECTION = re.compile(rb"\[((?:[1-9][0-9]*\.)*(?:[1-9][0-9]*|HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?)")
 _UTF7 = re.compile(rb"(?:[\x20-\x25\x27-\x7e]|&-|&[A-Za-z0-9+,]+-)*")
 _LITERAL_END = re.compile(rb"\{([0-9]+)\}\r\n\Z")
 STATUSES = (b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH")
@@ -79,8 +79,8 @@ class ResponseReader(Reader):
         kind = self.match(_ATOM)
         return Response(tag, kind, self.rule_of(kind)())
 
-    def rule_of(self, kind: bytes) -> Any:
-        rules = {
+    def rule_of(self, kind: bytes) -> Callable[[], Any]:
+        rules: dict[bytes, Callable[[], Any]] = {
             b"LIST": self.listed, b"LSUB": self.listed, b"STATUS": self.status_items, b"FLAGS": self.spaced_flags,
             b"SEARCH": self.numbers, b"CAPABILITY": self.atoms, b"ENABLED": self.atoms,
         }  # fmt: skip
@@ -193,7 +193,7 @@ class ResponseReader(Reader):
         self.expect(b" ")
         if name == b"INTERNALDATE":
             return name, self.match(_DATE_TIME)
-        rules = {
+        rules: dict[bytes, Callable[[], Any]] = {
             b"FLAGS": self.flags, b"UID": self.number, b"RFC822.SIZE": self.number, b"ENVELOPE": self.envelope,
             b"RFC822": self.octets, b"RFC822.HEADER": self.octets, b"RFC822.TEXT": self.octets,
         }  # fmt: skip
@@ -206,7 +206,7 @@ class ResponseReader(Reader):
     def body_section(self) -> tuple[bytes, bytes | None]:
         start = self.at
         self.match(_SECTION)
-        if self.data[: self.at].endswith((b".FIELDS", b".NOT")):
+        if self.data[start : self.at].endswith((b".FIELDS", b".NOT")):
             self.expect(b" (")
             self.astring()
             while self.peek(b" "):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import imaplib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import imapclient
 import pytest
@@ -80,10 +80,11 @@ def by_imaplib(server: RunningServer, user: MadeUser, count: int) -> Iterator[by
             status, parts = client.fetch(f"{first}:{min(first + BATCH - 1, count)}", "(ENVELOPE BODYSTRUCTURE)")
             assert status == "OK"
             whole = b""
-            for part in parts:
-                whole += part[0] + b"\r\n" + part[1] if isinstance(part, tuple) else part
-                if not isinstance(part, tuple):
-                    yield whole
+            for part in cast("list[bytes | tuple[bytes, bytes]]", parts):
+                if isinstance(part, tuple):
+                    whole += part[0] + b"\r\n" + part[1]
+                else:
+                    yield whole + part
                     whole = b""
         assert client.noop()[0] == "OK"
 
