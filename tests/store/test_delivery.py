@@ -376,3 +376,30 @@ def test_dead_shard_stops_only_its_own_recipients(services: MailServices, monkey
     errors = deliver(services, raw, there, here)
     assert [type(error) for error in errors] == [StoreUnavailable, type(None)]
     assert inbox(services, here) == [raw]
+
+
+def test_messages_of_a_deleted_mailbox_go_when_their_time_is_over(services: MailServices) -> None:
+    user = make_user(services, shard="a")
+    deliver(services, message(os.urandom(60_000)), user)
+    view = services.mailboxes.open(user.user_id, "INBOX")
+    services.mailboxes.create(user.user_id, OPERATOR, "Old")
+    services.messages.move(user.user_id, OPERATOR, view.mailbox_id, _all(view), "Old")
+    services.mailboxes.delete(user.user_id, OPERATOR, "Old")
+    assert services.retention.collect(user.user_id).messages == 0
+    assert stored_messages(services, user.user_id) == 1
+    services.retention.set_tenant_rule(OPERATOR, user.tenant_id, NOW_RULE)
+    assert services.retention.collect(user.user_id).messages == 1
+    assert stored_messages(services, user.user_id) == blob_bytes(services, user) == 0
+
+
+def test_blobs_and_messages_of_one_user_lie_in_its_tenants_and_its_own_key_range(services: MailServices) -> None:
+    user = make_user(services, shard="a")
+    deliver(services, message(os.urandom(60_000)), user)
+    shard = services.placement.home(user.user_id).shard
+    oid = services.mailboxes.open(user.user_id, "INBOX").message_oid(0)
+    document = shard.hot["messages"].find_one({"_id": user.user_id.binary + oid})
+    assert document is not None
+    assert bytes(document["format"]) == b"\x01\x01\x00", "version, codec, key id"
+    for collection in (shard.hot["blobs"], shard.hot["blob_refs"], shard.cold["chunks"]):
+        keys = [found["_id"] for found in collection.find({"_id": {"$gte": b""}}, {"_id": 1})]
+        assert any(key.startswith(user.tenant_id.binary) for key in keys)
