@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mailcore.errors import MessageNotFound, StoreDamaged, Unavailable
-from mailcore.message.dates import parse_date
+from mailcore.message.dates import header_day
 from mailcore.message.headers import find_all
 from mailcore.message.text import normalize
 from mailcore.model import search as model
@@ -63,15 +63,17 @@ class Search:
     def search(self, user_id: UserId, view: MailboxView, criterion: Criterion) -> Rows:
         """Return the rows of `view` that match, ascending.
 
-        Round trips: none for flags, dates, sizes and UIDs; else one for each four blocks of 1024
-        UIDs, and one for each 50 messages that no block holds. Other connections run in between.
+        Round trips: none for flags, sizes, UIDs and internal dates. For sent dates one for each 500
+        messages within days of the date. For headers and text one for each four blocks of 1024 UIDs,
+        and one for each 50 messages that no block holds. Other connections run in between.
 
         Raises:
             StoreUnavailable: text or headers cannot be read now.
         """
         everything = np.arange(view.exists, dtype=np.int64)
-        if not _reads_messages(criterion):
-            return _Evaluation(view, None).select(criterion, everything)
+        sent_days = _SentDays(self._content, view)
+        if not _reads_text(criterion):
+            return _Evaluation(view, sent_days, None).select(criterion, everything)
         home = self._placement.home(user_id)
         ranges = (view.uids // RANGE_UIDS).astype(np.int64)
         starts = np.flatnonzero(np.diff(ranges, prepend=-1)) if view.exists else np.empty(0, np.int64)
@@ -80,18 +82,18 @@ class Search:
         reader = _BlockReader(home, view, self._content, self._offload, self._unpacked, numbers)
         found: list[Rows] = []
         for start, end in itertools.pairwise(bounds):
-            found.append(_Evaluation(view, reader).select(criterion, everything[start:end]))
+            found.append(_Evaluation(view, sent_days, reader).select(criterion, everything[start:end]))
             self._offload.pause()
         return np.concatenate(found) if found else everything
 
 
-def _reads_messages(criterion: Criterion) -> bool:
+def _reads_text(criterion: Criterion) -> bool:
     match criterion:
         case model.And(criteria) | model.Or(criteria):
-            return any(_reads_messages(child) for child in criteria)
+            return any(_reads_text(child) for child in criteria)
         case model.Not(child):
-            return _reads_messages(child)
-        case model.InHeader() | model.InBody() | model.InText() | model.Dated(Moment.SENT):
+            return _reads_text(child)
+        case model.InHeader() | model.InBody() | model.InText():
             return True
         case _:
             return False
@@ -115,10 +117,11 @@ def _cost(criterion: Criterion) -> int:
 
 
 class _Evaluation:
-    """Matches rows of one range of UIDs against a tree."""
+    """Matches rows against a tree; where text is asked for, they are of one range of UIDs."""
 
-    def __init__(self, view: MailboxView, reader: _BlockReader | None) -> None:
+    def __init__(self, view: MailboxView, sent_days: _SentDays, reader: _BlockReader | None) -> None:
         self._view = view
+        self._sent_days = sent_days
         self._reader = reader
 
     def select(self, criterion: Criterion, rows: Rows) -> Rows:
@@ -167,14 +170,10 @@ class _Evaluation:
         surely = np.asarray(rows[certain])
         if not len(near):
             return surely
-        days = self._blocks().values(near, b"date")
         inside = [
             row
-            for row, value in zip(near.tolist(), days, strict=True)
-            if value is not None
-            and (parsed := parse_date(value.encode("ascii", "replace"))) is not None
-            and (since is None or parsed[0] >= since)
-            and (before is None or parsed[0] < before)
+            for row, day in zip(near.tolist(), self._sent_days.of(near), strict=True)
+            if day is not None and (since is None or day >= since) and (before is None or day < before)
         ]
         return np.sort(np.append(surely, np.array(inside, np.int64)))
 
@@ -225,6 +224,30 @@ def _column_mask(view: MailboxView, criterion: Criterion, rows: Rows) -> npt.NDA
             return np.asarray(view.sizes[rows] < size_bytes)
         case _:
             raise TypeError(criterion)
+
+
+class _SentDays:
+    """Days as the Date fields of messages write them."""
+
+    def __init__(self, content: ContentStore, view: MailboxView) -> None:
+        self._content = content
+        self._view = view
+
+    def of(self, rows: Rows) -> list[date | None]:
+        """Return the day of each row; one round trip for each 500."""
+        user_id = self._view.user_id
+        oids = [self._view.message_oid(row) for row in rows.tolist()]
+        items = self._content.items(user_id, oids)
+        days: list[date | None] = []
+        for oid in oids:
+            stored = items.get(oid)
+            if stored is None:
+                days.append(None)
+            elif stored.light_headers is not None:
+                days.append(header_day(stored.light_headers))
+            else:
+                days.append(header_day(self._content.open(user_id, oid).header_bytes()))
+        return days
 
 
 class _UnpackedBlocks:
@@ -297,16 +320,6 @@ class _BlockReader:
         rest = np.setdiff1d(rows, hits, assume_unique=True)
         more = [row for row in self._ask(rest, lambda block: block.cut).tolist() if needle in self._whole_body(row)]
         return np.sort(np.concatenate((hits, np.array(more, np.int64))))
-
-    def values(self, rows: Rows, field: bytes) -> list[str | None]:
-        """Return the first field of that name of each row."""
-        uids = self._view.uids[rows]
-        self._load(rows)
-        found: dict[int, str | None] = {}
-        for block in self._blocks:
-            for uid in np.intersect1d(uids, block.uids, assume_unique=True).tolist():
-                found[uid] = block.first_field(field, int(np.searchsorted(block.uids, uid)))
-        return [found.get(uid) for uid in uids.tolist()]
 
     def _ask(self, rows: Rows, question: Callable[[TextBlock], npt.NDArray[np.bool_]]) -> Rows:
         """Return the rows for which a block says yes."""

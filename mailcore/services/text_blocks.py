@@ -149,16 +149,6 @@ class TextBlock:
                 position = headers.find(needle, ends[index])
         return found
 
-    def first_field(self, name: bytes, index: int) -> str | None:
-        """Return the first field of that name of one message."""
-        start = int(self._header_ends[index - 1]) if index else 0
-        label = b"\n" + name + b": "
-        at = self._headers.find(label, start, int(self._header_ends[index]))
-        if at < 0:
-            return None
-        end = self._headers.find(b"\n", at + len(label))
-        return self._headers[at + len(label) : end].decode("utf-8", "replace")
-
     def _nothing(self) -> npt.NDArray[np.bool_]:
         return np.zeros(len(self.uids), np.bool_)
 

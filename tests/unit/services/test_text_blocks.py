@@ -40,8 +40,6 @@ def test_fields_are_told_apart() -> None:
     assert block.field_contains(b"subject", b"subject").tolist() == [False] * 4
     assert block.field_contains(b"subject", b"").tolist() == [True, True, False, False]
     assert block.field_contains(b"subject", b"one\nsub").tolist() == [False] * 4
-    assert block.first_field(b"subject", 1) == "two one"
-    assert block.first_field(b"subject", 2) is None
 
 
 def test_nothing_is_found_across_two_messages() -> None:
