@@ -41,6 +41,7 @@ class DataFolder:
         self.ports: dict[str, int] = {}
         self.is_new = True
         self._lock: IO[str] | None = None
+        self._claims: dict[int, socket.socket] = {}
 
     def open(self, nodes: int | None) -> None:
         """Lock the folder, read its layout, or begin a new one with that many nodes.
@@ -77,7 +78,10 @@ class DataFolder:
             raise
 
     def close(self) -> None:
-        """Let others use the folder."""
+        """Let others use the folder and its ports."""
+        for claim in self._claims.values():
+            claim.close()
+        self._claims.clear()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -114,11 +118,43 @@ class DataFolder:
         self.is_new = False
 
     def port(self, name: str, preferred: int | None = None) -> int:
-        """Return the port kept for a name; chosen among free ones the first time."""
+        """Return the port kept for a name, claimed for us; chosen among free ones the first time.
+
+        Raises:
+            StackFault: another stack has claimed it, or no port is free.
+        """
         if name not in self.ports:
-            self.ports[name] = _choose_port(preferred, taken=set(self.ports.values()))
+            self.ports[name] = self._choose_port(preferred)
             self._write_layout()
+        elif not self._claim(self.ports[name]):
+            raise port_taken(name, self.ports[name])
         return self.ports[name]
+
+    def _choose_port(self, preferred: int | None) -> int:
+        candidates = random.sample(PORT_RANGE, len(PORT_RANGE))
+        for port in candidates if preferred is None else [preferred, *candidates]:
+            if port not in self.ports.values() and self._claim(port):
+                if is_free(port):
+                    return port
+                self._claims.pop(port).close()
+        raise StackFault(f"no free port between {PORT_RANGE.start} and {PORT_RANGE.stop}: end some servers first")
+
+    def _claim(self, port: int) -> bool:
+        """Take a port for us among all stacks of the machine, for as long as the folder is open.
+
+        Between the look whether a port is free and the server that listens on it lies a second;
+        a name in the abstract socket namespace bridges it, and dies with this process.
+        """
+        if port in self._claims:
+            return True
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0eider-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._claims[port] = claim
+        return True
 
     def sealing_keys(self) -> str:
         """Return the keys that seal secrets in the directory, in the form of EIDER_SEALING_KEYS."""
@@ -178,15 +214,12 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _choose_port(preferred: int | None, taken: set[int]) -> int:
-    if preferred is not None and preferred not in taken and is_free(preferred):
-        return preferred
-    candidates = list(PORT_RANGE)
-    random.shuffle(candidates)
-    for port in candidates:
-        if port not in taken and is_free(port):
-            return port
-    raise StackFault(f"no free port between {PORT_RANGE.start} and {PORT_RANGE.stop}: end some servers first")
+def port_taken(name: str, port: int) -> StackFault:
+    """Return the fault of a port that somebody else has."""
+    return StackFault(
+        f"port {port} of {name} is taken by another program: end that one, or choose new ports with "
+        "`make run PORTS=new`"
+    )
 
 
 def servers_below(data_dir: Path) -> list[int]:

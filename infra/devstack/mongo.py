@@ -44,7 +44,7 @@ class MongoSet:
             StackFault: a member does not start, or no primary is elected.
         """
         for process, port in self.members:
-            process.wait_ready(lambda port=port: _answers(port), START_TIMEOUT_S)  # type: ignore[misc]
+            _wait_ready(process, port)
         self._initiate()
         self.wait_primary(PRIMARY_TIMEOUT_S)
 
@@ -100,7 +100,7 @@ class MongoSet:
             )
             alone.start()
             try:
-                alone.wait_ready(lambda port=port: _answers(port), START_TIMEOUT_S)  # type: ignore[misc]
+                _wait_ready(alone, port)
                 with _direct(port) as client:
                     change = {"$set": {"members": self._members()}}
                     client.local["system.replset"].update_one({"_id": self.name}, change)
@@ -148,5 +148,11 @@ def _admin(port: int, command: str) -> Document | None:
         return None
 
 
-def _answers(port: int) -> bool:
-    return _admin(port, "ping") is not None
+def _wait_ready(process: Process, port: int) -> None:
+    """Wait until the process answers; another that took its port does not count."""
+
+    def answers() -> bool:
+        status = _admin(port, "serverStatus")
+        return status is not None and status["pid"] == process.pid
+
+    process.wait_ready(answers, START_TIMEOUT_S)

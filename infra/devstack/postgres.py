@@ -54,13 +54,13 @@ def postgres(data_dir: Path, port: int, log_dir: Path, *, durable: bool) -> Proc
     )
 
 
-def is_ready(port: int) -> bool:
-    """Tell whether the server answers."""
+def is_ready(port: int, data_dir: Path) -> bool:
+    """Tell whether the server answers and has our data, not another that took its port."""
     try:
-        psycopg.connect(url(port, "postgres"), connect_timeout=2).close()
+        with psycopg.connect(url(port, "postgres"), connect_timeout=2) as connection:
+            return connection.execute("SHOW data_directory").fetchone() == (str(data_dir / "postgres"),)
     except psycopg.OperationalError:
         return False
-    return True
 
 
 def ensure_database(port: int, name: str = DATABASE) -> None:

@@ -27,10 +27,10 @@ def url(port: int, database: int = 0) -> str:
     return f"redis://127.0.0.1:{port}/{database}"
 
 
-def is_ready(port: int) -> bool:
-    """Tell whether the server answers."""
+def is_ready(port: int, pid: int | None) -> bool:
+    """Tell whether the server answers and is that process, not another that took its port."""
     try:
         with redis.Redis.from_url(url(port), socket_timeout=2) as client:
-            return bool(client.ping())
+            return bool(client.info("server")["process_id"] == pid)
     except redis.RedisError:
         return False

@@ -9,9 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.devstack.datafolder import DataFolder, is_free
+from infra.devstack.datafolder import DataFolder, is_free, port_taken
 from infra.devstack.endpoints import Endpoints
-from infra.devstack.faults import StackFault
 from infra.devstack.process import Process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,10 +55,7 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
         health = folder.port(f"{name}-health", PREFERRED_HEALTH_PORT + number)
         for what, port in {**ports, f"{name}-health": health}.items():
             if not is_free(port):
-                raise StackFault(
-                    f"port {port} of {what} is taken by another program: end that one, or choose new ports with "
-                    "`make run PORTS=new`"
-                )
+                raise port_taken(what, port)
         environment = server_environment(endpoints, ports, health)
         process = Process(
             name,

@@ -15,7 +15,7 @@ from typing import Self
 from infra.devstack import postgres as pg
 from infra.devstack import redis_server as rs
 from infra.devstack.binaries import mongod_environment
-from infra.devstack.datafolder import DataFolder, is_free
+from infra.devstack.datafolder import DataFolder, is_free, port_taken
 from infra.devstack.endpoints import FILE_NAME, Endpoints, MongoUris, Pids, ShardUris
 from infra.devstack.faults import StackFault
 from infra.devstack.mongo import MongoSet, mongod
@@ -33,8 +33,6 @@ PLACES = {
 }
 """Database -> replica set; a set that is not started leaves its database to `main`."""
 
-PREFERRED_PORTS = {"main": 27101, "main-0": 27101, "main-1": 27102, "main-2": 27103}
-PREFERRED_PORTS |= {"a-cold": 27111, "b-hot": 27121, "b-cold": 27131, "postgres": 25432, "redis": 26379}
 STOP_TIMEOUT_S = 10.0
 
 
@@ -255,24 +253,22 @@ class Stack:
             self.processes["postgres"] = pg.postgres(path, self._port("postgres"), logs, durable=self._durable)
 
     def _port(self, name: str) -> int:
-        return self.folder.port(name, PREFERRED_PORTS[name])
+        return self.folder.port(name)
 
     def _check_ports(self) -> None:
         for name in self.processes:
             if not is_free(self.folder.ports[name]):
-                raise StackFault(
-                    f"port {self.folder.ports[name]} of {name} is taken by another program: end that one, or choose "
-                    "new ports with `make run PORTS=new`"
-                )
+                raise port_taken(name, self.folder.ports[name])
 
     def _wait_ready(self, names: Iterable[str]) -> None:
         waiting = set(names)
         if "redis" in waiting:
             port = self.folder.ports["redis"]
-            self.processes["redis"].wait_ready(lambda: rs.is_ready(port), rs.START_TIMEOUT_S)
+            redis_server = self.processes["redis"]
+            redis_server.wait_ready(lambda: rs.is_ready(port, redis_server.pid), rs.START_TIMEOUT_S)
         if "postgres" in waiting:
             port = self.folder.ports["postgres"]
-            self.processes["postgres"].wait_ready(lambda: pg.is_ready(port), pg.START_TIMEOUT_S)
+            self.processes["postgres"].wait_ready(lambda: pg.is_ready(port, self.folder.path), pg.START_TIMEOUT_S)
             pg.ensure_database(port)
         for replica_set in self.sets.values():
             if waiting & {process.name for process, _ in replica_set.members}:

@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 
 from infra.devstack import binaries
 from infra.devstack import postgres as pg
-from infra.devstack.datafolder import LAYOUT_NAME, servers_below
+from infra.devstack.datafolder import LAYOUT_NAME, DataFolder, servers_below
 from infra.devstack.endpoints import Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.stack import Existing, Stack, with_database
@@ -312,3 +312,23 @@ def test_root_may_start_it_as_an_ordinary_user(tmp_path: Path) -> None:
     while servers_below(data) and time.monotonic() < until:
         time.sleep(0.05)
     assert servers_below(data) == []
+
+
+def test_two_stacks_that_choose_at_once_never_share_a_port(tmp_path: Path) -> None:
+    """Neither listens yet: what one has chosen is taken for the other."""
+    folders = [DataFolder(tmp_path / name) for name in ("one", "two")]
+    try:
+        for folder in folders:
+            folder.open(None)
+        preferred = folders[0].port("imap")
+        folders[0].forget_ports()
+        ports = [folder.port("imap", preferred) for folder in folders]
+        assert ports[0] == preferred
+        assert ports[1] != preferred
+    finally:
+        for folder in folders:
+            folder.close()
+    later = DataFolder(tmp_path / "one")
+    later.open(None)
+    assert later.port("imap") == preferred
+    later.close()
