@@ -83,6 +83,7 @@ class ResponseReader(Reader):
         rules: dict[bytes, Callable[[], Any]] = {
             b"LIST": self.listed, b"LSUB": self.listed, b"STATUS": self.status_items, b"FLAGS": self.spaced_flags,
             b"SEARCH": self.numbers, b"CAPABILITY": self.atoms, b"ENABLED": self.atoms,
+            b"ID": self.pairs,
         }  # fmt: skip
         if kind not in rules:
             raise GrammarFault(f"unknown: {kind!r}")
@@ -166,6 +167,18 @@ class ResponseReader(Reader):
         while self.peek(b" "):
             self.expect(b" ")
             found.append(self.number())
+        return found
+
+    def pairs(self) -> dict[bytes, bytes | None]:
+        self.expect(b" (")
+        found: dict[bytes, bytes | None] = {}
+        while not self.peek(b")"):
+            if found:
+                self.expect(b" ")
+            name = self.string()
+            self.expect(b" ")
+            found[name] = self.nstring()
+        self.expect(b")")
         return found
 
     def atoms(self) -> list[bytes]:

@@ -18,7 +18,7 @@ from mailcore.services import MailServices
 from mailcore.smtp.connection import SmtpConnection
 from tests.builders import MadeUser, make_settings, make_user
 from tests.hostile import HOSTILE, MIB
-from tests.system import broken_server
+from tests.system import altered_server
 from tests.system.servers import RunningServer, environment_of, start
 from tests.system.stored import counted, stored
 from tests.system.strict_imap import HOST, StrictImap
@@ -155,7 +155,7 @@ def test_memory_taken_for_what_is_announced_would_be_seen(
 ) -> None:
     """Negative control: the scanner makes room before it looks at the size."""
     environment = environment_of(directory_uri, redis_url, ["imap"])
-    launcher = (*broken_server.LAUNCH, "literal-memory")
+    launcher = (*altered_server.LAUNCH, "literal-memory")
     with (
         start(["imap"], environment, tmp_path, launcher=launcher) as server,
         pytest.raises(AssertionError, match="kB"),

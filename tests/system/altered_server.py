@@ -1,12 +1,13 @@
-"""A server with one function replaced, for negative controls: `python -m tests.system.broken_server NAME SERVER ...`.
+"""A server with one function replaced, or watched: `python -m tests.system.altered_server NAME SERVER ...`.
 
-A test that stays green with it proves nothing.
+A test that stays green with a function broken proves nothing.
 """
 
 from gevent import monkey
 
 monkey.patch_all()
 
+import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
@@ -35,12 +36,23 @@ def nest_without_limit() -> None:
     search.MAX_DEPTH = 10**9
 
 
-BREAKS: dict[str, Callable[[], None]] = {
+def tell_of_files() -> None:
+    """Every path that is opened, made, renamed or removed goes to the log."""
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" or event.startswith(("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir")):
+            os.write(2, json.dumps({"event": "file", "what": event, "path": str(arguments[0])}).encode() + b"\n")
+
+    sys.addaudithook(audit)
+
+
+ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "search-depth": nest_without_limit,
+    "files": tell_of_files,
 }
-LAUNCH = ("-m", "tests.system.broken_server")
+LAUNCH = ("-m", "tests.system.altered_server")
 
 if __name__ == "__main__":
-    BREAKS[sys.argv[1]]()
+    ALTERATIONS[sys.argv[1]]()
     sys.exit(main(sys.argv[2:], os.environ))
