@@ -89,9 +89,10 @@ def as_unprivileged(command: Sequence[str]) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise StackFault("Postgres refuses root, and setpriv is missing: install util-linux, or run as another user")
-    keep = "+dac_override"
     identity = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-    return [setpriv, *identity, f"--inh-caps={keep}", f"--ambient-caps={keep}", "--", *command]
+    keep = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    heed = ["--securebits=+no_setuid_fixup"]  # else access(2), by which initdb finds postgres, forgets what is kept
+    return [setpriv, *identity, *keep, *heed, "--", *command]
 
 
 def _make_cluster(cluster: Path) -> None:

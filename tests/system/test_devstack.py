@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -312,6 +313,23 @@ def test_root_may_start_it_as_an_ordinary_user(tmp_path: Path) -> None:
     while servers_below(data) and time.monotonic() < until:
         time.sleep(0.05)
     assert servers_below(data) == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to close a folder to another user")
+def test_postgres_runs_where_a_folder_above_is_closed_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout in root's home folder: programs and data lie where nobody may not look."""
+    closed = tmp_path / "home"
+    closed.mkdir(mode=0o700)
+    programs = closed / "pg" / "bin"
+    shutil.copytree(binaries.program(binaries.POSTGRES_BIN).parent, programs.parent)
+    monkeypatch.setattr(pg, "program", lambda which: programs)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", str(programs)]
+    assert subprocess.run(nobody, capture_output=True, check=False).returncode != 0
+    with Stack(closed / "data", databases=["postgres"]) as stack, psycopg.connect(stack.postgres_url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert Path(f"/proc/{stack.pids['postgres']}").stat().st_uid == 65534
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
 def test_two_stacks_that_choose_at_once_never_share_a_port(tmp_path: Path) -> None:
