@@ -33,7 +33,7 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, messages
+from mailcore.services import MailServices, transfers
 from mailcore.store.mailbox import fold, heads
 from mailcore.store.mailbox.loading import load_view, refresh_view
 from mailcore.store.mailbox.view import MailboxView, uid_set_of
@@ -312,7 +312,7 @@ def set_small_limits() -> None:
         "log_entry_bytes": 700,
     }.items():
         object.__setattr__(DEFAULT_LIMITS, name, value)
-    messages.BLIND_AFTER_S = float("-inf")  # type: ignore[misc]  # duplicates are then faults without exception
+    transfers.BLIND_AFTER_S = float("-inf")  # type: ignore[misc]  # duplicates are then faults without exception
 
 
 def sabotage(kind: str) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,7 +103,7 @@ class Fuzz:
                 break
             if kill_every_s is not None and time.monotonic() >= kill_at:
                 kill_at = time.monotonic() + kill_every_s
-                os.kill(dice.choice(writing), signal.SIGKILL)
+                _kill(dice.choice(writing))
             for index, pid in enumerate(writing):
                 if pid in self._ended:
                     if self._ended[pid] != -signal.SIGKILL:
@@ -131,7 +132,7 @@ class Fuzz:
         """End the nursery and whatever is left of its children."""
         for pid in self._begun.values():
             if pid not in self._ended:
-                os.kill(pid, signal.SIGKILL)
+                _kill(pid)
         assert self._nursery.stdin is not None
         self._nursery.stdin.close()
         self._nursery.wait(30)
@@ -229,6 +230,11 @@ class Fuzz:
     def _check_told(mailbox: dict[int, str], oids: list[str], uids: Any) -> None:
         for oid, uid in zip(oids, uids, strict=False):
             assert mailbox.get(uid, oid) == oid, (uid, "another message than was told")
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it died by itself, and has been buried
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_the_same_move_is_the_same_push_even_where_nobody_looked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pushed blindly by two processes at once, it happens once: its key says what it moves."""
-    monkeypatch.setattr("mailcore.services.messages.BLIND_AFTER_S", float("inf"))
+    monkeypatch.setattr("mailcore.services.transfers.BLIND_AFTER_S", float("inf"))
     engine.add(2)
     other = engine.another()
 

@@ -1,0 +1,275 @@
+"""Transfers: COPY and MOVE, any number of messages with one push to the target."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mailcore import fault
+from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound
+from mailcore.model.actor import Actor
+from mailcore.model.changes import Cause
+from mailcore.model.flags import HAS_NOTE, keyword_bit
+from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
+from mailcore.model.uid_set import UidSet
+from mailcore.services.commits import Commits, ConditionUnmet, Done, Patience
+from mailcore.services.keywords import Keywords
+from mailcore.services.mailboxes import Mailboxes
+from mailcore.services.quotas import Quotas
+from mailcore.services.row_changes import KEY_BYTES, RowChanges, new_key
+from mailcore.store.mailbox.heads import DELETED, NO_CONDITIONS, Conditions, Counters, Head
+from mailcore.store.mailbox.log_entry import Op, append_entry, decode_entry
+from mailcore.store.mailbox.packed import LOG_ROW, Array, pack_uids, uid_set_of
+from mailcore.store.mailbox.replay import count_unseen
+from mailcore.store.mailbox.view import MailboxView
+
+BLIND_AFTER_S: Final = 1.5
+"""A MOVE into a mailbox that never rests is then pushed without looking who else moved the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    """Which UIDs the copies got: both sets in the same order (COPYUID, RFC 4315 §3)."""
+
+    uid_validity: UidValidity
+    source: UidSet
+    target: UidSet
+
+
+@dataclass(frozen=True, slots=True)
+class MoveResult:
+    """As CopyResult, and the source after the move."""
+
+    uid_validity: UidValidity
+    source: UidSet
+    target: UidSet
+    view: MailboxView
+
+
+class Transfers:
+    """Brings rows from one mailbox of a user to another."""
+
+    def __init__(
+        self, commits: Commits, mailboxes: Mailboxes, quotas: Quotas, keywords: Keywords, changes: RowChanges
+    ) -> None:
+        self._commits = commits
+        self._mailboxes = mailboxes
+        self._quotas = quotas
+        self._keywords = keywords
+        self._changes = changes
+
+    def copy(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> CopyResult:
+        """Add messages to another mailbox too, any number with one push (RFC 9051 §6.4.7).
+
+        Raises:
+            MailboxNotFound: there is no mailbox of the target's name.
+            MailboxChanged: the source is deleted.
+            OverQuota: the copies do not fit.
+            TooManyKeywords: the target has no room for a keyword.
+        """
+        target_id = self._mailboxes.find(user_id, target_name).id
+        patience = Patience()
+        key = new_key()
+        while True:
+            target = self._target(user_id, target_id, target_name)
+            view = self._mailboxes.refresh(user_id, mailbox_id)  # after the target: see bump_collection_epoch
+            rows = view.rows_of(uids)
+            if not len(rows):
+                return CopyResult(target.state.uid_validity, UidSet(), UidSet())
+            self._quotas.check(user_id, int(view.sizes[rows].sum(dtype=np.uint64)))
+            try:
+                done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.COPY, NO_CONDITIONS)
+            except (ConditionUnmet, MailboxMoving):
+                patience.wait(target_id)
+                continue
+            except MailboxChanged:
+                raise MailboxNotFound(target_name) from None
+            first = done.committed.commit.first_uid
+            self._copy_notes(user_id, view, rows, target_id, first)
+            self._commits.settle(user_id, target_id, done)
+            return CopyResult(
+                done.committed.commit.uid_validity,
+                uid_set_of(view.uids[rows]),
+                UidSet(((first, first + len(rows) - 1),)),
+            )
+
+    def move(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> MoveResult:
+        """Move messages to another mailbox (RFC 6851): added there, then expunged here.
+
+        A crash in between leaves them in both; the target's log knows, so the same MOVE again or
+        the target's fold finishes it. Nothing is ever lost or, by one target, taken twice.
+
+        Raises:
+            MailboxNotFound: there is no mailbox of the target's name.
+            MailboxChanged: the source is deleted.
+            MailboxBusy: others kept changing the mailboxes for 3 s.
+        """
+        target_id = self._mailboxes.find(user_id, target_name).id
+        return self._move(user_id, actor, mailbox_id, uids, target_id, target_name)
+
+    def _move(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        target_id: MailboxId,
+        target_name: str,
+    ) -> MoveResult:
+        patience = Patience()
+        with self._commits.queues.turn(user_id, mailbox_id, patience):
+            taken, done, uid_validity = self._take(user_id, actor, mailbox_id, uids, target_id, target_name, patience)
+            fault.hit("move.after_copy")
+            view, _ = self._changes.expunge(
+                user_id, actor, mailbox_id, uid_set_of(taken[0]), Cause.MOVE_TO, target=target_id, queued=True
+            )
+        if done is not None:
+            self._commits.settle(user_id, target_id, done)
+            if (np.diff(taken[1].astype(np.int64)) < 0).any():  # COPYUID wants both in order
+                new = taken[1] >= done.committed.commit.first_uid
+                taken = taken[0][new], taken[1][new]
+        return MoveResult(uid_validity, uid_set_of(taken[0]), uid_set_of(taken[1]), view)
+
+    def _take(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        target_id: MailboxId,
+        target_name: str,
+        patience: Patience,
+    ) -> tuple[tuple[Array, Array], Done | None, UidValidity]:
+        """Add rows to the target unless its log took them; return their UIDs here, ascending, and there."""
+        while True:
+            target = self._target(user_id, target_id, target_name)
+            view = self._mailboxes.refresh(user_id, mailbox_id)
+            rows = view.rows_of(uids)
+            try:
+                known = self._taken(user_id, target_id, target, mailbox_id)
+            except LookupError:
+                continue  # folded since, and so finished
+            before = known[0][np.isin(known[0], view.uids[rows])], known[1][np.isin(known[0], view.uids[rows])]
+            rows = rows[~np.isin(view.uids[rows], known[0])]
+            if not len(rows):
+                return before, None, target.state.uid_validity
+            key = _move_key(mailbox_id, target_id, uid_set_of(view.uids[rows]))
+            conditions = Conditions(
+                highest_modseq=target.state.highest_modseq if patience.left_s > BLIND_AFTER_S else None
+            )
+            try:
+                done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.MOVE_FROM, conditions)
+            except (ConditionUnmet, MailboxMoving):
+                patience.wait(target_id)
+                continue
+            except MailboxChanged:
+                raise MailboxNotFound(target_name) from None
+            first = done.committed.commit.first_uid
+            self._copy_notes(user_id, view, rows, target_id, first)
+            here = np.concatenate((before[0], view.uids[rows]))
+            there = np.concatenate((before[1], np.arange(first, first + len(rows), dtype=np.uint32)))
+            order = np.argsort(here)
+            return (here[order], there[order]), done, done.committed.commit.uid_validity
+
+    def _taken(self, user_id: UserId, target_id: MailboxId, target: Head, source: MailboxId) -> tuple[Array, Array]:
+        """Return which UIDs of a source the target's log has taken, and the UIDs they got."""
+        entries = [decode_entry(stored) for stored in target.state.log]
+        here = [np.empty(0, np.uint32)]
+        there = [np.empty(0, np.uint32)]
+        if any(entry.op is Op.APPEND and entry.mailbox == source for entry in entries):
+            uid = target.log_base_uid
+            for entry in self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries):
+                if entry.op is Op.APPEND and entry.mailbox == source and entry.stamp.cause is Cause.MOVE_FROM:
+                    here.append(entry.rows()["source_uid"])
+                    there.append(np.arange(uid, uid + entry.appended, dtype=np.uint32))
+                uid += entry.appended
+        return np.concatenate(here), np.concatenate(there)
+
+    def finish_move(self, user_id: UserId, source: MailboxId, uids: UidSet, target: MailboxId, actor: Actor) -> None:
+        """Expunge what another mailbox took, if whoever moved it died before doing so."""
+        try:
+            self._changes.expunge(user_id, actor, source, uids, Cause.MOVE_TO, target=target)
+        except MailboxChanged:
+            return  # the source is gone, and with it what was to be expunged
+
+    def move_all(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, target: MailboxName) -> None:
+        """Move everything that is in a mailbox."""
+        view = self._mailboxes.refresh(user_id, mailbox_id)
+        if view.exists:
+            self.move(user_id, actor, mailbox_id, uid_set_of(view.uids), target)
+
+    def _target(self, user_id: UserId, target_id: MailboxId, name: str) -> Head:
+        head = self._commits.stores(user_id).heads.read(user_id, target_id)
+        if head is None or head.state.state == DELETED:
+            raise MailboxNotFound(name)
+        return head
+
+    def _push_rows(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        view: MailboxView,
+        rows: Array,
+        target_id: MailboxId,
+        target: Head,
+        key: bytes,
+        cause: Cause,
+        conditions: Conditions,
+    ) -> Done:
+        """Push rows of one mailbox to another, their keywords translated, within the target's epoch."""
+        packed = np.zeros(len(rows), LOG_ROW)
+        packed["message_oid"] = view.message_oids[rows]
+        packed["flags"] = self._translated(user_id, view, rows, target_id, target.state.keywords)
+        packed["size_bytes"] = view.sizes[rows]
+        packed["internal_date"] = view.internal_dates[rows]
+        packed["saved_date"] = self._commits.now_s()
+        packed["header_date"] = view.header_dates[rows]
+        packed["thread"] = view.threads[rows]
+        source = None
+        if cause is Cause.MOVE_FROM:
+            packed["source_uid"] = view.uids[rows]
+            source = view.mailbox_id
+        entry = append_entry(self._commits.stamp(cause, actor), key, packed.tobytes(), source)
+        changes = Counters(
+            exists=len(rows),
+            unseen=count_unseen(packed["flags"]),
+            size_bytes=int(packed["size_bytes"].sum(dtype=np.uint64)),
+            uid_next=len(rows),
+        )
+        conditions = Conditions(
+            highest_modseq=conditions.highest_modseq, collection_epoch=target.state.collection_epoch
+        )
+        return self._commits.commit(user_id, target_id, entry, changes, conditions)
+
+    def _translated(
+        self, user_id: UserId, view: MailboxView, rows: Array, target_id: MailboxId, keywords: tuple[str, ...]
+    ) -> Array:
+        """Return the flags of rows with keyword bits of the target's list."""
+        flags = view.flags[rows]
+        if view.mailbox_id == target_id or view.keywords == keywords[: len(view.keywords)]:
+            return flags
+        used = int(np.bitwise_or.reduce(flags))
+        names = [(index, name) for index, name in enumerate(view.keywords) if used & keyword_bit(index)]
+        result = flags & np.uint64(keyword_bit(0) - 1)
+        if names:
+            bits = self._keywords.bits(user_id, target_id, [name for _, name in names])
+            for index, name in names:
+                result[flags & np.uint64(keyword_bit(index)) != 0] |= np.uint64(bits[name.lower()])
+        return result
+
+    def _copy_notes(
+        self, user_id: UserId, view: MailboxView, rows: Array, target_id: MailboxId, first_uid: int
+    ) -> None:
+        noted = np.flatnonzero(view.flags[rows] & np.uint64(HAS_NOTE))
+        if len(noted):
+            uids = {int(view.uids[rows[index]]): first_uid + int(index) for index in noted}
+            self._commits.stores(user_id).notes.copy(user_id, view.mailbox_id, target_id, uids)
+
+
+def _move_key(source: MailboxId, target: MailboxId, uids: UidSet) -> bytes:
+    """Return the key of a move: the same for the same rows, so that it happens once whoever does it."""
+    what = b"move" + source.binary + target.binary + pack_uids(uids)
+    return hashlib.blake2b(what, digest_size=KEY_BYTES).digest()
