@@ -313,7 +313,7 @@ def test_no_name_leads_elsewhere(services: MailServices, directory_uri: str, red
     for other in (colleague, stranger):
         services.mailboxes.create(other.user_id, OPERATOR, "secret")
     before = [names_of(services, other) for other in (colleague, stranger)]
-    elsewhere = [f"../{stranger.address}/secret", f"~{colleague.address}/secret", f"#shared/{stranger.user_id}", "secret"]
+    elsewhere = ["secret", f"../{stranger.address}/secret", f"~{colleague.address}/secret", f"#{stranger.user_id}"]
     environment = environment_of(directory_uri, redis_url, ["imap"])
     launcher = (*altered_server.LAUNCH, "files")
     with (
