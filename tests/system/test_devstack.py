@@ -321,8 +321,12 @@ def test_postgres_runs_where_a_folder_above_is_closed_to_it(tmp_path: Path, monk
     """A checkout in root's home folder: programs and data lie where nobody may not look."""
     closed = tmp_path / "home"
     closed.mkdir(mode=0o700)
-    programs = closed / "pg" / "bin"
-    shutil.copytree(binaries.program(binaries.POSTGRES_BIN).parent, programs.parent)
+    package, inside = binaries.POSTGRES_BIN
+    installed = binaries.program(binaries.POSTGRES_BIN)
+    programs = closed / inside
+    shutil.copytree(installed.parent, programs.parent)
+    libraries = f"{package.replace('-', '_')}.libs"
+    shutil.copytree(installed.parents[2] / libraries, closed / libraries)
     monkeypatch.setattr(pg, "program", lambda which: programs)
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", str(programs)]
     assert subprocess.run(nobody, capture_output=True, check=False).returncode != 0
