@@ -6,7 +6,7 @@ nothing is pending the session holds no list of its own but shares the arrays of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class NoSuchNumber(SyntaxFault):
 class SelectedMailbox:
     """The selected mailbox of one session."""
 
-    __slots__ = ("_announced", "_told", "_uids", "name", "read_only", "view")
+    __slots__ = ("_announced", "_overrides", "_told", "_uids", "name", "read_only", "view")
 
     def __init__(self, name: MailboxName, view: MailboxView, *, read_only: bool) -> None:
         self.name = name
@@ -49,6 +49,7 @@ class SelectedMailbox:
         self._announced = view
         self._uids = view.uids
         self._told = view.flags
+        self._overrides: list[tuple[Positions, npt.NDArray[np.uint64]]] = []
 
     @property
     def mailbox_id(self) -> MailboxId:
@@ -119,26 +120,24 @@ class SelectedMailbox:
     # -- what the client was told ---------------------------------------------------------------
 
     def flags_told(self, positions: Positions) -> None:
-        """The client knows the flags of these messages as they are in `view`, or expects them so."""
-        if self._announced is self.view and self._told is self.view.flags:
+        """The client knows the flags of these messages as they are in `view`."""
+        if self._announced is self.view:
             return
         rows = self.rows(positions)
         present = rows >= 0
-        told = self._told.copy()
-        told[positions[present]] = self.view.flags[rows[present]]
-        self._told = told
+        self._overrides.append((positions[present], self.view.flags[rows[present]]))
 
     def expect_flags(self, positions: Positions, operation: FlagOperation, changed: FlagSet) -> None:
         """The client changed flags silently: it believes what its own STORE made of them (RFC 9051 §6.4.6)."""
         bits = np.uint64(sum((self.view.keyword_mask(name) for name in set(changed.keywords)), changed.system))
-        told = self._told.copy()
+        told = self._told[positions]
         if operation is FlagOperation.ADD:
-            told[positions] |= bits
+            told |= bits
         elif operation is FlagOperation.REMOVE:
-            told[positions] &= ~bits
+            told &= ~bits
         else:
-            told[positions] = bits
-        self._told = told
+            told[:] = bits
+        self._overrides.append((positions, told))
 
     def announce(self, *, expunge: bool) -> bytes:
         """Return the responses that bring the client to `view`, and count them as told.
@@ -148,61 +147,81 @@ class SelectedMailbox:
         """
         view = self.view
         if view is self._announced and (self._uids is view.uids or not expunge):
+            self._overrides.clear()
             return b""
         output: list[bytes] = []
         if len(view.keywords) > len(self._announced.keywords):
             output.append(flags_and_permanent_flags(view, read_only=self.read_only))
-        old_count = len(self._uids)
-        unchanged = len(view.uids) >= old_count and (
-            self._uids is view.uids or bool(np.array_equal(view.uids[:old_count], self._uids))
-        )
-        if unchanged:
-            positions = np.arange(old_count)
-            rows = positions
+        count = len(self._uids)
+        if len(view.uids) >= count and np.array_equal(view.uids[:count], self._uids):
+            output.append(self._announce_grown(count))
         else:
-            rows = _find(view.uids, self._uids)
-            if expunge:
-                output.append(self._remove(rows < 0))
-                rows = rows[rows >= 0]
-            positions = np.flatnonzero(rows >= 0)
-            rows = rows[positions]
-        last_uid = int(self._uids[-1]) if len(self._uids) else 0
-        new_uids = view.uids[old_count:] if unchanged else view.uids[np.searchsorted(view.uids, last_uid, "right") :]
-        if len(new_uids):
-            output.append(b"* %d EXISTS\r\n" % (len(self._uids) + len(new_uids)))
-        if view.flags is not self._told:
-            output.append(self._changed_flags(positions, rows))
-        self._settle(positions, rows, new_uids)
+            output.append(self._announce_other(expunge=expunge))
+        self._announced = view
+        self._overrides.clear()
         return b"".join(output)
 
-    def _remove(self, gone: npt.NDArray[np.bool_]) -> bytes:
-        """Drop messages from the client's list; each number counts after the ones before it."""
-        removed = np.flatnonzero(gone)
-        numbers = (removed + 1 - np.arange(len(removed))).tolist()
-        self._uids = self._uids[~gone]
-        self._told = self._told[~gone]
-        return (b"* %d EXPUNGE\r\n" * len(numbers)) % tuple(numbers)
-
-    def _changed_flags(self, positions: Positions, rows: Rows) -> bytes:
+    def _announce_grown(self, count: int) -> bytes:
+        """Nothing was removed: tell arrivals, and flags that are not as told."""
         view = self.view
-        changed = ((self._told[positions] ^ view.flags[rows]) & VISIBLE) != 0
-        if not changed.any():
-            return b""
-        return format_flags(view, positions[changed], rows[changed], with_uid=True)
+        output = b"* %d EXISTS\r\n" % len(view.uids) if len(view.uids) > count else b""
+        now = view.flags[:count]
+        different = self._told != now
+        for positions, told in self._overrides:
+            different[positions] = told != now[positions]
+        changed = np.flatnonzero(different)
+        if len(changed):
+            told = self._told[changed]
+            for positions, values in self._overrides:
+                told = _overridden(told, changed, positions, values)
+            changed = changed[((told ^ now[changed]) & VISIBLE) != 0]
+            if len(changed):
+                output += format_flags(view, changed, changed, with_uid=True)
+        self._uids, self._told = view.uids, view.flags
+        return output
 
-    def _settle(self, positions: Positions, rows: Rows, new_uids: npt.NDArray[np.uint32]) -> None:
-        """Make the lists what the client now knows, sharing the view's where they are equal."""
+    def _announce_other(self, *, expunge: bool) -> bytes:
+        """Messages were removed: drop them if that may be told, else keep their places."""
         view = self.view
-        if len(self._uids) + len(new_uids) == len(view.uids) and len(positions) == len(self._uids):
-            self._uids = view.uids
-            self._told = view.flags
+        output: list[bytes] = []
+        told = self._told.copy()
+        for positions, values in self._overrides:
+            told[positions] = values
+        uids = self._uids
+        last_uid = int(uids[-1]) if len(uids) else 0
+        rows = _find(view.uids, uids)
+        if expunge:
+            removed = np.flatnonzero(rows < 0)
+            numbers = (removed + 1 - np.arange(len(removed))).tolist()  # each counts after the ones before it
+            output.append((b"* %d EXPUNGE\r\n" * len(numbers)) % tuple(numbers))
+            kept = rows >= 0
+            uids, told, rows = uids[kept], told[kept], rows[kept]
+        positions = np.flatnonzero(rows >= 0)
+        rows = rows[positions]
+        first_new = int(np.searchsorted(view.uids, last_uid, "right"))
+        if first_new < len(view.uids):
+            output.append(b"* %d EXISTS\r\n" % (len(uids) + len(view.uids) - first_new))
+        changed = ((told[positions] ^ view.flags[rows]) & VISIBLE) != 0
+        if changed.any():
+            output.append(format_flags(view, positions[changed], rows[changed], with_uid=True))
+        if expunge:
+            self._uids, self._told = view.uids, view.flags
         else:
-            told = self._told.copy()
             told[positions] = view.flags[rows]
-            fresh = view.flags[len(view.uids) - len(new_uids) :]
-            self._told = np.concatenate((told, fresh))
-            self._uids = np.concatenate((self._uids, new_uids))
-        self._announced = view
+            self._uids = np.concatenate((uids, view.uids[first_new:]))
+            self._told = np.concatenate((told, view.flags[first_new:]))
+        return b"".join(output)
+
+
+def _overridden(
+    told: npt.NDArray[np.uint64],
+    changed: Positions,
+    positions: Positions,
+    values: npt.NDArray[np.uint64],
+) -> npt.NDArray[np.uint64]:
+    """Return `told`, which is of `changed`, with `values` where `positions` are among them."""
+    index = _find(positions, changed)
+    return np.where(index >= 0, values[index], told) if len(positions) else told
 
 
 def flags_and_permanent_flags(view: MailboxView, *, read_only: bool) -> bytes:
@@ -219,7 +238,7 @@ def flags_and_permanent_flags(view: MailboxView, *, read_only: bool) -> bytes:
     return b"* FLAGS " + flag_list(names) + b"\r\n* OK [PERMANENTFLAGS " + permanent_list + b"] " + text + b"\r\n"
 
 
-def _find(haystack: npt.NDArray[np.uint32], needles: npt.NDArray[np.uint32]) -> Rows:
+def _find(haystack: npt.NDArray[Any], needles: npt.NDArray[Any]) -> Rows:
     """Return the index of each needle in the ascending haystack, -1 where it is not."""
     if not len(haystack):
         return np.full(len(needles), -1, np.int64)

@@ -192,7 +192,7 @@ def test_starttls_injection(server: RunningServer, authority: trustme.CA) -> Non
 
 
 def test_plaintext_login_is_refused_unless_local(
-    environment: dict[str, str], services: MailServices, user: MadeUser, tmp_path: Path
+    environment: dict[str, str], services: MailServices, authority: trustme.CA, user: MadeUser, tmp_path: Path
 ) -> None:
     """N2; and nothing of the attempt's password is in the log."""
     strict = {name: value for name, value in environment.items() if not name.endswith("_LOCAL")}
@@ -200,6 +200,9 @@ def test_plaintext_login_is_refused_unless_local(
         with _dial(server) as connected:
             connected.sendall(f'a LOGIN {user.address} "{user.password}"\r\n'.encode())
             assert _until(connected, b"\r\n").startswith(b"a NO [PRIVACYREQUIRED]")
+        context = trusting(authority)
+        with imapclient.IMAPClient(HOST, server.port("imaps"), ssl=True, ssl_context=context, timeout=30) as client:
+            client.login(user.address, user.password)
         assert user.password not in server.log_path.read_text()
 
 
