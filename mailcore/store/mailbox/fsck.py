@@ -35,6 +35,8 @@ ORPHAN_AFTER: Final = timedelta(days=1)
 """Longer than anything under way can last; what nothing names after that was left by a crash."""
 HEAD_ORPHAN_AFTER: Final = timedelta(hours=1)
 CHECKED_AT_ONCE: Final = 500
+UNKNOWN_CHANGES: Final = 1 << 32
+"""More changes than a mailbox whose head is lost can have had since: no MODSEQ is given twice."""
 
 PresentMessages = Callable[[Sequence[bytes]], "set[bytes]"]
 """Tells which of some message ids have a stored message."""
@@ -310,7 +312,7 @@ def _new_uid_validity(stores: ShardStores, user_id: UserId, entry: MailboxEntry)
 def _rebuilt_head(
     user_id: UserId, mailbox_id: MailboxId, head: Head | None, rows: Columns, uid_validity: int
 ) -> tuple[dict[str, object], list[NewPart]]:
-    highest = max(head.state.highest_modseq if head is not None else 0, int(rows.modseqs.max(initial=0)))
+    highest = head.state.highest_modseq if head is not None else int(rows.modseqs.max(initial=0)) + UNKNOWN_CHANGES
     uid_next = max(head.state.uid_next if head is not None else 1, int(rows.uids.max(initial=0)) + 1)
     rows = replace(rows, modseqs=np.full(len(rows), highest + 1, np.uint64))  # clients shall look at all flags again
     table = []

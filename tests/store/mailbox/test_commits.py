@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mailcore import fault
@@ -167,3 +168,38 @@ def test_an_entry_says_who_did_it_and_why(engine: Engine) -> None:
     assert stamp.cause is Cause.DELIVERY
     assert (stamp.kind, stamp.door) == (ACTOR.kind, ACTOR.door)
     assert stamp.party.split("\n") == [ACTOR.identity, ACTOR.remote_address, ACTOR.request_id]
+
+
+def test_a_restore_commits_only_in_the_epoch_it_read(engine: Engine) -> None:
+    epoch = engine.head().state.collection_epoch
+    rows = [make_row()]
+    commit = engine.services.messages.commit_rows
+    engine.stores.heads.bump_collection_epoch(engine.user_id)
+    with pytest.raises(MailboxChanged):
+        commit(engine.user_id, engine.inbox, rows, Cause.RESTORE, ACTOR, b"k" * 16, collection_epoch=epoch)
+    commit(engine.user_id, engine.inbox, rows, Cause.RESTORE, ACTOR, b"k" * 16, collection_epoch=epoch + 1)
+    assert engine.fresh().exists == 1
+
+
+def test_a_head_beyond_what_memory_knows_is_read_whole_after_a_fold(engine: Engine) -> None:
+    engine.add(3)
+    engine.services.mailboxes.open(engine.user_id, "INBOX")
+    other = engine.another()
+    other.add(2)
+    other.fold()
+    other.add(1)
+    view = engine.services.mailboxes.refresh(engine.user_id, engine.inbox)
+    assert same(view, engine.fresh())
+    assert view.exists == 6
+
+
+def test_a_fold_elsewhere_does_not_make_memory_outdated(engine: Engine) -> None:
+    engine.add(3)
+    view = engine.services.mailboxes.open(engine.user_id, "INBOX")
+    other = engine.another()
+    other.fold()
+    assert engine.services.mailboxes.refresh(engine.user_id, engine.inbox).uids is not None
+    other.add(1)
+    newer = engine.services.mailboxes.refresh(engine.user_id, engine.inbox)
+    assert np.shares_memory(newer.sizes, view.sizes)  # grown, not read anew
+    assert same(newer, engine.fresh())

@@ -122,6 +122,7 @@ def test_without_a_head_the_segments_give_what_was_folded(filled: Engine) -> Non
     assert rebuilt.new_uid_validity
     view = filled.fresh()
     assert view.uids.tolist() == list(range(1, 41))
+    assert view.highest_modseq > old.highest_modseq
     assert view.uid_validity > old.uid_validity
     assert filled.services.mailboxes.find(filled.user_id, "INBOX").uid_validity == view.uid_validity
     assert int(view.flags[3]) == SEEN | 1 << 8
