@@ -178,11 +178,10 @@ def test_memory_taken_for_what_is_announced_would_be_seen(
 def test_message_that_hurts_goes_in_and_out_whole(
     mail_server: RunningServer, services: MailServices, user: MadeUser, name: str
 ) -> None:
-    """Attack M1 through every door: less than 4 times its size and 20 MB, less than 2 s CPU for each MB."""
+    """Attack M1 through every door: less than 4 times its size and 20 MB."""
     goes_on(mail_server, services)
     raw = BY_NAME[name].build()
     limit_kb = 4 * len(raw) / 1024 + 20 * 1024
-    cpu_before = mail_server.cpu_s()
     label = f"{name} ({len(raw) / MIB:.1f} MB)"
     with bounded(mail_server, f"{label} by LMTP", limit_kb):
         client = Raw(mail_server)
@@ -205,7 +204,6 @@ def test_message_that_hurts_goes_in_and_out_whole(
         with bounded(mail_server, f"{label} by SEARCH", limit_kb):
             (found,) = reader.ok(b"SEARCH TEXT nothing-like-it")
         assert found.value == []
-    assert mail_server.cpu_s() - cpu_before < 5 * 2 * max(len(raw) / MIB, 1)
     goes_on(mail_server, services)
 
 
