@@ -18,6 +18,7 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from mailcore.model.secret import Secret
+from mailcore.store import direct
 
 Document = dict[str, Any]
 
@@ -147,6 +148,7 @@ class Clients:
         """Close every client."""
         with self._lock:
             for client in self._clients.values():
+                direct.of_client(client).close()
                 client.close()
             self._clients.clear()
 

@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from mailcore.errors import StoreFull, StoreUnavailable
+from mailcore.store import direct
 from mailcore.store.keys import OWNER_BYTES
 
 log = logging.getLogger(__name__)
@@ -179,11 +180,13 @@ class OwnedCollection:
         self._check_filter(query)
         return self._collection.find(query, *args, **options)
 
-    def find_one(self, query: Filter, *args: Any, **options: Any) -> Document | None:
-        """As pymongo."""
+    def find_one(self, query: Filter, projection: Mapping[str, Any] | None = None, **options: Any) -> Document | None:
+        """As pymongo; the short way where there are no options."""
         self._check_filter(query)
         with _GUARD:
-            return self._collection.find_one(query, *args, **options)
+            if not options:
+                return direct.find_one(self._collection, query, projection)
+            return self._collection.find_one(query, projection, **options)
 
     def count_documents(self, query: Filter, **options: Any) -> int:
         """As pymongo."""
@@ -197,6 +200,17 @@ class OwnedCollection:
         _check_update(update)
         with _GUARD:
             return self._collection.find_one_and_update(query, update, **options)
+
+    def commit_one(self, query: Filter, update: Update, projection: Mapping[str, Any]) -> Document | None:
+        """Update one document the short way; return it as it is then, None if none matches.
+
+        It may be sent twice: the query must not match what the update makes, and a caller that is
+        answered None looks whether an earlier sending did it.
+        """
+        self._check_filter(query)
+        _check_update(update)
+        with _GUARD:
+            return direct.find_one_and_update(self._collection, query, update, projection)
 
     def find_one_and_replace(self, query: Filter, document: Document, **options: Any) -> Document | None:
         """As pymongo."""
@@ -249,6 +263,16 @@ class OwnedCollection:
         self._check_document(document)
         with _GUARD:
             return self._collection.insert_one(document, **options)
+
+    def store_one(self, document: Document) -> None:
+        """Insert a document the short way; sent twice after a lost answer, it is a duplicate of itself.
+
+        Raises:
+            DuplicateKeyError: its `_id` is there.
+        """
+        self._check_document(document)
+        with _GUARD:
+            direct.insert_one(self._collection, document)
 
     def insert_many(self, documents: Sequence[Document], **options: Any) -> InsertManyResult:
         """As pymongo; every document names its owner."""

@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
+from mailcore.store import direct
 from mailcore.store.client import Document
 from mailcore.store.guard import OwnedCollection, deadline
 
@@ -40,7 +41,7 @@ class Addresses:
     def find(self, canonical: str) -> AddressRoute | None:
         """Return whom a canonical address reaches, or None; read from the primary with majority."""
         with deadline():
-            document = self._by_canonical.find_one({"canonical": str(canonical)})
+            document = direct.find_one(self._by_canonical, {"canonical": str(canonical)})
         return None if document is None else _route(document)
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:

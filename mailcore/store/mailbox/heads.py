@@ -266,10 +266,9 @@ class Heads:
             increments["uid_next"] = changes.uid_next
         fault.hit("expunge.before_push" if entry.op is Op.EXPUNGE else "commit.before_push")
         with deadline():
-            after = self._collection.find_one_and_update(
-                query, {"$push": _pushed(encoded, entry.key), "$inc": increments}, projection=_COMMITTED,
-                return_document=True,
-            )  # fmt: skip
+            after = self._collection.commit_one(
+                query, {"$push": _pushed(encoded, entry.key), "$inc": increments}, _COMMITTED
+            )
         fault.hit("commit.after_push")
         if after is None:
             return self._explain(user_id, mailbox_id, entry.key)

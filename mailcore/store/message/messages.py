@@ -108,7 +108,7 @@ class Messages:
         with deadline(5.0):
             try:
                 if len(batch) == 1:
-                    self._collection.insert_one(batch[0])
+                    self._collection.store_one(batch[0])
                 else:
                     self._collection.insert_many(batch, ordered=False)
             except DuplicateKeyError:

@@ -1,0 +1,177 @@
+"""The short way to the primary: same answers as pymongo, and pymongo's care whenever something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient, WriteConcern, monitoring
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError, WriteConcernError
+
+from infra.devstack.stack import MAIN, Stack
+from mailcore.errors import StoreUnavailable
+from mailcore.store import direct
+from mailcore.store.client import CODEC, open_client
+from mailcore.store.guard import deadline
+
+Document = dict[str, Any]
+
+
+class Heard(monitoring.CommandListener):
+    def __init__(self) -> None:
+        self.started_commands: list[str] = []
+        self.succeeded_commands: list[str] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.started_commands.append(event.command_name)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        self.succeeded_commands.append(event.command_name)
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    listener = Heard()
+    monitoring.register(listener)
+    yield listener
+    monitoring._LISTENERS.command_listeners.remove(listener)
+
+
+@pytest.fixture
+def collection(heard: Heard, directory_uri: str) -> Iterator[Collection[Document]]:
+    client = open_client(directory_uri)
+    found = client.get_default_database(codec_options=CODEC)["direct"]
+    found.drop()
+    found.insert_one({"_id": b"one", "n": 1, "text": "grün"})
+    heard.started_commands.clear()
+    heard.succeeded_commands.clear()
+    yield found
+    found.drop()
+    direct.of_client(client).close()
+    client.close()
+
+
+def lines(client: MongoClient[Document]) -> direct.Direct:
+    return direct.of_client(client)
+
+
+def test_answers_are_those_of_pymongo(collection: Collection[Document]) -> None:
+    for query, projection in (({"_id": b"one"}, None), ({"n": {"$gt": 0}}, {"text": 1}), ({"_id": b"none"}, None)):
+        assert direct.find_one(collection, query, projection) == collection.find_one(query, projection)
+    direct.insert_one(collection, {"_id": b"two", "n": 2, "data": b"\x00" * 3_000_000})
+    assert direct.find_one(collection, {"_id": b"two"}) == collection.find_one({"_id": b"two"})
+    after = direct.find_one_and_update(collection, {"_id": b"one", "n": 1}, {"$inc": {"n": 1}}, {"n": 1})
+    assert after == {"_id": b"one", "n": 2}
+    assert direct.find_one_and_update(collection, {"_id": b"one", "n": 1}, {"$inc": {"n": 1}}, {"n": 1}) is None
+    assert collection.find_one({"_id": b"one"}, {"n": 1}) == {"_id": b"one", "n": 2}
+
+
+def test_it_is_one_command_on_one_line_and_listeners_hear_it(collection: Collection[Document], heard: Heard) -> None:
+    for _ in range(5):
+        direct.find_one(collection, {"_id": b"one"})
+    assert heard.started_commands == heard.succeeded_commands == ["find"] * 5
+    assert lines(collection.database.client)._count == 1
+
+
+def test_a_duplicate_is_reported_as_by_pymongo(collection: Collection[Document]) -> None:
+    with pytest.raises(DuplicateKeyError):
+        direct.insert_one(collection, {"_id": b"one"})
+    assert collection.find_one({"_id": b"one"}, {"n": 1}) == {"_id": b"one", "n": 1}
+
+
+def test_what_the_majority_did_not_acknowledge_is_no_success(collection: Collection[Document]) -> None:
+    weak = collection.with_options(write_concern=WriteConcern(w=2, wtimeout=100))
+    with pytest.raises(WriteConcernError):
+        direct.insert_one(weak, {"_id": b"three"})
+    with pytest.raises(StoreUnavailable), deadline():
+        direct.find_one_and_update(weak, {"_id": b"one"}, {"$inc": {"n": 1}}, {"n": 1})
+
+
+def test_a_line_that_broke_is_replaced_and_the_call_is_repeated(collection: Collection[Document], heard: Heard) -> None:
+    client = collection.database.client
+    direct.find_one(collection, {"_id": b"one"})
+    before = lines(client)._idle[0]
+    before._socket.shutdown(2)
+    found = direct.find_one(collection, {"_id": b"one"})
+    assert found is not None
+    assert heard.started_commands == ["find"] * 3  # one died on the way, pymongo did it again
+    direct.find_one(collection, {"_id": b"one"})
+    assert lines(client)._idle[0] is not before
+    assert lines(client)._count == 1
+
+
+def test_a_reply_of_another_request_is_never_taken(collection: Collection[Document]) -> None:
+    client = collection.database.client
+    direct.find_one(collection, {"_id": b"one"})
+    line = lines(client)._idle[0]
+    real = line._socket
+
+    class Shifted:
+        """Answers each request with the reply to the one before."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def recv(self, size: int) -> bytes:
+            data = bytearray(real.recv(size))
+            data[8:12] = (line.request_id - 1).to_bytes(4, "little")
+            return bytes(data)
+
+    line._socket = Shifted()
+    assert direct.find_one(collection, {"_id": b"one"}) == collection.find_one({"_id": b"one"})
+    assert lines(client)._count == 0
+
+
+def test_lines_are_few_however_many_call_at_once(collection: Collection[Document]) -> None:
+    client = collection.database.client
+    answers: list[Document | None] = []
+    gate = threading.Barrier(direct.MAX_LINES + 8)
+
+    def call() -> None:
+        gate.wait()
+        for _ in range(20):
+            answers.append(direct.find_one(collection, {"_id": b"one"}))
+
+    threads = [threading.Thread(target=call) for _ in range(direct.MAX_LINES + 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 20 * len(threads)
+    assert all(answer is not None and answer["n"] == 1 for answer in answers)
+    assert 0 < lines(client)._count == len(lines(client)._idle) <= direct.MAX_LINES
+
+
+def test_equal_clients_have_lines_of_their_own(collection: Collection[Document], directory_uri: str) -> None:
+    other = open_client(directory_uri)
+    other.admin.command("ping")
+    assert other == collection.database.client
+    assert lines(other) is not lines(collection.database.client)
+    other.close()
+
+
+def test_a_silent_primary_costs_no_more_than_the_deadline(new_stack: Callable[..., Stack]) -> None:
+    stack = new_stack(databases=(MAIN,))
+    client = open_client(stack.directory_uri)
+    found = client.get_default_database()["direct"]
+    found.insert_one({"_id": b"one"})
+    assert direct.find_one(found, {"_id": b"one"}) is not None
+    stack.pause(MAIN)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable), deadline(1.0):
+        direct.find_one(found, {"_id": b"one"})
+    assert time.monotonic() - began < 10  # a hang, not a timing
+    stack.resume(MAIN)
+    with deadline(30.0):
+        assert direct.find_one(found, {"_id": b"one"}) is not None
+    stack.kill(MAIN)
+    stack.restart(MAIN)
+    with deadline(30.0):
+        assert direct.find_one(found, {"_id": b"one"}) is not None
+    client.close()
