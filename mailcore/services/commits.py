@@ -7,16 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
 
 from mailcore.errors import Conflict, MailboxBusy, MailboxChanged, MailboxMoving, MailError, StoreDamaged
-from mailcore.model.actor import SYSTEM, Actor
+from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.model.uid_set import UidSet
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.notices import Notices
 from mailcore.services.offload import Offload
@@ -147,8 +146,8 @@ class Commits:
         self._offload = offload
         self._now = now
         self._folding: set[bytes] = set()
-        self.finish_move: Callable[[UserId, MailboxId, UidSet, MailboxId, Actor], None] | None = None
-        """Expunges from a source mailbox what a target's log took: (user, source, uids, target, actor)."""
+        self.finish_move: Callable[[UserId, MailboxId, LogEntry, int], None] | None = None
+        """Expunges from its source what an entry of a target's log took: (user, target, entry, first UID there)."""
 
     def now_s(self) -> int:
         """Return this process's clock, in whole seconds."""
@@ -262,7 +261,7 @@ class Commits:
                 user_id,
                 mailbox_id,
                 lambda: self._name_of(user_id, mailbox_id),
-                lambda source, uids, entry: self._finish(user_id, source, uids, mailbox_id, entry),
+                lambda entry, first_uid: self._finish(user_id, mailbox_id, entry, first_uid),
                 self._offload.pause,
             ).run()
         finally:
@@ -280,10 +279,9 @@ class Commits:
         found = self._mailboxes.tree(user_id).find_id(mailbox_id)
         return found.name if found is not None else ""
 
-    def _finish(self, user_id: UserId, source: MailboxId, uids: UidSet, target: MailboxId, entry: LogEntry) -> None:
+    def _finish(self, user_id: UserId, target: MailboxId, entry: LogEntry, first_uid: int) -> None:
         if self.finish_move is not None:
-            actor = replace(SYSTEM, identity=entry.stamp.party.partition("\n")[0] or SYSTEM.identity)
-            self.finish_move(user_id, source, uids, target, actor)
+            self.finish_move(user_id, target, entry, first_uid)
 
 
 def _unmet(state: HeadState, conditions: Conditions) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from mailcore import fault
 from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound
-from mailcore.model.actor import Actor
+from mailcore.model.actor import SYSTEM, Actor
 from mailcore.model.changes import Cause
 from mailcore.model.flags import HAS_NOTE, keyword_bit
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
@@ -21,7 +21,7 @@ from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import KEY_BYTES, RowChanges, new_key
 from mailcore.store.mailbox.heads import DELETED, NO_CONDITIONS, Conditions, Counters, Head
-from mailcore.store.mailbox.log_entry import Op, append_entry, decode_entry
+from mailcore.store.mailbox.log_entry import LogEntry, Op, append_entry, decode_entry
 from mailcore.store.mailbox.packed import LOG_ROW, Array, pack_uids, uid_set_of
 from mailcore.store.mailbox.replay import count_unseen
 from mailcore.store.mailbox.view import MailboxView
@@ -188,10 +188,28 @@ class Transfers:
                 uid += entry.appended
         return np.concatenate(here), np.concatenate(there)
 
-    def finish_move(self, user_id: UserId, source: MailboxId, uids: UidSet, target: MailboxId, actor: Actor) -> None:
-        """Expunge what another mailbox took, if whoever moved it died before doing so."""
+    def finish_move(self, user_id: UserId, target_id: MailboxId, entry: LogEntry, first_uid: int) -> None:
+        """Expunge what another mailbox took, if whoever moved it died before doing so.
+
+        Called by the target's fold, perhaps in the midst of another change of the source: so it
+        takes no turn in the source's queue.
+        """
+        if entry.mailbox is None:
+            return
+        source = MailboxId(entry.mailbox)
+        taken = entry.rows()["source_uid"]
         try:
-            self._changes.expunge(user_id, actor, source, uids, Cause.MOVE_TO, target=target)
+            view = self._mailboxes.refresh(user_id, source)
+            left = np.flatnonzero(np.isin(taken, view.uids))
+            if not len(left):
+                return
+            noted = left[entry.rows()["flags"][left] & np.uint64(HAS_NOTE) != 0]
+            uids = {int(taken[index]): first_uid + int(index) for index in noted}
+            self._commits.stores(user_id).notes.copy(user_id, source, target_id, uids)
+            actor = replace(SYSTEM, identity=entry.stamp.party.partition("\n")[0] or SYSTEM.identity)
+            self._changes.expunge(
+                user_id, actor, source, uid_set_of(taken[left]), Cause.MOVE_TO, target=target_id, queued=True
+            )
         except MailboxChanged:
             return  # the source is gone, and with it what was to be expunged
 

@@ -20,7 +20,6 @@ from mailcore.model.changes import Cause
 from mailcore.model.flags import HAS_NOTE
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.model.uid_set import UidSet
 from mailcore.store.mailbox.change_events import ChangeEvent
 from mailcore.store.mailbox.columns import Columns, growing
 from mailcore.store.mailbox.heads import Head, HeadState, Swap
@@ -41,8 +40,8 @@ TRIM_EVERY: Final = 16
 """Folds of a mailbox between two looks at how many vanished changes it keeps."""
 
 
-FinishMove = Callable[[MailboxId, UidSet, LogEntry], None]
-"""Expunge from a source mailbox what a log entry of this one took, if it is still there."""
+FinishMove = Callable[[LogEntry, int], None]
+"""Expunge from its source what a log entry of this mailbox took, if it is still there; gets the first UID it got."""
 
 
 def fold_is_due(state: HeadState) -> bool:
@@ -219,10 +218,8 @@ class Fold:
         stores.message_ids.insert(user, _answers(changes))
         if self._finish_move is not None:
             for change in changes:
-                entry = change.entry
-                if entry.op is Op.APPEND and entry.stamp.cause is Cause.MOVE_FROM and entry.mailbox is not None:
-                    uids = UidSet.of(entry.rows()["source_uid"].tolist())
-                    self._finish_move(MailboxId(entry.mailbox), uids, entry)
+                if change.entry.op is Op.APPEND and change.entry.stamp.cause is Cause.MOVE_FROM:
+                    self._finish_move(change.entry, change.first_uid)
 
     def _write_purge(self, head: Head, rows: Columns, expunged: Sequence[_Change]) -> None:
         name = head.name or self._name_of()

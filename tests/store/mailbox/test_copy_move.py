@@ -16,6 +16,7 @@ from mailcore.services.messages import CopyResult, MoveResult
 from mailcore.store.mailbox import row_blocks
 from mailcore.store.mailbox.fsck import check_mailbox
 from mailcore.store.mailbox.log_entry import decode_entry
+from mailcore.store.mailbox.notes import Note
 from tests.builders import make_user
 from tests.store.mailbox.conftest import ACTOR, Engine, make_row, same
 
@@ -184,6 +185,23 @@ def test_a_move_that_died_in_the_middle_is_finished(engine: Engine, finisher: st
     assert list(engine.stores.purge.of_user(engine.user_id)) == []
     for name in ("INBOX", "Archive"):
         assert check_mailbox(engine.stores, engine.user_id, engine.mailbox(name)) == []
+
+
+def test_the_fold_brings_the_notes_of_a_move_that_died(engine: Engine) -> None:
+    engine.add(2)
+    engine.services.messages.put_note(engine.user_id, ACTOR, engine.inbox, 2, Note(b"{}"))
+    notes = engine.stores.notes
+
+    def die_before_the_notes(*_: object) -> None:
+        raise Death
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(notes), "copy", die_before_the_notes)
+        with pytest.raises(Death):
+            move(engine, UidSet.of([2]))
+    engine.another().fold("Archive")
+    assert notes.get(engine.user_id, engine.mailbox("Archive"), [1]) == {1: Note(b"{}")}
+    assert engine.fresh().uids.tolist() == [1]
 
 
 def test_two_sessions_moving_the_same_move_it_once(engine: Engine) -> None:
