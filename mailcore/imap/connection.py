@@ -26,8 +26,10 @@ STILL_HERE_S = 120.0
 """How often an idling client hears that the connection lives."""
 VERIFY_S = 30.0
 """How often an open session is compared with the directory."""
-MAX_FAULTS = 20
-"""So many bad commands in a row, or refused ones before signing in, end the connection."""
+MAX_FAULTS = 50
+"""So many bad commands in a row end the connection."""
+MAX_FAULTS_BEFORE_LOGIN = 10
+"""The same before signing in, where refused ones count as well."""
 
 logger = logging.getLogger(__name__)
 
@@ -369,7 +371,8 @@ class ImapConnection:
 
     def _on_fault(self) -> Iterator[Action]:
         self._faults += 1
-        if self._faults >= MAX_FAULTS:
+        signed_in = self.session.identity is not None
+        if self._faults >= (MAX_FAULTS if signed_in else MAX_FAULTS_BEFORE_LOGIN):
             yield from self._bye("Too many bad commands")
 
     def _bye(self, text: str) -> Iterator[Action]:

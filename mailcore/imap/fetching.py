@@ -6,9 +6,13 @@ answer ends in a clean NO; only a failure in the middle of a literal has to clos
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from mailcore.errors import MailError, MessageNotFound
 from mailcore.imap.fetch_items import COLUMN_ITEMS, STORED_ITEMS, Cells, Indexes, format_columns, format_table
@@ -16,6 +20,7 @@ from mailcore.imap.session import Session, StreamBroken
 from mailcore.imap.wire.fetch_att import BodyAtt, FetchAtt, SimpleAtt
 from mailcore.imap.wire.responses import Wire
 from mailcore.message.headers import LIGHT_NAMES, filter_fields
+from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.section import SectionText
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
 COLUMN_BATCH = 4096
 ITEM_BATCH = 500
 BODY_BATCH = 50
+BATCH_BYTES = 4 << 20
+DOCUMENT_BYTES = DEFAULT_LIMITS.message_document_bytes
+"""More of a message is not read at once; the rest follows in chunks."""
 STREAM_BYTES = 64 * 1024
 """Larger literals are sent piece by piece."""
 OID_BYTES = 12
@@ -82,22 +90,30 @@ def fetch(session: Session, plan: FetchPlan, positions: Indexes, rows: Indexes) 
         StreamBroken: a literal could not be finished.
     """
     view = session.mailbox.view
-    size: int
     batch: Callable[[Session, FetchPlan, MailboxView, Indexes, Indexes], Generator[Wire, None, int]]
     if plan.bodies:
-        size, batch = BODY_BATCH, _body_batch
+        slices, batch = _slices(len(rows), BODY_BATCH, view.sizes[rows]), _body_batch
     elif plan.stored or plan.light:
-        size, batch = ITEM_BATCH, _item_batch
+        slices, batch = _slices(len(rows), ITEM_BATCH), _item_batch
     else:
-        size, batch = COLUMN_BATCH, _column_batch
+        slices, batch = _slices(len(rows), COLUMN_BATCH), _column_batch
     missing = 0
-    for start in range(0, len(positions), size):
-        if start:
+    for part in slices:
+        if part.start:
             session.services.offload.pause()
-        part = slice(start, start + size)
         missing += yield from batch(session, plan, view, positions[part], rows[part])
     if missing:
         raise MessageNotFound(session.user_id, missing)
+
+
+def _slices(count: int, size: int, sizes_bytes: npt.NDArray[np.uint32] | None = None) -> list[slice]:
+    """Return slices of at most `size` rows, and of not much more than BATCH_BYTES that are read at once."""
+    starts = np.arange(count) % size == 0
+    if sizes_bytes is not None and count:
+        read = np.cumsum(np.minimum(sizes_bytes, DOCUMENT_BYTES), dtype=np.int64) // BATCH_BYTES
+        starts[1:] |= read[1:] != read[:-1]
+    bounds = [*np.flatnonzero(starts).tolist(), count]
+    return [slice(start, end) for start, end in itertools.pairwise(bounds)]
 
 
 def _column_batch(

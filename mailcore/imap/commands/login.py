@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from mailcore.errors import AuthenticationFailed
@@ -10,6 +11,8 @@ from mailcore.imap.session import Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Completion, Done, No
 from mailcore.model.secret import Secret
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ def refuse_in_clear(session: Session) -> Completion | None:
     """Return NO where a password would travel unencrypted; asked before the password is read."""
     if session.may_sign_in:
         return None
+    logger.info("imap.login.refused", extra={"reason": "not encrypted"})
     return No("Encrypt the connection first", b"PRIVACYREQUIRED")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailcore.errors import SyntaxFault
 from mailcore.imap.selected import SelectedMailbox
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
@@ -37,6 +38,8 @@ def _criterion(cursor: Cursor) -> Criterion | None:
     cursor.space()
     codec = "utf-8"
     if cursor.accept_word(b"CHARSET"):
+        if cursor.utf8:
+            raise SyntaxFault("CHARSET is not allowed once UTF8=ACCEPT is enabled")  # RFC 6855 §3
         cursor.space()
         name = cursor.astring().decode("ascii", "replace").upper()
         if name not in CHARSETS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailcore.model.flags import FlagSet
+from mailcore.services.content import ContentStore
 from mailcore.services.messages import NewMessage
 from tests.transcripts.imap.dialogue import Imap
 
@@ -273,3 +274,20 @@ def test_message_expunged_by_another_session(imap: Imap) -> None:
         S2: * 2 FETCH (UID 3)
         S2: e OK FETCH completed
         """)
+
+
+def test_little_is_read_at_once(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many large messages are asked for, few are in memory together."""
+    imap.append(*(b"Subject: large\r\n\r\n" + b"0123456789abcde\n" * 60_000 for _ in range(12)))
+    client = imap.sign_in(select="INBOX")
+    asked: list[int] = []
+    open_many = ContentStore.open_many
+
+    def counted(self: ContentStore, user_id: object, oids: list[bytes]) -> object:
+        asked.append(len(oids))
+        return open_many(self, user_id, oids)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ContentStore, "open_many", counted)
+    client.run("FETCH 1:* BODY.PEEK[]")
+    assert sum(asked) == 12
+    assert max(asked) <= 6

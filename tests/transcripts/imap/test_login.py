@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from mailcore.imap.connection import MAX_FAULTS
+from mailcore.imap.connection import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.model.tenant import State as UserState
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Client, Imap
@@ -153,12 +153,23 @@ def test_message_literal_before_signing_in_is_not_taken(imap: Imap) -> None:
     assert client.ask(b"a APPEND INBOX {100}\r\n") == b"a BAD Command is not allowed now\r\n"
 
 
-def test_many_failures_end_the_connection(imap: Imap) -> None:
-    client = imap.connect()
-    for _ in range(MAX_FAULTS):
+@pytest.mark.parametrize(("signed_in", "count"), [(False, MAX_FAULTS_BEFORE_LOGIN), (True, MAX_FAULTS)])
+def test_many_failures_end_the_connection(imap: Imap, signed_in: bool, count: int) -> None:
+    client = imap.sign_in() if signed_in else imap.connect()
+    client.ask(b"a XYZZY\r\nb NOOP\r\n")
+    for _ in range(count):
         assert not client.is_closed
         answer = client.ask(b"a XYZZY\r\n")
     assert answer == b"a BAD Unknown command\r\n* BYE Too many bad commands\r\n"
+    assert client.is_closed
+
+
+def test_guesses_end_the_connection(imap: Imap) -> None:
+    client = imap.connect()
+    for number in range(MAX_FAULTS_BEFORE_LOGIN):
+        assert not client.is_closed, number
+        answer = client.ask(b"a LOGIN nobody@nowhere.test wrong\r\n")
+        assert answer.startswith(b"a NO [AUTHENTICATIONFAILED]")
     assert client.is_closed
 
 

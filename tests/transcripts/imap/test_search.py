@@ -209,3 +209,12 @@ def test_charset(imap: Imap) -> None:
         """)
     answer = imap.clients[""].ask(b"c SEARCH CHARSET US-ASCII TEXT {2+}\r\n\xc3\xbc\r\n")
     assert answer == b"c BAD string is not in the charset\r\n"
+
+
+def test_charset_is_bad_once_utf8_is_enabled(imap: Imap) -> None:
+    """RFC 6855 §3."""
+    client = imap.sign_in()
+    client.run("ENABLE UTF8=ACCEPT")
+    client.run("SELECT INBOX")
+    assert client.ask(b"a SEARCH CHARSET UTF-8 ALL\r\n").startswith(b"a BAD ")
+    assert client.ask('b SEARCH SUBJECT "ü"\r\n'.encode()) == b"* SEARCH\r\nb OK SEARCH completed\r\n"
