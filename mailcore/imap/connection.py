@@ -188,29 +188,30 @@ class ImapConnection:
             yield from self._bye("Sign in again")
             return
         row = COMMANDS[head.name]
+        outcome = self._begin(row, command)
+        if isinstance(outcome, Completion):
+            yield from self._complete(head, outcome, row)
+        else:
+            yield from self._step(_Running(head.tag, row, outcome), None)
+
+    def _begin(self, row: CommandRow, command: Command) -> Replies | Completion:
+        """Parse a command and start it; whatever goes wrong becomes its answer."""
         try:
             run = row.prepare(Cursor(command, utf8=self.session.utf8))
         except SyntaxFault as fault:
             # the wire's own faults carry fixed text; those of values carry what the client sent
             told = type(fault) is SyntaxFault and fault.details
-            yield from self._complete(head, Bad(str(fault.details[0])) if told else reply_to(fault))
-            return
-        yield from self._guarded(head, row, lambda: run(self.session))
-
-    def _guarded(self, head: Head, row: CommandRow, run: Callable[[], Replies | Completion]) -> Iterator[Action]:
-        """Begin a command; whatever goes wrong in it becomes its answer."""
-        try:
-            outcome = run()
-        except MailError as error:
-            yield from self._complete(head, self._answer(error, head), row)
+            return Bad(str(fault.details[0])) if told else reply_to(fault)
         except Exception:
-            logger.exception("imap.command.failed", extra={"command": head.name})
-            yield from self._complete(head, UNEXPECTED, row)
-        else:
-            if isinstance(outcome, Completion):
-                yield from self._complete(head, outcome, row)
-            else:
-                yield from self._step(_Running(head.tag, row, outcome), None)
+            logger.exception("imap.parse.failed", extra={"command": row.name})
+            return UNEXPECTED
+        try:
+            return run(self.session)
+        except MailError as error:
+            return self._answer(error, command.head)
+        except Exception:
+            logger.exception("imap.command.failed", extra={"command": row.name})
+            return UNEXPECTED
 
     def _resume(self, running: _Running, line: bytes | TooLong) -> Iterator[Action]:
         """Hand the handler the line it waits for."""
