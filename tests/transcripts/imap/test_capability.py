@@ -1,0 +1,68 @@
+"""CAPABILITY, ID, NOOP, ENABLE: in any state, and nothing that tells who we are in detail (N11)."""
+
+from __future__ import annotations
+
+from mailcore.imap.capabilities import CAPABILITIES
+from tests.transcripts.imap.dialogue import Imap
+
+
+def test_greeting_has_the_capabilities(imap: Imap) -> None:
+    client = imap.connect()
+    assert client.greeting.startswith(b"* OK [CAPABILITY IMAP4rev1 ")
+    assert client.greeting.endswith(b"] IMAP server ready\r\n")
+
+
+def test_capabilities(imap: Imap) -> None:
+    imap.connect("1")
+    imap.sign_in("2")
+    rest = (
+        "LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE "
+        "CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT UTF8=ACCEPT APPENDLIMIT=67108864"
+    )
+    imap.transcript(f"""
+        C1: a CAPABILITY
+        S1: * CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR {rest}
+        S1: a OK CAPABILITY completed
+        C2: a CAPABILITY
+        S2: * CAPABILITY IMAP4rev1 {rest}
+        S2: a OK CAPABILITY completed
+        C2: b CAPABILITY x
+        S2: b BAD end of command expected
+        """)
+
+
+def test_every_capability_cites_its_rfc() -> None:
+    assert all(capability.rfc.startswith("RFC ") for capability in CAPABILITIES)
+    names = [capability.name for capability in CAPABILITIES]
+    assert len(names) == len(set(names))
+
+
+def test_id(imap: Imap) -> None:
+    """RFC 2971 §3.1."""
+    client = imap.connect()
+    imap.transcript("""
+        C: a023 ID ("name" "sodr" "version" "19.34" "vendor" "Pink Floyd Music Limited")
+        S: * ID ("name" "Eider")
+        S: a023 OK ID completed
+        C: a024 ID NIL
+        S: * ID ("name" "Eider")
+        S: a024 OK ID completed
+        C: a025 ID ("name" NIL)
+        S: * ID ("name" "Eider")
+        S: a025 OK ID completed
+        C: a026 ID (name x)
+        S: a026 BAD …
+        C: a027 ID
+        S: a027 BAD space expected
+        """)
+    assert client.connection.session.client_id == {}
+
+
+def test_noise(imap: Imap) -> None:
+    client = imap.connect()
+    assert client.ask(b"\r\n") == b"* BAD Tag expected\r\n"
+    assert client.ask(b"a\r\n") == b"a BAD Unknown command\r\n"
+    assert client.ask(b"a XYZZY\r\n") == b"a BAD Unknown command\r\n"
+    assert client.ask(b"* NOOP\r\n") == b"* BAD Tag expected\r\n"
+    assert client.ask(b"a noop\n") == b"a OK Completed\r\n"
+    assert client.ask(b"GET / HTTP/1.1\r\n") == b"GET BAD Unknown command\r\n"
