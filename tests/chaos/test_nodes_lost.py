@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from infra.devstack.stack import Stack
 from tests.chaos.invariants import check_ledger, longest_gap_s
@@ -91,11 +92,21 @@ def test_redis_killed_and_empty_again_stops_no_mail(three_nodes: Rig) -> None:
 def stack_primary_among(stack: Stack, names: list[str]) -> str:
     """Wait until one of `names` takes writes: a frozen primary still believes in itself."""
     ports = {process.name: port for process, port in stack.sets["main"].members if process.name in names}
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         for name, port in ports.items():
-            with MongoClient[dict[str, object]]("127.0.0.1", port, directConnection=True) as client:
-                if client.admin.command("hello").get("isWritablePrimary"):
-                    return name
+            if is_primary(port):
+                return name
         time.sleep(0.05)
     raise AssertionError("no new primary")
+
+
+def is_primary(port: int) -> bool:
+    """Ask one node, which may still be starting."""
+    try:
+        with MongoClient[dict[str, object]](
+            "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500, socketTimeoutMS=2000
+        ) as client:
+            return bool(client.admin.command("hello").get("isWritablePrimary"))
+    except PyMongoError:
+        return False
