@@ -21,16 +21,7 @@ from mailcore.services.notices import Notices
 from mailcore.services.offload import Offload
 from mailcore.store import keys
 from mailcore.store.mailbox.fold import Fold, fold_is_due
-from mailcore.store.mailbox.heads import (
-    MOVING,
-    NO_CONDITIONS,
-    OPEN,
-    Committed,
-    Conditions,
-    Counters,
-    HeadState,
-    NoMatch,
-)
+from mailcore.store.mailbox.head import MOVING, NO_CONDITIONS, OPEN, Committed, Conditions, Counters, HeadState, NoMatch
 from mailcore.store.mailbox.log_entry import LogEntry, Stamp, encode_entry, fits
 from mailcore.store.mailbox.row_blocks import pieces_of
 from mailcore.store.mailbox.view import MailboxView

@@ -10,7 +10,7 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.services.commits import Commits, Patience
 from mailcore.services.mailboxes import Mailboxes
-from mailcore.store.mailbox.heads import DELETED
+from mailcore.store.mailbox.head import DELETED
 
 
 class Keywords:

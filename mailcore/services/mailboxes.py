@@ -39,7 +39,7 @@ from mailcore.model.mailbox import (
 from mailcore.model.uid_set import UidSet
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.store.mailbox.fold import Fold
-from mailcore.store.mailbox.heads import DELETED, MOVING
+from mailcore.store.mailbox.head import DELETED, MOVING
 from mailcore.store.mailbox.loading import load_view, refresh_view
 from mailcore.store.mailbox.log_entry import Op, Stamp, clear_entry, decode_entry
 from mailcore.store.mailbox.segments import SegmentRef

@@ -23,7 +23,7 @@ from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import RowChanges, StoreResult, new_key
 from mailcore.services.transfers import CopyResult, MoveResult, Transfers
-from mailcore.store.mailbox.heads import Conditions, Counters
+from mailcore.store.mailbox.head import Conditions, Counters
 from mailcore.store.mailbox.log_entry import append_entry
 from mailcore.store.mailbox.notes import Note
 from mailcore.store.mailbox.packed import pack_rows

@@ -17,7 +17,7 @@ from mailcore.model.ids import MailboxId, ModSeq, UserId
 from mailcore.model.uid_set import UidSet
 from mailcore.services.commits import Commits, ConditionUnmet, Done, Patience
 from mailcore.services.mailboxes import Mailboxes
-from mailcore.store.mailbox.heads import Conditions, Counters
+from mailcore.store.mailbox.head import Conditions, Counters
 from mailcore.store.mailbox.log_entry import LogEntry, expunge_entry, flags_entry
 from mailcore.store.mailbox.packed import uid_set_of
 from mailcore.store.mailbox.replay import count_unseen

@@ -20,7 +20,7 @@ from mailcore.services.keywords import Keywords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import KEY_BYTES, RowChanges, new_key
-from mailcore.store.mailbox.heads import DELETED, NO_CONDITIONS, Conditions, Counters, Head
+from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, Head
 from mailcore.store.mailbox.log_entry import LogEntry, Op, append_entry, decode_entry
 from mailcore.store.mailbox.packed import LOG_ROW, Array, pack_uids, uid_set_of
 from mailcore.store.mailbox.replay import count_unseen

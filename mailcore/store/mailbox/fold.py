@@ -22,7 +22,7 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.store.mailbox.change_events import ChangeEvent
 from mailcore.store.mailbox.columns import Columns, growing
-from mailcore.store.mailbox.heads import Head, HeadState, Swap
+from mailcore.store.mailbox.head import Head, HeadState, Swap
 from mailcore.store.mailbox.log_entry import LogEntry, Op, decode_entry, joined_rows
 from mailcore.store.mailbox.packed import Array, uid_set_of
 from mailcore.store.mailbox.purge import PurgeBlock, blocks_of

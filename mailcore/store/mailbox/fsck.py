@@ -19,7 +19,7 @@ from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.store.mailbox.columns import Columns
 from mailcore.store.mailbox.fold import Fold
-from mailcore.store.mailbox.heads import DELETED, OPEN, Head, new_head
+from mailcore.store.mailbox.head import DELETED, OPEN, Head, new_head
 from mailcore.store.mailbox.log_entry import Stamp, appended_count, clear_entry, decode_entry
 from mailcore.store.mailbox.packed import Array
 from mailcore.store.mailbox.replay import count_unseen

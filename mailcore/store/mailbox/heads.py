@@ -6,10 +6,8 @@ MODSEQ, counted from `log_base_modseq`; UIDs count from `log_base_uid` through t
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, Final
 
 from bson import ObjectId
@@ -17,21 +15,35 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore import fault
-from mailcore.errors import MailboxChanged, MailboxExists, StoreDamaged
+from mailcore.errors import MailboxChanged, MailboxExists
 from mailcore.model.changes import Commit
-from mailcore.model.ids import MailboxId, ModSeq, Uid, UidValidity, UserId
+from mailcore.model.ids import MailboxId, ModSeq, Uid, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxStatus
 from mailcore.store import keys
 from mailcore.store.guard import Document, OwnedCollection, deadline
-from mailcore.store.mailbox.log_entry import LogEntry, Op, appended_count, encode_entry
-from mailcore.store.mailbox.segments import SegmentRef, pack_table, unpack_table
+from mailcore.store.mailbox.head import (
+    DELETED,
+    MOVING,
+    NO_CONDITIONS,
+    OPEN,
+    Committed,
+    Conditions,
+    Counters,
+    Head,
+    HeadState,
+    NoMatch,
+    Swap,
+    head_from,
+    new_head,
+    pack_first_uids,
+    state_from,
+    status_from,
+)
+from mailcore.store.mailbox.log_entry import LogEntry, Op, encode_entry
+from mailcore.store.mailbox.segments import pack_table
 
 KEY_BYTES: Final = 24
-FORMAT: Final = 1
-OPEN: Final = "open"
-MOVING: Final = "moving"
-DELETED: Final = "deleted"
 
 _COUNTERS: Final = (
     "state", "uid_validity", "uid_next", "highest_modseq", "flag_sequence", "exists", "unseen", "size_bytes",
@@ -47,122 +59,6 @@ _STATUS: Final = dict.fromkeys(
     ("state", "exists", "unseen", "size_bytes", "uid_next", "uid_validity", "highest_modseq"), 1
 )
 _ALL: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """By how much a commit changes the head's counters."""
-
-    exists: int = 0
-    unseen: int = 0
-    size_bytes: int = 0
-    uid_next: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What must still be so for a commit to happen; None asks nothing."""
-
-    flag_sequence: int | None = None
-    highest_modseq: int | None = None
-    collection_epoch: int | None = None
-    """Compared so that rows read before a collection began are not added after it."""
-
-
-NO_CONDITIONS: Final = Conditions()
-
-
-@dataclass(frozen=True, slots=True)
-class HeadState:
-    """The counters of a head, and the part of its log that was asked for."""
-
-    state: str
-    uid_validity: UidValidity
-    uid_next: int
-    highest_modseq: int
-    flag_sequence: int
-    exists: int
-    unseen: int
-    size_bytes: int
-    log_base_modseq: int
-    log_bytes: int
-    generation: int
-    collection_epoch: int
-    keywords: tuple[str, ...] = ()
-    log: tuple[bytes, ...] = ()
-
-    @property
-    def log_length(self) -> int:
-        """Number of entries in the log."""
-        return self.highest_modseq - self.log_base_modseq
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A head read whole, and when the database read it."""
-
-    state: HeadState
-    log_base_uid: int
-    segments: tuple[SegmentRef, ...]
-    recent_keys: tuple[bytes, ...]
-    folded_uids: tuple[int, ...]
-    old_segments: tuple[tuple[datetime, tuple[bytes, ...]], ...]
-    """When they were replaced, and which keys of segments and row blocks."""
-    vanished_floor: int
-    name: str
-    """Given when the mailbox was deleted."""
-    now: datetime
-
-    def find_commit(self, key: bytes) -> Commit | None:
-        """Return what the commit with this key was given, if it is among the latest.
-
-        Every commit pushes its key together with its entry, so the place of the key from the end
-        tells its MODSEQ; the fold keeps the first UID of entries it dropped.
-        """
-        if key not in self.recent_keys:
-            return None
-        from_end = len(self.recent_keys) - 1 - self.recent_keys.index(key)
-        modseq = self.state.highest_modseq - from_end
-        if modseq > self.state.log_base_modseq:
-            before = self.state.log[: modseq - self.state.log_base_modseq - 1]
-            first_uid = self.log_base_uid + sum(appended_count(entry) for entry in before)
-        else:
-            first_uid = self.folded_uids[modseq - self.state.log_base_modseq - 1]
-        return Commit(ModSeq(modseq), Uid(first_uid), self.state.uid_validity, ModSeq(self.state.highest_modseq))
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A commit, and the head right after it."""
-
-    commit: Commit
-    after: HeadState
-    repeated: bool = False
-    """It had been committed before; `after` is the head as it is now."""
-
-
-class NoMatch(Exception):
-    """A commit found its conditions unmet; `head` is the head as it is, None if there is none."""
-
-    def __init__(self, head: Head | None) -> None:
-        super().__init__()
-        self.head = head
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """What a fold writes into the head in place of the entries it folded."""
-
-    generation: int
-    """Of the head that was folded: the swap happens only if no other fold was faster."""
-    entries: int
-    entry_bytes: int
-    log_base_uid: int
-    segments: Sequence[SegmentRef]
-    folded_uids: Sequence[int]
-    vanished_floor: int
-    replaced: Sequence[bytes]
-    keep_replaced_since: datetime
 
 
 class Heads:
@@ -272,7 +168,7 @@ class Heads:
         fault.hit("commit.after_push")
         if after is None:
             return self._explain(user_id, mailbox_id, entry.key)
-        state = _state(after)
+        state = state_from(after)
         return Committed(
             Commit(
                 ModSeq(state.highest_modseq),
@@ -322,7 +218,7 @@ class Heads:
                             "log_base_modseq": {"$add": ["$log_base_modseq", swap.entries]},
                             "log_base_uid": swap.log_base_uid,
                             "segments": pack_table(swap.segments),
-                            "folded_uids": _pack_uids(swap.folded_uids),
+                            "folded_uids": pack_first_uids(swap.folded_uids),
                             "generation": swap.generation + 1,
                             "vanished_floor": swap.vanished_floor,
                             "old_segments": old,
@@ -338,7 +234,7 @@ class Heads:
         """Return a head whole, None if there is none."""
         with deadline():
             found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, _WHOLE)
-        return _head(found) if found is not None else None
+        return head_from(found) if found is not None else None
 
     def refresh(self, user_id: UserId, mailbox_id: MailboxId, modseq: int, log_base_modseq: int) -> HeadState | None:
         """Return the counters and the log entries after `modseq`: one small read.
@@ -355,8 +251,8 @@ class Heads:
                 return None
             base = found["log_base_modseq"]
             if base == log_base_modseq or base > modseq or found["highest_modseq"] <= modseq:
-                state = _state(found)
-                return state if base <= modseq else _without_log(state)
+                state = state_from(found)
+                return state if base <= modseq else replace(state, log=())
             log_base_modseq = base
         raise MailboxChanged(mailbox_id)
 
@@ -364,7 +260,7 @@ class Heads:
         """Return the counters without the log: one small read."""
         with deadline():
             found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, _REFRESHED)
-        return _state(found) if found is not None else None
+        return state_from(found) if found is not None else None
 
     def vanished_floor(self, user_id: UserId, mailbox_id: MailboxId) -> int:
         """Return the MODSEQ below which vanished UIDs are not kept: one small read."""
@@ -379,7 +275,7 @@ class Heads:
             return {}
         with deadline():
             found = list(self._collection.find({"_id": {"$in": list(by_key)}}, _STATUS, batch_size=len(by_key) + 1))
-        return {by_key[bytes(head["_id"])]: _status(head) for head in found}
+        return {by_key[bytes(head["_id"])]: status_from(head) for head in found}
 
     def highest_modseqs(self, head_keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return HIGHESTMODSEQ by head key (user ‖ mailbox) for mailboxes of many users: the poll of all sessions.
@@ -467,97 +363,8 @@ class Heads:
         return bool(result.matched_count)
 
 
-def new_head(user_id: UserId, mailbox_id: MailboxId, uid_validity: int) -> Document:
-    """Return the head of an empty mailbox."""
-    return {
-        "_id": keys.mailbox_key(user_id, mailbox_id),
-        "format": FORMAT,
-        "state": OPEN,
-        "uid_validity": uid_validity,
-        "uid_next": 1,
-        "highest_modseq": 0,
-        "flag_sequence": 0,
-        "exists": 0,
-        "unseen": 0,
-        "size_bytes": 0,
-        "generation": 0,
-        "collection_epoch": 0,
-        "vanished_floor": 0,
-        "log_base_modseq": 0,
-        "log_base_uid": 1,
-        "log_bytes": 0,
-        "keywords": [],
-        "recent_keys": [],
-        "folded_uids": b"",
-        "old_segments": [],
-        "segments": pack_table(()),
-        "log": [],
-    }
-
-
 def _pushed(encoded: bytes, key: bytes) -> dict[str, Any]:
     return {"log": encoded, "recent_keys": {"$each": [key], "$slice": -DEFAULT_LIMITS.recent_keys}}
-
-
-def _state(found: Document) -> HeadState:
-    return HeadState(
-        found["state"],
-        UidValidity(found["uid_validity"]),
-        found["uid_next"],
-        found["highest_modseq"],
-        found["flag_sequence"],
-        found["exists"],
-        found["unseen"],
-        found["size_bytes"],
-        found["log_base_modseq"],
-        found["log_bytes"],
-        found["generation"],
-        found["collection_epoch"],
-        tuple(found.get("keywords", ())),
-        tuple(found.get("log", ())),
-    )
-
-
-def _without_log(state: HeadState) -> HeadState:
-    return HeadState(
-        state.state, state.uid_validity, state.uid_next, state.highest_modseq, state.flag_sequence, state.exists,
-        state.unseen, state.size_bytes, state.log_base_modseq, state.log_bytes, state.generation,
-        state.collection_epoch, state.keywords,
-    )  # fmt: skip
-
-
-def _head(found: Document) -> Head:
-    state = _state(found)
-    if len(state.log) != state.log_length:
-        raise StoreDamaged("log and counters differ", len(state.log), state.log_length)
-    folded = found["folded_uids"]
-    return Head(
-        state,
-        found["log_base_uid"],
-        unpack_table(found["segments"]),
-        tuple(found["recent_keys"]),
-        struct.unpack(f"<{len(folded) // 4}I", folded),
-        tuple((old["at"], tuple(old["keys"])) for old in found["old_segments"]),
-        found["vanished_floor"],
-        found.get("name", ""),
-        found["now"],
-    )
-
-
-def _status(head: Document) -> MailboxStatus:
-    return MailboxStatus(
-        head["exists"],
-        head["unseen"],
-        head["size_bytes"],
-        head["uid_next"],
-        UidValidity(head["uid_validity"]),
-        ModSeq(head["highest_modseq"]),
-        head["state"] == DELETED,
-    )
-
-
-def _pack_uids(uids: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(uids)}I", *uids)
 
 
 def _mailbox_of(key: bytes) -> ObjectId:

@@ -9,7 +9,7 @@ from typing import Final
 from mailcore.errors import MailboxChanged, MailboxNotFound, StoreDamaged, StoreUnavailable
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store.mailbox.columns import Columns
-from mailcore.store.mailbox.heads import DELETED, Head, HeadState
+from mailcore.store.mailbox.head import DELETED, Head, HeadState
 from mailcore.store.mailbox.log_entry import LogEntry, decode_entry
 from mailcore.store.mailbox.view import MailboxView
 from mailcore.store.shard import ShardStores

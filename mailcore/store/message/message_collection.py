@@ -21,7 +21,7 @@ from mailcore import fault
 from mailcore.errors import StoreUnavailable
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store.keys import message_key
-from mailcore.store.mailbox.heads import DELETED, Head
+from mailcore.store.mailbox.head import DELETED, Head
 from mailcore.store.mailbox.log_entry import Op, decode_entry
 from mailcore.store.mailbox.purge import PurgeBlock
 from mailcore.store.message.blob_refs import OwnerKind, RefOwner

@@ -16,7 +16,7 @@ from mailcore.model.changes import Cause, Commit
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.row import NewRow
 from mailcore.services import MailServices, connect
-from mailcore.store.mailbox.heads import Head
+from mailcore.store.mailbox.head import Head
 from mailcore.store.mailbox.loading import load_view
 from mailcore.store.mailbox.view import MailboxView
 from mailcore.store.shard import ShardStores

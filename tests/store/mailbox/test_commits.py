@@ -14,7 +14,7 @@ from mailcore.errors import MailboxChanged, MailboxMoving, StoreUnavailable
 from mailcore.model.changes import Cause
 from mailcore.model.flags import SEEN
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.store.mailbox.heads import MOVING, OPEN
+from mailcore.store.mailbox.head import MOVING, OPEN
 from mailcore.store.mailbox.log_entry import decode_entry
 from tests.store.mailbox.conftest import ACTOR, Engine, make_row, same
 
