@@ -23,6 +23,7 @@ from redis.client import PubSub
 
 from mailcore.errors import MailError
 from mailcore.model.ids import MailboxId, UserId
+from mailcore.services.publisher import Publisher
 from mailcore.store import keys
 from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Placement
@@ -77,10 +78,12 @@ class Notices:
         poll_alone_s: float = POLL_ALONE_S,
     ) -> None:
         self._redis: redis.Redis | None = None
+        self._publisher: Publisher | None = None
         if redis_url is not None:
             self._redis = redis.Redis.from_url(
                 redis_url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
             )
+            self._publisher = Publisher(self._redis)
         self._placement = placement
         self._views = views
         self._poll_s = poll_s
@@ -100,12 +103,12 @@ class Notices:
     def publish(self, user_id: UserId, mailbox_id: MailboxId, modseq: int, entry: bytes | None) -> None:
         """Tell everybody that a commit happened; never raises, never takes longer than half a second."""
         self._tell(keys.mailbox_key(user_id, mailbox_id), modseq, entry)
-        if self._redis is None or time.monotonic() < self._silent_until:
+        if self._publisher is None or time.monotonic() < self._silent_until:
             return
         small = entry if entry is not None and len(entry) <= MAX_ENTRY_BYTES else b""
         message = _NOTICE.pack(user_id.binary, mailbox_id.binary, modseq, self._sender) + small
         try:
-            self._redis.publish(CHANNEL + user_id.binary.hex().encode(), message)
+            self._publisher.publish(CHANNEL + user_id.binary.hex().encode(), message)
         except (redis.RedisError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_AFTER_FAULT_S
             log.warning("notices.publish.failed", extra={"reason": str(error)})
@@ -170,6 +173,8 @@ class Notices:
     def close(self) -> None:
         """Stop listening and polling."""
         self._closed.set()
+        if self._publisher is not None:
+            self._publisher.close()
         if self._redis is not None:
             self._redis.close()
 

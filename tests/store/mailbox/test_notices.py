@@ -163,7 +163,7 @@ def test_after_listening_again_what_was_missed_is_found(processes: Callable[...,
     assert pubsub is not None
     assert pubsub.connection is not None
     pubsub.connection.disconnect()
-    writer.services.notices._redis = None  # a change nobody is told of
+    writer.services.notices._publisher = None  # a change nobody is told of
     writer.add(1)
     wait_for(lambda: session.woken >= 1)
     assert reader.services.mailboxes.refresh(reader.user_id, reader.inbox).exists == 1
