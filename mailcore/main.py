@@ -16,6 +16,7 @@ from mailcore.net.listener import Endpoint, Listener, StartRefused
 from mailcore.net.offload import GeventOffload
 from mailcore.net.tls import TlsAcceptor
 from mailcore.services import MailServices, connect
+from mailcore.services.sealing import SealBroken
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 
@@ -86,6 +87,8 @@ def _tls(services: MailServices) -> TlsAcceptor | None:
         except errors.Unavailable as error:
             logger.warning("server.waiting_for_directory", extra={"reason": str(error)})
             time.sleep(DIRECTORY_RETRY_S)
+        except SealBroken as error:
+            raise StartRefused(f"tls: EIDER_SEALING_KEYS does not open the certificate's key: {error}") from None
         except ValueError as error:
             raise StartRefused(f"tls: {error}") from None
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from infra.devstack.endpoints import Endpoints
 from mailcore.services import MailServices
 from tests.builders import MadeUser, make_services, make_user
 from tests.system.servers import RunningServer, environment_of, start
+
+
+@pytest.fixture(scope="session")
+def directory_uri(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> str:
+    """A directory apart from that of other tests: some of those leave in it what no server could start with."""
+    return fresh_uri(stack.mongo.directory, "system_directory")
 
 
 @pytest.fixture(scope="module")
