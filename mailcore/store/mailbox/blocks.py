@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -61,14 +61,6 @@ class Blocks:
             wanted = [_key(user_id, mailbox_id, segment, kind) for segment in segments for kind in BlockKind]
             with deadline():
                 self._collection.delete_many({"_id": {"$in": wanted}})
-
-    def clear(self, mailboxes: Mapping[UserId, Sequence[MailboxId]]) -> None:
-        """Remove every block of whole mailboxes; they are made again when needed."""
-        for user_id, mailbox_ids in mailboxes.items():
-            for mailbox_id in mailbox_ids:
-                owner = user_id.binary + mailbox_id.binary
-                with deadline(30):
-                    self._collection.delete_many({"_id": keys.owner_range(owner, KEY_BYTES)})
 
 
 def _key(user_id: UserId, mailbox_id: MailboxId, segment: bytes, kind: BlockKind) -> bytes:

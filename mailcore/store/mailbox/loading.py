@@ -50,13 +50,6 @@ def load_view(
     raise StoreDamaged("segment missing", mailbox_id, missing)
 
 
-def view_at(
-    stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, head: Head, pause: Callable[[], None] = lambda: None
-) -> MailboxView:
-    """Return the view of a head that was read; LookupError if a fold removed its segments since."""
-    return _view_of(stores, user_id, mailbox_id, head, pause)
-
-
 def _view_of(
     stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, head: Head, pause: Callable[[], None]
 ) -> MailboxView:

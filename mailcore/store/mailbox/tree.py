@@ -89,11 +89,6 @@ class MailboxTrees:
             return None
         return MailboxTree(version + 1, change.next_uid_validity, entries, names)
 
-    def delete(self, user_id: UserId) -> None:
-        """Remove a user's tree: part of erasing the user."""
-        with deadline():
-            self._collection.delete_one({"_id": keys.user_key(user_id)})
-
 
 def _entry_document(entry: MailboxEntry) -> dict[str, Any]:
     document: dict[str, Any] = {"id": entry.id, "name": entry.name, "uid_validity": entry.uid_validity}

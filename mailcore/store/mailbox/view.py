@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from mailcore.model.changes import MailboxChanges
-from mailcore.model.flags import KEYWORD_SHIFT, SYSTEM_FLAGS, FlagSet, keyword_bit
+from mailcore.model.flags import KEYWORD_SHIFT, SYSTEM_FLAGS, keyword_bit
 from mailcore.model.ids import MailboxId, MessageOid, ModSeq, Uid, UidValidity, UserId
 from mailcore.model.row import MISSING_DATE
 from mailcore.model.uid_set import UidSet
@@ -245,11 +245,6 @@ class MailboxView:
         if names is None:
             names = self._names[bits] = flag_names(bits, self.keywords)
         return names
-
-    def flag_set(self, row: int) -> FlagSet:
-        """Return the flags of a row by name, for another mailbox's list of keywords."""
-        bits = int(self.flags[row])
-        return FlagSet(bits & (keyword_bit(0) - 1), keyword_names(bits, self.keywords))
 
     @property
     def memory_bytes(self) -> int:
