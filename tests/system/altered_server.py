@@ -13,9 +13,11 @@ import re  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
+from mailcore.imap import connection  # noqa: E402
 from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
+from mailcore.model.actions import CLOSE  # noqa: E402
 
 _hoard: list[bytes] = []
 
@@ -36,6 +38,11 @@ def nest_without_limit() -> None:
     search.MAX_DEPTH = 10**9
 
 
+def leave_without_a_word() -> None:
+    """A process that is to end just hangs up."""
+    connection.ImapConnection.drain = lambda _self: iter((CLOSE,))  # type: ignore[method-assign]
+
+
 def tell_of_files() -> None:
     """Every path that is opened, made, renamed or removed goes to the log."""
 
@@ -49,6 +56,7 @@ def tell_of_files() -> None:
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "search-depth": nest_without_limit,
+    "no-bye": leave_without_a_word,
     "files": tell_of_files,
 }
 LAUNCH = ("-m", "tests.system.altered_server")
