@@ -20,7 +20,7 @@ from mailcore.services.keywords import Keywords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import KEY_BYTES, RowChanges, new_key
-from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, Head
+from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, Head, HeadState
 from mailcore.store.mailbox.log_entry import LogEntry, Op, append_entry, decode_entry
 from mailcore.store.mailbox.packed import LOG_ROW, Array, pack_uids, uid_set_of
 from mailcore.store.mailbox.replay import count_unseen
@@ -74,11 +74,13 @@ class Transfers:
         patience = Patience()
         key = new_key()
         while True:
-            target = self._target(user_id, target_id, target_name)
+            target = self._commits.stores(user_id).heads.state_of(user_id, target_id)
+            if target is None or target.state == DELETED:
+                raise MailboxNotFound(target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)  # after the target: see bump_collection_epoch
             rows = view.rows_of(uids)
             if not len(rows):
-                return CopyResult(target.state.uid_validity, UidSet(), UidSet())
+                return CopyResult(target.uid_validity, UidSet(), UidSet())
             self._quotas.check(user_id, int(view.sizes[rows].sum(dtype=np.uint64)))
             try:
                 done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.COPY, NO_CONDITIONS)
@@ -161,7 +163,9 @@ class Transfers:
                 highest_modseq=target.state.highest_modseq if patience.left_s > BLIND_AFTER_S else None
             )
             try:
-                done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.MOVE_FROM, conditions)
+                done = self._push_rows(
+                    user_id, actor, view, rows, target_id, target.state, key, Cause.MOVE_FROM, conditions
+                )
             except (ConditionUnmet, MailboxMoving):
                 patience.wait(target_id)
                 continue
@@ -176,9 +180,11 @@ class Transfers:
 
     def _taken(self, user_id: UserId, target_id: MailboxId, target: Head, source: MailboxId) -> tuple[Array, Array]:
         """Return which UIDs of a source the target's log has taken, and the UIDs they got."""
-        entries = [decode_entry(stored) for stored in target.state.log]
         here = [np.empty(0, np.uint32)]
         there = [np.empty(0, np.uint32)]
+        if not any(source.binary in stored for stored in target.state.log):
+            return here[0], there[0]
+        entries = [decode_entry(stored) for stored in target.state.log]
         if any(entry.op is Op.APPEND and entry.mailbox == source for entry in entries):
             uid = target.log_base_uid
             for entry in self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries):
@@ -232,7 +238,7 @@ class Transfers:
         view: MailboxView,
         rows: Array,
         target_id: MailboxId,
-        target: Head,
+        target: HeadState,
         key: bytes,
         cause: Cause,
         conditions: Conditions,
@@ -240,7 +246,7 @@ class Transfers:
         """Push rows of one mailbox to another, their keywords translated, within the target's epoch."""
         packed = np.zeros(len(rows), LOG_ROW)
         packed["message_oid"] = view.message_oids[rows]
-        packed["flags"] = self._translated(user_id, view, rows, target_id, target.state.keywords)
+        packed["flags"] = self._translated(user_id, view, rows, target_id, target.keywords)
         packed["size_bytes"] = view.sizes[rows]
         packed["internal_date"] = view.internal_dates[rows]
         packed["saved_date"] = self._commits.now_s()
@@ -257,9 +263,7 @@ class Transfers:
             size_bytes=int(packed["size_bytes"].sum(dtype=np.uint64)),
             uid_next=len(rows),
         )
-        conditions = Conditions(
-            highest_modseq=conditions.highest_modseq, collection_epoch=target.state.collection_epoch
-        )
+        conditions = Conditions(highest_modseq=conditions.highest_modseq, collection_epoch=target.collection_epoch)
         return self._commits.commit(user_id, target_id, entry, changes, conditions)
 
     def _translated(
