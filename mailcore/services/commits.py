@@ -171,18 +171,24 @@ class Commits:
             MailboxChanged: the mailbox is deleted.
             MailboxMoving: the user's mail is on its way to another shard. What was stored there may
                 have to be stored again, so the caller begins anew.
+            MailboxBusy: its log is full, and could not be folded for 3 s.
             StoreUnavailable: outcome unknown; send the same entry again.
         """
         stores = self.stores(user_id)
+        stored = self._with_block(stores, user_id, mailbox_id, entry)
+        patience = Patience()
         while True:
-            stored = self._with_block(stores, user_id, mailbox_id, entry)
             try:
                 committed = stores.heads.commit(user_id, mailbox_id, stored, changes, conditions)
             except NoMatch as unmatched:
-                stores.row_blocks.delete(user_id, mailbox_id, pieces_of(stored))
-                self._after_no_match(user_id, mailbox_id, unmatched, conditions)
+                try:
+                    self._after_no_match(user_id, mailbox_id, unmatched, conditions)
+                except (ConditionUnmet, MailboxChanged, MailboxMoving):
+                    stores.row_blocks.delete(user_id, mailbox_id, pieces_of(stored))
+                    raise
+                patience.wait(mailbox_id)
                 continue
-            if committed.repeated:
+            if committed.repeated and not _is_named(stored, committed.after):
                 stores.row_blocks.delete(user_id, mailbox_id, pieces_of(stored))
             view = self._apply(user_id, mailbox_id, committed, entry)
             self._notices.publish(
@@ -273,6 +279,11 @@ class Commits:
     def _finish(self, user_id: UserId, target: MailboxId, entry: LogEntry, first_uid: int) -> None:
         if self.finish_move is not None:
             self.finish_move(user_id, target, entry, first_uid)
+
+
+def _is_named(stored: LogEntry, state: HeadState) -> bool:
+    """Return whether the log names the entry's row block: then this very entry was committed by a lost sending."""
+    return stored.block is not None and any(entry.endswith(stored.block) for entry in state.log)
 
 
 def _unmet(state: HeadState, conditions: Conditions) -> bool:

@@ -123,8 +123,10 @@ class ContentStore:
                     results[index] = error
                 continue
             for index, document in of_shard.items():
-                results[index] = self._row(copies[index], document, existed=document["_id"] in present)
-                if document["_id"] in present:
+                # a new id can only be there already by this very call, whose first answer got lost
+                existed = document["_id"] in present and copies[index].message_oid is not None
+                results[index] = self._row(copies[index], document, existed=existed)
+                if existed:
                     self._drop_references(copies[index], document)
         fault.hit("delivery.after_message")
         return results
