@@ -11,8 +11,7 @@ import imapclient
 import pytest
 
 from mailcore.message.split import Cut, encode_chunks
-from mailcore.services import MailServices
-from mailcore.services import content as content_service
+from mailcore.services import MailServices, stored_content
 from tests.builders import MadeUser
 from tests.corpus import iter_corpus
 from tests.hostile import HOSTILE
@@ -140,7 +139,7 @@ def test_base64_wrapped_again_would_be_seen(
         return encode_chunks(chunks, replace(cut, line_length=76))
 
     if rewraps:
-        monkeypatch.setattr(content_service, "encode_chunks", rewrapped)
+        monkeypatch.setattr(stored_content, "encode_chunks", rewrapped)
     (hostile,) = (hostile for hostile in HOSTILE if hostile.name == "base64-line-lengths")
     raw = hostile.build()
     imap = Imap(services, user)
