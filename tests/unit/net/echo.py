@@ -83,9 +83,7 @@ class Echo:
 class Served:
     """A listener with one echo port and everybody who came."""
 
-    def __init__(
-        self, deadline: SetDeadline = PATIENT, listener: dict[str, Any] | None = None, **more: Any
-    ) -> None:
+    def __init__(self, deadline: SetDeadline = PATIENT, listener: dict[str, Any] | None = None, **more: Any) -> None:
         self.connections: list[Echo] = []
 
         def open_(peer: Peer, wake: Wake) -> Echo:

@@ -22,9 +22,7 @@ V2 = (
 )
 
 
-@pytest.mark.parametrize(
-    "header", [V2, b"PROXY TCP4 203.0.113.7 10.0.0.1 40000 143\r\n"], ids=["v2", "v1"]
-)
+@pytest.mark.parametrize("header", [V2, b"PROXY TCP4 203.0.113.7 10.0.0.1 40000 143\r\n"], ids=["v2", "v1"])
 @pytest.mark.parametrize("cut", [0, 1, 14, 20])
 def test_client_behind_a_listed_proxy(header: bytes, cut: int) -> None:
     with serving(listener={"proxy_from": LOOPBACK}) as served:

@@ -106,6 +106,4 @@ class Dialogue:
 
 def codes(sent: bytes) -> list[str]:
     """Return code and enhanced code of each reply (last lines only)."""
-    return [
-        " ".join(line.split(" ")[:2]) for line in sent.decode().split("\r\n") if line and line[3:4] == " "
-    ]
+    return [" ".join(line.split(" ")[:2]) for line in sent.decode().split("\r\n") if line and line[3:4] == " "]
