@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from bson import ObjectId
 
+from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 
@@ -109,3 +110,5 @@ class User:
     over_quota_since: datetime | None = None
     """When mail was first refused for want of room, until some fits again."""
     retention: RetentionRule = field(default_factory=RetentionRule)
+    enabled_2fa: tuple[Factor, ...] = ()
+    """Kinds of second factor that are on; with any, mail protocols take no master password."""

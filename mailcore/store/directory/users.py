@@ -10,6 +10,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
+from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State, User
@@ -18,7 +19,8 @@ from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_docu
 from mailcore.store.guard import OwnedCollection, deadline
 
 PAGE = 1000
-_WITHOUT_PASSWORD = {"password": 0}
+_WITHOUT_FACTORS = {"second_factors": 0}
+_WITHOUT_PASSWORD = {"password": 0, **_WITHOUT_FACTORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,13 @@ class Users:
         """Return the user, or None."""
         with deadline():
             document = self._collection.find_one({"_id": user_id}, _WITHOUT_PASSWORD)
-        return None if document is None else _user(document)
+        return None if document is None else read_user(document)
 
     def find_credentials(self, user_id: UserId) -> Credentials | None:
         """Return the user with its password hash, or None."""
         with deadline():
-            document = self._collection.find_one({"_id": user_id})
-        return None if document is None else Credentials(_user(document), document["password"])
+            document = self._collection.find_one({"_id": user_id}, _WITHOUT_FACTORS)
+        return None if document is None else Credentials(read_user(document), document["password"])
 
     def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
         """Return a page of the tenant's users by id, those after `after`."""
@@ -74,7 +76,7 @@ class Users:
             query["_id"] = {"$gt": after}
         with deadline():
             found = self._collection.find(query, _WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
-            return [_user(document) for document in found]
+            return [read_user(document) for document in found]
 
     def count_of_tenant(self, tenant_id: TenantId) -> int:
         """Return how many users a tenant has."""
@@ -131,10 +133,11 @@ class Users:
             document = self._collection.find_one_and_update(
                 {"_id": user_id}, update, projection=_WITHOUT_PASSWORD, return_document=ReturnDocument.AFTER
             )
-        return None if document is None else _user(document)
+        return None if document is None else read_user(document)
 
 
-def _user(document: Document) -> User:
+def read_user(document: Document) -> User:
+    """Return the user of a document of `users`, with or without its secrets."""
     return User(
         id=UserId(document["_id"]),
         tenant_id=TenantId(document["tenant"]),
@@ -148,4 +151,5 @@ def _user(document: Document) -> User:
         created_at=document["created_at"],
         over_quota_since=document.get("over_quota_since"),
         retention=read_rule(document),
+        enabled_2fa=tuple(Factor(name) for name in document.get("enabled_2fa", ())),
     )
