@@ -103,7 +103,7 @@ def fetch(session: Session, plan: FetchPlan, positions: Indexes, rows: Indexes) 
             session.services.offload.pause()
         missing += yield from batch(session, plan, view, positions[part], rows[part])
     if missing:
-        raise MessageNotFound(session.user_id, missing)
+        raise MessageNotFound(session.owner_id, missing)
 
 
 def _slices(count: int, size: int, sizes_bytes: npt.NDArray[np.uint32] | None = None) -> list[slice]:
@@ -135,7 +135,7 @@ def _item_batch(
     session: Session, plan: FetchPlan, view: MailboxView, positions: Indexes, rows: Indexes
 ) -> Generator[Wire, None, int]:
     oids = _oids(view, rows)
-    items = session.services.content.items(session.user_id, oids)
+    items = session.services.content.items(session.owner_id, oids)
     missing = 0
     if not all(oid in items for oid in oids):
         kept = [index for index, oid in enumerate(oids) if oid in items]
@@ -169,7 +169,7 @@ def _item_columns(
 def _light_field(session: Session, att: BodyAtt, oid: bytes, items: StoredItems) -> bytes:
     header = items.light_headers
     if header is None:
-        header = session.services.content.open(session.user_id, oid).header_bytes()
+        header = session.services.content.open(session.owner_id, oid).header_bytes()
     return _literal(_cut(filter_fields(header, att.section.fields), att))
 
 
@@ -181,10 +181,10 @@ def _body_batch(
 ) -> Generator[Wire, None, int]:
     content_store = session.services.content
     oids = _oids(view, rows)
-    items: dict[bytes, StoredItems] = content_store.items(session.user_id, oids) if plan.stored else {}
+    items: dict[bytes, StoredItems] = content_store.items(session.owner_id, oids) if plan.stored else {}
     next_index = 0
     sent = 0
-    for content in content_store.open_many(session.user_id, oids):
+    for content in content_store.open_many(session.owner_id, oids):
         while oids[next_index] != content.message_oid:
             next_index += 1
         index = next_index

@@ -16,7 +16,7 @@ from mailcore.imap.fetch_items import format_flags
 from mailcore.imap.wire.responses import flag_list
 from mailcore.model import flags
 from mailcore.model.flags import FlagOperation, FlagSet
-from mailcore.model.ids import MailboxId, MailboxName
+from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.uid_set import SequenceSet, UidSet
 
@@ -50,6 +50,11 @@ class SelectedMailbox:
         self._uids = view.uids
         self._told = view.flags
         self._overrides: list[tuple[Positions, npt.NDArray[np.uint64]]] = []
+
+    @property
+    def owner_id(self) -> UserId:
+        """Whose mailbox it is."""
+        return self.view.user_id
 
     @property
     def mailbox_id(self) -> MailboxId:

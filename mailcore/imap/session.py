@@ -114,6 +114,11 @@ class Session:
         return self.identity.user_id
 
     @property
+    def owner_id(self) -> UserId:
+        """Whose mailbox is selected: not always the user's own."""
+        return self.mailbox.owner_id
+
+    @property
     def mailbox(self) -> SelectedMailbox:
         """The selected mailbox; the command table lets nobody come here without."""
         assert self.selected is not None
@@ -168,12 +173,12 @@ class Session:
     def watch(self) -> None:
         """Have the connection woken by changes of the selected mailbox, as long as it is selected."""
         if self._subscription is None:
-            self._subscription = self.services.notices.subscribe(self.user_id, self.mailbox.mailbox_id, self._wake)
+            self._subscription = self.services.notices.subscribe(self.owner_id, self.mailbox.mailbox_id, self._wake)
 
     def take_news(self) -> None:
         """Adopt the newest state of the selected mailbox that this process knows; no round trip."""
         if self.selected is not None:
-            self.selected.adopt(self.services.mailboxes.cached(self.user_id, self.selected.mailbox_id))
+            self.selected.adopt(self.services.mailboxes.cached(self.selected.owner_id, self.selected.mailbox_id))
 
     def refresh(self) -> None:
         """Adopt the selected mailbox's state as the primary has it; one round trip.
@@ -182,7 +187,7 @@ class Session:
             MailboxChanged: it was deleted or replaced.
         """
         mailbox = self.mailbox
-        view = self.services.mailboxes.refresh(self.user_id, mailbox.mailbox_id)
+        view = self.services.mailboxes.refresh(mailbox.owner_id, mailbox.mailbox_id)
         if view.uid_validity != mailbox.view.uid_validity:
             raise MailboxChanged(mailbox.mailbox_id)
         mailbox.adopt(view)

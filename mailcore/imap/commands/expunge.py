@@ -30,6 +30,6 @@ def handle_uid_expunge(session: Session, args: SequenceSet) -> Completion:
 def _expunge(session: Session, uids: UidSet | None) -> Completion:
     mailbox = session.writable_mailbox
     if uids is None or uids:
-        result = session.services.messages.expunge(session.user_id, session.actor, mailbox.mailbox_id, uids)
+        result = session.services.messages.expunge(session.owner_id, session.actor, mailbox.mailbox_id, uids)
         mailbox.adopt(result.view)
     return Done("EXPUNGE completed")

@@ -78,7 +78,7 @@ def _set_seen(session: Session, positions: Positions) -> None:
         return
     mailbox = session.mailbox
     result = session.services.messages.store(
-        session.user_id,
+        session.owner_id,
         session.actor,
         mailbox.mailbox_id,
         mailbox.uids_at(positions),

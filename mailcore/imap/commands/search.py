@@ -57,7 +57,7 @@ def handle_search(session: Session, args: SearchArgs) -> Replies:
         return No("This charset is not supported", b"BADCHARSET (UTF-8 US-ASCII)")
     mailbox = session.mailbox
     criterion = model.replace_leaves(args.criterion, lambda leaf: _with_uids(mailbox, leaf))
-    rows = session.services.search.search(session.user_id, mailbox.view, criterion)
+    rows = session.services.search.search(session.owner_id, mailbox.view, criterion)
     positions = mailbox.positions_of_rows(rows)
     numbers = mailbox.uid_array(positions) if args.by_uid else positions + 1
     yield NumbersResponse(b"SEARCH", numbers.tolist())

@@ -61,7 +61,7 @@ def handle_store(session: Session, args: StoreArgs) -> Replies:
     if not len(positions):
         return Done("STORE completed, nothing to do")
     result = session.services.messages.store(
-        session.user_id, session.actor, mailbox.mailbox_id, mailbox.uids_at(positions), args.operation, args.flags
+        session.owner_id, session.actor, mailbox.mailbox_id, mailbox.uids_at(positions), args.operation, args.flags
     )
     mailbox.adopt(result.view)
     rows = mailbox.rows(positions)

@@ -12,7 +12,7 @@ def handle_close(session: Session, _args: None) -> Completion:
     mailbox = session.mailbox
     if not mailbox.read_only:
         try:
-            session.services.messages.expunge(session.user_id, session.actor, mailbox.mailbox_id, None)
+            session.services.messages.expunge(session.owner_id, session.actor, mailbox.mailbox_id, None)
         except MailboxChanged:
             pass  # the mailbox is gone, and all in it
     session.unselect()
