@@ -105,9 +105,14 @@ class Stamp:
     def of(cls, cause: Cause, actor: Actor, at_ms: int) -> Stamp:
         """Return the stamp for a change by `actor`."""
         tail = f"\n{actor.remote_address[:45]}\n{actor.request_id[:32]}".rstrip("\n")
-        room = MAX_PARTY_BYTES - len(tail.encode())
-        identity = actor.identity.replace("\n", " ").encode()[:room].decode(errors="ignore")
-        return cls(cause, actor.kind, actor.door, identity + tail, at_ms)
+        room = max(MAX_PARTY_BYTES - len(tail.encode()), 0)
+        party = _cut(_cut(actor.identity.replace("\n", " "), room) + tail, MAX_PARTY_BYTES)
+        return cls(cause, actor.kind, actor.door, party, at_ms)
+
+
+def _cut(text: str, size_bytes: int) -> str:
+    """Return as much of the text as its UTF-8 fits."""
+    return text.encode()[:size_bytes].decode(errors="ignore")
 
 
 @dataclass(frozen=True, slots=True)
