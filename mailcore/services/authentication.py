@@ -9,14 +9,17 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from mailcore.errors import AddressInvalid, AuthenticationFailed, TenantNotFound, UserDisabled
+from mailcore.model.access import MASTER, Credential, CredentialKind, Protocol
 from mailcore.model.address import Address
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, User
+from mailcore.sasl import Offer, TokenOffer
+from mailcore.services.login_guard import Attempt, LoginGuard, Refusal, Unguarded
 from mailcore.services.passwords import MAX_PASSWORD_BYTES, Passwords
 from mailcore.store.directory import Directory
 from mailcore.store.directory.users import Credentials
@@ -36,6 +39,9 @@ class Identity:
     tenant_id: TenantId
     address: str
     auth_version: int
+    protocol: Protocol
+    credential: Credential = MASTER
+    """By which password or token it was."""
 
 
 class Authentication:
@@ -50,17 +56,27 @@ class Authentication:
         directory: Directory,
         placement: Placement,
         passwords: Passwords,
+        guard: LoginGuard | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._placement = placement
         self._passwords = passwords
+        self._guard = guard or Unguarded()
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, tuple[float, UserId, int]] = OrderedDict()
         self._lock = Lock()
 
-    def login(self, username: str, password: Secret, protocol: str, remote_address: str) -> Identity:
+    def accept(self, offer: Offer, protocol: Protocol, remote_address: str) -> Identity:
+        """Return who makes this offer; as `login` and `login_with_token`, and nobody may act for others."""
+        if isinstance(offer, TokenOffer):
+            return self.login_with_token(offer.username, offer.token, protocol, remote_address)
+        if offer.authorize_as not in {"", offer.username}:
+            raise self._refused(Attempt(offer.username, protocol, remote_address), Refusal.WRONG)
+        return self.login(offer.username, offer.password, protocol, remote_address)
+
+    def login(self, username: str, password: Secret, protocol: Protocol, remote_address: str) -> Identity:
         """Return who signs in with any of their addresses; two round trips and a hash, or one and none.
 
         Unknown users cost the same hash as wrong passwords.
@@ -68,26 +84,40 @@ class Authentication:
         Raises:
             AuthenticationFailed: unknown user or wrong password.
             UserDisabled: right, but user or tenant may not sign in.
+            TooManyAttempts: the guard says to wait.
             ServerBusy: too many hashes wait.
             StoreUnavailable: the directory did not answer.
         """
-        if not 0 < len(password) <= MAX_PASSWORD_BYTES:
-            raise self._refusal("password length", protocol, remote_address)
         name = _login_name(username)
+        attempt = Attempt(name or username, protocol, remote_address)
+        if not 0 < len(password) <= MAX_PASSWORD_BYTES:
+            raise self._refused(attempt, Refusal.WRONG)
         remembered = self._remember_key(name or username, password)
         user = self._recall(remembered)
         if user is None:
             found = self._find(name)
+            if found is not None:
+                attempt = replace(attempt, user_id=found.user.id, tenant_id=found.user.tenant_id)
+            self._guard.before(attempt)
             if not self._passwords.verify(found.password_hash if found else None, password) or found is None:
-                raise self._refusal("unknown user or wrong password", protocol, remote_address, found)
+                raise self._refused(attempt, Refusal.WRONG)
             user = found.user
             self._upgrade(found, password)
+        attempt = replace(attempt, user_id=user.id, tenant_id=user.tenant_id, kind=MASTER.kind)
         if self._state(user) is not State.ACTIVE:
-            log.info("login.refused", extra=_fields("disabled", protocol, remote_address, user))
+            self._refused(attempt, Refusal.DISABLED)
             raise UserDisabled(user.id)
         self._store(remembered, user)
-        log.info("login.accepted", extra=_fields("", protocol, remote_address, user))
-        return Identity(user.id, user.tenant_id, user.address, user.auth_version)
+        return self._accepted(attempt, user, MASTER)
+
+    def login_with_token(self, username: str, token: Secret, protocol: Protocol, remote_address: str) -> Identity:
+        """Return whose token this is; `username`, where there is one, is an address of the same user.
+
+        Raises:
+            AuthenticationFailed: no such token, or somebody else's.
+        """
+        del token
+        raise self._refused(Attempt(username, protocol, remote_address, kind=CredentialKind.TOKEN), Refusal.WRONG)
 
     def verify_session(self, user_id: UserId, auth_version: int) -> bool:
         """Return whether a session opened with `auth_version` may go on: nothing ended it since; one round trip."""
@@ -110,10 +140,15 @@ class Authentication:
         if old is not None and new is not None:
             self._directory.users.upgrade_hash(found.user.id, old, new)
 
-    def _refusal(
-        self, reason: str, protocol: str, remote_address: str, found: Credentials | None = None
-    ) -> AuthenticationFailed:
-        log.info("login.refused", extra=_fields(reason, protocol, remote_address, found.user if found else None))
+    def _accepted(self, attempt: Attempt, user: User, credential: Credential) -> Identity:
+        self._guard.succeeded(attempt)
+        log.info("login.accepted", extra=_fields(attempt))
+        return Identity(user.id, user.tenant_id, user.address, user.auth_version, attempt.protocol, credential)
+
+    def _refused(self, attempt: Attempt, refusal: Refusal) -> AuthenticationFailed:
+        """Tell guard and log; what is returned says nothing of the reason."""
+        self._guard.failed(attempt, refusal)
+        log.info("login.refused", extra=_fields(attempt) | {"reason": refusal.value})
         return AuthenticationFailed()
 
     # -- passwords verified a short while ago -----------------------------------------------------
@@ -152,6 +187,10 @@ def _login_name(username: str) -> str | None:
         return None
 
 
-def _fields(reason: str, protocol: str, remote_address: str, user: User | None) -> dict[str, str]:
-    fields = {"protocol": protocol, "remote_address": remote_address, "user": str(user.id) if user else ""}
-    return fields | {"reason": reason} if reason else fields
+def _fields(attempt: Attempt) -> dict[str, str]:
+    return {
+        "protocol": attempt.protocol.value,
+        "remote_address": attempt.remote_address,
+        "user": str(attempt.user_id) if attempt.user_id else "",
+        "credential": attempt.kind.value if attempt.kind else "",
+    }

@@ -9,6 +9,7 @@ import pytest
 from bson import ObjectId
 
 from mailcore.errors import AuthenticationFailed, UserDisabled
+from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.services import connect
 from tests.builders import make_settings
@@ -23,7 +24,7 @@ def unique() -> str:
 def signs_in(directory_uri: str, address: str, password: str) -> bool:
     services = connect(make_settings(directory_uri))
     try:
-        services.authentication.login(address, Secret(password), "imap", "")
+        services.authentication.login(address, Secret(password), Protocol.IMAP, "")
     except AuthenticationFailed:
         return False
     finally:

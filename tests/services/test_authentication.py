@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mailcore.errors import AuthenticationFailed, StoreUnavailable, UserDisabled
+from mailcore.model.access import Protocol
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
@@ -48,11 +49,14 @@ class Bench:
         self.clients = Clients({})
         self.passwords = Passwords(InlineOffload(), self.argon2)
         self.authentication = Authentication(
-            Directory.of(self.clients.database(directory_uri)), services.placement, self.passwords, lambda: self.now
+            Directory.of(self.clients.database(directory_uri)),
+            services.placement,
+            self.passwords,
+            clock=lambda: self.now,
         )
 
     def login(self, username: str, password: str | bytes = PASSWORD) -> Identity:
-        return self.authentication.login(username, Secret(password), "imap", "192.0.2.1")
+        return self.authentication.login(username, Secret(password), Protocol.IMAP, "192.0.2.1")
 
     def hashes_of(self, username: str, password: str | bytes) -> int:
         before = self.argon2.verified
@@ -76,7 +80,7 @@ def user(services: MailServices) -> MadeUser:
 def test_any_address_in_any_spelling_signs_in(bench: Bench, user: MadeUser) -> None:
     local, domain = user.address.split("@")
     bench.services.addresses.create(OPERATOR, user.user_id, f"Änderung@{domain}")
-    expected = Identity(user.user_id, user.tenant_id, user.address, 1)
+    expected = Identity(user.user_id, user.tenant_id, user.address, 1, Protocol.IMAP)
     for name in (user.address, user.address.upper(), f"{local[0]}.{local[1:]}@{domain}", f"a\u0308nderung@{domain}"):
         assert bench.login(name) == expected
 
@@ -206,7 +210,7 @@ def test_a_deleted_users_session_ends(bench: Bench) -> None:
 def test_without_directory_nobody_is_refused_for_good() -> None:
     services = connect(make_settings("mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=100"))
     with pytest.raises(StoreUnavailable):
-        services.authentication.login("a@example.com", Secret("password"), "imap", "")
+        services.authentication.login("a@example.com", Secret("password"), Protocol.IMAP, "")
     services.close()
 
 

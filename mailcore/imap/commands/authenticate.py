@@ -1,16 +1,16 @@
-"""AUTHENTICATE: SASL PLAIN (RFC 9051 §6.2.2, RFC 4616), with the first response at once (RFC 4959)."""
+"""AUTHENTICATE: SASL (RFC 9051 §6.2.2, RFC 4422), with the first response at once (RFC 4959)."""
 
 from __future__ import annotations
 
-import binascii
+from collections.abc import Generator
 from dataclasses import dataclass
 
-from mailcore.errors import AuthenticationFailed
+from mailcore import sasl
+from mailcore.errors import AuthenticationFailed, SyntaxFault
 from mailcore.imap.commands.login import sign_in
 from mailcore.imap.session import Continue, Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Bad, No
-from mailcore.model.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,37 @@ def parse_authenticate(cursor: Cursor) -> AuthenticateArgs:
 
 
 def handle_authenticate(session: Session, args: AuthenticateArgs) -> Replies:
-    """Sign in as LOGIN does."""
-    if args.mechanism != "PLAIN":
+    """Sign in as LOGIN does; a refused token is explained first (RFC 7628 §3.2.3), whatever the client says to it."""
+    mechanism = sasl.MECHANISMS.get(args.mechanism)
+    if mechanism is None:
         return No("This mechanism is not supported", b"CANNOT")
-    encoded = args.initial_response
-    if encoded is None:
-        encoded = yield Continue()
-        if encoded == b"*":
-            return Bad("Cancelled")
     try:
-        response = b"" if encoded == b"=" else binascii.a2b_base64(encoded, strict_mode=True)
-    except binascii.Error:
-        return Bad("Response is not base64")
-    parts = response.split(b"\0")
-    if len(parts) != 3:
-        return Bad("Response is not that of PLAIN")
-    authorize_as, username, password = parts
-    if authorize_as not in {b"", username}:
-        raise AuthenticationFailed("acting for others is not possible")
-    return sign_in(session, username, Secret(password))
+        offer = yield from _exchange(mechanism, args.initial_response)
+    except SyntaxFault as fault:
+        return Bad(str(fault.details[0]))
+    if offer is None:
+        return Bad("Cancelled")
+    try:
+        return sign_in(session, offer)
+    except AuthenticationFailed:
+        if mechanism.failure is not None:
+            yield Continue(sasl.write_line(mechanism.failure))
+        raise
+
+
+def _exchange(mechanism: sasl.Mechanism, line: bytes | None) -> Generator[Continue, bytes, sasl.Offer | None]:
+    """Carry challenges and responses until there is an offer; None if the client cancels."""
+    exchange = sasl.Exchange(mechanism)
+    if line is None:
+        challenge = exchange.begin()
+    else:
+        response = sasl.read_line(line)
+        challenge = None if response is None else exchange.begin(response)
+        if response is None:
+            return None
+    while challenge is not None:
+        response = sasl.read_line((yield Continue(sasl.write_line(challenge))))
+        if response is None:
+            return None
+        challenge = exchange.step(response)
+    return exchange.offer

@@ -10,7 +10,9 @@ from mailcore.imap.capabilities import capability_code
 from mailcore.imap.session import Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Completion, Done, No
+from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
+from mailcore.sasl import Offer, PasswordOffer
 
 logger = logging.getLogger(__name__)
 
@@ -43,22 +45,19 @@ def refuse_in_clear(session: Session) -> Completion | None:
 
 
 def handle_login(session: Session, args: LoginArgs) -> Completion:
-    """Sign in; the capabilities that hold from now on come with the answer."""
-    return sign_in(session, args.username, args.password)
-
-
-def sign_in(session: Session, username: bytes, password: Secret) -> Completion:
-    """Check the password and enter the authenticated state.
+    """Sign in; the capabilities that hold from now on come with the answer.
 
     Raises:
         AuthenticationFailed: unknown user or wrong password.
-        UserDisabled: the right password of a disabled user.
-        TooManyAttempts: too many failures, of this user or from this address.
     """
     try:
-        name = username.decode("utf-8")
+        name = args.username.decode("utf-8")
     except UnicodeDecodeError:
         raise AuthenticationFailed("user name is not UTF-8") from None
-    identity = session.services.authentication.login(name, password, "imap", session.remote_address)
-    session.sign_in(identity)
+    return sign_in(session, PasswordOffer(name, args.password))
+
+
+def sign_in(session: Session, offer: Offer) -> Completion:
+    """Check what the client offers and enter the authenticated state; raises as `Authentication.accept`."""
+    session.sign_in(session.services.authentication.accept(offer, Protocol.IMAP, session.remote_address))
     return Done("Signed in", capability_code(session))

@@ -21,7 +21,7 @@ def test_capabilities(imap: Imap) -> None:
     )
     imap.transcript(f"""
         C1: a CAPABILITY
-        S1: * CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR {rest}
+        S1: * CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR {rest}
         S1: a OK CAPABILITY completed
         C2: a CAPABILITY
         S2: * CAPABILITY IMAP4rev1 {rest}

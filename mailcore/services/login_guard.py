@@ -1,0 +1,82 @@
+"""The hook of the login path: limits and the authentication log stand here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol as Interface
+
+from mailcore.model.access import CredentialKind, Protocol
+from mailcore.model.ids import TenantId, UserId
+
+
+class Refusal(StrEnum):
+    """Why somebody was not let in."""
+
+    WRONG = "wrong"
+    """Unknown user, wrong password, unknown or expired token: a guess, to be counted."""
+    DISABLED = "disabled"
+    """Right, but the user or the tenant is suspended or disabled."""
+    PROTOCOL = "protocol"
+    """Right, but the user or the tenant has this protocol switched off."""
+    SCOPE = "scope"
+    """Right, but this app password or token is not for this protocol."""
+    SECOND_FACTOR = "second_factor"
+    """The right master password, which mail protocols do not take from a user with second factors."""
+    NOT_YET_VALID = "not_yet_valid"
+    """The right temporary password, before its time."""
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether it may have been somebody who tries passwords."""
+        return self is Refusal.WRONG
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to sign in, as far as it is known when the guard is asked."""
+
+    username: str
+    """Canonical where it is an address, else as it was sent: untrusted text of any length."""
+    protocol: Protocol
+    remote_address: str
+    user_id: UserId | None = None
+    tenant_id: TenantId | None = None
+    kind: CredentialKind | None = None
+    """What was offered, once that is known."""
+
+
+class LoginGuard(Interface):
+    """Asked before a password is hashed, told how it ended; may make round trips, never to the directory."""
+
+    def before(self, attempt: Attempt) -> None:
+        """Let a guess at the master password pass, or not.
+
+        Not asked for a right app password, a right token, or a password verified a minute ago:
+        guesses of strangers do not lock those out.
+
+        Raises:
+            TooManyAttempts: it has to wait; nothing is hashed.
+        """
+        ...
+
+    def failed(self, attempt: Attempt, refusal: Refusal) -> None:
+        """Note a refusal; only those that are guesses count towards a limit."""
+        ...
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Note that somebody is in."""
+        ...
+
+
+class Unguarded:
+    """No limits: for tools that nobody reaches from outside."""
+
+    def before(self, attempt: Attempt) -> None:
+        """Let pass."""
+
+    def failed(self, attempt: Attempt, refusal: Refusal) -> None:
+        """Forget it."""
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Forget it."""
