@@ -196,7 +196,11 @@ class TooManyConnections(LimitExceeded):
 
 
 class TooManyAttempts(LimitExceeded):
-    """Too many failed logins; wait."""
+    """Too many failed logins; wait, `wait_s` seconds where that is known."""
+
+    def __init__(self, *details: object, wait_s: int = 0) -> None:
+        super().__init__(*details)
+        self.wait_s = wait_s
 
 
 # -- unavailable --------------------------------------------------------------------------------

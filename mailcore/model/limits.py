@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MIB = 1 << 20
 
@@ -15,6 +15,45 @@ class ScanLimits:
     depth: int = 100
     header_bytes: int = 1 * MIB
     line_bytes: int = 1 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """How failed logins of one sort are answered: some at once, then each doubles the wait."""
+
+    free: int
+    """So many pass without a wait."""
+    first_wait_s: int
+    longest_wait_s: int
+    memory_s: int = 3600
+    """Counted from the first failure, or twice the last wait if that is longer."""
+
+    def wait_s(self, failures: int) -> int:
+        """Return how long the next attempt must wait after so many failures."""
+        over = failures - self.free
+        return 0 if over < 0 else min(self.first_wait_s << min(over, 30), self.longest_wait_s)
+
+    def shared_by(self, processes: int) -> Penalty:
+        """Return the part of one process where so many count alone."""
+        return replace(self, free=max(self.free // processes, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """What failed logins lead to; guesses are counted by all processes and protocols together."""
+
+    user: Penalty = Penalty(free=10, first_wait_s=60, longest_wait_s=3600)
+    """One user, from anywhere the user has not signed in from."""
+    user_from_range: Penalty = Penalty(free=10, first_wait_s=30, longest_wait_s=900)
+    """One user from one range of addresses; the only one that counts where the user is known to be."""
+    address_range: Penalty = Penalty(free=50, first_wait_s=60, longest_wait_s=3600)
+    """An IPv4 /24 or an IPv6 /64, whatever it tries."""
+    tenant: Penalty = Penalty(free=1000, first_wait_s=1, longest_wait_s=60)
+    """A tenant's users, from where they are not known."""
+    known_range_s: int = 30 * 24 * 3600
+    """So long a range of addresses stays known after a login from there."""
+    lone_share: int = 5
+    """A process that has to count alone allows one part in so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +82,7 @@ class Limits:
     command_bytes: int = 64 * 1024
     login_deadline_s: int = 60
     idle_timeout_s: int = 30 * 60
+    logins: LoginLimits = field(default_factory=LoginLimits)
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,0 +1,225 @@
+"""Failed logins, counted by every process and protocol together: each beyond the free ones doubles the wait.
+
+Four things are counted: the user, the user from one range of addresses, the range, the tenant.
+A stranger cannot lock the owner out: from a range the user signed in from lately, only failures
+from that same range count; and a password that needs no guess (a right app password, a master
+password verified a minute ago) is not asked about here at all.
+
+An attempt counts as failed from the moment it is admitted until it proves good, so that a hundred
+at once get no more looks than a hundred in a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mailcore.errors import TooManyAttempts
+from mailcore.model.address_range import address_range
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import LoginLimits, Penalty
+from mailcore.services.redis_link import RedisLink, keyed
+
+log = logging.getLogger(__name__)
+
+MAX_REMEMBERED: Final = 50_000
+
+_ADMIT: Final = """
+redis.replicate_commands()
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local known = redis.call('EXISTS', KEYS[1])
+local checked = known == 1 and 2 or #KEYS
+local wait = 0
+for i = 2, checked do
+    wait = math.max(wait, tonumber(redis.call('HGET', KEYS[i], 'until') or '0') - now)
+end
+if wait > 0 then return {known, math.ceil(wait)} end
+for i = 2, checked do
+    local free, first, longest, memory = unpack(ARGV, (i - 2) * 4 + 1, (i - 1) * 4)
+    local count = redis.call('HINCRBY', KEYS[i], 'count', 1)
+    if count == 1 then redis.call('EXPIRE', KEYS[i], memory) end
+    if count >= tonumber(free) then
+        local pause = math.min(tonumber(first) * 2 ^ math.min(count - free, 30), tonumber(longest))
+        redis.call('HSET', KEYS[i], 'until', string.format('%.3f', now + pause))
+        if redis.call('TTL', KEYS[i]) < 2 * pause then redis.call('EXPIRE', KEYS[i], 2 * pause) end
+    end
+end
+return {known, 0}
+"""
+"""KEYS: known range, user from range, range, user, tenant; ARGV: four numbers of the penalty of each but the first."""
+
+_PROVED_GOOD: Final = """
+redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
+redis.call('DEL', KEYS[2])
+for i = 3, #KEYS do
+    if redis.call('EXISTS', KEYS[i]) == 1 then
+        redis.call('HDEL', KEYS[i], 'until')
+        if redis.call('HINCRBY', KEYS[i], 'count', -1) <= 0 then redis.call('DEL', KEYS[i]) end
+    end
+end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to look at one password; counted as failed until `FailedLogins.proved_good` is told otherwise."""
+
+    keys: tuple[str, ...]
+    is_known: bool
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The counters this attempt was added to."""
+        return self.keys[1:2] if self.is_known else self.keys[1:]
+
+
+class FailedLogins:
+    """Lets passwords be looked at, or not; without Redis this process counts alone and allows less."""
+
+    def __init__(self, link: RedisLink, limits: LoginLimits, clock: Callable[[], float] = time.time) -> None:
+        self._link = link
+        self._limits = limits
+        self._penalties = (limits.user_from_range, limits.address_range, limits.user, limits.tenant)
+        self._alone = LoneCounts(tuple(one.shared_by(limits.lone_share) for one in self._penalties), clock)
+        self._numbers = [
+            number
+            for one in self._penalties
+            for number in (one.free, one.first_wait_s, one.longest_wait_s, one.memory_s)
+        ]
+        client = link.client
+        self._admit_script: Any = client.register_script(_ADMIT) if client is not None else None
+        self._good_script: Any = client.register_script(_PROVED_GOOD) if client is not None else None
+
+    def admit(self, login: str, user_id: UserId | None, tenant_id: TenantId | None, remote_address: str) -> Permit:
+        """Count an attempt that needs a hash; one round trip to Redis.
+
+        An unknown user is counted under `login`, and its domain stands for the tenant, so that unknown and known
+        ones are answered alike.
+
+        Raises:
+            TooManyAttempts: it must wait, and was not counted.
+        """
+        keys = _keys(login, user_id, tenant_id, address_range(remote_address))
+        answer: list[int] | None = self._link.ask(lambda client: self._admit_script(keys, self._numbers, client))
+        if answer is None:
+            is_known, wait_s = self._alone.admit(keys)
+        else:
+            is_known, wait_s = bool(answer[0]), int(answer[1])
+            if not wait_s:
+                self._alone.count(keys, is_known=is_known)
+        if wait_s:
+            raise TooManyAttempts(wait_s=wait_s)
+        return Permit(keys, is_known)
+
+    def proved_good(self, permit: Permit) -> None:
+        """Take back what `admit` counted, and know the range of addresses from now on; one round trip to Redis."""
+        self._alone.proved_good(permit)
+        keys = (permit.keys[0], *permit.counted)
+        self._link.ask(lambda client: self._good_script(keys, [self._limits.known_range_s], client))
+
+    def failures(self, user_id: UserId) -> dict[str, tuple[int, int]]:
+        """Return count and seconds to wait by what is counted for a user, as Redis has it; for operators."""
+        return self._link.ask(lambda client: _failures(client, user_id)) or {}
+
+    def forgive(self, user_id: UserId) -> None:
+        """Forget the failures of a user in Redis and in this process; for operators."""
+        self._alone.forgive(str(user_id))
+        self._link.ask(lambda client: [client.delete(key) for key in _counted(client, user_id)])
+
+
+class LoneCounts:
+    """The same counting in one process: for when Redis is away, and kept up to date for that moment."""
+
+    def __init__(self, penalties: Sequence[Penalty], clock: Callable[[], float]) -> None:
+        self._penalties = penalties
+        self._clock = clock
+        self._counts: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
+        """Count, when the next is admitted, when all is forgotten."""
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def admit(self, keys: Sequence[str]) -> tuple[bool, int]:
+        """Count an attempt; return whether the range is known and how many seconds to wait: counted only if none."""
+        is_known = keys[0] in self._known
+        now = self._clock()
+        until = max(self._count(key, now)[1] for key in (keys[1:2] if is_known else keys[1:]))
+        if until > now:
+            return is_known, math.ceil(until - now)
+        self.count(keys, is_known=is_known)
+        return is_known, 0
+
+    def count(self, keys: Sequence[str], *, is_known: bool) -> None:
+        """Count a failure."""
+        now = self._clock()
+        for key, penalty in zip(keys[1:2] if is_known else keys[1:], self._penalties, strict=False):
+            count, _, forget_at = self._count(key, now)
+            wait_s = penalty.wait_s(count + 1)
+            forget_at = max(forget_at or now + penalty.memory_s, now + 2 * wait_s)
+            _put(self._counts, key, (count + 1, now + wait_s if wait_s else 0.0, forget_at))
+
+    def proved_good(self, permit: Permit) -> None:
+        """Take back one failure of each key, all of the user from there."""
+        _put(self._known, permit.keys[0], None)
+        self._counts.pop(permit.keys[1], None)
+        now = self._clock()
+        for key in permit.counted[1:]:
+            count, _, forget_at = self._count(key, now)
+            if count:
+                self._counts[key] = (count - 1, 0.0, forget_at)
+
+    def forgive(self, name: str) -> None:
+        """Forget the failures of a user."""
+        for key in [key for key in self._counts if name in key]:
+            del self._counts[key]
+
+    def _count(self, key: str, now: float) -> tuple[int, float, float]:
+        found = self._counts.get(key, (0, 0.0, 0.0))
+        return found if now < found[2] else (0, 0.0, 0.0)
+
+
+def _put(table: OrderedDict[str, Any], key: str, value: object) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > MAX_REMEMBERED:
+        table.popitem(last=False)
+
+
+def _keys(login: str, user_id: UserId | None, tenant_id: TenantId | None, range_: str) -> tuple[str, ...]:
+    if user_id is not None:
+        name, owner = str(user_id), str(tenant_id)
+    else:
+        name, owner = (_digest(text) for text in (login, login.rpartition("@")[2]))
+    return (
+        keyed("known", name, range_),
+        keyed("failed", "user-range", name, range_),
+        keyed("failed", "range", range_),
+        keyed("failed", "user", name),
+        keyed("failed", "tenant", owner),
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _counted(client: Any, user_id: UserId) -> list[bytes]:
+    from_ranges = client.scan_iter(keyed("failed", "user-range", user_id, "*"), 1000)
+    return [*from_ranges, keyed("failed", "user", user_id).encode()]
+
+
+def _failures(client: Any, user_id: UserId) -> dict[str, tuple[int, int]]:
+    found = {}
+    now = client.time()[0]
+    for key in _counted(client, user_id):
+        count, until = client.hmget(key, "count", "until")
+        if count is not None:
+            _, _, range_ = key.decode().partition(f"{user_id}:")
+            found[range_ or "anywhere"] = (int(count), max(math.ceil(float(until or 0)) - now, 0))
+    return found
