@@ -33,6 +33,10 @@ def _before_login(session: Session) -> bool:
     return session.state is State.NOT_AUTHENTICATED
 
 
+def _signed_in(session: Session) -> bool:
+    return not _before_login(session)
+
+
 def _login_possible(session: Session) -> bool:
     return _before_login(session) and session.may_sign_in
 
@@ -54,7 +58,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("AUTH=OAUTHBEARER", "RFC 7628", _login_possible),
     Capability("AUTH=XOAUTH2", "RFC 4422, as Google documents it", _login_possible),
     Capability("SASL-IR", "RFC 4959", _before_login),
-    Capability("LITERAL+", "RFC 7888", _always),
+    Capability("LITERAL-", "RFC 7888", _before_login),
+    Capability("LITERAL+", "RFC 7888", _signed_in),
     Capability("ID", "RFC 2971", _always),
     Capability("ENABLE", "RFC 5161", _always),
     Capability("IDLE", "RFC 2177", _always),
@@ -65,6 +70,10 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("STATUS=SIZE", "RFC 8438", _always),
     Capability("SPECIAL-USE", "RFC 6154", _always),
     Capability("CREATE-SPECIAL-USE", "RFC 6154", _always),
+    Capability("MULTIAPPEND", "RFC 3502", _always),
+    Capability("CATENATE", "RFC 4469", _always),
+    Capability("BINARY", "RFC 3516", _always),
+    Capability("REPLACE", "RFC 8508", _always),
     Capability("UIDPLUS", "RFC 4315", _always),
     Capability("MOVE", "RFC 6851", _always),
     Capability("UNSELECT", "RFC 3691", _always),

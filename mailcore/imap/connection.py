@@ -15,7 +15,16 @@ from mailcore.imap.replies import UNEXPECTED, reply_to
 from mailcore.imap.session import Continue, Replies, Session, State, StreamBroken
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Bad, BeginTls, Closing, Completion, Condition, No, Response
-from mailcore.imap.wire.scanner import Command, Event, Head, LiteralOffered, LiteralTooLarge, Scanner, TooLong
+from mailcore.imap.wire.scanner import (
+    BRINGS_MESSAGES,
+    Command,
+    Event,
+    Head,
+    LiteralOffered,
+    LiteralTooLarge,
+    Scanner,
+    TooLong,
+)
 from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
 
 if TYPE_CHECKING:
@@ -158,7 +167,7 @@ class ImapConnection:
         """Refuse before anything is taken; a literal that comes without waiting leaves only the end."""
         refusal = self._refusal(event.head)
         if refusal is None:
-            is_message = event.head.name == "APPEND"
+            is_message = event.head.name in BRINGS_MESSAGES
             refusal = No("The message is too large", b"TOOBIG") if is_message else Bad("Literal is too large")
         if event.fatal:
             if event.head.tag:

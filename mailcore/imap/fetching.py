@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mailcore.errors import MailError, MessageNotFound
+from mailcore.imap.binary import binary_answer
 from mailcore.imap.fetch_items import COLUMN_ITEMS, STORED_ITEMS, Cells, Indexes, format_columns, format_table
 from mailcore.imap.session import Session, StreamBroken
-from mailcore.imap.wire.fetch_att import BodyAtt, FetchAtt, SimpleAtt
+from mailcore.imap.streaming import Damaged, partial_range, stream_literal
+from mailcore.imap.wire.fetch_att import BinaryAtt, BodyAtt, FetchAtt, SimpleAtt
 from mailcore.imap.wire.responses import Wire
 from mailcore.message.headers import LIGHT_NAMES, filter_fields
 from mailcore.model.limits import DEFAULT_LIMITS
@@ -26,6 +28,7 @@ from mailcore.model.section import SectionText
 if TYPE_CHECKING:
     from mailcore.model.content import StoredItems
     from mailcore.services.content import Content
+    from mailcore.services.offload import Offload
     from mailcore.store.mailbox.view import MailboxView
 
 COLUMN_BATCH = 4096
@@ -48,14 +51,14 @@ class FetchPlan:
     stored: tuple[str, ...]
     light: tuple[BodyAtt, ...]
     """Header fields that the stored items hold."""
-    bodies: tuple[BodyAtt, ...]
+    bodies: tuple[BodyAtt | BinaryAtt, ...]
 
     @classmethod
     def of(cls, atts: Sequence[FetchAtt]) -> FetchPlan:
         """Sort the items of one FETCH."""
         names = [att.name for att in atts if isinstance(att, SimpleAtt)]
-        bodies = [att for att in atts if isinstance(att, BodyAtt)]
-        light = [att for att in bodies if _is_light(att)]
+        bodies = [att for att in atts if isinstance(att, BodyAtt | BinaryAtt)]
+        light = [att for att in bodies if isinstance(att, BodyAtt) and _is_light(att)]
         if len(light) < len(bodies):
             light = []  # the header is at hand anyway
         return cls(
@@ -197,12 +200,14 @@ def _body_batch(
         head = b"* %d FETCH (" % (int(positions[index]) + 1)
         if pieces:
             head += b" ".join(pieces) % tuple(column[0] for column in columns) + b" "
-        yield from _one_message(plan.bodies, head, content)
+        yield from _one_message(plan.bodies, head, content, session.services.offload)
         sent += 1
     return len(oids) - sent
 
 
-def _one_message(atts: Sequence[BodyAtt], head: bytes, content: Content) -> Iterator[Wire]:
+def _one_message(
+    atts: Sequence[BodyAtt | BinaryAtt], head: bytes, content: Content, offload: Offload
+) -> Iterator[Wire]:
     """Yield one response; small parts joined, large ones piece by piece."""
     pending = [head]
     begun = False
@@ -211,22 +216,19 @@ def _one_message(atts: Sequence[BodyAtt], head: bytes, content: Content) -> Iter
             if number:
                 pending.append(b" ")
             pending.append(_label(att) + b" ")
-            for piece in _body(att, content):
+            pieces = _body(att, content) if isinstance(att, BodyAtt) else binary_answer(att, content, offload)
+            for piece in pieces:
                 pending.append(piece)
                 if len(piece) >= STREAM_BYTES:
                     yield Wire(b"".join(pending))
                     begun = True
                     pending = []
-    except (MailError, _Damaged) as error:
+    except (MailError, Damaged) as error:
         if begun:
             raise StreamBroken from error
         raise
     pending.append(b")\r\n")
     yield Wire(b"".join(pending))
-
-
-class _Damaged(Exception):
-    """Content is shorter or longer than its size says."""
 
 
 def _body(att: BodyAtt, content: Content) -> Iterator[bytes]:
@@ -241,27 +243,10 @@ def _body(att: BodyAtt, content: Content) -> Iterator[bytes]:
         invert = att.section.text is SectionText.HEADER_FIELDS_NOT
         yield _literal(_cut(filter_fields(header, att.section.fields, invert=invert), att))
         return
-    if att.partial is not None:
-        origin, count = att.partial
-        start = min(start + origin, end)
-        end = min(start + count, end)
-    size = end - start
-    if not size:
-        yield b'""'
-        return
-    left = size
-    pieces = content.read(start, end)
-    first = next(pieces, b"")
-    left -= len(first)
-    yield b"{%d}\r\n%b" % (size, first)
-    for piece in pieces:
-        left -= len(piece)
-        yield piece
-    if left:
-        raise _Damaged(content.message_oid.hex())
+    yield from stream_literal(content, *partial_range(start, end, att.partial))
 
 
-def _label(att: BodyAtt) -> bytes:
+def _label(att: BodyAtt | BinaryAtt) -> bytes:
     return att.label if att.partial is None else b"%b<%d>" % (att.label, att.partial[0])
 
 

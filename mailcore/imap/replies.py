@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mailcore import errors
 from mailcore.errors import MailError
+from mailcore.imap.binary import UnknownEncoding
 from mailcore.imap.selected import NoSuchNumber
 from mailcore.imap.wire.responses import Bad, Completion, No
 
@@ -37,6 +38,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.NotPermitted: Reply(No, b"NOPERM", "Not allowed"),
     errors.MailboxProtected: Reply(No, b"CANNOT", "This mailbox must stay as it is"),
     errors.RetentionForbids: Reply(No, b"NOPERM", "A retention rule keeps this message"),
+    UnknownEncoding: Reply(No, b"UNKNOWN-CTE", "The transfer encoding of the part is not known"),
     errors.PasswordUnsuitable: Reply(No, b"CANNOT", "Not a password that can be set"),
     errors.RegionForbids: Reply(No, b"NOPERM", "Not allowed"),
     errors.NotFound: Reply(No, b"NONEXISTENT", "No such thing"),

@@ -98,9 +98,7 @@ class UidSet:
 
     def to_wire(self) -> bytes:
         """Return the `sequence-set` grammar form, "1:3,5"; empty for the empty set."""
-        return b",".join(
-            b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in self.ranges
-        )
+        return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in self.ranges)
 
 
 STAR = 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from mailcore import fault
 from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
@@ -32,7 +33,8 @@ from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Home, Placement
 
 __all__ = [
-    "AppendResult", "CopyResult", "ExpungeResult", "Messages", "MoveResult", "NewMessage", "StoreResult",
+    "AppendResult", "CopyResult", "ExpungeResult", "Messages", "MoveResult", "NewMessage", "ReplaceResult",
+    "StoreResult",
 ]  # fmt: skip
 
 MOVING_WAIT_S: Final = 2.0
@@ -64,6 +66,14 @@ class ExpungeResult:
 
     view: MailboxView
     expunged: UidSet
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceResult:
+    """Where the new message is, and the mailbox of the old one without it."""
+
+    appended: AppendResult
+    view: MailboxView
 
 
 class Messages:
@@ -102,8 +112,33 @@ class Messages:
             TooManyKeywords: a flag would be one keyword too many.
             StoreUnavailable: outcome unknown.
         """
+        return self._append(user_id, actor, name, messages, 0)
+
+    def replace(
+        self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, name: str, message: NewMessage
+    ) -> ReplaceResult | None:
+        r"""Append a message, then remove those it replaces, \Deleted or not (RFC 8508); None if they are not there.
+
+        What is replaced counts as free already. A crash in between leaves both, never neither.
+
+        Raises:
+            MailboxChanged: the source is deleted.
+            MailboxBusy: others kept changing flags for 3 s; the new message is there.
+            And as `append`.
+        """
+        view = self._mailboxes.refresh(user_id, mailbox_id)
+        rows = view.rows_of(uids)
+        if not len(rows):
+            return None
+        appended = self._append(user_id, actor, name, [message], int(view.sizes[rows].sum()))
+        fault.hit("replace.after_append")
+        return ReplaceResult(appended, self.expunge(user_id, actor, mailbox_id, uids, only_deleted=False).view)
+
+    def _append(
+        self, user_id: UserId, actor: Actor, name: str, messages: Sequence[NewMessage], freed_bytes: int
+    ) -> AppendResult:
         entry = self._mailboxes.find(user_id, name)
-        self._quotas.check(user_id, sum(len(message.raw) for message in messages))
+        self._quotas.check(user_id, max(0, sum(len(message.raw) for message in messages) - freed_bytes))
         keywords = [message.flags.keywords for message in messages]
         key = new_key()
         patience = Patience(MOVING_WAIT_S)

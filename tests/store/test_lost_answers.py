@@ -99,10 +99,9 @@ def test_appended_message_whose_answer_is_lost_keeps_its_attachment(
 ) -> None:
     """The second sending finds the first one's message: it is the same message with the same references."""
     data = os.urandom(60_000)
-    raw = (
-        b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-        + base64.encodebytes(data).replace(b"\n", b"\r\n")
-    )
+    raw = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(
+        data
+    ).replace(b"\n", b"\r\n")
     lost = lose_next("insert")
     engine.services.messages.append(engine.user_id, OPERATOR, "INBOX", [NewMessage(raw)])
     assert lost

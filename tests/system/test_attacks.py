@@ -154,9 +154,7 @@ def test_header_written_as_it_is_would_be_seen(
     monkeypatch.setattr(envelope, "imap_nstring", lambda value: b"NIL" if value is None else naive_string(value))
     monkeypatch.setattr(envelope, "imap_string", naive_string)
     monkeypatch.setattr(body_structure, "imap_string", naive_string)
-    monkeypatch.setattr(
-        body_structure, "imap_nstring", lambda value: b"NIL" if value is None else naive_string(value)
-    )
+    monkeypatch.setattr(body_structure, "imap_nstring", lambda value: b"NIL" if value is None else naive_string(value))
     imap.append(b'Subject: a"b\r\n\r\n', b'Content-Description: a"b\r\n\r\n', b"Subject: fine\r\n\r\n")
     client = imap.sign_in(select="INBOX")
     for number, items in ((1, b"ENVELOPE"), (2, b"BODYSTRUCTURE")):

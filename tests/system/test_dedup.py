@@ -39,8 +39,7 @@ def message(data: bytes, subject: bytes) -> bytes:
     return (
         b"From: a@b.c\r\nSubject: %b\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
         b"--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/pdf\r\n"
-        b"Content-Transfer-Encoding: base64\r\n\r\n%b--b--\r\n"
-        % (subject, attached)
+        b"Content-Transfer-Encoding: base64\r\n\r\n%b--b--\r\n" % (subject, attached)
     )
 
 
@@ -178,9 +177,7 @@ def test_content_addressed_by_chance_would_be_seen(
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["purge period", "none"])
-def test_purge_period_keeps_what_is_expunged(
-    mail_server: RunningServer, services: MailServices, keeps: bool
-) -> None:
+def test_purge_period_keeps_what_is_expunged(mail_server: RunningServer, services: MailServices, keeps: bool) -> None:
     """Control of the test above: it is the rule that lets content go, not the expunge."""
     user = make_user(services, shard="a")
     if not keeps:

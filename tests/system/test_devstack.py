@@ -164,9 +164,7 @@ def test_other_platform_is_told_to_bring_its_own_servers(monkeypatch: pytest.Mon
         ("libcurl.so.4", "mongod needs libcurl.so.4: install it with this system's package manager"),
     ],
 )
-def test_missing_library_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, reason: str
-) -> None:
+def test_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, reason: str) -> None:
     """A program that fails as the loader does stands in for mongod; no package manager is in reach."""
     program = tmp_path / "mongod"
     program.write_text(

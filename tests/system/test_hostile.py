@@ -84,9 +84,7 @@ def test_wrong_password_is_told_as_an_unknown_user_is(mail_server: RunningServer
         imapclient.IMAPClient(HOST, mail_server.port("imap"), ssl=False).login(user.address, "wrong")
 
 
-def test_unfinished_literal_holds_nobody_up(
-    mail_server: RunningServer, services: MailServices, user: MadeUser
-) -> None:
+def test_unfinished_literal_holds_nobody_up(mail_server: RunningServer, services: MailServices, user: MadeUser) -> None:
     """Before and behind the login, waiting for "+" and not."""
     before = stored(services, user)
     waiting = []

@@ -35,9 +35,7 @@ def services(directory_uri: str, shard_uris: dict[str, Any], redis_url: str) -> 
 def authority(services: MailServices) -> trustme.CA:
     authority = trustme.CA()
     leaf = authority.issue_cert("mx.test")
-    services.certificates.add(
-        OPERATOR, leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes(), is_default=True
-    )
+    services.certificates.add(OPERATOR, leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes(), is_default=True)
     return authority
 
 

@@ -20,9 +20,7 @@ PATIENCE_S = 12.0
 
 
 @pytest.mark.timeout(180)
-def test_database_that_stops_is_451_and_the_dialogue_goes_on(
-    new_stack: Callable[..., Stack], tmp_path: Path
-) -> None:
+def test_database_that_stops_is_451_and_the_dialogue_goes_on(new_stack: Callable[..., Stack], tmp_path: Path) -> None:
     """The one node is stopped (SIGSTOP) before RCPT, and again before the final dot."""
     stack = new_stack(databases=("main", "redis"))
     services = make_services(stack.directory_uri, stack.shards, stack.redis_url)

@@ -23,6 +23,7 @@ from mailcore.imap.commands.logout import handle_logout
 from mailcore.imap.commands.namespace import handle_namespace
 from mailcore.imap.commands.noop import handle_noop
 from mailcore.imap.commands.rename import handle_rename, parse_rename
+from mailcore.imap.commands.replace import handle_replace, parse_replace, parse_uid_replace
 from mailcore.imap.commands.search import handle_search, parse_search, parse_uid_search
 from mailcore.imap.commands.select import handle_examine, handle_select, parse_mailbox
 from mailcore.imap.commands.starttls import handle_starttls
@@ -104,6 +105,8 @@ _ROWS = (
     _row("UID STORE", State.SELECTED, parse_uid_store, handle_store),
     _row("SEARCH", State.SELECTED, parse_search, handle_search, expunge=False),
     _row("UID SEARCH", State.SELECTED, parse_uid_search, handle_search),
+    _row("REPLACE", State.SELECTED, parse_replace, handle_replace),
+    _row("UID REPLACE", State.SELECTED, parse_uid_replace, handle_replace),
     _row("COPY", State.SELECTED, parse_copy, handle_copy),
     _row("UID COPY", State.SELECTED, parse_uid_copy, handle_copy),
     _row("MOVE", State.SELECTED, parse_copy, handle_move),

@@ -39,7 +39,23 @@ class BodyAtt:
     peek: bool = False
 
 
-FetchAtt = SimpleAtt | BodyAtt
+@dataclass(frozen=True, slots=True)
+class BinaryAtt:
+    """A part with its transfer encoding undone, or the size of that (RFC 9051 §6.4.5.1).
+
+    Attributes:
+        label: how the answer names it, without `<origin>`.
+        part_number: empty for the whole message.
+    """
+
+    label: bytes
+    part_number: tuple[int, ...]
+    partial: tuple[int, int] | None = None
+    peek: bool = False
+    size_only: bool = False
+
+
+FetchAtt = SimpleAtt | BodyAtt | BinaryAtt
 
 _MACROS = {
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
@@ -92,6 +108,16 @@ def _body_section(cursor: Cursor, name: str) -> FetchAtt:
     return BodyAtt(b"BODY" + wire, section, read_partial(cursor), peek=name == "BODY.PEEK")
 
 
+def _binary(cursor: Cursor, name: str) -> FetchAtt:
+    """Read `section-binary [partial]` behind BINARY, `section-binary` behind BINARY.SIZE."""
+    section, wire = read_section(cursor)
+    if section.text is not SectionText.WHOLE:
+        raise SyntaxFault("part number expected")
+    if name == "BINARY.SIZE":
+        return BinaryAtt(b"BINARY.SIZE" + wire, section.part_number, peek=True, size_only=True)
+    return BinaryAtt(b"BINARY" + wire, section.part_number, read_partial(cursor), peek=name == "BINARY.PEEK")
+
+
 FETCH_ATTS: dict[str, Callable[[Cursor, str], FetchAtt]] = {
     "UID": _simple,
     "FLAGS": _simple,
@@ -101,6 +127,9 @@ FETCH_ATTS: dict[str, Callable[[Cursor, str], FetchAtt]] = {
     "BODYSTRUCTURE": _simple,
     "BODY": _body,
     "BODY.PEEK": _body_section,
+    "BINARY": _binary,
+    "BINARY.PEEK": _binary,
+    "BINARY.SIZE": _binary,
     "RFC822": _rfc822(Section()),
     "RFC822.HEADER": _rfc822(Section(text=SectionText.HEADER), peek=True),
     "RFC822.TEXT": _rfc822(Section(text=SectionText.TEXT)),

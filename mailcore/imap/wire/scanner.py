@@ -15,6 +15,8 @@ _TAG = re.compile(rb"[!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+\Z")
 
 MAX_LITERALS = 256
 MAX_TAG_BYTES = 128
+BRINGS_MESSAGES = frozenset({"APPEND", "REPLACE", "UID REPLACE"})
+"""Commands whose literals may be as large as messages."""
 _HUGE = 1 << 62
 _MARK_BYTES = 32
 
@@ -93,8 +95,8 @@ class Scanner:
     """Cuts the input of one connection.
 
     Args:
-        command_bytes: limit of a command with its literals, but for the message of APPEND.
-        append_bytes: limit of APPEND's literals together; 0 where APPEND is not to be had.
+        command_bytes: limit of a command with its literals, but for the messages of APPEND and REPLACE.
+        append_bytes: limit of their literals together; 0 where they are not to be had.
     """
 
     def __init__(self, command_bytes: int, append_bytes: int = 0) -> None:
@@ -202,14 +204,14 @@ class Scanner:
         head = self._head
         size = int(match[2]) if len(match[2]) <= 18 else _HUGE
         waits = not match[3]
-        is_append = head.name == "APPEND" and self.append_bytes > 0
+        is_append = head.name in BRINGS_MESSAGES and self.append_bytes > 0
         room = self.append_bytes - self._appended if is_append else self.command_bytes - self._used
         if size > room:
             self._reset()
             return LiteralTooLarge(head, size, fatal=not waits)
         if len(self._literals) >= MAX_LITERALS:
             self._reset()
-            return LiteralTooLarge(head, size, fatal=True)
+            return LiteralTooLarge(head, size, fatal=not waits)
         if is_append:
             self._appended += size
         else:
