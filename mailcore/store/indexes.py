@@ -43,7 +43,14 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("user", ASCENDING), ("_id", ASCENDING)], name="user"),
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
     ),
-    "users": (IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),),
+    "users": (
+        IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+        IndexModel([("second_factors.passkeys.id", ASCENDING)], name="passkey", unique=True, sparse=True),
+    ),
+    "nonces": (
+        IndexModel([("user", ASCENDING)], name="user"),
+        IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
+    ),
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
 }

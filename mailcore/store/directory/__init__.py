@@ -10,6 +10,8 @@ from mailcore.store.client import Document
 from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.certs import Certs
 from mailcore.store.directory.domains import Domains
+from mailcore.store.directory.nonces import Nonces
+from mailcore.store.directory.second_factors import SecondFactors
 from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.tenants import Tenants
 from mailcore.store.directory.users import Users
@@ -27,6 +29,8 @@ class Directory:
     addresses: Addresses
     users: Users
     certs: Certs
+    second_factors: SecondFactors
+    nonces: Nonces
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -39,6 +43,8 @@ class Directory:
             Addresses(database),
             Users(database),
             Certs(database),
+            SecondFactors(database),
+            Nonces(database),
         )
 
     def ensure_indexes(self) -> None:
