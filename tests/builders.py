@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bson import ObjectId
 
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices, connect
 from mailcore.services.offload import Offload
@@ -20,6 +21,8 @@ from mailcore.settings import MailSettings
 OPERATOR = Actor(ActorKind.OPERATOR, Door.CLI, "test")
 SEALING_KEYS = "1:" + base64.b64encode(bytes(range(32))).decode()
 PASSWORD = "correct horse battery"
+_PENALTY = Penalty(free=1_000_000, first_wait_s=1, longest_wait_s=1)
+GENEROUS = LoginLimits(user=_PENALTY, user_from_range=_PENALTY, address_range=_PENALTY, tenant=_PENALTY)
 _numbers = itertools.count(1)
 
 
@@ -34,11 +37,12 @@ class MadeUser:
 
 
 def make_settings(directory_uri: str, redis_url: str | None = None, **variables: str) -> MailSettings:
-    """Settings as a process would read them."""
+    """Settings as a process would read them, but for the limit of failed logins: tests have many from one address."""
     environment = {"MONGO_URI": directory_uri, "EIDER_SEALING_KEYS": SEALING_KEYS, **variables}
     if redis_url:
         environment["REDIS_URL"] = redis_url
-    return MailSettings.from_environment(environment)
+    settings = MailSettings.from_environment(environment)
+    return replace(settings, limits=replace(settings.limits, logins=GENEROUS))
 
 
 def make_services(

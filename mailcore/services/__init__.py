@@ -11,6 +11,7 @@ from mailcore.services.certificates import Certificates
 from mailcore.services.content import ContentStore
 from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
+from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.fsck import Fsck
 from mailcore.services.imports import Imports
 from mailcore.services.mailboxes import Mailboxes
@@ -19,6 +20,7 @@ from mailcore.services.notices import Notices
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
+from mailcore.services.redis_link import RedisLink
 from mailcore.services.retention import Retention
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
@@ -44,6 +46,7 @@ class MailServices:
     users: Users
     addresses: Addresses
     authentication: Authentication
+    failed_logins: FailedLogins
     certificates: Certificates
     sealing: Sealing
     placement: Placement
@@ -58,11 +61,13 @@ class MailServices:
     notices: Notices
     retention: Retention
     _clients: Clients
+    _link: RedisLink
 
     def close(self) -> None:
         """End background work and close every connection."""
         self.notices.close()
         self._clients.close()
+        self._link.close()
 
 
 def connect(settings: MailSettings, offload: Offload | None = None) -> MailServices:
@@ -89,6 +94,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
     addresses = Addresses(directory)
     passwords = Passwords(offload)
+    link = RedisLink(settings.redis_url)
+    failed_logins = FailedLogins(link, settings.limits.logins)
     return MailServices(
         settings=settings,
         offload=offload,
@@ -97,7 +104,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domains=Domains(directory),
         users=Users(directory, placement, addresses, passwords, mailboxes),
         addresses=addresses,
-        authentication=Authentication(directory, placement, passwords),
+        authentication=Authentication(directory, placement, passwords, failed_logins),
+        failed_logins=failed_logins,
         certificates=Certificates(directory, sealing),
         sealing=sealing,
         placement=placement,
@@ -112,4 +120,5 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         notices=notices,
         retention=Retention(directory, placement, messages, offload),
         _clients=clients,
+        _link=link,
     )

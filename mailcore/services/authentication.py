@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from mailcore.errors import AddressInvalid, AuthenticationFailed, TenantNotFound, UserDisabled
+from mailcore.errors import AddressInvalid, AuthenticationFailed, TenantNotFound, Unavailable, UserDisabled
 from mailcore.model.access import MASTER, Credential, CredentialKind, Protocol
 from mailcore.model.address import Address
 from mailcore.model.ids import TenantId, UserId
@@ -98,8 +98,8 @@ class Authentication:
             found = self._find(name)
             if found is not None:
                 attempt = replace(attempt, user_id=found.user.id, tenant_id=found.user.tenant_id)
-            self._guard.before(attempt)
-            if not self._passwords.verify(found.password_hash if found else None, password) or found is None:
+            attempt = self._guard.before(attempt)
+            if not self._verify(attempt, found, password) or found is None:
                 raise self._refused(attempt, Refusal.WRONG)
             user = found.user
             self._upgrade(found, password)
@@ -127,6 +127,13 @@ class Authentication:
     def _find(self, name: str | None) -> Credentials | None:
         route = self._directory.addresses.find(name) if name is not None else None
         return self._directory.users.find_credentials(route.user_id) if route is not None else None
+
+    def _verify(self, attempt: Attempt, found: Credentials | None, password: Secret) -> bool:
+        try:
+            return self._passwords.verify(found.password_hash if found else None, password)
+        except Unavailable:
+            self._guard.withdrawn(attempt)
+            raise
 
     def _state(self, user: User) -> State:
         try:

@@ -5,7 +5,7 @@ A stranger cannot lock the owner out: from a range the user signed in from latel
 from that same range count; and a password that needs no guess (a right app password, a master
 password verified a minute ago) is not asked about here at all.
 
-An attempt counts as failed from the moment it is admitted until it proves good, so that a hundred
+An attempt counts as failed from the moment it is admitted until it is taken back, so that a hundred
 at once get no more looks than a hundred in a row.
 """
 
@@ -17,18 +17,21 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 
 from mailcore.errors import TooManyAttempts
+from mailcore.model.access import CredentialKind
 from mailcore.model.address_range import address_range
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import LoginLimits, Penalty
+from mailcore.services.login_guard import Attempt, Permit, Refusal
 from mailcore.services.redis_link import RedisLink, keyed
 
 log = logging.getLogger(__name__)
 
 MAX_REMEMBERED: Final = 50_000
+TELL_AGAIN_S: Final = 3600.0
 
 _ADMIT: Final = """
 redis.replicate_commands()
@@ -55,10 +58,12 @@ return {known, 0}
 """
 """KEYS: known range, user from range, range, user, tenant; ARGV: four numbers of the penalty of each but the first."""
 
-_PROVED_GOOD: Final = """
-redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
-redis.call('DEL', KEYS[2])
-for i = 3, #KEYS do
+_TAKE_BACK: Final = """
+if tonumber(ARGV[1]) > 0 then
+    redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
+    redis.call('DEL', KEYS[2])
+end
+for i = 2, #KEYS do
     if redis.call('EXISTS', KEYS[i]) == 1 then
         redis.call('HDEL', KEYS[i], 'until')
         if redis.call('HINCRBY', KEYS[i], 'count', -1) <= 0 then redis.call('DEL', KEYS[i]) end
@@ -66,23 +71,11 @@ for i = 3, #KEYS do
 end
 return 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Leave to look at one password; counted as failed until `FailedLogins.proved_good` is told otherwise."""
-
-    keys: tuple[str, ...]
-    is_known: bool
-
-    @property
-    def counted(self) -> tuple[str, ...]:
-        """The counters this attempt was added to."""
-        return self.keys[1:2] if self.is_known else self.keys[1:]
+"""KEYS: known range, and what was counted; ARGV: seconds the range is known from now on, 0: not by this."""
 
 
 class FailedLogins:
-    """Lets passwords be looked at, or not; without Redis this process counts alone and allows less."""
+    """The login guard that counts; without Redis this process counts alone and allows less."""
 
     def __init__(self, link: RedisLink, limits: LoginLimits, clock: Callable[[], float] = time.time) -> None:
         self._link = link
@@ -96,7 +89,7 @@ class FailedLogins:
         ]
         client = link.client
         self._admit_script: Any = client.register_script(_ADMIT) if client is not None else None
-        self._good_script: Any = client.register_script(_PROVED_GOOD) if client is not None else None
+        self._take_back_script: Any = client.register_script(_TAKE_BACK) if client is not None else None
 
     def admit(self, login: str, user_id: UserId | None, tenant_id: TenantId | None, remote_address: str) -> Permit:
         """Count an attempt that needs a hash; one round trip to Redis.
@@ -119,11 +112,41 @@ class FailedLogins:
             raise TooManyAttempts(wait_s=wait_s)
         return Permit(keys, is_known)
 
-    def proved_good(self, permit: Permit) -> None:
-        """Take back what `admit` counted, and know the range of addresses from now on; one round trip to Redis."""
-        self._alone.proved_good(permit)
+    def before(self, attempt: Attempt) -> Attempt:
+        """Count it as failed for now; raises as `admit`."""
+        return replace(
+            attempt,
+            permit=self.admit(attempt.username, attempt.user_id, attempt.tenant_id, attempt.remote_address),
+        )
+
+    def failed(self, attempt: Attempt, refusal: Refusal) -> None:
+        """Leave a guess counted; a right password that is not enough here was none, but makes no range known."""
+        if not refusal.is_guess:
+            self.withdrawn(attempt)
+
+    def withdrawn(self, attempt: Attempt) -> None:
+        """Take back what was counted; one round trip to Redis if there was a hash."""
+        if attempt.permit is not None:
+            self.take_back(attempt.permit)
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Take back what was counted and know the range from now on; one round trip to Redis if there was a hash."""
+        if attempt.permit is not None:
+            self.take_back(attempt.permit, is_good=True)
+        elif attempt.kind is CredentialKind.APP_PASSWORD and attempt.user_id is not None:
+            self._know(keyed("known", attempt.user_id, address_range(attempt.remote_address)))
+
+    def take_back(self, permit: Permit, *, is_good: bool = False) -> None:
+        """Count one failure less; if it was `is_good`, forget the others of the user from there and know the range."""
+        self._alone.take_back(permit, is_good=is_good)
         keys = (permit.keys[0], *permit.counted)
-        self._link.ask(lambda client: self._good_script(keys, [self._limits.known_range_s], client))
+        known_s = self._limits.known_range_s if is_good else 0
+        self._link.ask(lambda client: self._take_back_script(keys, [known_s], client))
+
+    def _know(self, key: str) -> None:
+        """Know a range; Redis is told once an hour at most."""
+        if self._alone.know(key):
+            self._link.ask(lambda client: client.set(key, 1, ex=self._limits.known_range_s))
 
     def failures(self, user_id: UserId) -> dict[str, tuple[int, int]]:
         """Return count and seconds to wait by what is counted for a user, as Redis has it; for operators."""
@@ -143,7 +166,7 @@ class LoneCounts:
         self._clock = clock
         self._counts: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
         """Count, when the next is admitted, when all is forgotten."""
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, float] = OrderedDict()
 
     def admit(self, keys: Sequence[str]) -> tuple[bool, int]:
         """Count an attempt; return whether the range is known and how many seconds to wait: counted only if none."""
@@ -164,15 +187,24 @@ class LoneCounts:
             forget_at = max(forget_at or now + penalty.memory_s, now + 2 * wait_s)
             _put(self._counts, key, (count + 1, now + wait_s if wait_s else 0.0, forget_at))
 
-    def proved_good(self, permit: Permit) -> None:
-        """Take back one failure of each key, all of the user from there."""
-        _put(self._known, permit.keys[0], None)
-        self._counts.pop(permit.keys[1], None)
+    def take_back(self, permit: Permit, *, is_good: bool) -> None:
+        """Count one failure less of each key; if it was good, none of the user from there."""
+        if is_good:
+            self.know(permit.keys[0])
+            self._counts.pop(permit.keys[1], None)
         now = self._clock()
-        for key in permit.counted[1:]:
+        for key in permit.counted:
             count, _, forget_at = self._count(key, now)
             if count:
                 self._counts[key] = (count - 1, 0.0, forget_at)
+
+    def know(self, key: str) -> bool:
+        """Know a range; return whether it is new, or was last told an hour ago."""
+        now = self._clock()
+        is_due = now >= self._known.get(key, -TELL_AGAIN_S) + TELL_AGAIN_S
+        if is_due:
+            _put(self._known, key, now)
+        return is_due
 
     def forgive(self, name: str) -> None:
         """Forget the failures of a user."""

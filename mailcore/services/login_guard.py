@@ -33,6 +33,20 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to look at one password; counted as failed until the guard is told otherwise."""
+
+    keys: tuple[str, ...]
+    is_known: bool
+    """The user has signed in from that range of addresses lately."""
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The counters this attempt was added to."""
+        return self.keys[1:2] if self.is_known else self.keys[1:]
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to sign in, as far as it is known when the guard is asked."""
 
@@ -44,13 +58,15 @@ class Attempt:
     tenant_id: TenantId | None = None
     kind: CredentialKind | None = None
     """What was offered, once that is known."""
+    permit: Permit | None = None
+    """By which its password was hashed, if it was."""
 
 
 class LoginGuard(Interface):
     """Asked before a password is hashed, told how it ended; may make round trips, never to the directory."""
 
-    def before(self, attempt: Attempt) -> None:
-        """Let a guess at the master password pass, or not.
+    def before(self, attempt: Attempt) -> Attempt:
+        """Let a guess at the master password pass, or not; return it with its permit.
 
         Not asked for a right app password, a right token, or a password verified a minute ago:
         guesses of strangers do not lock those out.
@@ -64,6 +80,10 @@ class LoginGuard(Interface):
         """Note a refusal; only those that are guesses count towards a limit."""
         ...
 
+    def withdrawn(self, attempt: Attempt) -> None:
+        """Note that the password was not looked at after all."""
+        ...
+
     def succeeded(self, attempt: Attempt) -> None:
         """Note that somebody is in."""
         ...
@@ -72,10 +92,14 @@ class LoginGuard(Interface):
 class Unguarded:
     """No limits: for tools that nobody reaches from outside."""
 
-    def before(self, attempt: Attempt) -> None:
+    def before(self, attempt: Attempt) -> Attempt:
         """Let pass."""
+        return attempt
 
     def failed(self, attempt: Attempt, refusal: Refusal) -> None:
+        """Forget it."""
+
+    def withdrawn(self, attempt: Attempt) -> None:
         """Forget it."""
 
     def succeeded(self, attempt: Attempt) -> None:

@@ -10,11 +10,13 @@ import redis
 from bson import ObjectId
 
 from mailcore.errors import TooManyAttempts
+from mailcore.model.access import CredentialKind, Protocol
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.services import failed_logins
-from mailcore.services.failed_logins import FailedLogins, Permit
+from mailcore.services.failed_logins import FailedLogins
+from mailcore.services.login_guard import Attempt, Permit, Refusal
 from mailcore.services.redis_link import RedisLink
 
 LIMITS = LoginLimits(
@@ -49,7 +51,7 @@ class Gate:
 
     def succeeds(self, address: str, user: UserId | None = None) -> bool:
         try:
-            self.logins.proved_good(self.admit(address, user))
+            self.logins.take_back(self.admit(address, user), is_good=True)
         except TooManyAttempts:
             return False
         return True
@@ -119,7 +121,7 @@ def test_the_owner_gets_in_from_a_known_range_whatever_strangers_do(gate: Gate) 
 
 def test_where_known_ranges_count_like_all_the_owner_is_locked_out(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: success leaves no trace."""
-    monkeypatch.setattr(FailedLogins, "proved_good", lambda _self, _permit: None)
+    monkeypatch.setattr(FailedLogins, "take_back", lambda _self, _permit, *, is_good: None)
     assert gate.succeeds(HOME)
     gate.until_refused(many())
     assert not gate.succeeds(HOME)
@@ -244,3 +246,25 @@ def test_without_the_count_in_one_process_the_loss_of_redis_opens_the_door(
     user, tenant = UserId(ObjectId()), TenantId(ObjectId())
     for _ in range(100):
         logins.admit("", user, tenant, HOME)
+
+
+def test_the_right_password_where_it_is_not_enough_is_no_guess_and_makes_no_range_known(gate: Gate) -> None:
+    """The master password of a user with second factors, tried on IMAP by who stole it."""
+    attempt = Attempt("x@example.com", Protocol.IMAP, HOME, gate.user, gate.tenant)
+    for _ in range(50):
+        gate.logins.failed(gate.logins.before(attempt), Refusal.SECOND_FACTOR)
+    gate.until_refused(many())
+    assert not gate.succeeds(HOME)
+
+
+def test_a_password_nobody_looked_at_is_no_failure(gate: Gate) -> None:
+    attempt = Attempt("x@example.com", Protocol.IMAP, HOME, gate.user, gate.tenant)
+    for _ in range(50):
+        gate.logins.withdrawn(gate.logins.before(attempt))
+    assert gate.succeeds(HOME)
+
+
+def test_an_app_password_makes_its_range_known(gate: Gate) -> None:
+    gate.logins.succeeded(Attempt("x", Protocol.IMAP, HOME, gate.user, gate.tenant, CredentialKind.APP_PASSWORD))
+    gate.until_refused(many())
+    assert gate.succeeds(HOME)

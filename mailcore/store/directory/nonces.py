@@ -43,9 +43,7 @@ class Nonces:
         """
         used = [{"$set": {"is_good": {"$gt": ["$expires_at", "$$NOW"]}, "expires_at": "$$NOW", "purpose": ""}}]
         with deadline():
-            document = self._collection.find_one_and_update(
-                _query(user_id, purpose, nonce), used, return_document=True
-            )
+            document = self._collection.find_one_and_update(_query(user_id, purpose, nonce), used, return_document=True)
         return _content(document) if document is not None and document["is_good"] else None
 
     def delete_of_user(self, user_id: UserId) -> None:

@@ -23,6 +23,7 @@ from mailcore.store.directory.users import read_user
 from mailcore.store.guard import OwnedCollection, deadline
 
 _ROOT = "second_factors"
+_Stages = list[dict[str, Any]]
 _PROJECTION = {_ROOT: 1, "enabled_2fa": 1, "password": 1}
 
 
@@ -102,7 +103,7 @@ class SecondFactors:
     def find_pending_totp(self, user_id: UserId) -> bytes | None:
         """Return the sealed seed that waits, None if there is none or it waited too long."""
         field = f"{_ROOT}.pending_totp"
-        stages = [
+        stages: _Stages = [
             {"$match": {"_id": user_id}},
             {"$match": {"$expr": {"$gt": [f"${field}.expires_at", "$$NOW"]}}},
             {"$project": {field: 1}},
@@ -164,12 +165,10 @@ class SecondFactors:
 
     def remove_passkey(self, user_id: UserId, passkey_id: bytes) -> User | None:
         """Remove a passkey, and with the last one the factor; None if there is no such passkey."""
-        kept = {
-            "$filter": {"input": f"${_ROOT}.passkeys", "cond": {"$ne": ["$$this.id", {"$literal": passkey_id}]}}
-        }
+        kept = {"$filter": {"input": f"${_ROOT}.passkeys", "cond": {"$ne": ["$$this.id", {"$literal": passkey_id}]}}}
         is_last = {"$eq": [f"${_ROOT}.passkeys", []]}
         others = {"$setDifference": ["$enabled_2fa", [Factor.WEBAUTHN.value]]}
-        stages = [
+        stages: _Stages = [
             {"$set": {f"{_ROOT}.passkeys": kept}},
             {"$set": {"enabled_2fa": {"$cond": [is_last, others, "$enabled_2fa"]}}},
             *_FORGET_CODES_WITHOUT_FACTORS,
@@ -195,7 +194,7 @@ class SecondFactors:
             )
         return result.modified_count == 1
 
-    def _change(self, query: dict[str, Any], stages: list[dict[str, Any]]) -> User | None:
+    def _change(self, query: dict[str, Any], stages: _Stages) -> User | None:
         """Apply a pipeline; a user who gains the first factor or loses the last one has all sessions ended."""
         before = {"had_2fa": {"$gt": [{"$size": _ENABLED}, 0]}}
         with deadline():
@@ -234,12 +233,14 @@ _FORGET_CODES_WITHOUT_FACTORS = [
 ]
 
 
-def _enabling(factor: Factor, fields: Mapping[str, Any] | None = None, gone: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+def _enabling(
+    factor: Factor, fields: Mapping[str, Any] | None = None, gone: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
     enabled = {"$setUnion": [_ENABLED, [factor.value]]}
     return [{"$set": {**(fields or {}), "enabled_2fa": enabled}}, *({"$unset": name} for name in gone)]
 
 
-def _disabling(factor: Factor) -> list[dict[str, Any]]:
+def _disabling(factor: Factor) -> _Stages:
     fields = {Factor.TOTP: [f"{_ROOT}.totp"], Factor.WEBAUTHN: [f"{_ROOT}.passkeys"], Factor.CUSTOM: []}[factor]
     removed = {"$setDifference": [_ENABLED, [factor.value]]}
     return [
