@@ -20,7 +20,7 @@ from mailcore.services.sealing import SealBroken
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 
-SERVERS = ("lmtp", "imap")
+SERVERS = ("lmtp", "imap", "pop3")
 """Servers by name: `mailcore.NAME.server` has their ports."""
 
 USAGE = 64

@@ -33,7 +33,7 @@ from infra.devstack.stack import MAIN, Stack
 from mailcore.errors import MailError
 from mailcore.model.actor import Actor, ActorKind, Door
 
-SERVERS = ("imap", "lmtp")
+SERVERS = ("imap", "pop3", "lmtp")
 DOMAIN = "bench.test"
 PASSWORD = "bench-Passw0rd"  # noqa: S105  the harness's own, for throw-away accounts on loopback
 CACHE_GB = 4.0  # what the harness gives the mongod of its peers
@@ -278,7 +278,7 @@ def peer_document(plan: Plan, stack: Stack, servers: dict[str, Server], accounts
             "mongod": f"{version}, one-member replica set, w: majority and journaled, cache {plan.cache_gb:g} GB,"
             " journal files of 8 MB, diagnostic data collection off; directory, hot and cold set in this one process",
             "redis": "append-only file",
-            "processes": f"{plan.processes} imap, {plan.processes} lmtp",
+            "processes": ", ".join(f"{plan.processes} {protocol}" for protocol in SERVERS),
             "limits": "TLS off on loopback, no quota, everything else as shipped",
         },
     }

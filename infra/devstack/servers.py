@@ -19,6 +19,7 @@ START_TIMEOUT_S = 30.0
 
 LISTENS = {
     "imap": {"imap": 1143, "imaps": 1993},
+    "pop3": {"pop3": 1110, "pop3s": 1995},
     "lmtp": {"lmtp": 2424},
     "web": {"portal": 8000},
 }

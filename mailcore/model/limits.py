@@ -83,6 +83,7 @@ class Limits:
     login_deadline_s: int = 60
     idle_timeout_s: int = 30 * 60
     logins: LoginLimits = field(default_factory=LoginLimits)
+    pop3_idle_timeout_s: int = 10 * 60
 
 
 DEFAULT_LIMITS = Limits()
