@@ -347,16 +347,13 @@ class ImapConnection:
 
     def _tell_news(self) -> Iterator[Action]:
         """Look for the change that woke us; the database is asked only if this process has not been told it."""
-        known = self.session.mailbox.view
         try:
-            self.session.take_news()
-            if self.session.mailbox.view is known:
-                self.session.refresh()
+            self.session.hear_news()
         except MailboxChanged:
             yield from self._bye("The mailbox was deleted")
             return
         except MailError:
-            return  # told when it can be read again
+            return  # the next poll wakes us again
         yield from self._tell_changes()
 
     def _tell_changes(self) -> Iterator[Action]:

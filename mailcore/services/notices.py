@@ -35,6 +35,8 @@ CHANNEL: Final = b"eider:mailbox:"
 MAX_ENTRY_BYTES: Final = 4096
 POLL_S: Final = 30.0
 POLL_ALONE_S: Final = 5.0
+POLL_JITTER: Final = (0.8, 1.1)
+"""Spreads the polls of processes; a client hears of everything within 35 s."""
 SOCKET_TIMEOUT_S: Final = 0.5
 PAUSE_AFTER_FAULT_S: Final = 5.0
 LISTEN_S: Final = 1.0
@@ -48,12 +50,16 @@ Spawn = Callable[[Callable[[], None]], Any]
 class Subscription:
     """A session's wish to be woken when a mailbox changes; ends with `close`."""
 
-    __slots__ = ("_notices", "key", "wake")
+    __slots__ = ("_notices", "key", "seen", "told", "wake")
 
     def __init__(self, notices: Notices, key: bytes, wake: Wake) -> None:
         self._notices = notices
         self.key = key
         self.wake = wake
+        self.told = 0
+        """MODSEQ of the newest change that it was woken for."""
+        self.seen = 0
+        """MODSEQ up to which the session knows the mailbox, as it says itself; the poll wakes it for what is newer."""
 
     def close(self) -> None:
         """Wake no more; closing twice is harmless."""
@@ -92,7 +98,6 @@ class Notices:
         self._silent_until = 0.0
         self._subscriptions: dict[bytes, set[Subscription]] = defaultdict(set)
         self._users: dict[bytes, int] = defaultdict(int)
-        self._told: dict[bytes, int] = {}
         self._lock = threading.RLock()
         self._pubsub: PubSub | None = None
         self._listening = False
@@ -116,11 +121,9 @@ class Notices:
     def _tell(self, key: bytes, modseq: int, entry: bytes | None) -> None:
         if entry:
             self._views.apply(UserId(ObjectId(key[:12])), MailboxId(ObjectId(key[12:])), modseq, entry)
-        waiting = self._subscriptions.get(key)
-        if waiting:
-            self._told[key] = max(modseq, self._told.get(key, 0))
-            for subscription in tuple(waiting):
-                subscription.wake()
+        for subscription in tuple(self._subscriptions.get(key, ())):
+            subscription.told = max(modseq, subscription.told)
+            subscription.wake()
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -149,7 +152,6 @@ class Notices:
             waiting.discard(subscription)
             if not waiting:
                 del self._subscriptions[key]
-                self._told.pop(key, None)
             self._users[key[:12]] -= 1
             if not self._users[key[:12]]:
                 del self._users[key[:12]]
@@ -224,7 +226,7 @@ class Notices:
     def _poll_forever(self) -> None:
         while True:
             period = self._poll_s if self._listening else self._poll_alone_s
-            if self._closed.wait(period * _RANDOM.uniform(0.8, 1.2)):
+            if self._closed.wait(period * _RANDOM.uniform(*POLL_JITTER)):
                 return
             self._poll()
 
@@ -249,9 +251,8 @@ class Notices:
                 self._compare(key, found.get(key, -1))
 
     def _compare(self, key: bytes, modseq: int) -> None:
-        known = self._told.get(key)
-        view = self._views.get(UserId(ObjectId(key[:12])), MailboxId(ObjectId(key[12:])))
-        if view is not None:
-            known = max(known or 0, view.highest_modseq)
-        if known is None or modseq < 0 or modseq > known:
-            self._tell(key, max(modseq, 0), None)
+        """Wake the sessions that have not seen this state; -1: the mailbox is gone."""
+        for subscription in tuple(self._subscriptions.get(key, ())):
+            if modseq < 0 or modseq > subscription.seen:
+                subscription.told = max(modseq, subscription.told)
+                subscription.wake()

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mailcore.errors import StoreUnavailable
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.services import connect
+from mailcore.services import notices as notices_module
+from mailcore.services.messages import NewMessage
+from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
+
+MESSAGE = NewMessage(b"Subject: new\r\n\r\n")
 
 
 def test_changes_are_told_as_they_happen(imap: Imap) -> None:
@@ -94,3 +103,44 @@ def test_a_session_that_ends_is_forgotten(imap: Imap) -> None:
     client.close()
     imap.append(b"Subject: new\r\n\r\n")
     assert not client.is_woken
+
+
+def append_elsewhere(imap: Imap) -> None:
+    """Another process appends; it is told by no notice."""
+    other = connect(imap.services.settings)
+    other.messages.append(imap.user.user_id, OPERATOR, "INBOX", [MESSAGE])
+    other.close()
+
+
+def test_two_notices_at_once_are_both_heard(imap: Imap) -> None:
+    """The first is known here when the session wakes; the second has to be read."""
+    client = imap.sign_in(select="INBOX")
+    client.ask(b"a IDLE\r\n")
+    imap.append(MESSAGE)
+    append_elsewhere(imap)
+    inbox = imap.services.mailboxes.find(imap.user.user_id, "INBOX").id
+    notice = notices_module._NOTICE.pack(imap.user.user_id.binary, inbox.binary, 2, b"somebody")
+    imap.services.notices._received(notice)
+    client.notice()
+    assert client.take() == b"* 2 EXISTS\r\n"
+
+
+def test_change_that_could_not_be_read_is_found_by_the_next_poll(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was woken while the shard was away must not wait for the change after."""
+    client = imap.sign_in(select="INBOX")
+    client.ask(b"a IDLE\r\n")
+    append_elsewhere(imap)
+    with monkeypatch.context() as away:
+        away.setattr(Heads, "refresh", unavailable)
+        imap.services.notices._poll()
+        client.notice()
+        assert client.take() == b""
+    imap.services.notices._poll()
+    client.notice()
+    assert client.take() == b"* 1 EXISTS\r\n"
+    imap.services.notices._poll()
+    assert not client.is_woken
+
+
+def unavailable(*_: object) -> None:
+    raise StoreUnavailable("test")
