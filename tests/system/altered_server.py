@@ -7,17 +7,20 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import itertools  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from dataclasses import replace  # noqa: E402
 
-from mailcore.imap import connection  # noqa: E402
+from mailcore.imap import commands, connection, selected  # noqa: E402
 from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
+from mailcore.services import notices  # noqa: E402
 
 _hoard: list[bytes] = []
 
@@ -43,6 +46,33 @@ def leave_without_a_word() -> None:
     connection.ImapConnection.drain = lambda _self: iter((CLOSE,))  # type: ignore[method-assign]
 
 
+def announce_expunge_anywhere() -> None:
+    """Sequence numbers move while a client uses them."""
+    for name in ("FETCH", "STORE", "SEARCH"):
+        commands.COMMANDS[name] = replace(commands.COMMANDS[name], expunge=True)
+
+
+def hear_nothing() -> None:
+    """Notices and polls wake nobody."""
+    notices.Notices._tell = lambda *_: None  # type: ignore[method-assign]
+
+
+def announce_unshifted_numbers() -> None:
+    """Each EXPUNGE counts as if those before it had not been told."""
+    original = selected.SelectedMailbox.announce
+
+    def unshifted(self: selected.SelectedMailbox, *, expunge: bool) -> bytes:
+        told, gone = original(self, expunge=expunge), itertools.count()
+        return re.sub(rb"\* (\d+) EXPUNGE", lambda match: b"* %d EXPUNGE" % (int(match[1]) + next(gone)), told)
+
+    selected.SelectedMailbox.announce = unshifted  # type: ignore[method-assign]
+
+
+def tell_no_flags() -> None:
+    """Flags that others changed are not told."""
+    selected.format_flags = lambda *_, **__: b""  # type: ignore[attr-defined]
+
+
 def tell_of_files() -> None:
     """Every path that is opened, made, renamed or removed goes to the log."""
 
@@ -58,6 +88,10 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "search-depth": nest_without_limit,
     "no-bye": leave_without_a_word,
     "files": tell_of_files,
+    "expunge-anywhere": announce_expunge_anywhere,
+    "deaf": hear_nothing,
+    "numbers-unshifted": announce_unshifted_numbers,
+    "silent-flags": tell_no_flags,
 }
 LAUNCH = ("-m", "tests.system.altered_server")
 

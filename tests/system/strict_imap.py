@@ -10,6 +10,7 @@ literals, then the tokens within them. If they disagree, somebody could have rea
 from __future__ import annotations
 
 import re
+import select
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.builders import MadeUser
 from tests.unit.message.imap_grammar import GrammarFault, Reader
 
 HOST = "127.0.0.1"
+TIMEOUT_S = 60.0
 
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 _ASTRING_ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
@@ -28,6 +30,7 @@ _DATE_TIME = re.compile(rb'"[ 0-3][0-9]-[A-Z][a-z]{2}-[0-9]{4} [0-2][0-9]:[0-5][
 _SECTION = re.compile(rb"\[((?:[1-9][0-9]*\.)*(?:[1-9][0-9]*|HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?)")
 _UTF7 = re.compile(rb"(?:[\x20-\x25\x27-\x7e]|&-|&[A-Za-z0-9+,]+-)*")
 _LITERAL_END = re.compile(rb"\{([0-9]+)\}\r\n\Z")
+_UID_SET = re.compile(rb"[0-9]+(?::[0-9]+)?(?:,[0-9]+(?::[0-9]+)?)*")
 STATUSES = (b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH")
 
 
@@ -83,7 +86,7 @@ class ResponseReader(Reader):
         rules: dict[bytes, Callable[[], Any]] = {
             b"LIST": self.listed, b"LSUB": self.listed, b"STATUS": self.status_items, b"FLAGS": self.spaced_flags,
             b"SEARCH": self.numbers, b"CAPABILITY": self.atoms, b"ENABLED": self.atoms,
-            b"ID": self.pairs,
+            b"ID": self.pairs, b"VANISHED": self.vanished,
         }  # fmt: skip
         if kind not in rules:
             raise GrammarFault(f"unknown: {kind!r}")
@@ -169,6 +172,23 @@ class ResponseReader(Reader):
             found.append(self.number())
         return found
 
+    def vanished(self) -> tuple[bool, list[tuple[int, int]]]:
+        """Whether it is `(EARLIER)`, and ranges of UIDs (RFC 7162 §3.2.10)."""
+        self.expect(b" ")
+        earlier = self.peek(b"(EARLIER) ")
+        self.at += 10 * earlier
+        ranges = []
+        for part in self.match(_UID_SET).split(b","):
+            low, _, high = part.partition(b":")
+            ranges.append((int(low), int(high or low)))
+        return earlier, ranges
+
+    def modseq(self) -> int:
+        self.expect(b"(")
+        value = self.number()
+        self.expect(b")")
+        return value
+
     def pairs(self) -> dict[bytes, bytes | None]:
         self.expect(b" (")
         found: dict[bytes, bytes | None] = {}
@@ -209,6 +229,7 @@ class ResponseReader(Reader):
         rules: dict[bytes, Callable[[], Any]] = {
             b"FLAGS": self.flags, b"UID": self.number, b"RFC822.SIZE": self.number, b"ENVELOPE": self.envelope,
             b"RFC822": self.octets, b"RFC822.HEADER": self.octets, b"RFC822.TEXT": self.octets,
+            b"MODSEQ": self.modseq,
         }  # fmt: skip
         if name in {b"BODY", b"BODYSTRUCTURE"}:
             return name, self.body(extended=name == b"BODYSTRUCTURE")
@@ -280,7 +301,7 @@ class StrictImap:
     """A connection; not signed in yet."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection((HOST, port), timeout=60)
+        self.socket = socket.create_connection((HOST, port), timeout=TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lines = self.socket.makefile("rb", 1 << 18)
         self._number = 0
@@ -321,6 +342,15 @@ class StrictImap:
             if literal is None:
                 return ResponseReader(framed).response()
             framed += self._lines.read(int(literal[1]))
+
+    def waits(self, seconds: float) -> bool:
+        """Whether something is to be read, now or within that time."""
+        self.socket.setblocking(False)
+        try:
+            buffered = bool(self._lines.peek(1))
+        finally:
+            self.socket.settimeout(TIMEOUT_S)
+        return buffered or bool(select.select([self.socket], [], [], seconds)[0])
 
     def until(self, tag: bytes) -> list[Response]:
         """Read up to the response with this tag, which comes last."""
