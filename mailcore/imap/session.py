@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mailcore.services import MailServices
     from mailcore.services.authentication import Identity
     from mailcore.services.notices import Subscription
-    from mailcore.store.mailbox.view import MailboxView
 
 
 class State(Flag):
@@ -179,7 +178,8 @@ class Session:
     def take_news(self) -> None:
         """Adopt the newest state of the selected mailbox that this process knows; no round trip."""
         if self.selected is not None:
-            self._adopt(self.selected, self.services.mailboxes.cached(self.selected.owner_id, self.selected.mailbox_id))
+            self.selected.adopt(self.services.mailboxes.cached(self.selected.owner_id, self.selected.mailbox_id))
+            self._has_seen(self.selected)
 
     def refresh(self) -> None:
         """Adopt the selected mailbox's state as the primary has it; one round trip.
@@ -191,7 +191,8 @@ class Session:
         view = self.services.mailboxes.refresh(mailbox.owner_id, mailbox.mailbox_id)
         if view.uid_validity != mailbox.view.uid_validity:
             raise MailboxChanged(mailbox.mailbox_id)
-        self._adopt(mailbox, view)
+        mailbox.adopt(view)
+        self._has_seen(mailbox)
 
     def hear_news(self) -> None:
         """Adopt what the connection was woken for; a round trip only if this process does not know it yet.
@@ -205,7 +206,6 @@ class Session:
         if self.mailbox.view is before or self.mailbox.view.highest_modseq < told:
             self.refresh()
 
-    def _adopt(self, mailbox: SelectedMailbox, view: MailboxView | None) -> None:
-        mailbox.adopt(view)
+    def _has_seen(self, mailbox: SelectedMailbox) -> None:
         if self._subscription is not None:
             self._subscription.seen = mailbox.view.highest_modseq
