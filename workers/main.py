@@ -1,4 +1,4 @@
-"""The processes `worker` and `scheduler`: `python -m workers.main worker`."""
+"""The processes `worker`, `scheduler` and `sequencer`: `python -m workers.main worker`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from redis import Redis
@@ -17,10 +18,11 @@ from mailcore.settings import MailSettings, SettingsInvalid
 from workers.context import JobContext, job_class
 from workers.registry import QUEUES
 from workers.schedule import run_scheduler
+from workers.sequencer import run_sequencers
 
 log = logging.getLogger(__name__)
 
-USAGE = "usage: python -m workers.main worker|scheduler"
+USAGE = "usage: python -m workers.main worker|scheduler|sequencer"
 
 
 def make_worker(services: MailServices, redis: Redis) -> SimpleWorker:
@@ -32,7 +34,7 @@ def make_worker(services: MailServices, redis: Redis) -> SimpleWorker:
 
 def main(arguments: list[str]) -> int:
     """Run one process until SIGTERM; a job under way is finished first."""
-    if arguments not in (["worker"], ["scheduler"]):
+    if arguments not in (["worker"], ["scheduler"], ["sequencer"]):
         sys.stderr.write(USAGE + "\n")
         return 2
     try:
@@ -40,12 +42,19 @@ def main(arguments: list[str]) -> int:
     except SettingsInvalid as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if arguments == ["sequencer"]:
+        services = connect(settings)
+        try:
+            run_sequencers(services, until_told_to_stop())
+        finally:
+            services.close()
+        return 0
     if settings.redis_url is None:
         sys.stderr.write("REDIS_URL is not set: jobs wait in Redis\n")
         return 2
     redis = Redis.from_url(settings.redis_url.reveal_text())
     if arguments == ["scheduler"]:
-        _schedule(redis)
+        run_scheduler(redis, until_told_to_stop())
         return 0
     services = connect(settings)
     try:
@@ -55,7 +64,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _schedule(redis: Redis) -> None:
+def until_told_to_stop() -> Callable[[], bool]:
+    """Return what says whether to go on: until SIGTERM or SIGINT."""
     stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -64,7 +74,7 @@ def _schedule(redis: Redis) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    run_scheduler(redis, lambda: not stopping)
+    return lambda: not stopping
 
 
 if __name__ == "__main__":

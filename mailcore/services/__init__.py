@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from mailcore.model.tenant import Tenant
 from mailcore.services.addresses import Addresses
+from mailcore.services.audit import Audit
 from mailcore.services.authentication import Authentication
 from mailcore.services.certificates import Certificates
 from mailcore.services.content import ContentStore
 from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
+from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.fsck import Fsck
 from mailcore.services.imports import Imports
@@ -50,6 +52,8 @@ class MailServices:
     certificates: Certificates
     sealing: Sealing
     placement: Placement
+    audit: Audit
+    events: Events
     mailboxes: Mailboxes
     messages: Messages
     content: ContentStore
@@ -86,39 +90,42 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         return sealing.open(content_key_purpose(tenant.id), tenant.content_key)
 
     placement = Placement(directory, clients, open_key)
+    audit = Audit(directory, placement)
     views = ViewCache()
     notices = Notices(settings.redis_url.reveal_text() if settings.redis_url else None, placement, views)
     quotas = Quotas(placement)
     content = ContentStore(placement, offload, settings.limits)
-    mailboxes = Mailboxes(placement, views, offload)
+    mailboxes = Mailboxes(placement, views, audit, offload)
     messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
-    addresses = Addresses(directory)
+    addresses = Addresses(directory, audit)
     passwords = Passwords(offload)
     link = RedisLink(settings.redis_url)
     failed_logins = FailedLogins(link, settings.limits.logins)
     return MailServices(
         settings=settings,
         offload=offload,
-        shards=Shards(directory, placement),
-        tenants=Tenants(directory, placement, sealing),
-        domains=Domains(directory),
-        users=Users(directory, placement, addresses, passwords, mailboxes),
+        shards=Shards(directory, placement, audit),
+        tenants=Tenants(directory, placement, sealing, audit),
+        domains=Domains(directory, audit),
+        users=Users(directory, placement, addresses, passwords, mailboxes, audit),
         addresses=addresses,
         authentication=Authentication(directory, placement, passwords, failed_logins),
         failed_logins=failed_logins,
-        certificates=Certificates(directory, sealing),
+        certificates=Certificates(directory, sealing, audit),
         sealing=sealing,
         placement=placement,
+        audit=audit,
+        events=Events(directory, placement),
         mailboxes=mailboxes,
         messages=messages,
         content=content,
         search=Search(placement, content, offload),
         delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
-        fsck=Fsck(directory, placement, mailboxes, messages, content),
+        fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,
         notices=notices,
-        retention=Retention(directory, placement, messages, offload),
+        retention=Retention(directory, placement, messages, offload, audit),
         _clients=clients,
         _link=link,
     )

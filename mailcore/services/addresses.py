@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from bson import ObjectId
 
 from mailcore.errors import AddressInvalid, AddressNotFound, AddressTaken, DomainNotFound, NotPermitted, UserNotFound
@@ -11,17 +9,17 @@ from mailcore.model.actor import Actor
 from mailcore.model.address import Address, display_domain
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
+from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.store.directory import Directory
-
-log = logging.getLogger(__name__)
 
 
 class Addresses:
     """Claims, finds and gives up addresses; nothing here is answered from a cache."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, audit: Audit) -> None:
         self._directory = directory
+        self._audit = audit
 
     def find(self, address: str) -> AddressRoute | None:
         """Return whom an address reaches (dots, case and +label aside), or None; one read, primary, majority.
@@ -85,9 +83,9 @@ class Addresses:
         user = self._directory.users.find(user_id)
         if user is None:
             raise UserNotFound(user_id)
-        route = self.claim(user.tenant_id, user_id, self.check_free(user.tenant_id, text))
-        log.info("address.created", extra={"user": str(user_id), "address": route.canonical, "actor": actor.identity})
-        return route
+        address = self.check_free(user.tenant_id, text)
+        with self._audit.of_user(actor, "address.created", user_id, {"address": address.display}):
+            return self.claim(user.tenant_id, user_id, address)
 
     def delete(self, actor: Actor, user_id: UserId, text: str) -> None:
         """Take an address from a user, except the main one; sessions that signed in with it end.
@@ -100,10 +98,12 @@ class Addresses:
         user = self._directory.users.find(user_id)
         if user is not None and Address.parse(user.address).canonical == canonical:
             raise NotPermitted("the main address cannot be taken away")
-        if not self._directory.addresses.delete(user_id, canonical):
-            raise AddressNotFound(f"{text} is not an address of this user")
-        self._directory.users.end_sessions(user_id)
-        log.info("address.deleted", extra={"user": str(user_id), "address": canonical, "actor": actor.identity})
+        if user is None:
+            raise UserNotFound(user_id)
+        with self._audit.of_user(actor, "address.deleted", user_id, {"address": canonical}):
+            if not self._directory.addresses.delete(user_id, canonical):
+                raise AddressNotFound(f"{text} is not an address of this user")
+            self._directory.users.end_sessions(user_id)
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:
         """Return the user's addresses in order of creation."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -12,11 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from mailcore.errors import DomainInvalid, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
+from mailcore.services.audit import Audit
 from mailcore.services.sealing import Sealing
 from mailcore.store.directory import Directory
 from mailcore.store.directory.certs import StoredCertificate
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,10 @@ class Certificate:
 class Certificates:
     """Stores certificates with sealed keys and finds them by server name."""
 
-    def __init__(self, directory: Directory, sealing: Sealing) -> None:
+    def __init__(self, directory: Directory, sealing: Sealing, audit: Audit) -> None:
         self._directory = directory
         self._sealing = sealing
+        self._audit = audit
 
     def certificate(self, server_name: str | None) -> Certificate | None:
         """Return the certificate for a server name (its own, else a wildcard), else the default, else None."""
@@ -67,17 +66,17 @@ class Certificates:
         if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
             raise ValueInvalid("the private key does not belong to the certificate")
         fingerprint = leaf.fingerprint(hashes.SHA256()).hex()
-        self._directory.certs.replace(
-            StoredCertificate(
-                fingerprint=fingerprint,
-                server_names=_names(leaf),
-                is_default=is_default,
-                chain_pem=chain_pem,
-                sealed_key=self._sealing.seal(_purpose(fingerprint), key_pem),
-                not_after=leaf.not_valid_after_utc,
-            )
+        stored = StoredCertificate(
+            fingerprint=fingerprint,
+            server_names=_names(leaf),
+            is_default=is_default,
+            chain_pem=chain_pem,
+            sealed_key=self._sealing.seal(_purpose(fingerprint), key_pem),
+            not_after=leaf.not_valid_after_utc,
         )
-        log.info("certificate.added", extra={"names": ",".join(_names(leaf)), "actor": actor.identity})
+        wanted = {"names": stored.server_names, "fingerprint": fingerprint}
+        with self._audit.of_platform(actor, "certificate.added", wanted):
+            self._directory.certs.replace(stored)
 
 
 def _purpose(fingerprint: str) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from bson import ObjectId
 
 from mailcore.errors import DomainInvalid, DomainNotFound, DomainTaken, TenantNotFound
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import domain_name
+from mailcore.model.event import Details
 from mailcore.model.ids import TenantId
 from mailcore.model.tenant import Domain
+from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.store.directory import Directory
-
-log = logging.getLogger(__name__)
 
 _TRUSTED = frozenset({ActorKind.OPERATOR, ActorKind.SYSTEM})
 
@@ -22,8 +20,9 @@ _TRUSTED = frozenset({ActorKind.OPERATOR, ActorKind.SYSTEM})
 class Domains:
     """Creates and finds domains."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, audit: Audit) -> None:
         self._directory = directory
+        self._audit = audit
 
     def create(self, actor: Actor, tenant_id: TenantId, name: str) -> Domain:
         """Give a domain to a tenant; an operator's word verifies it, anybody else's needs proof first.
@@ -41,9 +40,10 @@ class Domains:
         moment = now()
         verified_at = moment if actor.kind in _TRUSTED else None
         domain = Domain(ObjectId(), tenant_id, canonical, verified_at, moment)
-        if not self._directory.domains.insert(domain):
-            raise DomainTaken(f"{canonical} belongs to a tenant already")
-        log.info("domain.created", extra={"tenant": str(tenant_id), "domain": canonical, "actor": actor.identity})
+        wanted: Details = {"domain": canonical, "verified": verified_at is not None}
+        with self._audit.of_tenant(actor, "domain.created", tenant_id, wanted):
+            if not self._directory.domains.insert(domain):
+                raise DomainTaken(f"{canonical} belongs to a tenant already")
         return domain
 
     def get(self, tenant_id: TenantId, name: str) -> Domain:

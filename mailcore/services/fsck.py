@@ -26,6 +26,7 @@ from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.row import NewRow
 from mailcore.model.tenant import AddressRoute, User
+from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.content import ContentStore
 from mailcore.services.mailboxes import Mailboxes
@@ -83,12 +84,14 @@ class Fsck:
         mailboxes: Mailboxes,
         messages: Messages,
         content: ContentStore,
+        audit: Audit,
     ) -> None:
         self._directory = directory
         self._placement = placement
         self._mailboxes = mailboxes
         self._messages = messages
         self._content = content
+        self._audit = audit
 
     def every_user(self) -> Iterator[User]:
         """Yield all users of all tenants."""
@@ -123,15 +126,15 @@ class Fsck:
         report = self._count(home, UserReport(user, found=findings, left=findings))
         if not repair:
             return report
-        recovered = self._repair(actor, home, user, unsound) if findings else 0
-        sweep_user(home.shard, user_id)
         if not findings:
+            sweep_user(home.shard, user_id)
             return report
-        left, _ = self._look(home, user, deep=deep)
-        log.warning(
-            "fsck.repaired",
-            extra={"user": str(user_id), "found": len(findings), "left": len(left), "actor": actor.identity},
-        )
+        kinds = sorted({finding.kind for finding in findings})
+        with self._audit.of_user(actor, "user.repaired", user_id, {"found": kinds}) as change:
+            recovered = self._repair(actor, home, user, unsound)
+            sweep_user(home.shard, user_id)
+            left, _ = self._look(home, user, deep=deep)
+            change.after |= {"left": len(left), "recovered": recovered}
         return self._count(home, replace(report, left=left, recovered=recovered))
 
     def _look(self, home: Home, user: User, *, deep: bool) -> tuple[tuple[Finding, ...], tuple[MailboxId, ...]]:

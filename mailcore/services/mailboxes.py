@@ -37,6 +37,7 @@ from mailcore.model.mailbox import (
     parse_mailbox_name,
 )
 from mailcore.model.uid_set import UidSet
+from mailcore.services.audit import Audit
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.store.mailbox.fold import Fold
 from mailcore.store.mailbox.head import DELETED, MOVING
@@ -78,11 +79,13 @@ class Mailboxes:
         self,
         placement: Placement,
         views: ViewCache,
+        audit: Audit,
         offload: Offload | None = None,
         now: Now = time.time,
     ) -> None:
         self._placement = placement
         self._views = views
+        self._audit = audit
         self._offload = offload or InlineOffload()
         self._now = now
         self._trees: dict[UserId, MailboxTree] = {}
@@ -134,8 +137,9 @@ class Mailboxes:
         *,
         subscribed: bool = False,
     ) -> MailboxId:
-        """Make a mailbox: three round trips. One separator at the end of the name is ignored (RFC 9051 §6.3.4).
+        """Make a mailbox: three round trips, and two for the audit trail.
 
+        One separator at the end of the name is ignored (RFC 9051 §6.3.4).
         The head is made first, so a crash leaves at most an empty head that no tree names.
 
         Raises:
@@ -144,6 +148,14 @@ class Mailboxes:
             TooManyMailboxes: the user has as many as the limit allows.
         """
         wanted = parse_mailbox_name(name.removesuffix(SEPARATOR))
+        with self._audit.of_user(actor, "mailbox.created", user_id, {"mailbox": wanted}) as change:
+            mailbox_id = self._create(user_id, wanted, special_use, subscribed=subscribed)
+            change.after["mailbox_id"] = str(mailbox_id)
+        return mailbox_id
+
+    def _create(
+        self, user_id: UserId, wanted: MailboxName, special_use: SpecialUse | None, *, subscribed: bool
+    ) -> MailboxId:
         stores = self._stores(user_id)
         for _ in range(TREE_ATTEMPTS):
             tree = self.tree(user_id)
@@ -164,7 +176,6 @@ class Mailboxes:
             changed = stores.trees.replace(user_id, tree.version, change)
             if changed is not None:
                 self._remember(user_id, changed)
-                _tell(actor, "mailbox.created", user_id, wanted)
                 return mailbox_id
             stores.heads.discard_empty(user_id, mailbox_id)
             self._wait_a_little()
@@ -175,12 +186,13 @@ class Mailboxes:
 
         The clock is read once here, for the first UIDVALIDITY: a user made again gets other ones.
         """
-        self._stores(user_id).trees.create(user_id, max(1, int(self._now()) & 0x7FFFFFFF))
-        for name, special_use in DEFAULT_MAILBOXES:
-            try:
-                self.create(user_id, actor, name, special_use, subscribed=True)
-            except MailboxExists:
-                continue
+        with self._audit.of_user(actor, "mailbox.defaults", user_id):
+            self._stores(user_id).trees.create(user_id, max(1, int(self._now()) & 0x7FFFFFFF))
+            for name, special_use in DEFAULT_MAILBOXES:
+                try:
+                    self._create(user_id, parse_mailbox_name(name), special_use, subscribed=True)
+                except MailboxExists:
+                    continue
 
     def delete(self, user_id: UserId, actor: Actor, name: str) -> None:
         """Remove a mailbox, not those below it (RFC 9051 §6.3.5); its messages can be restored from `purge`.
@@ -190,9 +202,10 @@ class Mailboxes:
             MailboxProtected: INBOX, or one with a special use.
         """
         wanted = parse_mailbox_name(name)
-        _, entry = self._change_tree(user_id, lambda tree: _without(tree, wanted))
-        self._delete_head(user_id, entry, actor)
-        _tell(actor, "mailbox.deleted", user_id, wanted)
+        with self._audit.of_user(actor, "mailbox.deleted", user_id, {"mailbox": wanted}) as change:
+            _, entry = self._change_tree(user_id, lambda tree: _without(tree, wanted))
+            change.after["mailbox_id"] = str(entry.id)
+            self._delete_head(user_id, entry, actor)
 
     def _delete_head(self, user_id: UserId, entry: MailboxEntry, actor: Actor) -> None:
         stores = self._stores(user_id)
@@ -215,11 +228,11 @@ class Mailboxes:
             MailboxNameInvalid: a new name is none, or lies below the old one.
         """
         source, target = parse_mailbox_name(old), parse_mailbox_name(new.removesuffix(SEPARATOR))
-        if source == INBOX:
-            self._rename_inbox(user_id, actor, target)
-        else:
-            self._change_tree(user_id, lambda tree: _renamed(tree, source, target))
-        _tell(actor, "mailbox.renamed", user_id, target)
+        with self._audit.of_user(actor, "mailbox.renamed", user_id, {"mailbox": source, "to": target}):
+            if source == INBOX:
+                self._rename_inbox(user_id, actor, target)
+            else:
+                self._change_tree(user_id, lambda tree: _renamed(tree, source, target))
 
     def subscribe(self, user_id: UserId, actor: Actor, name: str) -> None:
         """Add a name to the subscribed ones, whether a mailbox has it or not (RFC 9051 §6.3.7).
@@ -251,8 +264,9 @@ class Mailboxes:
                 return None, None
             return TreeChange(tree.next_uid_validity, entries, names), None
 
-        self._change_tree(user_id, change)
-        _tell(actor, "mailbox.subscribed" if subscribed else "mailbox.unsubscribed", user_id, name)
+        kind = "mailbox.subscribed" if subscribed else "mailbox.unsubscribed"
+        with self._audit.of_user(actor, kind, user_id, {"mailbox": name}):
+            self._change_tree(user_id, change)
 
     def _change_tree(
         self, user_id: UserId, change: Callable[[MailboxTree], tuple[TreeChange | None, Extra]]
@@ -431,10 +445,3 @@ def _renamed(tree: MailboxTree, source: MailboxName, target: MailboxName) -> tup
         entries.append(replace(entry, name=name, subscribed=entry.subscribed or name in names))
         names = names - {name}
     return TreeChange(tree.next_uid_validity, entries, names), None
-
-
-def _tell(actor: Actor, event: str, user_id: UserId, name: MailboxName) -> None:
-    log.info(
-        event,
-        extra={"user_id": str(user_id), "mailbox": name, "actor": actor.identity, "door": actor.door.value},
-    )

@@ -12,8 +12,10 @@ import numpy as np
 
 from mailcore.errors import TenantNotFound, UserNotFound
 from mailcore.model.actor import Actor
+from mailcore.model.event import Detail
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.retention import DEFAULT_PURGE_AFTER, RetentionPolicy, RetentionRule
+from mailcore.services.audit import Audit
 from mailcore.services.messages import Messages
 from mailcore.services.offload import Offload
 from mailcore.services.text_blocks import RANGE_UIDS, range_key
@@ -56,11 +58,14 @@ class Collected:
 class Retention:
     """Keeps what must be kept, and removes what nobody needs."""
 
-    def __init__(self, directory: Directory, placement: Placement, messages: Messages, offload: Offload) -> None:
+    def __init__(
+        self, directory: Directory, placement: Placement, messages: Messages, offload: Offload, audit: Audit
+    ) -> None:
         self._directory = directory
         self._placement = placement
         self._messages = messages
         self._offload = offload
+        self._audit = audit
 
     # -- rules ------------------------------------------------------------------------------
 
@@ -84,9 +89,11 @@ class Retention:
         Raises:
             TenantNotFound: there is no such tenant.
         """
-        if not self._directory.tenants.set_retention(tenant_id, rule):
-            raise TenantNotFound(tenant_id)
-        log.info("retention.tenant.set", extra={"tenant": str(tenant_id), "rule": str(rule), "actor": actor.identity})
+        with self._audit.of_tenant(actor, "retention.tenant", tenant_id, _told(rule)) as change:
+            tenant = self._directory.tenants.find(tenant_id)
+            if tenant is None or not self._directory.tenants.set_retention(tenant_id, rule):
+                raise TenantNotFound(tenant_id)
+            change.before |= _told(tenant.retention)
 
     def set_user_rule(self, actor: Actor, user_id: UserId, rule: RetentionRule) -> None:
         """Replace a user's rule.
@@ -94,9 +101,11 @@ class Retention:
         Raises:
             UserNotFound: there is no such user.
         """
-        if not self._directory.users.set_retention(user_id, rule):
-            raise UserNotFound(user_id)
-        log.info("retention.user.set", extra={"user": str(user_id), "rule": str(rule), "actor": actor.identity})
+        with self._audit.of_user(actor, "retention.user", user_id, _told(rule)) as change:
+            user = self._directory.users.find(user_id)
+            if user is None or not self._directory.users.set_retention(user_id, rule):
+                raise UserNotFound(user_id)
+            change.before |= _told(user.retention)
 
     # -- one user ---------------------------------------------------------------------------
 
@@ -187,6 +196,16 @@ class Retention:
 
     def _stored_ids(self, shard: ShardStores, user_id: UserId, before: datetime) -> Oids:
         return oid_array_of([oid for oid, stored_at in shard.messages.stored_ids(user_id) if stored_at < before])
+
+
+def _told(rule: RetentionRule) -> dict[str, Detail]:
+    """Return a rule as the audit trail tells it; times in seconds."""
+    return {
+        "purge_after_s": None if rule.purge_after is None else rule.purge_after.total_seconds(),
+        "keep_for_s": rule.keep_for.total_seconds(),
+        "mailbox_keep_for_s": {str(id_): time.total_seconds() for id_, time in rule.mailbox_keep_for.items()},
+        "legal_hold": rule.legal_hold,
+    }
 
 
 def _due_mask(block: PurgeBlock, policy: RetentionPolicy, now: datetime) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -10,11 +9,10 @@ from urllib.parse import urlsplit
 from mailcore.errors import ShardExists, ShardNotFound, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.tenant import Shard
+from mailcore.services.audit import Audit
 from mailcore.store.client import UriInvalid, WeakSettings
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
-
-log = logging.getLogger(__name__)
 
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII | re.IGNORECASE)
 _PASSWORD_BY_NAME = re.compile(r"\$\{EIDER_SECRET_[A-Z0-9_]+\}", re.ASCII)
@@ -34,9 +32,10 @@ def region_name(text: str) -> str:
 class Shards:
     """Adds and lists shards."""
 
-    def __init__(self, directory: Directory, placement: Placement) -> None:
+    def __init__(self, directory: Directory, placement: Placement, audit: Audit) -> None:
         self._directory = directory
         self._placement = placement
+        self._audit = audit
 
     def add(self, actor: Actor, name: str, region: str, hot_uri: str, cold_uri: str) -> Shard:
         """Create collections and indexes on both sets, then open the shard for new users.
@@ -56,10 +55,10 @@ class Shards:
             raise ValueInvalid(f"shard {name}: {error}") from error
         self._directory.ensure_indexes()
         stores.ensure_indexes()
-        if not self._directory.shards.insert(shard):
-            raise ShardExists(f"a shard named {name} exists")
+        with self._audit.of_platform(actor, "shard.added", {"shard": name, "region": shard.region}):
+            if not self._directory.shards.insert(shard):
+                raise ShardExists(f"a shard named {name} exists")
         self._placement.forget_shards()
-        log.info("shard.added", extra={"shard": name, "region": shard.region, "actor": actor.identity})
         return shard
 
     def set_open(self, actor: Actor, name: str, *, is_open: bool) -> None:
@@ -69,9 +68,9 @@ class Shards:
             ShardNotFound: there is none of that name.
         """
         shard = self.get(name)
-        self._directory.shards.update(replace(shard, is_open=is_open))
+        with self._audit.of_platform(actor, "shard.opened" if is_open else "shard.closed", {"shard": name}):
+            self._directory.shards.update(replace(shard, is_open=is_open))
         self._placement.forget_shards()
-        log.info("shard.opened" if is_open else "shard.closed", extra={"shard": name, "actor": actor.identity})
 
     def set_uris(self, actor: Actor, name: str, hot_uri: str, cold_uri: str) -> None:
         """Tell where a shard's sets are now; the data has moved with them already.
@@ -81,9 +80,10 @@ class Shards:
             ValueInvalid: a URI holds a password.
         """
         _check_passwords(hot_uri, cold_uri)
-        self._directory.shards.update(replace(self.get(name), hot_uri=hot_uri, cold_uri=cold_uri))
+        shard = self.get(name)
+        with self._audit.of_platform(actor, "shard.readdressed", {"shard": name}):
+            self._directory.shards.update(replace(shard, hot_uri=hot_uri, cold_uri=cold_uri))
         self._placement.forget_shards()
-        log.info("shard.readdressed", extra={"shard": name, "actor": actor.identity})
 
     def get(self, name: str) -> Shard:
         """Return a shard.

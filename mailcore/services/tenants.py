@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import unicodedata
 from datetime import timedelta
@@ -11,15 +10,15 @@ from bson import ObjectId
 
 from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNotFound, ValueInvalid
 from mailcore.model.actor import Actor
+from mailcore.model.event import Details
 from mailcore.model.ids import TenantId
 from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
+from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sealing import Sealing
 from mailcore.services.shards import region_name
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
-
-log = logging.getLogger(__name__)
 
 MAX_NAME_CHARACTERS = 200
 CONTENT_KEY_BYTES = 32
@@ -47,10 +46,11 @@ def clean_name(text: str) -> str:
 class Tenants:
     """Creates, finds and changes tenants."""
 
-    def __init__(self, directory: Directory, placement: Placement, sealing: Sealing) -> None:
+    def __init__(self, directory: Directory, placement: Placement, sealing: Sealing, audit: Audit) -> None:
         self._directory = directory
         self._placement = placement
         self._sealing = sealing
+        self._audit = audit
 
     def create(
         self,
@@ -85,9 +85,10 @@ class Tenants:
             created_at=now(),
             limits=limits or TenantLimits(),
         )
-        if not self._directory.tenants.insert(tenant):
-            raise TenantExists(f"a tenant named {name} exists")
-        log.info("tenant.created", extra={"tenant": str(tenant_id), "region": region, "actor": actor.identity})
+        wanted: Details = {"name": name, "region": region, "home_shard": shard.name}
+        with self._audit.of_tenant(actor, "tenant.created", tenant_id, wanted, shard=shard.name):
+            if not self._directory.tenants.insert(tenant):
+                raise TenantExists(f"a tenant named {name} exists")
         return tenant_id
 
     def find(self, tenant_id: TenantId) -> Tenant | None:
@@ -115,10 +116,11 @@ class Tenants:
         Raises:
             TenantNotFound: there is none.
         """
-        if not self._directory.tenants.set_state(tenant_id, state):
-            raise TenantNotFound(tenant_id)
+        with self._audit.of_tenant(actor, "tenant.state", tenant_id, {"state": state.value}) as change:
+            change.before["state"] = self._placement.tenant(tenant_id).state.value
+            if not self._directory.tenants.set_state(tenant_id, state):
+                raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
-        log.info("tenant.state", extra={"tenant": str(tenant_id), "state": state.value, "actor": actor.identity})
 
     def set_cold_after(self, actor: Actor, tenant_id: TenantId, cold_after: timedelta) -> None:
         """Change how long new attachments lie on the hot set before they go to the cold one.
@@ -126,13 +128,12 @@ class Tenants:
         Raises:
             TenantNotFound: there is none.
         """
-        if not self._directory.tenants.set_cold_after(tenant_id, cold_after):
-            raise TenantNotFound(tenant_id)
+        seconds = cold_after.total_seconds()
+        with self._audit.of_tenant(actor, "tenant.cold_after", tenant_id, {"seconds": seconds}) as change:
+            change.before["seconds"] = self._placement.tenant(tenant_id).cold_after.total_seconds()
+            if not self._directory.tenants.set_cold_after(tenant_id, cold_after):
+                raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
-        log.info(
-            "tenant.cold_after",
-            extra={"tenant": str(tenant_id), "seconds": cold_after.total_seconds(), "actor": actor.identity},
-        )
 
     def _home_shard(self, region: str, name: str | None) -> Shard:
         shards = self._directory.shards.list_all()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from bson import ObjectId
 
 from mailcore.errors import (
@@ -16,18 +14,18 @@ from mailcore.errors import (
     ValueInvalid,
 )
 from mailcore.model.actor import Actor
+from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, Tenant, User
 from mailcore.services.addresses import Addresses
+from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.passwords import Passwords
 from mailcore.services.tenants import clean_name
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
-
-log = logging.getLogger(__name__)
 
 
 class Users:
@@ -40,12 +38,14 @@ class Users:
         addresses: Addresses,
         passwords: Passwords,
         mailboxes: Mailboxes,
+        audit: Audit,
     ) -> None:
         self._directory = directory
         self._placement = placement
         self._addresses = addresses
         self._passwords = passwords
         self._mailboxes = mailboxes
+        self._audit = audit
 
     def create(
         self,
@@ -88,15 +88,17 @@ class Users:
             quota_bytes=quota_bytes,
             created_at=now(),
         )
-        self._directory.users.insert(user, self._passwords.hash_new(password) if password is not None else None)
-        self._mailboxes.create_defaults(user.id, actor)
-        try:
-            self._addresses.claim(tenant_id, user.id, parsed)
-        except AddressTaken:
-            self._directory.users.delete(user.id)
-            self._placement.forget(user.id)
-            raise
-        log.info("user.created", extra={"user": str(user.id), "tenant": str(tenant_id), "actor": actor.identity})
+        password_hash = self._passwords.hash_new(password) if password is not None else None
+        wanted: Details = {"address": user.address, "name": user.name, "quota_bytes": quota_bytes}
+        with self._audit.of_tenant(actor, "user.created", tenant_id, wanted, new_user=user.id, shard=user.shard):
+            self._directory.users.insert(user, password_hash)
+            self._mailboxes.create_defaults(user.id, actor)
+            try:
+                self._addresses.claim(tenant_id, user.id, parsed)
+            except AddressTaken:
+                self._directory.users.delete(user.id)
+                self._placement.forget(user.id)
+                raise
         return user.id
 
     def get(self, user_id: UserId) -> User:
@@ -121,8 +123,9 @@ class Users:
             PasswordUnsuitable: too short or too long.
             UserNotFound: there is no such user.
         """
-        changed = self._directory.users.set_password(user_id, self._passwords.hash_new(password))
-        self._changed(actor, user_id, changed, "user.password")
+        password_hash = self._passwords.hash_new(password)
+        with self._audit.of_user(actor, "user.password", user_id):
+            self._changed(user_id, self._directory.users.set_password(user_id, password_hash))
 
     def set_state(self, actor: Actor, user_id: UserId, state: State) -> None:
         """Suspend, disable or revive a user; every session and cached login of the user ends.
@@ -130,7 +133,9 @@ class Users:
         Raises:
             UserNotFound: there is no such user.
         """
-        self._changed(actor, user_id, self._directory.users.set_state(user_id, state), "user.state", state=state.value)
+        with self._audit.of_user(actor, "user.state", user_id, {"state": state.value}) as change:
+            change.before["state"] = self.get(user_id).state.value
+            self._changed(user_id, self._directory.users.set_state(user_id, state))
 
     def set_quota(self, actor: Actor, user_id: UserId, quota_bytes: int | None) -> None:
         """Change the quota; None is without limit.
@@ -140,8 +145,9 @@ class Users:
         """
         if quota_bytes is not None and quota_bytes <= 0:
             raise ValueInvalid("a quota is a positive number of bytes")
-        changed = self._directory.users.set_quota(user_id, quota_bytes)
-        self._changed(actor, user_id, changed, "user.quota", quota_bytes=quota_bytes)
+        with self._audit.of_user(actor, "user.quota", user_id, {"quota_bytes": quota_bytes}) as change:
+            change.before["quota_bytes"] = self.get(user_id).quota_bytes
+            self._changed(user_id, self._directory.users.set_quota(user_id, quota_bytes))
 
     def _shard(self, tenant: Tenant) -> str:
         for shard in self._directory.shards.list_all():
@@ -151,8 +157,7 @@ class Users:
                 return shard.name
         raise ShardNotFound(f"there is no shard named {tenant.home_shard}")
 
-    def _changed(self, actor: Actor, user_id: UserId, user: User | None, event: str, **fields: object) -> None:
+    def _changed(self, user_id: UserId, user: User | None) -> None:
         if user is None:
             raise UserNotFound(user_id)
         self._placement.forget(user_id)
-        log.info(event, extra={"user": str(user_id), "actor": actor.identity, **fields})

@@ -15,6 +15,18 @@ from mailcore.store.guard import deadline
 INDEX_DEADLINE_S = 60.0
 NAMESPACE_EXISTS = 48
 
+EVENTS: Sequence[IndexModel] = (
+    IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=30 * 24 * 3600, sparse=True),
+    IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0, sparse=True),
+    IndexModel([("waiting_since", ASCENDING)], name="waiting_since", sparse=True),
+    IndexModel(
+        [("tenant", ASCENDING), ("number", ASCENDING)],
+        name="number",
+        unique=True,
+        partialFilterExpression={"number": {"$exists": True}},
+    ),
+)
+"""Changes of mail are kept for 30 days after `at`, all others until `expires_at`."""
 HOT: dict[str, Sequence[IndexModel]] = {
     "mailbox_trees": (),
     "mailboxes": (),
@@ -28,7 +40,8 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "blobs": (IndexModel([("demote_at", ASCENDING)], name="demote_at", sparse=True),),
     "blob_refs": (),
     "purge": (IndexModel([("expunged_at", ASCENDING)], name="expunged_at"),),
-    "events": (IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=30 * 24 * 3600),),
+    "events": EVENTS,
+    "streams": (),
 }
 COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
 DIRECTORY: dict[str, Sequence[IndexModel]] = {
@@ -53,6 +66,8 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     ),
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
+    "events": EVENTS,
+    "streams": (),
 }
 
 

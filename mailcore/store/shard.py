@@ -10,6 +10,7 @@ from mailcore.store.client import Document
 from mailcore.store.indexes import ensure_indexes
 from mailcore.store.mailbox.blocks import Blocks
 from mailcore.store.mailbox.change_events import ChangeEvents
+from mailcore.store.mailbox.head_changes import HeadChanges
 from mailcore.store.mailbox.heads import Heads
 from mailcore.store.mailbox.message_ids import MessageIds
 from mailcore.store.mailbox.notes import Notes
@@ -22,6 +23,8 @@ from mailcore.store.message.blob_refs import BlobRefs
 from mailcore.store.message.blobs import Blobs
 from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.messages import Messages
+from mailcore.store.user.streams import Streams
+from mailcore.store.user.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class ShardStores:
     cold: Database[Document]
     trees: MailboxTrees
     heads: Heads
+    head_changes: HeadChanges
     segments: Segments
     row_blocks: RowBlocks
     vanished: Vanished
@@ -41,6 +45,8 @@ class ShardStores:
     blocks: Blocks
     purge: Purge
     events: ChangeEvents
+    trail: Trail
+    streams: Streams
     messages: Messages
     blobs: Blobs
     blob_refs: BlobRefs
@@ -55,6 +61,7 @@ class ShardStores:
             cold,
             trees=MailboxTrees(hot),
             heads=Heads(hot),
+            head_changes=HeadChanges(hot),
             segments=Segments(hot),
             row_blocks=RowBlocks(hot),
             vanished=Vanished(hot),
@@ -63,6 +70,8 @@ class ShardStores:
             blocks=Blocks(hot),
             purge=Purge(hot),
             events=ChangeEvents(hot),
+            trail=Trail(hot),
+            streams=Streams(hot),
             messages=Messages(hot),
             blobs=Blobs(hot),
             blob_refs=BlobRefs(hot),

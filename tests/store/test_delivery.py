@@ -58,12 +58,14 @@ def message(data: bytes, subject: str = "with a file") -> bytes:
     )
 
 
-def deliver(services: MailServices, raw: bytes, *users: MadeUser, ident: str | None = None) -> list[object]:
+def deliver(
+    services: MailServices, raw: bytes, *users: MadeUser, ident: str | None = None, actor: Actor = MTA
+) -> list[object]:
     targets = [
         DeliveryTarget(services.delivery.resolve(user.address), f"Delivered-To: {user.address}\r\n".encode())
         for user in users
     ]
-    return [result.error for result in services.delivery.deliver(raw, targets, ident, MTA)]
+    return [result.error for result in services.delivery.deliver(raw, targets, ident, actor)]
 
 
 def inbox(services: MailServices, user: MadeUser) -> list[bytes]:

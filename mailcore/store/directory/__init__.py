@@ -16,6 +16,8 @@ from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.tenants import Tenants
 from mailcore.store.directory.users import Users
 from mailcore.store.indexes import ensure_directory_indexes
+from mailcore.store.user.streams import Streams
+from mailcore.store.user.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,9 @@ class Directory:
     certs: Certs
     second_factors: SecondFactors
     nonces: Nonces
+    trail: Trail
+    """Events that concern no tenant; a tenant's are on its shard."""
+    streams: Streams
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -45,6 +50,8 @@ class Directory:
             Certs(database),
             SecondFactors(database),
             Nonces(database),
+            Trail(database),
+            Streams(database),
         )
 
     def ensure_indexes(self) -> None:

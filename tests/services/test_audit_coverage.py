@@ -1,0 +1,211 @@
+"""Every method of a service that takes an `Actor` leads to an event that names this actor.
+
+The table below calls each of them once. A new method without a line fails, and so does a line whose
+call leaves nothing in the stream.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+import trustme
+from bson import ObjectId
+
+from infra.devstack.endpoints import Endpoints, ShardUris
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.changes import Cause
+from mailcore.model.event import PLATFORM, Event, Outcome
+from mailcore.model.flags import SEEN, FlagOperation, FlagSet
+from mailcore.model.ids import MailboxId
+from mailcore.model.retention import RetentionRule
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
+from mailcore.model.uid_set import UidSet
+from mailcore.services import MailServices
+from mailcore.services.audit import Audit, Change
+from mailcore.services.import_sources import SourceMailbox
+from mailcore.services.messages import NewMessage
+from mailcore.store.mailbox.notes import Note
+from tests.builders import OPERATOR, MadeUser, make_services, make_user
+from tests.store.test_delivery import deliver, message
+
+ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
+ONE = UidSet(((1, 1),))
+NOT_CHANGES = {"audit"}
+"""Services that are the trail themselves."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a call may work on: two messages in INBOX, a second address, a folder."""
+
+    services: MailServices
+    user: MadeUser
+    actor: Actor
+    folder: Path
+
+    @property
+    def inbox(self) -> MailboxId:
+        return self.services.mailboxes.find(self.user.user_id, "INBOX").id
+
+    def domain(self) -> str:
+        return self.user.address.partition("@")[2]
+
+    def uris(self) -> tuple[str, str]:
+        shard = self.services.shards.get("a")
+        return shard.hot_uri, shard.cold_uri
+
+    def another_user(self) -> MadeUser:
+        return make_user(self.services, tenant=(self.user.tenant_id, self.domain()))
+
+    def damaged_user(self) -> MadeUser:
+        """A user whose INBOX counts one message too many."""
+        made = self.another_user()
+        home = self.services.placement.home(made.user_id)
+        inbox = self.services.mailboxes.find(made.user_id, "INBOX").id
+        home.shard.hot["mailboxes"].update_one({"_id": made.user_id.binary + inbox.binary}, {"$inc": {"exists": 1}})
+        return made
+
+    def source(self) -> SourceMailbox:
+        file = self.folder / "one.eml"
+        file.write_bytes(message(b"imported"))
+        return SourceMailbox((), (file,), "eml", file.stat().st_size)
+
+
+def certificate(name: str) -> tuple[bytes, bytes]:
+    leaf = trustme.CA().issue_cert(name)
+    return leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+
+
+def _commit_rows(scene: Scene) -> object:
+    raw = message(b"rows")
+    messages = scene.services.messages
+    home = scene.services.placement.home(scene.user.user_id)
+    rows = messages._stored(home, [NewMessage(raw)])
+    return messages.commit_rows(scene.user.user_id, scene.inbox, rows, Cause.APPEND, scene.actor, os.urandom(12))
+
+
+Call = Callable[[Scene], object]
+CALLS: dict[str, Call] = {
+    "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
+    "addresses.delete": lambda s: s.services.addresses.delete(s.actor, s.user.user_id, f"second@{s.domain()}"),
+    "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
+    "delivery.deliver": lambda s: deliver(s.services, message(b"mail"), s.user, actor=s.actor),
+    "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),
+    "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
+    "imports.run": lambda s: s.services.imports.run(s.actor, s.user.user_id, [s.source()]),
+    "mailboxes.create": lambda s: s.services.mailboxes.create(s.user.user_id, s.actor, "New"),
+    "mailboxes.create_defaults": lambda s: s.services.mailboxes.create_defaults(s.user.user_id, s.actor),
+    "mailboxes.delete": lambda s: s.services.mailboxes.delete(s.user.user_id, s.actor, "Folder"),
+    "mailboxes.rename": lambda s: s.services.mailboxes.rename(s.user.user_id, s.actor, "Folder", "Renamed"),
+    "mailboxes.subscribe": lambda s: s.services.mailboxes.subscribe(s.user.user_id, s.actor, "Folder"),
+    "mailboxes.unsubscribe": lambda s: s.services.mailboxes.unsubscribe(s.user.user_id, s.actor, "INBOX"),
+    "messages.append": lambda s: s.services.messages.append(
+        s.user.user_id, s.actor, "INBOX", [NewMessage(message(b"new"))]
+    ),
+    "messages.commit_rows": _commit_rows,
+    "messages.copy": lambda s: s.services.messages.copy(s.user.user_id, s.actor, s.inbox, ONE, "Folder"),
+    "messages.expunge": lambda s: s.services.messages.expunge(
+        s.user.user_id, s.actor, s.inbox, ONE, only_deleted=False
+    ),
+    "messages.move": lambda s: s.services.messages.move(s.user.user_id, s.actor, s.inbox, ONE, "Folder"),
+    "messages.put_note": lambda s: s.services.messages.put_note(s.user.user_id, s.actor, s.inbox, 1, Note(b"{}")),
+    "messages.replace": lambda s: s.services.messages.replace(
+        s.user.user_id, s.actor, s.inbox, ONE, "INBOX", NewMessage(message(b"new"))
+    ),
+    "messages.store": lambda s: s.services.messages.store(
+        s.user.user_id, s.actor, s.inbox, ONE, FlagOperation.ADD, FlagSet(SEEN)
+    ),
+    "retention.set_tenant_rule": lambda s: s.services.retention.set_tenant_rule(
+        s.actor, s.user.tenant_id, RetentionRule(timedelta(days=3))
+    ),
+    "retention.set_user_rule": lambda s: s.services.retention.set_user_rule(
+        s.actor, s.user.user_id, RetentionRule(timedelta(days=3))
+    ),
+    "shards.add": lambda s: s.services.shards.add(s.actor, "again", "eu", *s.uris()),
+    "shards.set_open": lambda s: s.services.shards.set_open(s.actor, "a", is_open=True),
+    "shards.set_uris": lambda s: s.services.shards.set_uris(s.actor, "a", *s.uris()),
+    "tenants.create": lambda s: s.services.tenants.create(s.actor, f"T {ObjectId()}", "eu", "a"),
+    "tenants.set_cold_after": lambda s: s.services.tenants.set_cold_after(s.actor, s.user.tenant_id, timedelta(days=1)),
+    "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
+    "users.create": lambda s: s.services.users.create(
+        s.actor, f"new@{s.domain()}", Secret("a long password"), "", s.user.tenant_id
+    ),
+    "users.set_password": lambda s: s.services.users.set_password(s.actor, s.user.user_id, Secret("another password")),
+    "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),
+    "users.set_state": lambda s: s.services.users.set_state(s.actor, s.user.user_id, State.SUSPENDED),
+}
+
+
+def methods_with_an_actor() -> list[str]:
+    """Every public method of a service in the bundle that is handed an actor."""
+    hints = get_type_hints(MailServices)
+    found = []
+    for service in fields(MailServices):
+        kind = hints[service.name]
+        if service.name.startswith("_") or service.name in NOT_CHANGES or not inspect.isclass(kind):
+            continue
+        for name, method in inspect.getmembers(kind, inspect.isfunction):
+            if not name.startswith("_") and "Actor" in map(str, method.__annotations__.values()):
+                found.append(f"{service.name}.{name}")
+    return sorted(found)
+
+
+def test_no_method_is_missing_in_the_table() -> None:
+    assert methods_with_an_actor() == sorted(CALLS)
+
+
+@pytest.fixture(scope="module")
+def services(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[MailServices]:
+    uris = stack.mongo.shards["a"]
+    shard = ShardUris(fresh_uri(uris.hot, "audit_hot"), fresh_uri(uris.cold, "audit_cold"))
+    connected = make_services(fresh_uri(stack.mongo.directory, "audit_directory"), {"a": shard})
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def scene(services: MailServices, tmp_path: Path) -> Scene:
+    user = make_user(services, shard="a")
+    services.addresses.create(OPERATOR, user.user_id, f"second@{user.address.partition('@')[2]}")
+    services.mailboxes.create(user.user_id, OPERATOR, "Folder")
+    for body in (b"one", b"two"):
+        deliver(services, message(body), user)
+    return Scene(services, user, replace(ACTOR, request_id=f"r{ObjectId()}"), tmp_path)
+
+
+def told(services: MailServices, actor: Actor) -> list[Event]:
+    """Every numbered event of any tenant, or of the platform, that names this actor."""
+    for sequencer in services.events.sequencers():
+        sequencer.catch_up()
+    tenants = [PLATFORM, *(tenant.id for tenant in services.tenants.list_all())]
+    pages = (services.events.read(tenant, limit=1000).events for tenant in tenants)
+    return [event for page in pages for event in page if event.actor == actor]
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_change_leads_to_an_event_that_names_its_actor(name: str, scene: Scene) -> None:
+    CALLS[name](scene)
+    events = told(scene.services, scene.actor)
+    assert events
+    assert all(event.outcome is Outcome.DONE for event in events)
+
+
+def test_without_the_trail_a_change_is_noticed_to_be_silent(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: were `Audit` to announce nothing, the test above would fail."""
+
+    @contextmanager
+    def nothing(*_: object, **__: object) -> Iterator[Change]:
+        yield Change()
+
+    monkeypatch.setattr(Audit, "_change", nothing)
+    CALLS["users.set_quota"](scene)
+    assert told(scene.services, scene.actor) == []
