@@ -62,6 +62,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("LITERAL+", "RFC 7888", _signed_in),
     Capability("ID", "RFC 2971", _always),
     Capability("ENABLE", "RFC 5161", _always),
+    Capability("CONDSTORE", "RFC 7162 §3.1", _always),
+    Capability("QRESYNC", "RFC 7162 §3.2", _always),
     Capability("IDLE", "RFC 2177", _always),
     Capability("NAMESPACE", "RFC 2342", _always),
     Capability("CHILDREN", "RFC 3348", _always),

@@ -214,6 +214,7 @@ class ImapConnection:
         except Exception:
             logger.exception("imap.parse.failed", extra={"command": row.name})
             return UNEXPECTED
+        self.session.tag = command.head.tag
         try:
             return run(self.session)
         except MailError as error:
@@ -289,7 +290,7 @@ class ImapConnection:
                 self.session.take_news()
             except MailError:
                 pass  # news can wait; the command's own answer must not be lost
-            output = selected.announce(expunge=row.expunge)
+            output = selected.announce(expunge=row.expunge, dialect=self.session.dialect)
         yield Send(output + completion.encode(head.tag))
         self._count(head, completion)
         if isinstance(completion, Closing):
@@ -359,7 +360,7 @@ class ImapConnection:
     def _tell_changes(self) -> Iterator[Action]:
         """Announce to an idling client what is new."""
         selected = self.session.selected
-        data = selected.announce(expunge=True) if selected is not None else b""
+        data = selected.announce(expunge=True, dialect=self.session.dialect) if selected is not None else b""
         if data:
             yield Send(data)
             yield FLUSH

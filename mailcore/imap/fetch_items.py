@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mailcore.imap.wire.modseq import shown_array
 from mailcore.imap.wire.responses import flag_list
 from mailcore.message.body_structure import body_from_body_structure
 from mailcore.model import flags
@@ -103,11 +104,16 @@ def _uids(view: MailboxView, rows: Indexes) -> list[int]:
     return view.uids[rows].tolist()  # type: ignore[no-any-return]
 
 
+def _modseqs(view: MailboxView, rows: Indexes) -> list[int]:
+    return shown_array(view.modseqs[rows]).tolist()  # type: ignore[no-any-return]
+
+
 COLUMN_ITEMS: dict[str, ColumnItem] = {
     "UID": ColumnItem(b"UID %d", _uids),
     "FLAGS": ColumnItem(b"FLAGS %b", flag_cells),
     "INTERNALDATE": ColumnItem(b'INTERNALDATE "%b"', internal_date_cells),
     "RFC822.SIZE": ColumnItem(b"RFC822.SIZE %d", _sizes),
+    "MODSEQ": ColumnItem(b"MODSEQ (%d)", _modseqs),
 }
 
 STORED_ITEMS: dict[str, StoredItem] = {
@@ -135,6 +141,9 @@ def format_columns(view: MailboxView, names: Sequence[str], positions: Indexes, 
     return format_table([item.piece for item in items], [item.cells(view, rows) for item in items], positions)
 
 
-def format_flags(view: MailboxView, positions: Indexes, rows: Indexes, *, with_uid: bool) -> bytes:
+def format_flags(
+    view: MailboxView, positions: Indexes, rows: Indexes, *, with_uid: bool, with_modseq: bool = False
+) -> bytes:
     """Return FETCH responses that tell flags, as after a STORE."""
-    return format_columns(view, ("UID", "FLAGS") if with_uid else ("FLAGS",), positions, rows)
+    names = ["UID"] * with_uid + ["FLAGS"] + ["MODSEQ"] * with_modseq
+    return format_columns(view, names, positions, rows)

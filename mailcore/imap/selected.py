@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mailcore.errors import SyntaxFault
+from mailcore.imap.dialect import PLAIN, Dialect
 from mailcore.imap.fetch_items import format_flags
 from mailcore.imap.wire.responses import flag_list
 from mailcore.model import flags
@@ -39,13 +40,17 @@ class NoSuchNumber(SyntaxFault):
 class SelectedMailbox:
     """The selected mailbox of one session."""
 
-    __slots__ = ("_announced", "_overrides", "_told", "_uids", "name", "read_only", "view")
+    __slots__ = ("_announced", "_overrides", "_told", "_uids", "name", "read_only", "saved", "told_modseq", "view")
 
     def __init__(self, name: MailboxName, view: MailboxView, *, read_only: bool) -> None:
         self.name = name
         self.read_only = read_only
         self.view = view
         """The newest state this session knows; `adopt` replaces it."""
+        self.saved = UidSet()
+        """What `$` stands for (RFC 5182 §2.1); UIDs that are gone count no more."""
+        self.told_modseq = view.highest_modseq
+        """Up to here the client has been told everything, removed messages too."""
         self._announced = view
         self._uids = view.uids
         self._told = view.flags
@@ -66,6 +71,11 @@ class SelectedMailbox:
         """How many messages the client counts."""
         return len(self._uids)
 
+    @property
+    def counted_uids(self) -> UidSet:
+        """The UIDs of the messages that the client counts."""
+        return UidSet.of_ascending(self._uids)
+
     def adopt(self, view: MailboxView | None) -> None:
         """Take a newer state; an older one is ignored."""
         if view is not None and view is not self.view and view.highest_modseq >= self.view.highest_modseq:
@@ -79,6 +89,8 @@ class SelectedMailbox:
         Raises:
             NoSuchNumber: a number beyond the last message, `*` in an empty mailbox (RFC 9051 §9).
         """
+        if numbers.saved:
+            return self.by_uid(numbers)
         count = self.exists
         ranges = numbers.resolve(count).ranges
         if not clip and (not ranges or ranges[-1][1] > count):
@@ -90,10 +102,14 @@ class SelectedMailbox:
         count = self.exists
         if not count:
             return _EMPTY
-        ranges = uids.resolve(int(self._uids[-1])).ranges
+        ranges = (self.saved if uids.saved else uids.resolve(int(self._uids[-1]))).ranges
         lows = np.searchsorted(self._uids, np.array([low for low, _ in ranges], np.uint32), "left").tolist()
         highs = np.searchsorted(self._uids, np.array([high for _, high in ranges], np.uint32), "right").tolist()
         return _spread([(low, high) for low, high in zip(lows, highs, strict=True) if low < high], count)
+
+    def by_uids(self, uids: UidSet) -> Positions:
+        """Return the positions of the messages with these UIDs."""
+        return self.by_uid(SequenceSet(uids.ranges))
 
     def uids_at(self, positions: Positions) -> UidSet:
         """Return the UIDs at these positions; neighbours in the list are one range."""
@@ -144,11 +160,12 @@ class SelectedMailbox:
             told[:] = bits
         self._overrides.append((positions, told))
 
-    def announce(self, *, expunge: bool) -> bytes:
+    def announce(self, *, expunge: bool, dialect: Dialect = PLAIN) -> bytes:
         """Return the responses that bring the client to `view`, and count them as told.
 
         Args:
             expunge: whether EXPUNGE may be sent now; without, removed messages keep their numbers.
+            dialect: what the client has enabled.
         """
         view = self.view
         if view is self._announced and (self._uids is view.uids or not expunge):
@@ -159,14 +176,17 @@ class SelectedMailbox:
             output.append(flags_and_permanent_flags(view, read_only=self.read_only))
         count = len(self._uids)
         if len(view.uids) >= count and np.array_equal(view.uids[:count], self._uids):
-            output.append(self._announce_grown(count))
+            output.append(self._announce_grown(count, dialect))
+            self.told_modseq = view.highest_modseq
         else:
-            output.append(self._announce_other(expunge=expunge))
+            output.append(self._announce_other(dialect, expunge=expunge))
+            if expunge:
+                self.told_modseq = view.highest_modseq
         self._announced = view
         self._overrides.clear()
         return b"".join(output)
 
-    def _announce_grown(self, count: int) -> bytes:
+    def _announce_grown(self, count: int, dialect: Dialect) -> bytes:
         """Nothing was removed: tell arrivals, and flags that are not as told."""
         view = self.view
         output = b"* %d EXISTS\r\n" % len(view.uids) if len(view.uids) > count else b""
@@ -181,11 +201,11 @@ class SelectedMailbox:
                 told = _overridden(told, changed, positions, values)
             changed = changed[((told ^ now[changed]) & VISIBLE) != 0]
             if len(changed):
-                output += format_flags(view, changed, changed, with_uid=True)
+                output += format_flags(view, changed, changed, with_uid=True, with_modseq=dialect.condstore)
         self._uids, self._told = view.uids, view.flags
         return output
 
-    def _announce_other(self, *, expunge: bool) -> bytes:
+    def _announce_other(self, dialect: Dialect, *, expunge: bool) -> bytes:
         """Messages were removed: drop them if that may be told, else keep their places."""
         view = self.view
         output: list[bytes] = []
@@ -197,8 +217,7 @@ class SelectedMailbox:
         rows = _find(view.uids, uids)
         if expunge:
             removed = np.flatnonzero(rows < 0)
-            numbers = (removed + 1 - np.arange(len(removed))).tolist()  # each counts after the ones before it
-            output.append((b"* %d EXPUNGE\r\n" * len(numbers)) % tuple(numbers))
+            output.append(_removal(removed, uids[removed], dialect))
             kept = rows >= 0
             uids, told, rows = uids[kept], told[kept], rows[kept]
         positions = np.flatnonzero(rows >= 0)
@@ -208,7 +227,9 @@ class SelectedMailbox:
             output.append(b"* %d EXISTS\r\n" % (len(uids) + len(view.uids) - first_new))
         changed = ((told[positions] ^ view.flags[rows]) & VISIBLE) != 0
         if changed.any():
-            output.append(format_flags(view, positions[changed], rows[changed], with_uid=True))
+            output.append(
+                format_flags(view, positions[changed], rows[changed], with_uid=True, with_modseq=dialect.condstore)
+            )
         if expunge:
             self._uids, self._told = view.uids, view.flags
         else:
@@ -216,6 +237,16 @@ class SelectedMailbox:
             self._uids = np.concatenate((uids, view.uids[first_new:]))
             self._told = np.concatenate((told, view.flags[first_new:]))
         return b"".join(output)
+
+
+def _removal(removed: Positions, uids: npt.NDArray[np.uint32], dialect: Dialect) -> bytes:
+    """Return VANISHED (RFC 7162 §3.2.10) or one EXPUNGE each, which counts after the ones before it."""
+    if not len(removed):
+        return b""
+    if dialect.qresync:
+        return b"* VANISHED " + UidSet.of_ascending(uids).to_wire() + b"\r\n"
+    numbers = (removed + 1 - np.arange(len(removed))).tolist()
+    return (b"* %d EXPUNGE\r\n" * len(numbers)) % tuple(numbers)
 
 
 def _overridden(

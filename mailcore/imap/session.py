@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag, auto
 from typing import TYPE_CHECKING
 
 from mailcore.errors import MailboxChanged, NotPermitted
+from mailcore.imap.dialect import PLAIN, Dialect
 from mailcore.imap.selected import SelectedMailbox
-from mailcore.imap.wire.responses import Completion, Response
+from mailcore.imap.wire.modseq import shown
+from mailcore.imap.wire.responses import Completion, Condition, Response
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
@@ -58,8 +60,8 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_subscription", "_wake", "actor", "client_id", "enabled", "encrypted", "identity", "offers_starttls",
-        "plaintext_allowed", "remote_address", "selected", "services", "session_id", "utf8",
+        "_subscription", "_wake", "actor", "client_id", "dialect", "enabled", "encrypted", "identity",
+        "offers_starttls", "plaintext_allowed", "remote_address", "selected", "services", "session_id", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +88,9 @@ class Session:
         self.selected: SelectedMailbox | None = None
         self.utf8 = False
         self.enabled: set[str] = set()
+        self.dialect: Dialect = PLAIN
+        self.tag = ""
+        """Of the command that is being carried out."""
         self.client_id: dict[str, str] = {}
         self._wake = wake
         self._subscription: Subscription | None = None
@@ -166,7 +171,17 @@ class Session:
         self.identity = None
         self.client_id = {}
         self.enabled = set()
+        self.dialect = PLAIN
         self.utf8 = False
+
+    def use_condstore(self) -> list[Response]:
+        """Tell MODSEQ from now on; at its first use the selected mailbox's is told (RFC 7162 §3.1)."""
+        if self.dialect.condstore:
+            return []
+        self.dialect = replace(self.dialect, condstore=True)
+        if self.selected is None:
+            return []
+        return [Condition("OK", "Highest", b"HIGHESTMODSEQ %d" % shown(self.selected.told_modseq))]
 
     # -- the selected mailbox's changes ---------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.responses import StatusResponse
 from mailcore.model.ids import MailboxName
 from mailcore.model.limits import Limits
@@ -18,6 +19,7 @@ STATUS_ITEMS: dict[str, Callable[[MailboxStatus, Limits], int]] = {
     "UIDVALIDITY": lambda status, _limits: status.uid_validity,
     "UNSEEN": lambda status, _limits: status.unseen,
     "SIZE": lambda status, _limits: status.size_bytes,
+    "HIGHESTMODSEQ": lambda status, _limits: shown(status.highest_modseq),
     "APPENDLIMIT": lambda _status, limits: limits.message_bytes,
 }
 """Every item by name; an extension adds its row here."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 MAX_NUMBER = 0xFFFFFFFF
 
@@ -40,6 +44,16 @@ class UidSet:
             else:
                 merged.append((low, high))
         return cls(tuple(merged))
+
+    @classmethod
+    def of_ascending(cls, numbers: npt.NDArray[Any]) -> UidSet:
+        """Build from an ascending array, without an object for each number."""
+        if not len(numbers):
+            return cls()
+        breaks = np.flatnonzero(np.diff(numbers) != 1)
+        lows = numbers[np.concatenate(([0], breaks + 1))].tolist()
+        highs = numbers[np.concatenate((breaks, [len(numbers) - 1]))].tolist()
+        return cls(tuple(zip(lows, highs, strict=True)))
 
     def __bool__(self) -> bool:
         return bool(self.ranges)
@@ -107,9 +121,15 @@ STAR = 0
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """Rule `sequence-set` as a client wrote it: pairs in any order, STAR where it wrote `*`."""
+    """Rule `sequence-set` as a client wrote it: pairs in any order, STAR where it wrote `*`.
+
+    Attributes:
+        ranges: the pairs.
+        saved: it wrote `$`, the result of its last SEARCH that saved one (RFC 5182); there are no pairs then.
+    """
 
     ranges: tuple[tuple[int, int], ...]
+    saved: bool = False
 
     def resolve(self, largest: int) -> UidSet:
         """Return the numbers meant when `*` is `largest` (0: nothing there, so `*` names nothing)."""

@@ -25,7 +25,7 @@ from mailcore.imap.commands.noop import handle_noop
 from mailcore.imap.commands.rename import handle_rename, parse_rename
 from mailcore.imap.commands.replace import handle_replace, parse_replace, parse_uid_replace
 from mailcore.imap.commands.search import handle_search, parse_search, parse_uid_search
-from mailcore.imap.commands.select import handle_examine, handle_select, parse_mailbox
+from mailcore.imap.commands.select import handle_examine, handle_select, parse_mailbox, parse_select
 from mailcore.imap.commands.starttls import handle_starttls
 from mailcore.imap.commands.status import handle_status, parse_status
 from mailcore.imap.commands.store import handle_store, parse_store, parse_uid_store
@@ -90,8 +90,8 @@ _ROWS = (
     _row("DELETE", SIGNED_IN, parse_mailbox, handle_delete),
     _row("RENAME", SIGNED_IN, parse_rename, handle_rename),
     _row("STATUS", SIGNED_IN, parse_status, handle_status),
-    _row("SELECT", SIGNED_IN, parse_mailbox, handle_select),
-    _row("EXAMINE", SIGNED_IN, parse_mailbox, handle_examine),
+    _row("SELECT", SIGNED_IN, parse_select, handle_select),
+    _row("EXAMINE", SIGNED_IN, parse_select, handle_examine),
     _row("APPEND", SIGNED_IN, parse_append, handle_append),
     _row("IDLE", SIGNED_IN, Cursor.end, handle_idle),
     _row("CHECK", State.SELECTED, Cursor.end, handle_noop),

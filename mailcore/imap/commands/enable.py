@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Done, Line
+from mailcore.imap.wire.responses import Done, Line, Response
 
 
-def _enable_utf8(session: Session) -> None:
+def _enable_utf8(session: Session) -> list[Response]:
     session.utf8 = True
+    return []
 
 
-ENABLEABLE: dict[str, Callable[[Session], None]] = {
+def _enable_qresync(session: Session) -> list[Response]:
+    told = session.use_condstore()  # RFC 7162 §3.2.3
+    session.dialect = replace(session.dialect, qresync=True)
+    return told
+
+
+ENABLEABLE: dict[str, Callable[[Session], list[Response]]] = {
+    "CONDSTORE": Session.use_condstore,  # RFC 7162 §3.1
+    "QRESYNC": _enable_qresync,  # RFC 7162 §3.2
     "UTF8=ACCEPT": _enable_utf8,  # RFC 6855 §3
 }
 """What can be enabled; an extension adds its row here."""
@@ -32,8 +42,8 @@ def parse_enable(cursor: Cursor) -> tuple[str, ...]:
 def handle_enable(session: Session, args: tuple[str, ...]) -> Replies:
     """Enable what is known of the names; the answer lists what is newly enabled."""
     enabled = [name for name in args if name in ENABLEABLE and name not in session.enabled]
-    for name in enabled:
-        ENABLEABLE[name](session)
-        session.enabled.add(name)
     yield Line(" ".join(["ENABLED", *enabled]).encode("ascii"))
+    for name in enabled:
+        session.enabled.add(name)
+        yield from ENABLEABLE[name](session)
     return Done("ENABLE completed")

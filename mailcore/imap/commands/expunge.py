@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailcore.imap.session import Session
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.responses import Completion, Done
 from mailcore.model.uid_set import SequenceSet, UidSet
 
@@ -32,4 +33,6 @@ def _expunge(session: Session, uids: UidSet | None) -> Completion:
     if uids is None or uids:
         result = session.services.messages.expunge(session.owner_id, session.actor, mailbox.mailbox_id, uids)
         mailbox.adopt(result.view)
+        if result.expunged and session.dialect.condstore:
+            return Done("EXPUNGE completed", b"HIGHESTMODSEQ %d" % shown(result.view.highest_modseq))
     return Done("EXPUNGE completed")

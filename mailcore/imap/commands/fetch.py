@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH (RFC 9051 §6.4.5)."""
+"""FETCH and UID FETCH (RFC 9051 §6.4.5; RFC 7162 CHANGEDSINCE and VANISHED)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import numpy as np
 from mailcore.errors import MessageNotFound
 from mailcore.imap.commands.copy import GONE
 from mailcore.imap.fetching import FetchPlan, fetch
-from mailcore.imap.selected import Positions
+from mailcore.imap.resynchronisation import vanished_since
+from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.fetch_att import FetchAtt, SimpleAtt, read_fetch_atts
-from mailcore.imap.wire.responses import Done
+from mailcore.imap.wire.fetch_modifiers import FetchModifiers, read_fetch_modifiers
+from mailcore.imap.wire.responses import Bad, Done, Wire
 from mailcore.model import flags
 from mailcore.model.flags import FlagOperation, FlagSet
-from mailcore.model.uid_set import SequenceSet
+from mailcore.model.uid_set import SequenceSet, UidSet
 
 _UID = SimpleAtt("UID")
+_MODSEQ = SimpleAtt("MODSEQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,11 @@ class FetchArgs:
     messages: SequenceSet
     atts: tuple[FetchAtt, ...]
     by_uid: bool
+    modifiers: FetchModifiers
 
 
 def parse_fetch(cursor: Cursor) -> FetchArgs:
-    """Read `SP sequence-set SP (macro / fetch-att / "(" fetch-att *(SP fetch-att) ")")`."""
+    """Read `SP sequence-set SP (macro / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers]`."""
     return _parse(cursor, by_uid=False)
 
 
@@ -45,21 +49,36 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> FetchArgs:
     messages = cursor.sequence_set()
     cursor.space()
     atts = read_fetch_atts(cursor)
+    modifiers = read_fetch_modifiers(cursor, by_uid=by_uid)
     cursor.end()
     if by_uid and _UID not in atts:
         atts = (_UID, *atts)
-    return FetchArgs(messages, atts, by_uid)
+    if modifiers.changed_since is not None and _MODSEQ not in atts:
+        atts = (*atts, _MODSEQ)
+    return FetchArgs(messages, atts, by_uid, modifiers)
 
 
 def handle_fetch(session: Session, args: FetchArgs) -> Replies:
     r"""Answer in the order of the mailbox; then one STORE for those that become \Seen."""
     mailbox = session.mailbox
+    modifiers = args.modifiers
+    if modifiers.vanished and not session.dialect.qresync:
+        return Bad("ENABLE QRESYNC first")
+    if _MODSEQ in args.atts:
+        yield from session.use_condstore()
     positions = mailbox.by_uid(args.messages) if args.by_uid else mailbox.by_number(args.messages)
+    if modifiers.vanished and modifiers.changed_since is not None:
+        gone = vanished_since(session, mailbox, modifiers.changed_since) & _written(mailbox, args.messages)
+        if gone:
+            yield Wire(b"* VANISHED (EARLIER) " + gone.to_wire() + b"\r\n")
     rows = mailbox.rows(positions)
     present = rows >= 0
     some_gone = not present.all()
     if some_gone:
         positions, rows = positions[present], rows[present]
+    if modifiers.changed_since is not None:
+        changed = mailbox.view.modseqs[rows].astype(np.int64) > modifiers.changed_since
+        positions, rows = positions[changed], rows[changed]
     plan = FetchPlan.of(args.atts)
     if "FLAGS" in plan.columns:
         mailbox.flags_told(positions)
@@ -70,6 +89,11 @@ def handle_fetch(session: Session, args: FetchArgs) -> Replies:
     if plan.sets_seen and not mailbox.read_only:
         _set_seen(session, positions[(mailbox.view.flags[rows] & np.uint64(flags.SEEN)) == 0])
     return GONE if some_gone and not args.by_uid else Done("FETCH completed")
+
+
+def _written(mailbox: SelectedMailbox, uids: SequenceSet) -> UidSet:
+    """Return the UIDs a client named, whether there are such messages or not; `*` is the last one given."""
+    return mailbox.saved if uids.saved else uids.resolve(max(mailbox.view.uid_next - 1, 1))
 
 
 def _set_seen(session: Session, positions: Positions) -> None:

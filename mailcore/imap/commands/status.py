@@ -32,6 +32,8 @@ def parse_status(cursor: Cursor) -> StatusArgs:
 
 def handle_status(session: Session, args: StatusArgs) -> Replies:
     """Answer with one untagged STATUS; two reads, names and head."""
+    if "HIGHESTMODSEQ" in args.items:
+        yield from session.use_condstore()  # RFC 7162 §3.1.7
     mailboxes = session.services.mailboxes
     entry = mailboxes.tree(session.user_id).find(args.name)
     status = mailboxes.status(session.user_id, [entry.id])[entry.id] if entry is not None else None

@@ -1,17 +1,23 @@
-"""STORE and UID STORE: change flags (RFC 9051 §6.4.6)."""
+"""STORE and UID STORE: change flags (RFC 9051 §6.4.6; RFC 7162 §3.1.3 UNCHANGEDSINCE)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.commands.copy import GONE
-from mailcore.imap.fetch_items import format_flags
+from mailcore.imap.fetch_items import format_columns
+from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Done, Wire
+from mailcore.imap.wire.modseq import read_modseq
+from mailcore.imap.wire.responses import Completion, Done, No, Wire
 from mailcore.model.flags import FlagOperation, FlagSet
-from mailcore.model.uid_set import SequenceSet
+from mailcore.model.ids import ModSeq
+from mailcore.model.uid_set import SequenceSet, UidSet
 
 BATCH = 4096
 """Messages whose flags are told in one piece."""
@@ -26,10 +32,11 @@ class StoreArgs:
     silent: bool
     flags: FlagSet
     by_uid: bool
+    unchanged_since: ModSeq | None = None
 
 
 def parse_store(cursor: Cursor) -> StoreArgs:
-    """Read `SP sequence-set SP ["+" / "-"] "FLAGS" [".SILENT"] SP flags`."""
+    """Read `SP sequence-set [store-modifiers] SP ["+" / "-"] "FLAGS" [".SILENT"] SP flags`."""
     return _parse(cursor, by_uid=False)
 
 
@@ -42,6 +49,10 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> StoreArgs:
     cursor.space()
     messages = cursor.sequence_set()
     cursor.space()
+    unchanged_since = None
+    if cursor.peek() == b"(":
+        unchanged_since = _unchanged_since(cursor)
+        cursor.space()
     item = cursor.word()
     name = item.removesuffix(".SILENT")
     try:
@@ -51,29 +62,66 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> StoreArgs:
     cursor.space()
     flags = cursor.flag_set()
     cursor.end()
-    return StoreArgs(messages, operation, item != name, flags, by_uid)
+    return StoreArgs(messages, operation, item != name, flags, by_uid, unchanged_since)
+
+
+def _unchanged_since(cursor: Cursor) -> ModSeq:
+    """Read `"(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")"`."""
+    cursor.expect(b"(")
+    if not cursor.accept_word(b"UNCHANGEDSINCE"):
+        raise SyntaxFault("unknown STORE modifier")
+    cursor.space()
+    modseq = read_modseq(cursor)
+    cursor.expect(b")")
+    return modseq
 
 
 def handle_store(session: Session, args: StoreArgs) -> Replies:
     """Change the flags of any number of messages by one service call; tell the result unless silent."""
     mailbox = session.writable_mailbox
+    if args.unchanged_since is not None:
+        yield from session.use_condstore()
     positions = mailbox.by_uid(args.messages) if args.by_uid else mailbox.by_number(args.messages)
     if not len(positions):
         return Done("STORE completed, nothing to do")
     result = session.services.messages.store(
-        session.owner_id, session.actor, mailbox.mailbox_id, mailbox.uids_at(positions), args.operation, args.flags
+        session.owner_id,
+        session.actor,
+        mailbox.mailbox_id,
+        mailbox.uids_at(positions),
+        args.operation,
+        args.flags,
+        args.unchanged_since,
     )
     mailbox.adopt(result.view)
-    rows = mailbox.rows(positions)
-    present = rows >= 0
-    some_gone = not present.all()
-    if some_gone:
-        positions, rows = positions[present], rows[present]
+    refused = mailbox.by_uids(result.modified)
+    gone = positions[mailbox.rows(positions) < 0]
+    positions = np.setdiff1d(positions, np.concatenate((refused, gone)), assume_unique=True)
     if args.silent:
         mailbox.expect_flags(positions, args.operation, args.flags)
+        if session.dialect.condstore:
+            yield from _tell(mailbox, mailbox.by_uids(result.changed), ("UID", "MODSEQ"))
     else:
         mailbox.flags_told(positions)
-        for start in range(0, len(positions), BATCH):
-            batch = slice(start, start + BATCH)
-            yield Wire(format_flags(mailbox.view, positions[batch], rows[batch], with_uid=args.by_uid))
-    return GONE if some_gone and not args.by_uid else Done("STORE completed")
+        names = ["UID"] * args.by_uid + ["FLAGS"] + ["MODSEQ"] * session.dialect.condstore
+        yield from _tell(mailbox, positions, names)
+    return _outcome(mailbox, args, refused, gone)
+
+
+def _tell(mailbox: SelectedMailbox, positions: Positions, names: Sequence[str]) -> Iterator[Wire]:
+    """Yield the new state of messages that are there."""
+    rows = mailbox.rows(positions)
+    for start in range(0, len(positions), BATCH):
+        batch = slice(start, start + BATCH)
+        yield Wire(format_columns(mailbox.view, names, positions[batch], rows[batch]))
+
+
+def _outcome(mailbox: SelectedMailbox, args: StoreArgs, refused: Positions, gone: Positions) -> Completion:
+    """Say which messages were left as they are: somebody else had changed or removed them (RFC 7162 §3.1.3)."""
+    if args.unchanged_since is not None and len(gone) and not args.by_uid:
+        failed = UidSet.of_ascending(np.union1d(refused, gone) + 1)
+        return No("Some of the messages are gone", b"MODIFIED " + failed.to_wire())
+    if len(refused):
+        numbers = mailbox.uid_array(refused) if args.by_uid else refused + 1
+        return Done("Conditional STORE failed", b"MODIFIED " + UidSet.of_ascending(numbers).to_wire())
+    return GONE if len(gone) and not args.by_uid else Done("STORE completed")

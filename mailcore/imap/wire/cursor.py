@@ -17,7 +17,7 @@ from mailcore.imap.wire.scanner import Command, Literal
 from mailcore.model import flags as flag_bits
 from mailcore.model.flags import FlagSet
 from mailcore.model.ids import MailboxName
-from mailcore.model.uid_set import MAX_NUMBER, STAR, SequenceSet
+from mailcore.model.uid_set import MAX_NUMBER, STAR, SequenceSet, UidSet
 
 Value = TypeVar("Value")
 
@@ -227,7 +227,13 @@ class Cursor:
     # -- sets, flags, dates ---------------------------------------------------------------------
 
     def sequence_set(self) -> SequenceSet:
-        """Read `sequence-set`."""
+        """Read `sequence-set`, or `$` (RFC 5182)."""
+        if self.accept(b"$"):
+            return SequenceSet((), saved=True)
+        return self.written_set()
+
+    def written_set(self) -> SequenceSet:
+        """Read `sequence-set` that names its numbers."""
         ranges: list[tuple[int, int]] = []
         for piece in self.match(_SET, "message set")[0].split(b","):
             found = _RANGE.match(piece)
@@ -240,6 +246,13 @@ class Cursor:
                 raise SyntaxFault("number too large")
             ranges.append((low, high))
         return SequenceSet(tuple(ranges))
+
+    def known_set(self) -> UidSet:
+        """Read `known-uids` (RFC 7162 §7): a set without `*`."""
+        numbers = self.written_set()
+        if any(STAR in pair for pair in numbers.ranges):
+            raise SyntaxFault("* is not allowed here")
+        return numbers.resolve(MAX_NUMBER)
 
     def flag_set(self) -> FlagSet:
         r"""Read `flag-list`, or flags without parentheses as STORE allows; `\Recent` is ignored.

@@ -123,6 +123,7 @@ FETCH_ATTS: dict[str, Callable[[Cursor, str], FetchAtt]] = {
     "FLAGS": _simple,
     "INTERNALDATE": _simple,
     "RFC822.SIZE": _simple,
+    "MODSEQ": _simple,
     "ENVELOPE": _simple,
     "BODYSTRUCTURE": _simple,
     "BODY": _body,

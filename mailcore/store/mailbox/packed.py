@@ -105,13 +105,8 @@ def unpack_uids(data: bytes) -> UidSet:
 
 
 def uid_set_of(uids: Array) -> UidSet:
-    """Return the set of an ascending array of UIDs, without an object for each."""
-    if not len(uids):
-        return UidSet()
-    breaks = np.flatnonzero(np.diff(uids) != 1)
-    lows = uids[np.concatenate(([0], breaks + 1))].tolist()
-    highs = uids[np.concatenate((breaks, [len(uids) - 1]))].tolist()
-    return UidSet(tuple(zip(lows, highs, strict=True)))
+    """Return the set of an ascending array of UIDs."""
+    return UidSet.of_ascending(uids)
 
 
 def rows_in_ranges(uids: Array, ranges: Array) -> Array:

@@ -17,6 +17,8 @@ def test_select_tells_what_there_is(imap: Imap) -> None:
         S: * 0 RECENT
         S: * OK [UIDVALIDITY «validity»] UIDs valid
         S: * OK [UIDNEXT 4] Predicted next UID
+        S: * OK [HIGHESTMODSEQ 2] Highest
+        S: * OK [MAILBOXID («id»)] Its id
         S: * OK [UNSEEN 1] First unseen
         S: a1 OK [READ-WRITE] SELECT completed
         C: a2 STORE 1:2 +FLAGS.SILENT (\Seen $Work)
@@ -24,12 +26,15 @@ def test_select_tells_what_there_is(imap: Imap) -> None:
         S: * OK [PERMANENTFLAGS (\Seen \Answered \Flagged \Deleted \Draft $Work \*)] Flags permitted
         S: a2 OK STORE completed
         C: a3 EXAMINE INBOX
+        S: * OK [CLOSED] Previous mailbox is closed
         S: * FLAGS (\Seen \Answered \Flagged \Deleted \Draft $Work)
         S: * OK [PERMANENTFLAGS ()] No permanent flags permitted
         S: * 3 EXISTS
         S: * 0 RECENT
         S: * OK [UIDVALIDITY «validity»] UIDs valid
         S: * OK [UIDNEXT 4] Predicted next UID
+        S: * OK [HIGHESTMODSEQ 3] Highest
+        S: * OK [MAILBOXID («id»)] Its id
         S: * OK [UNSEEN 3] First unseen
         S: a3 OK [READ-ONLY] EXAMINE completed
         """)
@@ -45,6 +50,8 @@ def test_empty_mailbox(imap: Imap) -> None:
         S: * 0 RECENT
         S: * OK [UIDVALIDITY …
         S: * OK [UIDNEXT 1] Predicted next UID
+        S: * OK [HIGHESTMODSEQ 1] Highest
+        S: * OK [MAILBOXID («id»)] Its id
         S: a1 OK [READ-WRITE] SELECT completed
         C: a2 FETCH 1 FLAGS
         S: a2 BAD No such message number
@@ -65,6 +72,7 @@ def test_failed_select_leaves_none_selected(imap: Imap) -> None:
     imap.sign_in(select="INBOX")
     imap.transcript("""
         C: a1 SELECT nowhere
+        S: * OK [CLOSED] Previous mailbox is closed
         S: a1 NO [NONEXISTENT] No such mailbox
         C: a2 CHECK
         S: a2 BAD Command is not allowed now

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from mailcore.imap.fetch_items import COLUMN_ITEMS, flags_text, format_columns, internal_date_cells
+from mailcore.imap.fetch_items import flags_text, format_columns, internal_date_cells
 from mailcore.store.mailbox.columns import Columns
 from mailcore.store.mailbox.view import MailboxView
 from tests.unit.imap.test_selected import _MAILBOX, _USER
@@ -60,7 +60,7 @@ def test_dates_outside_the_calendar_stay_readable() -> None:
 def test_responses_of_columns() -> None:
     view = _view([0, 60, 120], [0, 1 | 256, 4 | 512 | 32])
     rows = np.array([0, 2])
-    assert format_columns(view, tuple(COLUMN_ITEMS), rows + 4, rows) == (
+    assert format_columns(view, ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE"), rows + 4, rows) == (
         b'* 5 FETCH (UID 1 FLAGS () INTERNALDATE " 1-Jan-1970 00:00:00 +0000" RFC822.SIZE 0)\r\n'
         b'* 7 FETCH (UID 7 FLAGS (\\Flagged B) INTERNALDATE " 1-Jan-1970 00:02:00 +0000" RFC822.SIZE 2000)\r\n'
     )
