@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mailcore.imap.wire.modseq import shown_array
 from mailcore.imap.wire.responses import flag_list
 from mailcore.message.body_structure import body_from_body_structure
+from mailcore.message.imap_string import imap_string
 from mailcore.model import flags
 
 if TYPE_CHECKING:
@@ -75,15 +76,15 @@ _FIRST, _LAST = -62135596800, 253402300799
 """Seconds of the years 1 to 9999."""
 
 
-def internal_date_cells(view: MailboxView, rows: Indexes) -> list[bytes]:
-    """Return the internal dates as `date-time` without quotes, in UTC."""
-    moments = np.clip(view.internal_dates[rows], _FIRST, _LAST)
+def date_time_cells(moments: npt.NDArray[np.int64]) -> list[bytes]:
+    """Return instants as `date-time` without quotes, in UTC."""
+    moments = np.clip(moments, _FIRST, _LAST)
     days, seconds = np.divmod(moments, 86400)
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]").astype(np.int64)
     years, month = np.divmod(months + 1970 * 12, 12)
     day = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
-    text = np.tile(_DATE_FRAME, (len(rows), 1))
+    text = np.tile(_DATE_FRAME, (len(moments), 1))
     text[:, 0:2] = _TWO_DIGITS[day]
     text[day < 10, 0] = 32
     text[:, 3:6] = _MONTH_LETTERS[month]
@@ -108,16 +109,27 @@ def _modseqs(view: MailboxView, rows: Indexes) -> list[int]:
     return shown_array(view.modseqs[rows]).tolist()  # type: ignore[no-any-return]
 
 
+def _email_ids(view: MailboxView, rows: Indexes) -> list[bytes]:
+    digits = view.message_oids[rows].tobytes().hex().encode("ascii")
+    return [digits[start : start + 24] for start in range(0, len(digits), 24)]
+
+
 COLUMN_ITEMS: dict[str, ColumnItem] = {
     "UID": ColumnItem(b"UID %d", _uids),
     "FLAGS": ColumnItem(b"FLAGS %b", flag_cells),
-    "INTERNALDATE": ColumnItem(b'INTERNALDATE "%b"', internal_date_cells),
+    "INTERNALDATE": ColumnItem(b'INTERNALDATE "%b"', lambda view, rows: date_time_cells(view.internal_dates[rows])),
+    "SAVEDATE": ColumnItem(b'SAVEDATE "%b"', lambda view, rows: date_time_cells(view.saved_dates[rows])),
     "RFC822.SIZE": ColumnItem(b"RFC822.SIZE %d", _sizes),
     "MODSEQ": ColumnItem(b"MODSEQ (%d)", _modseqs),
+    "EMAILID": ColumnItem(b"EMAILID (M%b)", _email_ids),
+    "THREADID": ColumnItem(b"THREADID (T%016x)", lambda view, rows: view.threads[rows].tolist()),
+    "X-GM-MSGID": ColumnItem(b"X-GM-MSGID %d", lambda view, rows: view.message_numbers(rows).tolist()),
+    "X-GM-THRID": ColumnItem(b"X-GM-THRID %d", lambda view, rows: view.thread_numbers(rows).tolist()),
 }
 
 STORED_ITEMS: dict[str, StoredItem] = {
     "ENVELOPE": StoredItem(b"ENVELOPE %b", lambda stored: [items.envelope for items in stored]),
+    "PREVIEW": StoredItem(b"PREVIEW %b", lambda stored: [imap_string(items.preview.encode()) for items in stored]),
     "BODYSTRUCTURE": StoredItem(b"BODYSTRUCTURE %b", lambda stored: [items.body_structure for items in stored]),
     "BODY": StoredItem(b"BODY %b", lambda stored: [body_from_body_structure(items.body_structure) for items in stored]),
 }

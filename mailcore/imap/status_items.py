@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from mailcore.errors import SyntaxFault
+from mailcore.imap.session import Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import shown
+from mailcore.imap.wire.object_ids import mailbox_object_id
 from mailcore.imap.wire.responses import StatusResponse
-from mailcore.model.ids import MailboxName
+from mailcore.model.ids import MailboxId
 from mailcore.model.limits import Limits
-from mailcore.model.mailbox import MailboxStatus
+from mailcore.model.mailbox import MailboxEntry, MailboxStatus
 
-STATUS_ITEMS: dict[str, Callable[[MailboxStatus, Limits], int]] = {
-    "MESSAGES": lambda status, _limits: status.exists,
-    "RECENT": lambda _status, _limits: 0,
-    "UIDNEXT": lambda status, _limits: status.uid_next,
-    "UIDVALIDITY": lambda status, _limits: status.uid_validity,
-    "UNSEEN": lambda status, _limits: status.unseen,
-    "SIZE": lambda status, _limits: status.size_bytes,
-    "HIGHESTMODSEQ": lambda status, _limits: shown(status.highest_modseq),
-    "APPENDLIMIT": lambda _status, limits: limits.message_bytes,
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the items of one mailbox are read from."""
+
+    mailbox_id: MailboxId
+    status: MailboxStatus
+    limits: Limits
+    deleted: int = 0
+    r"""How many messages are \Deleted; counted only where that is asked for."""
+
+
+STATUS_ITEMS: dict[str, Callable[[Counted], int | str]] = {
+    "MESSAGES": lambda counted: counted.status.exists,
+    "RECENT": lambda _counted: 0,
+    "UIDNEXT": lambda counted: counted.status.uid_next,
+    "UIDVALIDITY": lambda counted: counted.status.uid_validity,
+    "UNSEEN": lambda counted: counted.status.unseen,
+    "DELETED": lambda counted: counted.deleted,
+    "SIZE": lambda counted: counted.status.size_bytes,
+    "HIGHESTMODSEQ": lambda counted: shown(counted.status.highest_modseq),
+    "MAILBOXID": lambda counted: f"({mailbox_object_id(counted.mailbox_id).decode()})",
+    "APPENDLIMIT": lambda counted: counted.limits.message_bytes,
 }
 """Every item by name; an extension adds its row here."""
 
@@ -37,6 +54,18 @@ def _item(cursor: Cursor) -> str:
     return name
 
 
-def status_response(name: MailboxName, items: tuple[str, ...], status: MailboxStatus, limits: Limits) -> StatusResponse:
-    """Return the counters that were asked for."""
-    return StatusResponse(name, [(item, STATUS_ITEMS[item](status, limits)) for item in items])
+def status_responses(
+    session: Session, entries: Iterable[MailboxEntry], items: tuple[str, ...]
+) -> dict[MailboxId, StatusResponse]:
+    """Return the counters of mailboxes that are there: one round trip, and one each if DELETED is asked for."""
+    named = {entry.id: entry for entry in entries}
+    mailboxes = session.services.mailboxes
+    found: dict[MailboxId, StatusResponse] = {}
+    for mailbox_id, status in mailboxes.status(session.user_id, list(named)).items():
+        if status.deleted:
+            continue
+        deleted = mailboxes.count_deleted(session.user_id, mailbox_id) if "DELETED" in items else 0
+        counted = Counted(mailbox_id, status, session.limits, deleted)
+        values = [(item, STATUS_ITEMS[item](counted)) for item in items]
+        found[mailbox_id] = StatusResponse(named[mailbox_id].name, values)
+    return found

@@ -14,6 +14,8 @@ class StoredItems:
     light_headers: bytes | None
     """The usual header fields without a blank line; None if they are too large to be kept apart."""
     size_bytes: int
+    preview: str
+    """The beginning of its text (RFC 8970); empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ class Moment(Enum):
     INTERNAL = "internal"
     SENT = "sent"
     """The Date field as written, its own time zone (RFC 9051 §6.4.4 SENTON)."""
+    SAVED = "saved"
+    """When it came into this mailbox (RFC 8514)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,48 @@ class Dated:
     moment: Moment
     since: date | None = None
     before: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class YoungerThan:
+    """Internal date at most so many seconds ago (RFC 5032)."""
+
+    interval_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFrom:
+    """Changed at this place of the mailbox's log or later (RFC 7162 §3.1.5)."""
+
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageIs:
+    """This very message, in whatever mailboxes it is (RFC 8474 EMAILID)."""
+
+    message_oid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageNumbered:
+    """The message with this number (X-GM-MSGID)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """Part of this conversation (RFC 8474 THREADID)."""
+
+    thread: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadNumbered:
+    """Part of the conversation with this number (X-GM-THRID)."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +188,12 @@ Criterion = (
     | HasFlag
     | HasKeyword
     | Dated
+    | YoungerThan
+    | ChangedFrom
+    | MessageIs
+    | MessageNumbered
+    | InThread
+    | ThreadNumbered
     | LargerThan
     | SmallerThan
     | InHeader
@@ -163,3 +213,14 @@ def replace_leaves(criterion: Criterion, replace: Callable[[Criterion], Criterio
             return Not(replace_leaves(child, replace))
         case _:
             return replace(criterion)
+
+
+def any_leaf(criterion: Criterion, is_such: Callable[[Criterion], bool]) -> bool:
+    """Return whether the tree has such a leaf: anything that is not And, Or, Not."""
+    match criterion:
+        case And(criteria) | Or(criteria):
+            return any(any_leaf(child, is_such) for child in criteria)
+        case Not(child):
+            return any_leaf(child, is_such)
+        case _:
+            return is_such(criterion)

@@ -196,6 +196,8 @@ class ContentStore:
         }
         if prepared.light_headers is not None:
             document["light_headers"] = prepared.light_headers
+        if prepared.preview:
+            document["preview"] = prepared.preview
         if prepared.message_id:
             document["header_message_id"] = prepared.message_id
         if prepared.prefix:
@@ -248,7 +250,11 @@ class ContentStore:
             documents = home.shard.messages.find(user_id, message_oids[start : start + ITEMS_PER_READ], ITEM_FIELDS)
             for oid, document in documents.items():
                 found[oid] = StoredItems(
-                    document["envelope"], document["body_structure"], document.get("light_headers"), document["size"]
+                    document["envelope"],
+                    document["body_structure"],
+                    document.get("light_headers"),
+                    document["size"],
+                    document.get("preview", ""),
                 )
         return found
 

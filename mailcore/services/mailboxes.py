@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import Final, TypeVar
 
+import numpy as np
 from bson import ObjectId
 
 from mailcore.errors import (
@@ -22,6 +23,7 @@ from mailcore.errors import (
     TooManyMailboxes,
     UserNotFound,
 )
+from mailcore.model import flags
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, MailboxName, ModSeq, UidValidity, UserId
@@ -332,6 +334,14 @@ class Mailboxes:
             self._views.forget(user_id, mailbox_id)
             raise
         return self._views.put(view)
+
+    def count_deleted(self, user_id: UserId, mailbox_id: MailboxId) -> int:
+        r"""Return how many messages are \Deleted: as many round trips as `refresh`.
+
+        Raises:
+            MailboxChanged: it was deleted.
+        """
+        return int(np.count_nonzero(self.refresh(user_id, mailbox_id).flags & np.uint64(flags.DELETED)))
 
     def cached(self, user_id: UserId, mailbox_id: MailboxId) -> MailboxView | None:
         """Return the newest view this process knows, without the database."""

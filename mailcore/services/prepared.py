@@ -14,6 +14,7 @@ from mailcore.message.envelope import header_date, message_ids, serialize_envelo
 from mailcore.message.headers import light_header_block
 from mailcore.message.mime_tree import MimeTree, scan, shift
 from mailcore.message.parts_table import pack_parts
+from mailcore.message.preview import preview
 from mailcore.message.split import Cut, decode
 from mailcore.message.text import searchable_text
 from mailcore.model.limits import ScanLimits
@@ -59,6 +60,7 @@ class PreparedMessage:
     message_id: bytes
     conversation: bytes
     names_parent_only: bool
+    preview: str
     prefix: bytes = b""
     _packed_parts: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
 
@@ -122,6 +124,7 @@ def prepare_message(raw: bytes, limits: ScanLimits, codec: SkeletonCodec) -> Pre
         message_id=own[0] if own else b"",
         conversation=(references or parents or own or [b""])[0],
         names_parent_only=bool(parents) and not references,
+        preview=preview(raw, tree),
     )
 
 

@@ -20,6 +20,7 @@ from mailcore.model import search as model
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.row import MISSING_DATE
 from mailcore.model.search import Criterion, Moment
+from mailcore.services.column_criteria import column_mask, day_start_s
 from mailcore.services.content import ContentStore
 from mailcore.services.offload import Offload
 from mailcore.services.text_blocks import (
@@ -46,7 +47,7 @@ UNPACKED: Final = 64
 """So many messages of a range may be missing in its block before it is written anew."""
 UNPACKED_BYTES: Final = 64 << 20
 """So much text stays in the memory of a process."""
-_DAY_S: Final = 86400
+_TEXTUAL: Final = (model.InHeader, model.InBody, model.InText)
 _ZONES_S: Final = 100 * 3600
 """A Date field's day and its instant in UTC are at most this far apart."""
 
@@ -72,7 +73,7 @@ class Search:
         """
         everything = np.arange(view.exists, dtype=np.int64)
         sent_days = _SentDays(self._content, view)
-        if not _reads_text(criterion):
+        if not model.any_leaf(criterion, lambda leaf: isinstance(leaf, _TEXTUAL)):
             return _Evaluation(view, sent_days, None).select(criterion, everything)
         home = self._placement.home(user_id)
         ranges = (view.uids // RANGE_UIDS).astype(np.int64)
@@ -85,18 +86,6 @@ class Search:
             found.append(_Evaluation(view, sent_days, reader).select(criterion, everything[start:end]))
             self._offload.pause()
         return np.concatenate(found) if found else everything
-
-
-def _reads_text(criterion: Criterion) -> bool:
-    match criterion:
-        case model.And(criteria) | model.Or(criteria):
-            return any(_reads_text(child) for child in criteria)
-        case model.Not(child):
-            return _reads_text(child)
-        case model.InHeader() | model.InBody() | model.InText():
-            return True
-        case _:
-            return False
 
 
 def _cost(criterion: Criterion) -> int:
@@ -146,7 +135,7 @@ class _Evaluation:
             case model.InHeader() | model.InBody() | model.InText():
                 return self._text(criterion, rows)
             case _:
-                return rows[_column_mask(self._view, criterion, rows)]
+                return rows[column_mask(self._view, criterion, rows)]
 
     def _any(self, criteria: Sequence[Criterion], rows: Rows) -> Rows:
         found: list[Rows] = []
@@ -163,7 +152,7 @@ class _Evaluation:
         """Compare days as the Date field writes them; only rows near a border are read."""
         instants = self._view.header_dates[rows]
         dated = instants != MISSING_DATE
-        low, high = _seconds(since, -(1 << 62)), _seconds(before, 1 << 62)
+        low, high = day_start_s(since, -(1 << 62)), day_start_s(before, 1 << 62)
         certain = dated & (instants >= low + _ZONES_S) & (instants < high - _ZONES_S)
         possible = dated & ~certain & (instants >= low - _ZONES_S) & (instants < high + _ZONES_S)
         near = rows[possible]
@@ -198,32 +187,6 @@ class _Evaluation:
 
 def _needle(text: str) -> bytes:
     return normalize(text.replace("\r\n", "\n")).encode("utf-8", "replace")
-
-
-def _seconds(day: date | None, otherwise: int) -> int:
-    return otherwise if day is None else (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY_S
-
-
-def _column_mask(view: MailboxView, criterion: Criterion, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Return which rows match a criterion that the columns answer."""
-    match criterion:
-        case model.Uids(uids):
-            mask = np.zeros(view.exists, np.bool_)
-            mask[view.rows_of(uids)] = True
-            return mask[rows]
-        case model.HasFlag(bit):
-            return np.asarray((view.flags[rows] & np.uint64(bit)) != 0)
-        case model.HasKeyword(keyword):
-            return np.asarray((view.flags[rows] & np.uint64(view.keyword_mask(keyword))) != 0)
-        case model.Dated(Moment.INTERNAL, since, before):
-            moments = view.internal_dates[rows]
-            return np.asarray((moments >= _seconds(since, -(1 << 62))) & (moments < _seconds(before, 1 << 62)))
-        case model.LargerThan(size_bytes):
-            return np.asarray(view.sizes[rows] > size_bytes)
-        case model.SmallerThan(size_bytes):
-            return np.asarray(view.sizes[rows] < size_bytes)
-        case _:
-            raise TypeError(criterion)
 
 
 class _SentDays:

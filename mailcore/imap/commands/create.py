@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mailcore.errors import SyntaxFault
 from mailcore.imap.session import Session
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.object_ids import mailbox_object_id
 from mailcore.imap.wire.responses import Completion, Done, No
 from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import SpecialUse
@@ -52,5 +53,6 @@ def handle_create(session: Session, args: CreateArgs) -> Completion:
     uses = {SPECIAL_USES.get(use) for use in args.uses}
     if None in uses or len(uses) > 1:
         return No("This use is not supported", b"USEATTR")
-    session.services.mailboxes.create(session.user_id, session.actor, args.name, uses.pop() if uses else None)
-    return Done("CREATE completed")
+    use = uses.pop() if uses else None
+    mailbox_id = session.services.mailboxes.create(session.user_id, session.actor, args.name, use)
+    return Done("CREATE completed", b"MAILBOXID (%b)" % mailbox_object_id(mailbox_id))  # RFC 8474 §4.1

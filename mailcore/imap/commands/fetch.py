@@ -79,6 +79,9 @@ def handle_fetch(session: Session, args: FetchArgs) -> Replies:
     if modifiers.changed_since is not None:
         changed = mailbox.view.modseqs[rows].astype(np.int64) > modifiers.changed_since
         positions, rows = positions[changed], rows[changed]
+    if modifiers.partial is not None:
+        page = modifiers.partial.slice(len(rows))
+        positions, rows = positions[page], rows[page]
     plan = FetchPlan.of(args.atts)
     if "FLAGS" in plan.columns:
         mailbox.flags_told(positions)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.session import Replies, Session
-from mailcore.imap.status_items import read_status_items, status_response
+from mailcore.imap.status_items import read_status_items, status_responses
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.mailbox_pattern import MailboxPattern
 from mailcore.imap.wire.responses import Done, ListResponse
@@ -91,14 +91,15 @@ def handle_list(session: Session, args: ListArgs) -> Replies:
     listed = list(_matching(names, args))
     statuses = {}
     if args.status_items:
-        ids = [entry.id for name in listed if (entry := names.entries.get(name)) is not None]
-        statuses = mailboxes.status(session.user_id, ids)
+        if "HIGHESTMODSEQ" in args.status_items:
+            yield from session.use_condstore()
+        entries = [entry for name in listed if (entry := names.entries.get(name)) is not None]
+        statuses = status_responses(session, entries, args.status_items)
     for name in listed:
         yield ListResponse(b"LIST", names.attributes(name, args), name, names.child_info(name, args))
         entry = names.entries.get(name)
-        status = statuses.get(entry.id) if entry is not None else None
-        if status is not None and not status.deleted:
-            yield status_response(name, args.status_items, status, session.limits)
+        if entry is not None and entry.id in statuses:
+            yield statuses[entry.id]
     return Done("LIST completed")
 
 

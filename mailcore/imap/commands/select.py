@@ -16,6 +16,7 @@ from mailcore.imap.selected import SelectedMailbox, flags_and_permanent_flags
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import shown
+from mailcore.imap.wire.object_ids import mailbox_object_id
 from mailcore.imap.wire.responses import Bad, Condition, Done, Response, Wire
 from mailcore.model import flags
 from mailcore.model.ids import MailboxName
@@ -102,7 +103,7 @@ def _state(selected: SelectedMailbox, dialect: Dialect) -> Wire:
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n"
         % (view.uid_validity, view.uid_next),
         b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % shown(view.highest_modseq),
-        b"* OK [MAILBOXID (%b)] Its id\r\n" % str(view.mailbox_id).encode(),  # RFC 8474 §4.2
+        b"* OK [MAILBOXID (%b)] Its id\r\n" % mailbox_object_id(view.mailbox_id),  # RFC 8474 §4.2
     ]
     unseen = (view.flags & np.uint64(flags.SEEN)) == 0
     if unseen.any() and not rev2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mailcore.errors import MailboxNotFound
 from mailcore.imap.session import Replies, Session
-from mailcore.imap.status_items import read_status_items, status_response
+from mailcore.imap.status_items import read_status_items, status_responses
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Done
 from mailcore.model.ids import MailboxName
@@ -34,10 +34,9 @@ def handle_status(session: Session, args: StatusArgs) -> Replies:
     """Answer with one untagged STATUS; two reads, names and head."""
     if "HIGHESTMODSEQ" in args.items:
         yield from session.use_condstore()  # RFC 7162 §3.1.7
-    mailboxes = session.services.mailboxes
-    entry = mailboxes.tree(session.user_id).find(args.name)
-    status = mailboxes.status(session.user_id, [entry.id])[entry.id] if entry is not None else None
-    if status is None or status.deleted:
+    entry = session.services.mailboxes.tree(session.user_id).find(args.name)
+    found = status_responses(session, [entry], args.items) if entry is not None else {}
+    if not found:
         raise MailboxNotFound(args.name)
-    yield status_response(args.name, args.items, status, session.limits)
+    yield from found.values()
     return Done("STATUS completed")

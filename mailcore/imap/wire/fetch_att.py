@@ -10,7 +10,7 @@ from mailcore.errors import SyntaxFault
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.model.section import Section, SectionText
 
-_NAME = re.compile(rb"[A-Za-z0-9.]+")
+_NAME = re.compile(rb"[A-Za-z0-9.-]+")
 _FIELD_NAME = re.compile(rb"[!-9;-~]+\Z")
 _PLAIN_FIELD_NAME = re.compile(rb"[!#$&'+,\-./0-9;<=>?@A-Z\[^_`a-z|}~]+\Z")
 MAX_PART_DEPTH = 128
@@ -94,6 +94,15 @@ def _simple(_cursor: Cursor, name: str) -> FetchAtt:
     return SimpleAtt(name)
 
 
+def _preview(cursor: Cursor, name: str) -> FetchAtt:
+    """Read `["(" preview-mod *(SP preview-mod) ")"]` after PREVIEW; it is stored, so LAZY changes nothing."""
+    if cursor.accept(b" ("):
+        if not cursor.accept_word(b"LAZY"):
+            raise SyntaxFault("unknown PREVIEW modifier")
+        cursor.expect(b")")
+    return SimpleAtt(name)
+
+
 def _rfc822(section: Section, *, peek: bool = False) -> Callable[[Cursor, str], FetchAtt]:
     return lambda _cursor, name: BodyAtt(name.encode(), section, peek=peek)
 
@@ -124,6 +133,12 @@ FETCH_ATTS: dict[str, Callable[[Cursor, str], FetchAtt]] = {
     "INTERNALDATE": _simple,
     "RFC822.SIZE": _simple,
     "MODSEQ": _simple,
+    "SAVEDATE": _simple,
+    "EMAILID": _simple,
+    "THREADID": _simple,
+    "X-GM-MSGID": _simple,
+    "X-GM-THRID": _simple,
+    "PREVIEW": _preview,
     "ENVELOPE": _simple,
     "BODYSTRUCTURE": _simple,
     "BODY": _body,

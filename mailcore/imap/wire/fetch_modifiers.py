@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import read_modseq
+from mailcore.imap.wire.partial_range import PartialRange, read_partial_range
 from mailcore.model.ids import ModSeq
 
 
@@ -17,31 +18,45 @@ class FetchModifiers:
     Attributes:
         changed_since: those that changed later (RFC 7162 §3.1.4.1).
         vanished: and first which are gone (RFC 7162 §3.2.6).
+        partial: of those the ones at the places in this range (RFC 9394 §3.3).
     """
 
     changed_since: ModSeq | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 def read_fetch_modifiers(cursor: Cursor, *, by_uid: bool) -> FetchModifiers:
     """Read `[SP "(" fetch-modifier *(SP fetch-modifier) ")"]`."""
     if not cursor.accept(b" "):
         return FetchModifiers()
-    found: dict[str, ModSeq] = {}
-    for name, modseq in cursor.parenthesized(lambda: _modifier(cursor)):
-        if name in found:
+    modifiers = FetchModifiers()
+    seen: set[str] = set()
+
+    def read_one() -> None:
+        nonlocal modifiers
+        name = cursor.word()
+        if name in seen:
             raise SyntaxFault("the same modifier twice")
-        found[name] = modseq
-    if "VANISHED" in found and not (by_uid and "CHANGEDSINCE" in found):
+        seen.add(name)
+        modifiers = _with(modifiers, name, cursor)
+
+    cursor.parenthesized(read_one)
+    if modifiers.vanished and not (by_uid and modifiers.changed_since is not None):
         raise SyntaxFault("VANISHED is for UID FETCH with CHANGEDSINCE")
-    return FetchModifiers(found.get("CHANGEDSINCE"), "VANISHED" in found)
+    if modifiers.partial is not None and not by_uid:
+        raise SyntaxFault("PARTIAL is for UID FETCH")
+    return modifiers
 
 
-def _modifier(cursor: Cursor) -> tuple[str, ModSeq]:
-    name = cursor.word()
+def _with(modifiers: FetchModifiers, name: str, cursor: Cursor) -> FetchModifiers:
+    """Read what stands behind a modifier's name."""
+    if name == "VANISHED":
+        return replace(modifiers, vanished=True)
     if name == "CHANGEDSINCE":
         cursor.space()
-        return name, read_modseq(cursor)
-    if name == "VANISHED":
-        return name, ModSeq(0)
+        return replace(modifiers, changed_since=read_modseq(cursor))
+    if name == "PARTIAL":
+        cursor.space()
+        return replace(modifiers, partial=read_partial_range(cursor))
     raise SyntaxFault("unknown FETCH modifier")

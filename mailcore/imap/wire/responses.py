@@ -179,7 +179,7 @@ class StatusResponse:
     """STATUS (RFC 9051 §7.3.4), items in the order asked for."""
 
     name: str
-    items: Sequence[tuple[str, int]]
+    items: Sequence[tuple[str, int | str]]
 
     def encode(self, *, utf8: bool) -> bytes:
         """Return the line."""
@@ -189,15 +189,16 @@ class StatusResponse:
 
 @dataclass(frozen=True, slots=True)
 class NumbersResponse:
-    """SEARCH (RFC 3501 §7.2.5)."""
+    """SEARCH or SORT (RFC 3501 §7.2.5); `behind`: what follows the numbers."""
 
     kind: bytes
     numbers: list[int] = field(default_factory=list)
+    behind: bytes = b""
 
     def encode(self, *, utf8: bool) -> bytes:  # noqa: ARG002 - the same for all
         """Return the line."""
         listed = str(self.numbers)[1:-1].replace(",", "").encode("ascii")
-        return b"* " + self.kind + (b" " if listed else b"") + listed + b"\r\n"
+        return b"* " + self.kind + (b" " if listed else b"") + listed + self.behind + b"\r\n"
 
 
 def flag_list(names: Sequence[str]) -> bytes:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.modseq import read_modseq
+from mailcore.imap.wire.object_ids import email_criterion, thread_criterion
 from mailcore.model import flags
 from mailcore.model import search as model
 from mailcore.model.search import Criterion, Moment
 
 _DAY = timedelta(days=1)
+_FLAG_ENTRY = re.compile(rb"/flags/\\?[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 
 
 class KeyReader:
@@ -40,7 +44,7 @@ class KeyReader:
             self.cursor.expect(b"(")
             criterion = self.keys()
             self.cursor.expect(b")")
-        elif first.isdigit() or first == b"*":
+        elif first.isdigit() or first in {b"*", b"$"}:
             criterion = model.Numbered(self.cursor.sequence_set())
         else:
             reader = SEARCH_KEYS.get(self.cursor.word())
@@ -110,6 +114,32 @@ def _on(moment: Moment) -> Reader:
     return read
 
 
+def _younger(reader: KeyReader) -> Criterion:
+    reader.cursor.space()
+    return model.YoungerThan(reader.cursor.nz_number())
+
+
+def _modseq(reader: KeyReader) -> Criterion:
+    """Read `[SP entry-name SP entry-type-req] SP mod-sequence-valzer`; a message has one MODSEQ for all entries."""
+    reader.cursor.space()
+    if reader.cursor.peek() == b'"':
+        if not _FLAG_ENTRY.fullmatch(reader.cursor.string()):
+            raise SyntaxFault("unknown metadata entry")
+        reader.cursor.space()
+        if reader.cursor.word() not in {"ALL", "PRIV", "SHARED"}:
+            raise SyntaxFault("all, priv or shared expected")
+        reader.cursor.space()
+    return model.ChangedFrom(read_modseq(reader.cursor))
+
+
+def _after_space(read: Callable[[Cursor], Criterion]) -> Reader:
+    def read_behind(reader: KeyReader) -> Criterion:
+        reader.cursor.space()
+        return read(reader.cursor)
+
+    return read_behind
+
+
 def _not(reader: KeyReader) -> Criterion:
     reader.cursor.space()
     return model.Not(reader.key())
@@ -136,17 +166,24 @@ SEARCH_KEYS: dict[str, Reader] = {
     "CC": _field("Cc"),
     "DELETED": _flag(flags.DELETED),
     "DRAFT": _flag(flags.DRAFT),
+    "EMAILID": _after_space(email_criterion),
     "FLAGGED": _flag(flags.FLAGGED),
     "FROM": _field("From"),
     "HEADER": _header,
     "KEYWORD": _keyword,
     "LARGER": lambda reader: model.LargerThan(reader.number()),
+    "MODSEQ": _modseq,
     "NEW": lambda _reader: model.Nothing(),
     "NOT": _not,
     "OLD": lambda _reader: model.Everything(),
+    "OLDER": lambda reader: model.Not(_younger(reader)),
     "ON": _on(Moment.INTERNAL),
     "OR": _or,
     "RECENT": lambda _reader: model.Nothing(),
+    "SAVEDATESUPPORTED": lambda _reader: model.Everything(),
+    "SAVEDBEFORE": _before(Moment.SAVED),
+    "SAVEDON": _on(Moment.SAVED),
+    "SAVEDSINCE": _since(Moment.SAVED),
     "SEEN": _flag(flags.SEEN),
     "SENTBEFORE": _before(Moment.SENT),
     "SENTON": _on(Moment.SENT),
@@ -155,6 +192,7 @@ SEARCH_KEYS: dict[str, Reader] = {
     "SMALLER": lambda reader: model.SmallerThan(reader.number()),
     "SUBJECT": _field("Subject"),
     "TEXT": lambda reader: model.InText(reader.text()),
+    "THREADID": _after_space(thread_criterion),
     "TO": _field("To"),
     "UID": _uid,
     "UNANSWERED": _no_flag(flags.ANSWERED),
@@ -163,5 +201,8 @@ SEARCH_KEYS: dict[str, Reader] = {
     "UNFLAGGED": _no_flag(flags.FLAGGED),
     "UNKEYWORD": lambda reader: model.Not(_keyword(reader)),
     "UNSEEN": _no_flag(flags.SEEN),
+    "X-GM-MSGID": lambda reader: model.MessageNumbered(reader.number()),
+    "X-GM-THRID": lambda reader: model.ThreadNumbered(reader.number()),
+    "YOUNGER": _younger,
 }
 """Every key by name; an extension adds its row here."""

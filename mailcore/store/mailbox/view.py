@@ -19,6 +19,9 @@ from mailcore.store.mailbox.replay import Replay, count_unseen
 
 __all__ = ["MISSING_DATE", "MailboxView", "uid_set_of"]
 
+NUMBER_MASK: Final = np.uint64((1 << 63) - 1)
+"""Clients keep such numbers in signed variables."""
+_MIXER: Final = np.uint64(0x9E3779B97F4A7C15)
 _OVERHEAD_BYTES: Final = 4096
 
 
@@ -207,6 +210,15 @@ class MailboxView:
         """Return the row index of a UID, -1 if there is none."""
         row = int(np.searchsorted(self.uids, np.uint32(uid)))
         return row if row < self._count and self.uids[row] == uid else -1
+
+    def message_numbers(self, rows: Array) -> Array:
+        """Return a number of 63 bits for each message, the same wherever the message is."""
+        halves = np.ascontiguousarray(self.message_oids[rows]).view("<u4").astype(np.uint64).reshape(-1, 3)
+        return (halves[:, 0] << np.uint64(32) ^ halves[:, 1] ^ halves[:, 2] * _MIXER) & NUMBER_MASK
+
+    def thread_numbers(self, rows: Array) -> Array:
+        """Return a number of 63 bits for the conversation of each message."""
+        return self.threads[rows] & NUMBER_MASK
 
     def message_oid(self, row: int) -> MessageOid:
         """Return which message a row points at."""

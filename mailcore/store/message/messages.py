@@ -18,7 +18,7 @@ Document = dict[str, Any]
 MESSAGE_KEY_BYTES = 24
 WRITE_BATCH_BYTES = 8 << 20
 """So much travels in one insert."""
-ITEM_FIELDS = {"envelope": 1, "body_structure": 1, "light_headers": 1, "size": 1, "items": 1}
+ITEM_FIELDS = {"envelope": 1, "body_structure": 1, "light_headers": 1, "size": 1, "preview": 1, "items": 1}
 """What FETCH needs without the text of the message."""
 
 

@@ -42,7 +42,7 @@ def test_commands_fail_cleanly_while_databases_are_away(new_stack: Callable[...,
 
         stack.kill("main")
         for command in ("NOOP", "SELECT INBOX"):
-            assert client.ask(f"f {command}\r\n".encode()) .endswith(b"f " + UNAVAILABLE), command
+            assert client.ask(f"f {command}\r\n".encode()).endswith(b"f " + UNAVAILABLE), command
         stack.restart("main")
         client.run("SELECT INBOX")
         assert client.run("FETCH 1:* UID").count(b"FETCH (") == 2

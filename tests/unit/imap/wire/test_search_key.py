@@ -59,11 +59,29 @@ GOOD = [
     (b"(SEEN ALL)", model.And((model.HasFlag(flags.SEEN), model.Everything()))),
     (b"SEEN ALL", model.And((model.HasFlag(flags.SEEN), model.Everything()))),
     (b"((ALL))", model.Everything()),
+    (b"$", model.Numbered(SequenceSet((), saved=True))),
+    (b"UID $", model.Identified(SequenceSet((), saved=True))),
+    (b"YOUNGER 60", model.YoungerThan(60)),
+    (b"OLDER 60", model.Not(model.YoungerThan(60))),
+    (b"SAVEDBEFORE 1-Feb-1994", model.Dated(Moment.SAVED, before=_DAY)),
+    (b"SAVEDON 1-Feb-1994", model.Dated(Moment.SAVED, since=_DAY, before=_NEXT)),
+    (b"SAVEDSINCE 1-Feb-1994", model.Dated(Moment.SAVED, since=_DAY)),
+    (b"SAVEDATESUPPORTED", model.Everything()),
+    (b"MODSEQ 620162338", model.ChangedFrom(620162337)),
+    (b'MODSEQ "/flags/\\draft" all 1', model.ChangedFrom(0)),
+    (b"MODSEQ 0", model.ChangedFrom(-1)),
+    (b"EMAILID M" + b"0f" * 12, model.MessageIs(b"\x0f" * 12)),
+    (b"EMAILID M1", model.Nothing()),
+    (b"THREADID T00000000000000ff", model.InThread(255)),
+    (b"X-GM-MSGID 7", model.MessageNumbered(7)),
+    (b"X-GM-THRID 7", model.ThreadNumbered(7)),
 ]
 
 BAD = [
     b"", b"()", b"(ALL", b"ALL  SEEN", b"NOT", b"OR ALL", b"HEADER x", b"FROM", b"LARGER x", b"LARGER -1",
     b"ON 99-Feb-1994", b"UID x", b"XYZZY", b"KEYWORD (x)", b"FROM {1}\r\n\xff",
+    b"$1", b"$,1", b"YOUNGER 0", b"OLDER 4294967296", b"MODSEQ", b"MODSEQ x", b'MODSEQ "/flags/" all 1',
+    b'MODSEQ "/flags/x" 1', b"EMAILID", b"EMAILID {0}\r\n", b"X-GM-MSGID x",
 ]  # fmt: skip
 
 
