@@ -68,7 +68,7 @@ GOOD = [
     (b"SAVEDSINCE 1-Feb-1994", model.Dated(Moment.SAVED, since=_DAY)),
     (b"SAVEDATESUPPORTED", model.Everything()),
     (b"MODSEQ 620162338", model.ChangedFrom(620162337)),
-    (b'MODSEQ "/flags/\\draft" all 1', model.ChangedFrom(0)),
+    (b'MODSEQ "/flags/\\\\draft" all 1', model.ChangedFrom(0)),
     (b"MODSEQ 0", model.ChangedFrom(-1)),
     (b"EMAILID M" + b"0f" * 12, model.MessageIs(b"\x0f" * 12)),
     (b"EMAILID M1", model.Nothing()),
