@@ -66,9 +66,9 @@ def test_hierarchy(imap: Imap) -> None:
         C: b1 CREATE INBOX
         S: b1 NO [ALREADYEXISTS] A mailbox of that name exists
         C: b2 CREATE owatagusiam/
-        S: b2 OK CREATE completed
+        S: b2 OK [MAILBOXID …] CREATE completed
         C: b3 CREATE owatagusiam/blurdybloop
-        S: b3 OK CREATE completed
+        S: b3 OK [MAILBOXID …] CREATE completed
         """)
 
 
@@ -153,7 +153,7 @@ def test_special_use(imap: Imap) -> None:
         C: a4 CREATE Old (USE (\Archive))
         S: a4 …
         C: a5 CREATE MyNewMailbox (USE ())
-        S: a5 OK CREATE completed
+        S: a5 OK [MAILBOXID …] CREATE completed
         """)
 
 
@@ -193,7 +193,7 @@ def test_names_in_any_script(imap: Imap) -> None:
     imap.sign_in()
     imap.transcript(r"""
         C: a1 CREATE &U,BTFw-/&ZeVnLIqe-
-        S: a1 OK CREATE completed
+        S: a1 OK [MAILBOXID …] CREATE completed
         C: a2 LIST "" "&U,BTFw-*"
         S: * LIST (\NonExistent \Noselect \HasChildren) "/" &U,BTFw-
         S: * LIST (\HasNoChildren) "/" &U,BTFw-/&ZeVnLIqe-
@@ -210,9 +210,9 @@ def test_names_in_any_script(imap: Imap) -> None:
         S: * LIST (\HasNoChildren) "/" "台北/日本語"
         S: a6 OK LIST completed
         C: a7 CREATE "Tom & Jerry"
-        S: a7 OK CREATE completed
+        S: a7 OK [MAILBOXID …] CREATE completed
         C: a8 CREATE &U,BTFw-
-        S: a8 OK CREATE completed
+        S: a8 OK [MAILBOXID …] CREATE completed
         C: a9 LIST "" "&*"
         S: * LIST (\HasNoChildren) "/" &U,BTFw-
         S: a9 OK LIST completed
