@@ -19,7 +19,7 @@ from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.store.mailbox.columns import Columns
 from mailcore.store.mailbox.fold import Fold
-from mailcore.store.mailbox.head import DELETED, OPEN, Head, new_head
+from mailcore.store.mailbox.head import DELETED, OPEN, Head, HeadState, new_head
 from mailcore.store.mailbox.log_entry import Stamp, appended_count, clear_entry, decode_entry
 from mailcore.store.mailbox.packed import Array
 from mailcore.store.mailbox.replay import count_unseen
@@ -182,7 +182,7 @@ def rebuild_mailbox(
     entry = tree.find_id(mailbox_id) if tree is not None else None
     if entry is None:
         raise MailboxNotFound(mailbox_id)
-    head, generation = _read_head(stores, user_id, mailbox_id)
+    head, seen = _read_head(stores, user_id, mailbox_id)
     if head is not None:
         rows, certain = _rows_of_head(stores, user_id, mailbox_id, head)
     else:
@@ -193,8 +193,8 @@ def rebuild_mailbox(
         entry = _new_uid_validity(stores, user_id, entry)
     document, parts = _rebuilt_head(user_id, mailbox_id, head, rows, entry.uid_validity)
     stores.segments.insert(user_id, mailbox_id, parts)
-    if not stores.heads.replace(user_id, mailbox_id, document, generation):
-        return rebuild_mailbox(stores, user_id, mailbox_id, present)  # somebody folded meanwhile
+    if not stores.heads.replace(user_id, mailbox_id, document, seen):
+        return rebuild_mailbox(stores, user_id, mailbox_id, present)  # somebody changed it meanwhile
     log.warning(
         "mailbox.rebuilt",
         extra={"user_id": str(user_id), "mailbox_id": str(mailbox_id), "exists": len(rows), "certain": certain},
@@ -221,13 +221,13 @@ def named_messages(stores: ShardStores, user_id: UserId) -> Iterator[bytes]:
                 yield from map(bytes, entry.rows()["message_oid"])
 
 
-def _read_head(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId) -> tuple[Head | None, int | None]:
+def _read_head(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId) -> tuple[Head | None, HeadState | None]:
+    """Return a head, None if it is damaged; and what is there to be replaced."""
     try:
         head = stores.heads.read(user_id, mailbox_id)
     except StoreDamaged:
-        state = stores.heads.state_of(user_id, mailbox_id)
-        return None, state.generation if state is not None else None
-    return head, head.state.generation if head is not None else None
+        return None, stores.heads.state_of(user_id, mailbox_id)
+    return head, head.state if head is not None else None
 
 
 def _rows_of_head(stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, head: Head) -> tuple[Columns, bool]:

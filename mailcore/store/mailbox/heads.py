@@ -349,17 +349,28 @@ class Heads:
             if head is not None:
                 yield mailbox_id, head
 
-    def replace(self, user_id: UserId, mailbox_id: MailboxId, document: Document, generation: int | None) -> bool:
-        """Put a rebuilt head in place of the one of that generation, or where there is none (None)."""
+    def replace(self, user_id: UserId, mailbox_id: MailboxId, document: Document, seen: HeadState | None) -> bool:
+        """Put a rebuilt head in place of the one that was seen, or where there was none (None).
+
+        Returns False if anything was committed, folded or named since: read it again.
+        """
         key = keys.mailbox_key(user_id, mailbox_id)
         with deadline():
-            if generation is None:
+            if seen is None:
                 try:
                     self._collection.insert_one(document)
                 except DuplicateKeyError:
                     return False
                 return True
-            result = self._collection.replace_one({"_id": key, "generation": generation}, document)
+            unchanged = {
+                "_id": key,
+                "state": seen.state,
+                "generation": seen.generation,
+                "highest_modseq": seen.highest_modseq,
+                "collection_epoch": seen.collection_epoch,
+                "keywords": {"$size": len(seen.keywords)},
+            }
+            result = self._collection.replace_one(unchanged, document)
         return bool(result.matched_count)
 
 

@@ -192,3 +192,21 @@ def test_a_lost_row_block_costs_its_messages_only(filled: Engine) -> None:
     view = filled.fresh()
     assert view.uids.tolist() == [uid for uid in range(1, 41) if uid != 7]
     assert view.uid_next == 141
+
+
+def test_what_is_committed_while_a_rebuild_works_is_kept(filled: Engine) -> None:
+    """A delivery acknowledged, and a keyword added, between the rebuild's look and its write."""
+    set_head(filled, exists=1)
+    late: list[int] = []
+
+    def present(oids: Sequence[bytes]) -> set[bytes]:
+        if not late:
+            late.append(filled.add().first_uid)
+            filled.stores.heads.add_keywords(filled.user_id, filled.inbox, 1, ["Late"])
+        return set(oids)
+
+    rebuild_mailbox(filled.stores, filled.user_id, filled.inbox, present)
+    after = filled.fresh()
+    assert after.row_of(late[0]) >= 0
+    assert after.keywords == ("Work", "Late")
+    assert kinds(filled) == set()
