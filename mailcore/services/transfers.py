@@ -153,7 +153,8 @@ class Transfers:
             try:
                 known = self._taken(user_id, target_id, target, mailbox_id)
             except LookupError:
-                continue  # folded since, and so finished
+                patience.wait(target_id)  # folded since, and so finished; unless its log is damaged
+                continue
             before = known[0][np.isin(known[0], view.uids[rows])], known[1][np.isin(known[0], view.uids[rows])]
             rows = rows[~np.isin(view.uids[rows], known[0])]
             if not len(rows):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailcore import fault
-from mailcore.errors import MailboxNotFound, OverQuota
+from mailcore.errors import MailboxBusy, MailboxNotFound, OverQuota
 from mailcore.model.changes import Cause
 from mailcore.model.flags import FLAGGED, SEEN, FlagOperation, FlagSet
 from mailcore.model.uid_set import UidSet
@@ -263,3 +263,41 @@ def test_deliveries_to_the_target_only_delay_a_move(engine: Engine) -> None:
 
     fault.install({"commit.before_push": deliver})
     assert move(engine, UidSet.of([1])).target == UidSet.of([6])
+
+
+@pytest.mark.parametrize("transfer", [copy, move])
+def test_keyword_that_the_view_in_memory_lacks_has_its_name_after_a_copy(
+    engine: Engine, transfer: Callable[[Engine, UidSet], Any]
+) -> None:
+    """Sessions here share the view: a bit without a name would be a flag they never hear of."""
+    engine.add()
+    engine.services.messages.store(
+        engine.user_id, ACTOR, engine.inbox, UidSet.of([1]), FlagOperation.ADD, FlagSet(0, ("Label",))
+    )
+    assert engine.services.mailboxes.open(engine.user_id, "Archive").keywords == ()
+    archive = engine.mailbox("Archive")
+    engine.stores.heads.add_keywords(engine.user_id, archive, 0, ["Label"])  # by a STORE elsewhere that came too late
+    transfer(engine, UidSet.of([1]))
+    view = engine.services.mailboxes.cached(engine.user_id, archive)
+    assert view is not None
+    if view.exists:
+        assert view.flag_names(int(view.flags[0])) == ("Label",)
+    view = engine.services.mailboxes.refresh(engine.user_id, archive)
+    assert view.flag_names(int(view.flags[0])) == ("Label",)
+
+
+def test_move_into_a_mailbox_whose_log_cannot_be_read_gives_up(engine: Engine) -> None:
+    """A row block that is gone for good looks like one folded since; the source's queue must not wait for ever."""
+    engine.add(2)
+    move(engine, UidSet.of([1]))
+    engine.services.messages.expunge(
+        engine.user_id, ACTOR, engine.mailbox("Archive"), UidSet.of([1]), only_deleted=False
+    )
+    engine.add(200, "Archive")
+    for stored in engine.head("Archive").state.log:
+        engine.stores.row_blocks.delete(
+            engine.user_id, engine.mailbox("Archive"), row_blocks.pieces_of(decode_entry(stored))
+        )
+    with pytest.raises(MailboxBusy):
+        move(engine, UidSet.of([2]))
+    assert engine.fresh().uids.tolist() == [2]
