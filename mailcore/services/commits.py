@@ -227,6 +227,8 @@ class Commits:
         view = self._views.get(user_id, mailbox_id)
         if committed.repeated or view is None or view.highest_modseq != committed.commit.modseq - 1:
             return None
+        if not view.names_flags_of(entry):
+            return None
         return self._views.put(view.applied([entry]))
 
     def settle(self, user_id: UserId, mailbox_id: MailboxId, done: Done) -> None:

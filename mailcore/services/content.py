@@ -68,7 +68,7 @@ class ContentStore:
         self._offload = offload
         self._limits = limits
         self._codec = SkeletonCodec()
-        self._readers: dict[int, BlobReader] = {}
+        self._readers: dict[str, tuple[ShardStores, BlobReader]] = {}
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -350,7 +350,8 @@ class ContentStore:
         return Content(document, home.tenant_id, self._codec, self._reader(home.shard))
 
     def _reader(self, shard: ShardStores) -> BlobReader:
-        reader = self._readers.get(id(shard))
-        if reader is None:
-            reader = self._readers[id(shard)] = BlobReader(shard.blobs, shard.chunks)
+        known, reader = self._readers.get(shard.name, (None, None))
+        if reader is None or known is not shard:  # its databases may have moved
+            reader = BlobReader(shard.blobs, shard.chunks)
+            self._readers[shard.name] = shard, reader
         return reader

@@ -258,10 +258,13 @@ class Messages:
         if names and operation is not FlagOperation.REMOVE:
             self._keywords.bits(user_id, mailbox_id, names.values())
 
-        def masks(view: MailboxView) -> tuple[int, int]:
+        def masks(view: MailboxView) -> tuple[int, int] | None:
             bits = flags.system & SYSTEM_MASK
             for name in names:
-                bits |= view.keyword_mask(name)
+                mask = view.keyword_mask(name)
+                if not mask and operation is not FlagOperation.REMOVE:
+                    return None
+                bits |= mask
             if operation is FlagOperation.ADD:
                 return bits, 0
             if operation is FlagOperation.REMOVE:

@@ -20,6 +20,7 @@ from mailcore.services.messages import Messages
 from mailcore.services.offload import Offload
 from mailcore.services.text_blocks import RANGE_UIDS, range_key
 from mailcore.store.directory import Directory
+from mailcore.store.mailbox.fsck import sweep_user
 from mailcore.store.mailbox.purge import PurgeBlock
 from mailcore.store.message.chunks import Tier
 from mailcore.store.message.collection import CRASHED_AFTER_S, BlobCollector, CollectionCounts
@@ -114,7 +115,8 @@ class Retention:
 
         Args:
             user_id: whose messages.
-            sweep: look at every stored message, and remove those that a crashed delivery or run left unnamed.
+            sweep: finish mailboxes whose deletion was cut off, look at every stored message too, and remove
+                what a crashed delivery or run left unnamed.
 
         Raises:
             UserNotFound, TenantNotFound: nothing is destroyed.
@@ -126,6 +128,8 @@ class Retention:
         blobs = _collector(shard)
         if policy.legal_hold:
             return Collected(0, blobs.counts)
+        if sweep:
+            sweep_user(shard, user_id)
         self._fold(shard, user_id)
         now = datetime.now(UTC)
         crashed_before = now - timedelta(seconds=CRASHED_AFTER_S)

@@ -25,8 +25,8 @@ from mailcore.store.mailbox.view import MailboxView
 
 KEY_BYTES: Final = 16
 
-Masks = Callable[[MailboxView], tuple[int, int]]
-"""Bits to set and bits to clear, in the keywords of a view."""
+Masks = Callable[[MailboxView], tuple[int, int] | None]
+"""Bits to set and bits to clear, in the keywords of a view; None if it is too old to name them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ class RowChanges:
                 later = view.modseqs[rows] > unchanged_since
                 modified = uid_set_of(view.uids[rows[later]])
                 rows = rows[~later]
-            set_bits, clear_bits = masks(view)
+            bits = masks(view)
+            if bits is None:
+                return None
+            set_bits, clear_bits = bits
             before = view.flags[rows]
             after = before & ~np.uint64(clear_bits) | np.uint64(set_bits)
             differ = after != before

@@ -21,7 +21,7 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.row import MISSING_DATE
 from mailcore.model.search import Criterion, Moment
 from mailcore.services.column_criteria import column_mask, day_start_s
-from mailcore.services.content import ContentStore
+from mailcore.services.content import BODIES_PER_READ, ITEMS_PER_READ, ContentStore
 from mailcore.services.offload import Offload
 from mailcore.services.text_blocks import (
     OPAQUE_FIELDS,
@@ -197,7 +197,13 @@ class _SentDays:
         self._view = view
 
     def of(self, rows: Rows) -> list[date | None]:
-        """Return the day of each row; one round trip for each 500."""
+        """Return the day of each row; one round trip for each 500, whose headers alone are in memory."""
+        days: list[date | None] = []
+        for start in range(0, len(rows), ITEMS_PER_READ):
+            days += self._of_some(rows[start : start + ITEMS_PER_READ])
+        return days
+
+    def _of_some(self, rows: Rows) -> list[date | None]:
         user_id = self._view.user_id
         oids = [self._view.message_oid(row) for row in rows.tolist()]
         items = self._content.items(user_id, oids)
@@ -304,17 +310,23 @@ class _BlockReader:
         return normalize(text).encode("utf-8", "replace")
 
     def _in_opaque_field(self, rows: Rows, field: bytes, needle: bytes) -> Rows:
-        """Look into fields that blocks leave out, in the messages themselves."""
-        texts = self._content.texts(self._home.user_id, [self._view.message_oid(row) for row in rows.tolist()])
+        """Look into fields that blocks leave out, in the messages themselves: 50 at a time are in memory."""
+        hits: list[int] = []
+        for start in range(0, len(rows), BODIES_PER_READ):
+            hits += self._with_opaque_field(rows[start : start + BODIES_PER_READ].tolist(), field, needle)
+        return np.array(hits, np.int64)
+
+    def _with_opaque_field(self, rows: Sequence[int], field: bytes, needle: bytes) -> list[int]:
+        texts = self._content.texts(self._home.user_id, [self._view.message_oid(row) for row in rows])
         hits = []
-        for row in rows.tolist():
+        for row in rows:
             searchable = texts.get(self._view.message_oid(row))
             if searchable is not None and any(
                 needle in normalize(value.decode("utf-8", "replace")).encode("utf-8", "replace")
                 for value in find_all(searchable.header, field)
             ):
                 hits.append(row)
-        return np.array(hits, np.int64)
+        return hits
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -371,8 +383,9 @@ class _BlockReader:
         """Return the texts of rows from their messages; a message that is gone matches nothing."""
         oids = [self._view.message_oid(row) for row in rows.tolist()]
         texts: dict[bytes, BlockText] = {}
-        for start in range(0, len(oids), 50):
-            for oid, searchable in self._content.texts(self._home.user_id, oids[start : start + 50]).items():
+        for start in range(0, len(oids), BODIES_PER_READ):
+            batch = oids[start : start + BODIES_PER_READ]
+            for oid, searchable in self._content.texts(self._home.user_id, batch).items():
                 texts[oid] = block_text(searchable)
             self._offload.pause()
         uids = self._view.uids[rows]

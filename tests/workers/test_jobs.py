@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from bson import ObjectId
 from redis import Redis
 
+from mailcore.model.ids import MailboxId
 from mailcore.model.retention import RetentionRule
 from mailcore.services import MailServices
 from mailcore.services import retention as retention_service
+from mailcore.services.messages import NewMessage
+from mailcore.store.keys import mailbox_key
+from mailcore.store.mailbox.tree import TreeChange
 from mailcore.store.message.chunks import Tier
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.store.test_delivery import blob_bytes, deliver, expunge_all, inbox, message, stored_messages
@@ -95,3 +100,30 @@ def test_demotion_and_scrub_run_over_a_shard(services: MailServices, context: Jo
     oid = services.mailboxes.open(user.user_id, "INBOX").message_oid(0)
     shard.hot["messages"].update_one({"_id": user.user_id.binary + oid}, {"$set": {"sha256": bytes(32)}})
     assert scrub_shard(context, "a") == before + 1
+
+
+def test_mailbox_whose_deletion_was_cut_off_is_finished_by_the_sweep(
+    services: MailServices, context: JobContext, user: MadeUser
+) -> None:
+    """Its name is gone, its head is open: what is in it would count in the quota for ever."""
+    services.mailboxes.create(user.user_id, OPERATOR, "Lost")
+    services.messages.append(user.user_id, OPERATOR, "Lost", [NewMessage(message(b"lost"))])
+    deliver(services, message(b"kept"), user)
+    shard = services.placement.home(user.user_id).shard
+    lost = services.mailboxes.find(user.user_id, "Lost")
+    tree = services.mailboxes.tree(user.user_id)
+    left = [entry for entry in tree if entry.id != lost.id]
+    shard.trees.replace(user.user_id, tree.version, TreeChange(tree.next_uid_validity, left, tree.subscribed_names))
+    sweep_messages(context, "a")
+    assert shard.heads.user_bytes(user.user_id) > len(message(b"kept")), "younger than any deletion lasts"
+
+    an_hour_ago = MailboxId(ObjectId.from_datetime(datetime.now(UTC) - timedelta(hours=2)))
+    heads = shard.hot["mailboxes"]
+    head = heads.find_one({"_id": mailbox_key(user.user_id, lost.id)})
+    heads.insert_one(head | {"_id": mailbox_key(user.user_id, an_hour_ago)})
+    heads.delete_one({"_id": mailbox_key(user.user_id, lost.id)})
+    sweep_messages(context, "a")
+    sweep_messages(context, "a")
+    assert shard.heads.user_bytes(user.user_id) == services.mailboxes.open(user.user_id, "INBOX").size_bytes > 0
+    assert dict(shard.heads.list_mailboxes(user.user_id))[an_hour_ago] == "deleted"
+    assert stored_messages(services, user.user_id) == 2, "messages this young are spared"

@@ -13,7 +13,7 @@ from mailcore.model.ids import MailboxId, MessageOid, ModSeq, Uid, UidValidity, 
 from mailcore.model.row import MISSING_DATE
 from mailcore.model.uid_set import UidSet
 from mailcore.store.mailbox.columns import ROW_BYTES, Columns, GrowingColumn, fixed, growing
-from mailcore.store.mailbox.log_entry import LogEntry
+from mailcore.store.mailbox.log_entry import LogEntry, Op
 from mailcore.store.mailbox.packed import Array, rows_in_ranges, uid_set_of
 from mailcore.store.mailbox.replay import Replay, count_unseen
 
@@ -263,8 +263,11 @@ class MailboxView:
         """Memory held by the columns; those shared with other views count as well."""
         return _OVERHEAD_BYTES + len(self._columns[0].buffer) * ROW_BYTES
 
-    def all_keywords_known(self, bits: int) -> bool:
-        """Return whether every keyword bit has its name here."""
+    def names_flags_of(self, entry: LogEntry) -> bool:
+        """Return whether every keyword that an entry sets has its name here; else the head has to be read."""
+        bits = entry.set_bits
+        if entry.op is Op.APPEND:
+            bits = int(np.bitwise_or.reduce(entry.rows()["flags"]))
         return bits >> KEYWORD_SHIFT < 1 << len(self.keywords)
 
 

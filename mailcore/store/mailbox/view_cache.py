@@ -68,11 +68,7 @@ class ViewCache:
             entry = decode_entry(stored)
             if entry.block is not None or entry.op is Op.CLEAR:
                 return None
-            bits = entry.set_bits
-            if entry.op is Op.APPEND:
-                for flags in entry.rows()["flags"].tolist():
-                    bits |= flags
-            if not view.all_keywords_known(bits):
+            if not view.names_flags_of(entry):
                 return None
             return self.put(view.applied([entry]))
         except StoreDamaged:

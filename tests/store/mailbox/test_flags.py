@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from mailcore.model.ids import ModSeq
 from mailcore.model.uid_set import UidSet
 from mailcore.services import commits
 from mailcore.services.messages import StoreResult
+from mailcore.store.mailbox.heads import Heads
 from mailcore.store.mailbox.notes import Note
 from tests.store.mailbox.conftest import ACTOR, Engine, make_row, same
 
@@ -183,6 +185,25 @@ def test_keywords_differ_by_more_than_case_and_keep_their_first_spelling(engine:
     store(engine.another(), UidSet.of([1]), ADD, 0, "wORK", "later")
     assert engine.fresh().keywords == ("Work", "later")
     assert names(engine, 1) == {"Work", "later"}
+
+
+def test_a_keyword_that_the_view_in_memory_lacks_is_set_all_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session may bring an older view between the keyword's addition and the change."""
+    engine.add()
+    engine.services.mailboxes.forget(engine.user_id, engine.inbox)
+    inbox = engine.inbox
+    add_keywords = Heads.add_keywords
+
+    def meanwhile(self: Heads, *arguments: Any) -> tuple[str, ...] | None:
+        engine.services.mailboxes.refresh(engine.user_id, inbox)
+        return add_keywords(self, *arguments)
+
+    monkeypatch.setattr(Heads, "add_keywords", meanwhile)
+    result = store(engine, UidSet.of([1]), ADD, SEEN, "Work")
+    assert names(engine, 1) == {"\\Seen", "Work"}
+    assert set(result.view.flag_names(int(result.view.flags[0]))) == {"\\Seen", "Work"}
 
 
 def test_a_mailbox_takes_56_keywords(engine: Engine) -> None:

@@ -23,6 +23,7 @@ from mailcore.model.section import Section, SectionText
 from mailcore.services import MailServices
 from mailcore.services.content import Copy
 from mailcore.store.message.chunks import Tier
+from mailcore.store.shard import ShardStores
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.corpus import iter_corpus
 from tests.hostile import HOSTILE
@@ -317,3 +318,14 @@ def test_round_trips_do_not_grow_with_attachments_or_recipients(
     assert sum(map(len, content.read())) == content.size_bytes
     assert listener.names == ["find blobs", "find chunks"]
     services.close()
+
+
+def test_shard_whose_databases_moved_is_read_anew(services: MailServices, user: MadeUser) -> None:
+    """Readers of attachments belong to the stores they were made of, not to where those lay in memory."""
+    store = services.content
+    shard = services.placement.home(user.user_id).shard
+    moved = ShardStores.of(shard.name, shard.hot, shard.hot.client["elsewhere"])
+    assert store._reader(shard) is store._reader(shard)
+    assert store._reader(moved)._chunks is moved.chunks
+    assert store._reader(shard)._chunks is shard.chunks
+    assert len(store._readers) == 1
