@@ -27,6 +27,7 @@ from mailcore.services.retention import Retention
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.shards import Shards
+from mailcore.services.sorting import Sorting
 from mailcore.services.tenants import Tenants, content_key_purpose
 from mailcore.services.users import Users
 from mailcore.settings import MailSettings
@@ -58,6 +59,7 @@ class MailServices:
     messages: Messages
     content: ContentStore
     search: Search
+    sorting: Sorting
     delivery: Delivery
     imports: Imports
     fsck: Fsck
@@ -120,6 +122,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         messages=messages,
         content=content,
         search=Search(placement, content, offload),
+        sorting=Sorting(placement, content, offload),
         delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),

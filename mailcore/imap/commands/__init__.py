@@ -26,10 +26,12 @@ from mailcore.imap.commands.rename import handle_rename, parse_rename
 from mailcore.imap.commands.replace import handle_replace, parse_replace, parse_uid_replace
 from mailcore.imap.commands.search import handle_search, parse_search, parse_uid_search
 from mailcore.imap.commands.select import handle_examine, handle_select, parse_mailbox, parse_select
+from mailcore.imap.commands.sort import handle_sort, parse_sort, parse_uid_sort
 from mailcore.imap.commands.starttls import handle_starttls
 from mailcore.imap.commands.status import handle_status, parse_status
 from mailcore.imap.commands.store import handle_store, parse_store, parse_uid_store
 from mailcore.imap.commands.subscribe import handle_subscribe, handle_unsubscribe
+from mailcore.imap.commands.thread import handle_thread, parse_thread, parse_uid_thread
 from mailcore.imap.commands.unselect import handle_close, handle_unselect
 from mailcore.imap.session import ANY_STATE, SIGNED_IN, Replies, Session, State
 from mailcore.imap.wire.cursor import Cursor
@@ -105,6 +107,10 @@ _ROWS = (
     _row("UID STORE", State.SELECTED, parse_uid_store, handle_store),
     _row("SEARCH", State.SELECTED, parse_search, handle_search, expunge=False),
     _row("UID SEARCH", State.SELECTED, parse_uid_search, handle_search),
+    _row("SORT", State.SELECTED, parse_sort, handle_sort, expunge=False),
+    _row("UID SORT", State.SELECTED, parse_uid_sort, handle_sort),
+    _row("THREAD", State.SELECTED, parse_thread, handle_thread, expunge=False),
+    _row("UID THREAD", State.SELECTED, parse_uid_thread, handle_thread),
     _row("REPLACE", State.SELECTED, parse_replace, handle_replace),
     _row("UID REPLACE", State.SELECTED, parse_uid_replace, handle_replace),
     _row("COPY", State.SELECTED, parse_copy, handle_copy),
