@@ -51,6 +51,7 @@ def _tls_possible(session: Session) -> bool:
 
 CAPABILITIES: tuple[Capability, ...] = (
     Capability("IMAP4rev1", "RFC 3501", _always),
+    Capability("IMAP4rev2", "RFC 9051", _always),
     Capability("STARTTLS", "RFC 3501 §6.2.1", _tls_possible),
     Capability("LOGINDISABLED", "RFC 3501 §6.2.3", _login_impossible),
     Capability("AUTH=PLAIN", "RFC 4616", _login_possible),

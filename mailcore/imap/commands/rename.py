@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailcore.imap.session import Session
+from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Completion, Done
+from mailcore.imap.wire.responses import Done, ListResponse, mailbox
 from mailcore.model.ids import MailboxName
+from mailcore.model.mailbox import INBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,10 @@ def parse_rename(cursor: Cursor) -> RenameArgs:
     return RenameArgs(old, new)
 
 
-def handle_rename(session: Session, args: RenameArgs) -> Completion:
-    """Rename; INBOX is not renamed but emptied into the new mailbox."""
+def handle_rename(session: Session, args: RenameArgs) -> Replies:
+    """Rename; INBOX is not renamed but emptied into the new mailbox. IMAP4rev2 is told both names (RFC 9051 §7.3.1)."""
     session.services.mailboxes.rename(session.user_id, session.actor, args.old, args.new)
+    if session.dialect.rev2 and args.old.upper() != INBOX:
+        old = mailbox(args.old, utf8=session.utf8)
+        yield ListResponse(b"LIST", (), args.new, b'"OLDNAME" (%b)' % old)
     return Done("RENAME completed")

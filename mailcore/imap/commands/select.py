@@ -17,7 +17,7 @@ from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.object_ids import mailbox_object_id
-from mailcore.imap.wire.responses import Bad, Condition, Done, Response, Wire
+from mailcore.imap.wire.responses import Bad, Condition, Done, ListResponse, Response, Wire
 from mailcore.model import flags
 from mailcore.model.ids import MailboxName
 
@@ -82,6 +82,8 @@ def _open(session: Session, args: SelectArgs, *, read_only: bool) -> Replies:
     view = session.services.mailboxes.open(session.user_id, args.name)
     selected = SelectedMailbox(args.name, view, read_only=read_only)
     yield _state(selected, session.dialect)
+    if session.dialect.rev2:
+        yield ListResponse(b"LIST", (), args.name)
     session.select(selected)
     if args.condstore:
         session.use_condstore()

@@ -15,6 +15,7 @@ def test_greeting_has_the_capabilities(imap: Imap) -> None:
 # one name a line, in the order of the table, with whom it is told to: b(efore), a(fter signing in)
 EXPECTED = """
 IMAP4rev1 ba
+IMAP4rev2 ba
 AUTH=PLAIN b
 AUTH=LOGIN b
 AUTH=OAUTHBEARER b
