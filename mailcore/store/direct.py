@@ -18,14 +18,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import bson
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
-from pymongo import MongoClient, _csot
+from pymongo import MongoClient, UpdateOne, _csot
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError, WriteConcernError
 from pymongo.monitoring import CommandListener, CommandStartedEvent, CommandSucceededEvent
@@ -40,6 +40,8 @@ PATIENCE_S = 0.5
 """So often a waiting call looks whether pymongo has given its server up."""
 DEFAULT_DEADLINE_S = 5.0
 RECEIVE_BYTES = 64 * 1024
+LARGE_BYTES = 1024 * 1024
+"""Of a reply that is known to be long, so much is taken at once."""
 
 _HEADER = struct.Struct("<iiiiIB")  # length, request, response to, opcode; flags, kind of the one section
 _OP_MSG = 2013
@@ -55,6 +57,8 @@ class Direct:
     def __init__(self, client: MongoClient[Document]) -> None:
         """Open nothing yet."""
         self._client = weakref.ref(client)
+        self._known: tuple[object, tuple[str, int] | None] = (None, None)
+        """pymongo's latest picture of the set, and the primary in it."""
         self._idle: deque[_Line] = deque()
         self._count = 0
         self._lock = threading.Lock()
@@ -68,7 +72,7 @@ class Direct:
             WriteConcernError: written, but not acknowledged by the majority in time.
         """
         client = self._client()
-        primary = client.primary if client is not None else None
+        primary = self._primary(client) if client is not None else None
         seconds = _csot.remaining()
         if primary is None or (seconds is not None and seconds <= 0):
             return None
@@ -99,6 +103,16 @@ class Direct:
         """Give every idle line back to pymongo, closed."""
         while self._idle:
             self._drop(self._idle.pop())
+
+    def _primary(self, client: MongoClient[Document]) -> tuple[str, int] | None:
+        """Return `client.primary`, which takes a lock and looks at every node, once for each picture of the set."""
+        description = client.topology_description
+        if description is not self._known[0]:
+            primary = client.primary
+            if client.topology_description is not description:
+                return primary
+            self._known = (description, primary)
+        return self._known[1]
 
     def _take(self, primary: tuple[str, int]) -> _Line | None:
         while True:
@@ -213,7 +227,7 @@ class _Line:
             pieces = [reply]
             missing = length - len(reply)
             while missing > 0:
-                piece = self._receive(give_up_at)
+                piece = self._receive(give_up_at, min(missing, LARGE_BYTES))
                 pieces.append(piece)
                 missing -= len(piece)
             reply = b"".join(pieces)
@@ -221,10 +235,10 @@ class _Line:
             raise _LineBroken
         return bson.decode(memoryview(reply)[_HEADER.size :], codec)
 
-    def _receive(self, give_up_at: float) -> bytes:
+    def _receive(self, give_up_at: float, most: int = RECEIVE_BYTES) -> bytes:
         while True:
             try:
-                data: bytes = self._socket.recv(RECEIVE_BYTES)
+                data: bytes = self._socket.recv(most)
             except TimeoutError:
                 if not self.is_usable or time.monotonic() >= give_up_at:
                     raise
@@ -275,6 +289,55 @@ def insert_one(collection: Collection[Document], document: Document) -> None:
     command = {"insert": collection.name, "documents": [document], "writeConcern": collection.write_concern.document}
     if _run(collection, command) is None:
         collection.insert_one(document)
+
+
+def find_all(
+    collection: Collection[Document], query: Mapping[str, Any], projection: Mapping[str, Any] | None, most: int
+) -> list[Document]:
+    """Return every document that matches, in one answer: the caller knows that there are `most` at the most.
+
+    What does not fit into one answer of the server (16 MiB) comes the long way.
+    """
+    reply = None
+    if collection.read_preference == ReadPreference.PRIMARY:
+        command: Document = {"find": collection.name, "filter": query, "batchSize": most + 1}
+        if projection is not None:
+            command["projection"] = projection
+        command["readConcern"] = collection.read_concern.document
+        reply = _run(collection, command)
+    if reply is None or reply["cursor"]["id"]:
+        if reply is not None:
+            _run(collection, {"killCursors": collection.name, "cursors": [reply["cursor"]["id"]]})
+        return list(collection.find(query, projection, batch_size=most + 1))
+    batch: list[Document] = reply["cursor"]["firstBatch"]
+    return batch
+
+
+def insert_many(collection: Collection[Document], documents: Sequence[Document]) -> None:
+    """Insert documents that have their `_id`s, in no order; those that can be are.
+
+    Raises:
+        BulkWriteError: some are there already, perhaps by this call: a lost answer makes it ask again.
+    """
+    command: Document = {"insert": collection.name, "documents": documents, "ordered": False}
+    command["writeConcern"] = collection.write_concern.document
+    if _run(collection, command) is None:
+        collection.insert_many(documents, ordered=False)
+
+
+def update_each(collection: Collection[Document], updates: Sequence[tuple[Mapping[str, Any], Any]]) -> int:
+    """Make each update of the one document that its query matches; return how many matched.
+
+    An update may be made twice: a lost answer makes it ask again.
+    """
+    command: Document = {"update": collection.name, "ordered": False}
+    command["updates"] = [{"q": query, "u": update} for query, update in updates]
+    command["writeConcern"] = collection.write_concern.document
+    reply = _run(collection, command)
+    if reply is None:
+        requests = [UpdateOne(query, update) for query, update in updates]
+        return collection.bulk_write(requests, ordered=False).matched_count
+    return int(reply["n"])
 
 
 def find_one_and_update(

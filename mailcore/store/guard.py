@@ -274,6 +274,33 @@ class OwnedCollection:
         with _GUARD:
             direct.insert_one(self._collection, document)
 
+    def find_all(
+        self, query: Filter, projection: Mapping[str, Any] | None = None, *, most: int
+    ) -> list[Document]:
+        """Return all that match, `most` at the most, the short way."""
+        self._check_filter(query)
+        with _GUARD:
+            return direct.find_all(self._collection, query, projection, most)
+
+    def store_many(self, documents: Sequence[Document]) -> None:
+        """Insert documents the short way, in no order; after a lost answer they are duplicates of themselves.
+
+        Raises:
+            BulkWriteError: some `_id`s are there; the others are stored.
+        """
+        for document in documents:
+            self._check_document(document)
+        with _GUARD:
+            direct.insert_many(self._collection, documents)
+
+    def update_each(self, updates: Sequence[tuple[Filter, Update]]) -> int:
+        """Make updates of one document each the short way, some perhaps twice; return how many matched."""
+        for query, update in updates:
+            self._check_filter(query)
+            _check_update(update)
+        with _GUARD:
+            return direct.update_each(self._collection, updates)
+
     def insert_many(self, documents: Sequence[Document], **options: Any) -> InsertManyResult:
         """As pymongo; every document names its owner."""
         for document in documents:

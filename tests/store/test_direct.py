@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pymongo import MongoClient, WriteConcern, monitoring
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, WriteConcernError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
 
 from infra.devstack.stack import MAIN, Stack
 from mailcore.errors import StoreUnavailable
 from mailcore.store import direct
 from mailcore.store.client import CODEC, open_client
-from mailcore.store.guard import deadline
+from mailcore.store.guard import deadline, only_duplicates
 
 Document = dict[str, Any]
 
@@ -70,6 +70,35 @@ def test_answers_are_those_of_pymongo(collection: Collection[Document]) -> None:
     assert after == {"_id": b"one", "n": 2}
     assert direct.find_one_and_update(collection, {"_id": b"one", "n": 1}, {"$inc": {"n": 1}}, {"n": 1}) is None
     assert collection.find_one({"_id": b"one"}, {"n": 1}) == {"_id": b"one", "n": 2}
+
+
+def test_many_at_once_are_those_of_pymongo(collection: Collection[Document], heard: Heard) -> None:
+    documents = [{"_id": b"%03d" % number, "n": number, "data": b"x" * 100_000} for number in range(100)]
+    direct.insert_many(collection, documents)
+    query = {"n": {"$lt": 50}, "data": {"$exists": True}}
+    found = direct.find_all(collection, query, {"n": 1}, 50)
+    assert {document["_id"]: document["n"] for document in found} == {b"%03d" % n: n for n in range(50)}
+    updates = [({"_id": b"%03d" % n, "n": n}, {"$inc": {"n": 1000}}) for n in (3, 5, 777)]
+    assert direct.update_each(collection, updates) == 2
+    assert collection.count_documents({"n": {"$gte": 1000}}) == 2
+    assert heard.started_commands[:3] == ["insert", "find", "update"]
+
+
+def test_more_than_one_answer_holds_comes_whole(collection: Collection[Document], heard: Heard) -> None:
+    """A server's answer ends at 16 MiB; its cursor is closed, and the driver asked for everything."""
+    for number in range(20):
+        direct.insert_one(collection, {"_id": b"%02d" % number, "data": b"x" * 1_000_000})
+    heard.started_commands.clear()
+    found = direct.find_all(collection, {"data": {"$exists": True}}, None, 100)
+    assert [len(document["data"]) for document in found] == [1_000_000] * 20
+    assert heard.started_commands[:3] == ["find", "killCursors", "find"]
+
+
+def test_some_that_are_there_are_reported_and_the_others_stored(collection: Collection[Document]) -> None:
+    with pytest.raises(BulkWriteError) as caught:
+        direct.insert_many(collection, [{"_id": b"new"}, {"_id": b"one"}, {"_id": b"newer"}])
+    assert only_duplicates(caught.value)
+    assert collection.count_documents({}) == 3
 
 
 def test_it_is_one_command_on_one_line_and_listeners_hear_it(collection: Collection[Document], heard: Heard) -> None:

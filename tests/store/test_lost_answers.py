@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from mailcore.services import MailServices
 from mailcore.services.messages import NewMessage
 from mailcore.store import direct
 from mailcore.store.message.blobs import blob_address
+from mailcore.store.message.chunks import Tier
 from tests.builders import OPERATOR, make_services, make_user
 from tests.store.mailbox.conftest import Engine, make_row, same
 
@@ -61,6 +63,11 @@ def lose_next(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
 
 def many(count: int = 300) -> list[NewRow]:
     return [make_row() for _ in range(count)]
+
+
+def attached(data: bytes) -> bytes:
+    head = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    return head + base64.encodebytes(data).replace(b"\n", b"\r\n")
 
 
 def test_large_append_whose_answer_is_lost_keeps_its_rows(
@@ -110,6 +117,29 @@ def test_appended_message_whose_answer_is_lost_keeps_its_attachment(
     assert collector_run.blobs == 0
     assert home.shard.blob_refs.exists(home.tenant_id, blob_address(home.tenant_key, data))
     content = engine.services.content.open(engine.user_id, engine.fresh().message_oid(0))
+    assert b"".join(content.read()) == raw
+
+
+@pytest.mark.parametrize("repeats", range(1, 5))
+def test_attachment_whose_answers_are_lost_one_by_one_can_be_read(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, repeats: int
+) -> None:
+    """References, pin, chunks, message: whichever answer gets lost, it is sent again and nothing is stored twice."""
+    data = os.urandom(60_000)
+    run, writes = direct.Direct.run, itertools.count(1)
+
+    def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any) -> Any:
+        reply = run(self, database, command, codec)
+        return None if {"insert", "update"} & command.keys() and next(writes) == repeats else reply
+
+    monkeypatch.setattr(direct.Direct, "run", losing)
+    raw = attached(data)
+    engine.services.messages.append(engine.user_id, OPERATOR, "INBOX", [NewMessage(raw)])
+    assert next(writes) > repeats
+    home = engine.services.placement.home(engine.user_id)
+    address = blob_address(home.tenant_key, data)
+    assert [address for _, address, _ in home.shard.chunks.generations(Tier.COLD)].count(address) == 1
+    content = engine.services.content.open(engine.user_id, engine.fresh().message_oid(-1))
     assert b"".join(content.read()) == raw
 
 

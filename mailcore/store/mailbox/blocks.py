@@ -44,10 +44,8 @@ class Blocks:
             return {}
         wanted = [_key(user_id, mailbox_id, segment, kind) for segment in segments]
         with deadline():
-            return {
-                bytes(document["_id"])[24:32]: bytes(document["data"])
-                for document in self._collection.find({"_id": {"$in": wanted}}, batch_size=len(wanted) + 1)
-            }
+            found = self._collection.find_all({"_id": {"$in": wanted}}, most=len(wanted))
+        return {bytes(document["_id"])[24:32]: bytes(document["data"]) for document in found}
 
     def put(self, user_id: UserId, mailbox_id: MailboxId, segment: bytes, kind: BlockKind, data: bytes) -> None:
         """Store a block, in place of the one that is there."""

@@ -48,7 +48,7 @@ class ChangeEvents:
         ]
         try:
             with deadline():
-                self._collection.insert_many(documents, ordered=False)
+                self._collection.store_many(documents)
         except BulkWriteError:
             return  # the guard lets only duplicates pass
 

@@ -32,7 +32,7 @@ class MessageIds:
         ]
         try:
             with deadline():
-                self._collection.insert_many(documents, ordered=False)
+                self._collection.store_many(documents)
         except BulkWriteError:
             return  # the guard lets only duplicates pass
 
@@ -42,7 +42,7 @@ class MessageIds:
             return {}
         wanted = [_key(user_id, own) for own in hashes]
         with deadline():
-            found = list(self._collection.find({"_id": {"$in": wanted}}, batch_size=len(wanted) + 1))
+            found = self._collection.find_all({"_id": {"$in": wanted}}, most=len(wanted))
         return {
             int.from_bytes(document["_id"][12:], "big"): ThreadId(int.from_bytes(document["thread"], "big"))
             for document in found

@@ -51,7 +51,7 @@ class Notes:
             return {}
         wanted = [keys.copy_key(user_id, mailbox_id, uid) for uid in uids]
         with deadline():
-            found = list(self._collection.find({"_id": {"$in": wanted}}, batch_size=len(wanted) + 1))
+            found = self._collection.find_all({"_id": {"$in": wanted}}, most=len(wanted))
         return {
             struct.unpack_from(">I", document["_id"], 24)[0]: Note(bytes(document["meta_data"]), document["expires_at"])
             for document in found

@@ -80,7 +80,7 @@ class Purge:
             return
         try:
             with deadline(30):
-                self._collection.insert_many(documents, ordered=False)
+                self._collection.store_many(documents)
         except BulkWriteError:
             return  # the guard lets only duplicates pass: another fold of the same entries wrote them
 

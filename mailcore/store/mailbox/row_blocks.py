@@ -49,8 +49,8 @@ class RowBlocks:
             return list(entries)
         wanted = [keys.segment_key(user_id, mailbox_id, block) for block in blocks]
         with deadline(30):
-            cursor = self._collection.find({"_id": {"$in": wanted}}, {"data": 1}, batch_size=len(wanted) + 1)
-            found = {bytes(document["_id"])[24:]: document["data"] for document in cursor}
+            blocks_found = self._collection.find_all({"_id": {"$in": wanted}}, {"data": 1}, most=len(wanted))
+        found = {bytes(document["_id"])[24:]: document["data"] for document in blocks_found}
         if len(found) != len(blocks):
             raise LookupError(next(block for block in blocks if block not in found).hex())
         return [

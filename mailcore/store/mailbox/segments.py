@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from pymongo.database import Database
+from pymongo.errors import BulkWriteError
 
 from mailcore.errors import StoreDamaged
 from mailcore.model.ids import MailboxId, UserId
@@ -167,8 +168,8 @@ class Segments:
                 keys.segment_key(user_id, mailbox_id, part) for ref in some for part in (ref.rows_id, ref.flags_id)
             ]
             with deadline():
-                cursor = self._collection.find({"_id": {"$in": wanted}}, {"data": 1}, batch_size=len(wanted) + 1)
-                found = {bytes(document["_id"])[24:]: document["data"] for document in cursor}
+                parts = self._collection.find_all({"_id": {"$in": wanted}}, {"data": 1}, most=len(wanted))
+            found = {bytes(document["_id"])[24:]: document["data"] for document in parts}
             for ref in some:
                 if ref.rows_id not in found or ref.flags_id not in found:
                     raise LookupError(ref.rows_id.hex())
@@ -188,8 +189,11 @@ class Segments:
             }
             for part in parts
         ]
-        with deadline():
-            self._collection.insert_many(documents, ordered=False)
+        try:
+            with deadline():
+                self._collection.store_many(documents)
+        except BulkWriteError:
+            return  # the guard lets only duplicates pass: sent again after a lost answer
 
     def delete(self, user_id: UserId, mailbox_id: MailboxId, parts: Sequence[bytes]) -> None:
         """Remove parts of segments."""

@@ -36,7 +36,7 @@ class Vanished:
         ]
         try:
             with deadline():
-                self._collection.insert_many(documents, ordered=False)
+                self._collection.store_many(documents)
         except BulkWriteError:
             return  # the guard lets only duplicates pass: another fold of the same entries wrote them
 

@@ -74,13 +74,13 @@ class BlobRefs:
     def __init__(self, database: Database[Document]) -> None:
         self._collection = OwnedCollection(database["blob_refs"])
 
-    def insert(self, keys: Sequence[bytes], session: ClientSession) -> None:
+    def insert(self, keys: Sequence[bytes]) -> None:
         """Write references by `_id` (majority); those that exist stay. One call for each 1000."""
         documents = [{"_id": key} for key in dict.fromkeys(keys)]
         for start in range(0, len(documents), BATCH):
             with deadline(5.0):
                 try:
-                    self._collection.insert_many(documents[start : start + BATCH], ordered=False, session=session)
+                    self._collection.store_many(documents[start : start + BATCH])
                 except BulkWriteError:
                     pass  # only duplicates get here
 

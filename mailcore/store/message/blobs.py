@@ -96,33 +96,40 @@ class Blobs:
         self._collection = OwnedCollection(database["blobs"])
         self.client = database.client
 
-    def pin(self, tenant_id: ObjectId, addresses: Sequence[bytes], session: ClientSession | None = None) -> int:
-        """Pin those headers that exist unmarked, in one call, and return how many did."""
-        now = datetime.now(UTC)
-        pins = [
-            UpdateOne(
-                {"_id": blob_key(tenant_id, address), **UNMARKED}, {"$inc": {"pins": 1}, "$set": {"pinned_at": now}}
-            )
-            for address in addresses
-        ]
+    def pin(self, tenant_id: ObjectId, addresses: Sequence[bytes]) -> int:
+        """Pin those headers that exist unmarked, some perhaps twice, in one call; return how many did."""
         with deadline(5.0):
-            return self._collection.bulk_write(pins, ordered=False, session=session).matched_count
+            return self._collection.update_each(_pins(tenant_id, addresses))
 
-    def find(
-        self, tenant_id: ObjectId, addresses: Sequence[bytes], session: ClientSession | None = None
-    ) -> dict[bytes, BlobHeader]:
+    def unmarked(self, tenant_id: ObjectId, addresses: Sequence[bytes]) -> list[bytes]:
+        """Pin once more, and return which of these have a header that stands unmarked after that: two calls.
+
+        What a session reads after its own pin is as new as every write acknowledged before, so a header
+        that it sees unmarked is as good as pinned: a later mark is followed by a look at the references.
+        """
+        keys = [blob_key(tenant_id, address) for address in addresses]
+        pins = [UpdateOne(query, update) for query, update in _pins(tenant_id, addresses)]
+        with deadline(5.0), self.client.start_session(causal_consistency=True) as session:
+            self._collection.bulk_write(pins, ordered=False, session=session)
+            found = list(self._collection.find({"_id": {"$in": keys}}, session=session, batch_size=len(keys) + 1))
+        return [document["_id"][12:] for document in found if document.get("deleting") is None]
+
+    def find(self, tenant_id: ObjectId, addresses: Sequence[bytes]) -> dict[bytes, BlobHeader]:
         """Return the headers of these addresses, marked ones too, in one call."""
         keys = [blob_key(tenant_id, address) for address in addresses]
         with deadline(5.0):
-            found = list(self._collection.find({"_id": {"$in": keys}}, session=session, batch_size=len(keys) + 1))
+            found = self._collection.find_all({"_id": {"$in": keys}}, most=len(keys))
         return {document["_id"][12:]: BlobHeader.from_document(document) for document in found}
 
-    def insert(self, headers: Sequence[BlobHeader], session: ClientSession | None = None) -> set[bytes]:
-        """Store headers in one call and return the addresses that had one already."""
+    def insert(self, headers: Sequence[BlobHeader]) -> set[bytes]:
+        """Store headers in one call and return the addresses that had one already.
+
+        Not the short way: a header of our own, stored by a lost sending, would pass for another's.
+        """
         documents = [header.to_document() for header in headers]
         with deadline(5.0):
             try:
-                self._collection.insert_many(documents, ordered=False, session=session)
+                self._collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:  # only duplicates get here
                 return {headers[fault["index"]].address for fault in error.details["writeErrors"]}
         return set()
@@ -202,3 +209,8 @@ class Blobs:
                 query, change, return_document=ReturnDocument.AFTER, session=session
             )
         return None if after is None else BlobHeader.from_document(after)
+
+
+def _pins(tenant_id: ObjectId, addresses: Sequence[bytes]) -> list[tuple[Document, Document]]:
+    pinned: Document = {"$inc": {"pins": 1}, "$set": {"pinned_at": datetime.now(UTC)}}
+    return [({"_id": blob_key(tenant_id, address), **UNMARKED}, pinned) for address in addresses]

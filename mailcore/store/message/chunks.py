@@ -149,7 +149,7 @@ class Chunks:
         """
 
         def read() -> dict[bytes, bytes]:
-            found = self._sets[tier].find({"_id": {"$in": list(keys)}}, batch_size=len(keys) + 1)
+            found = self._sets[tier].find_all({"_id": {"$in": list(keys)}}, most=len(keys))
             return {document["_id"]: document["data"] for document in found}
 
         with self._call(tier):
@@ -212,9 +212,9 @@ class Chunks:
     def _insert_batch(self, batch: list[Document], tier: Tier) -> None:
         with self._call(tier):
             try:
-                self._sets[tier].insert_many(batch, ordered=False)
+                self._sets[tier].store_many(batch)
             except BulkWriteError:
-                pass  # only duplicates get here: a retry within the driver, the same bytes under the same key
+                pass  # only duplicates get here: sent again after a lost answer, the same bytes under the same key
 
     def _call(self, tier: Tier, seconds: float | None = None) -> _TierCall:
         return _TierCall(seconds or self._deadlines[tier], self.cold_breaker if tier is Tier.COLD else None)

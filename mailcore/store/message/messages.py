@@ -62,8 +62,8 @@ class Messages:
             if len(keys) == 1:
                 document = self._collection.find_one({"_id": keys[0]}, fields)
                 return {} if document is None else {document["_id"][OWNER_BYTES:]: document}
-            found = self._collection.find({"_id": {"$in": keys}}, fields, batch_size=len(keys) + 1)
-            return {document["_id"][OWNER_BYTES:]: document for document in found}
+            found = self._collection.find_all({"_id": {"$in": keys}}, fields, most=len(keys))
+        return {document["_id"][OWNER_BYTES:]: document for document in found}
 
     def attempts(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return which attempt stored each of these messages (`_id`s of any users) that has references."""
@@ -110,7 +110,7 @@ class Messages:
                 if len(batch) == 1:
                     self._collection.store_one(batch[0])
                 else:
-                    self._collection.insert_many(batch, ordered=False)
+                    self._collection.store_many(batch)
             except DuplicateKeyError:
                 return {batch[0]["_id"]}
             except BulkWriteError as error:  # only duplicates get here

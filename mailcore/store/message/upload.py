@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from bson import ObjectId
-from pymongo.client_session import ClientSession
 
 from mailcore import fault
 from mailcore.errors import StoreFull, StoreUnavailable
@@ -58,7 +57,7 @@ class BlobUploads:
     def secure(self, tenant_id: ObjectId, needs: Sequence[Need]) -> None:
         """Write the owners' references, then pin each blob or upload it; all acknowledged by the majority.
 
-        At most four round trips if all are new or all known (five if some are), whatever their
+        At most four round trips if all are new or all known (six if some are), whatever their
         number, up to 1000 references and 4 MiB; more only for lost races.
 
         Raises:
@@ -67,24 +66,22 @@ class BlobUploads:
         missing = {content.address: content for need in needs for content in need.contents}
         if not missing:
             return
-        with self._blobs.client.start_session(causal_consistency=True) as session:
-            keys = [need.owner.key(tenant_id, content.address) for need in needs for content in need.contents]
-            self._refs.insert(keys, session)
-            fault.hit("delivery.after_refs")
-            brought: dict[bytes, BlobHeader] = {}
-            for _ in range(ROUNDS):
-                self._drop_pinned(tenant_id, missing, brought, session)
-                if not missing:
-                    return
-                to_bring = [content for content in missing.values() if content.address not in brought]
-                brought |= self._bring(tenant_id, to_bring)
-                headers = [brought[address] for address in missing]
-                lost = self._blobs.insert(headers, session)
-                for header in headers:
-                    if header.address not in lost or self._replaced_marked(header):
-                        del missing[header.address], brought[header.address]
-                if not missing:
-                    return
+        self._refs.insert([need.owner.key(tenant_id, content.address) for need in needs for content in need.contents])
+        fault.hit("delivery.after_refs")
+        brought: dict[bytes, BlobHeader] = {}
+        for _ in range(ROUNDS):
+            self._drop_pinned(tenant_id, missing, brought)
+            if not missing:
+                return
+            to_bring = [content for content in missing.values() if content.address not in brought]
+            brought |= self._bring(tenant_id, to_bring)
+            headers = [brought[address] for address in missing]
+            lost = self._blobs.insert(headers)
+            for header in headers:
+                if header.address not in lost or self._replaced_marked(header):
+                    del missing[header.address], brought[header.address]
+            if not missing:
+                return
         raise StoreUnavailable("blob headers keep changing")
 
     def _drop_pinned(
@@ -92,19 +89,14 @@ class BlobUploads:
         tenant_id: ObjectId,
         missing: dict[bytes, BlobContent],
         brought: dict[bytes, BlobHeader],
-        session: ClientSession,
     ) -> None:
         """Take out of `missing` what could be pinned, and drop own chunks of it that lost a race."""
-        pinned = self._blobs.pin(tenant_id, list(missing), session)
+        pinned = self._blobs.pin(tenant_id, list(missing))
         if pinned == 0:
             return
-        if pinned == len(missing):
-            found = list(missing)
-        else:
-            # The counts do not say which. What stands unmarked now, read after our reference in the same
-            # session, is as good as pinned: a later mark is followed by a look that sees the reference.
-            headers = self._blobs.find(tenant_id, list(missing), session)
-            found = [address for address, header in headers.items() if header.deleting is None]
+        found = list(missing)
+        if pinned < len(found):
+            found = self._blobs.unmarked(tenant_id, found)  # the count does not say which
         for address in found:
             del missing[address]
             own = brought.pop(address, None)
