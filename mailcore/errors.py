@@ -78,6 +78,14 @@ class UserDisabled(Refused):
     """The user or the tenant is suspended or disabled."""
 
 
+class SecondFactorWrong(Refused):
+    """Not the code, the key or the recovery code that was asked for, or one that was used."""
+
+
+class NonceInvalid(Refused):
+    """A challenge or nonce is unknown, used, too old, or somebody else's."""
+
+
 class NotPermitted(Refused):
     """The actor may not do this."""
 
@@ -117,6 +125,10 @@ class AddressNotFound(NotFound):
     """Nobody receives mail at this address."""
 
 
+class PasskeyNotFound(NotFound):
+    """No such passkey of this user."""
+
+
 class MailboxNotFound(NotFound):
     """No such mailbox of this user."""
 
@@ -142,6 +154,18 @@ class AddressTaken(Conflict):
 
 class DomainTaken(Conflict):
     """The domain belongs to a tenant already."""
+
+
+class FactorIsOn(Conflict):
+    """This kind of second factor is on already; the detail says which."""
+
+
+class FactorIsOff(Conflict):
+    """This kind of second factor is not on; the detail says which."""
+
+
+class PasskeyTaken(Conflict):
+    """The passkey is registered already, by whomever."""
 
 
 class TenantExists(Conflict):
@@ -181,6 +205,10 @@ class MessageTooLarge(LimitExceeded):
 
 class TooManyUsers(LimitExceeded):
     """The tenant has as many users as its plan allows."""
+
+
+class TooManyPasskeys(LimitExceeded):
+    """The user has as many passkeys as the limit allows."""
 
 
 class TooManyMailboxes(LimitExceeded):

@@ -57,6 +57,21 @@ class LoginLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondFactorLimits:
+    """How often and how long second factors may be tried."""
+
+    tries: int = 5
+    """Wrong codes of a user, until `window_s` after the first of them."""
+    window_s: int = 180
+    step_s: int = 600
+    """From the right password to the second factor."""
+    challenge_s: int = 300
+    pending_totp_s: int = 6 * 3600
+    """From a seed to its first code."""
+    passkeys: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Limits that hold unless a tenant has others."""
 
@@ -84,6 +99,7 @@ class Limits:
     idle_timeout_s: int = 30 * 60
     logins: LoginLimits = field(default_factory=LoginLimits)
     pop3_idle_timeout_s: int = 10 * 60
+    second_factors: SecondFactorLimits = field(default_factory=SecondFactorLimits)
 
 
 DEFAULT_LIMITS = Limits()

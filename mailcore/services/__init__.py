@@ -20,15 +20,18 @@ from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.notices import Notices
 from mailcore.services.offload import InlineOffload, Offload
+from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
 from mailcore.services.redis_link import RedisLink
 from mailcore.services.retention import Retention
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
+from mailcore.services.second_factors import SecondFactors
 from mailcore.services.shards import Shards
 from mailcore.services.sorting import Sorting
 from mailcore.services.tenants import Tenants, content_key_purpose
+from mailcore.services.totp import Totp
 from mailcore.services.users import Users
 from mailcore.settings import MailSettings
 from mailcore.store.client import Clients
@@ -50,6 +53,9 @@ class MailServices:
     addresses: Addresses
     authentication: Authentication
     failed_logins: FailedLogins
+    second_factors: SecondFactors
+    totp: Totp
+    passkeys: Passkeys
     certificates: Certificates
     sealing: Sealing
     placement: Placement
@@ -103,6 +109,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     passwords = Passwords(offload)
     link = RedisLink(settings.redis_url)
     failed_logins = FailedLogins(link, settings.limits.logins)
+    authentication = Authentication(directory, placement, passwords, failed_logins)
+    second_factors = SecondFactors(directory, authentication, settings.limits.second_factors)
     return MailServices(
         settings=settings,
         offload=offload,
@@ -111,8 +119,11 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domains=Domains(directory, audit),
         users=Users(directory, placement, addresses, passwords, mailboxes, audit),
         addresses=addresses,
-        authentication=Authentication(directory, placement, passwords, failed_logins),
+        authentication=authentication,
         failed_logins=failed_logins,
+        second_factors=second_factors,
+        totp=Totp(directory, sealing, second_factors, settings.limits.second_factors),
+        passkeys=Passkeys(directory, second_factors, settings.limits.second_factors),
         certificates=Certificates(directory, sealing, audit),
         sealing=sealing,
         placement=placement,

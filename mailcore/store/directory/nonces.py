@@ -6,15 +6,13 @@ import hashlib
 from typing import Any
 
 from bson import ObjectId
+from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from mailcore.store.client import Document
 from mailcore.store.guard import OwnedCollection, deadline
-
-LONGEST_S = 600
-"""What is older is removed by the database in any case."""
 
 
 class Nonces:
@@ -37,13 +35,15 @@ class Nonces:
             return _content(next(iter(self._collection.aggregate(stages)), None))
 
     def consume(self, user_id: UserId, purpose: str, nonce: Secret) -> dict[str, Any] | None:
-        """Return what was stored with a nonce and make it worthless; None if it is already, or expired; one round trip.
+        """Return what was stored with a nonce and make it worthless; None if it is so already; one round trip.
 
         Of any number of callers on any number of nodes, one gets it.
         """
         used = [{"$set": {"is_good": {"$gt": ["$expires_at", "$$NOW"]}, "expires_at": "$$NOW", "purpose": ""}}]
         with deadline():
-            document = self._collection.find_one_and_update(_query(user_id, purpose, nonce), used, return_document=True)
+            document = self._collection.find_one_and_update(
+                _query(user_id, purpose, nonce), used, return_document=ReturnDocument.AFTER
+            )
         return _content(document) if document is not None and document["is_good"] else None
 
     def delete_of_user(self, user_id: UserId) -> None:

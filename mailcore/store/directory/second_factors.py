@@ -116,7 +116,8 @@ class SecondFactors:
         """Turn TOTP on with the seed that waits, its code of `step` used; None if that seed waits no more."""
         query = {"_id": user_id, "enabled_2fa": {"$ne": Factor.TOTP.value}, f"{_ROOT}.pending_totp.seed": sealed_seed}
         stored = {"seed": sealed_seed, "last_step": step}
-        return self._change(query, _enabling(Factor.TOTP, {f"{_ROOT}.totp": stored}, (f"{_ROOT}.pending_totp",)))
+        gone = (f"{_ROOT}.pending_totp", f"{_ROOT}.tries")
+        return self._change(query, _enabling(Factor.TOTP, {f"{_ROOT}.totp": stored}, gone))
 
     def use_totp_step(self, user_id: UserId, sealed_seed: bytes, step: int) -> bool:
         """Use up the codes up to `step`, and forget the tries; False if that one was used, on whatever node."""
@@ -129,7 +130,12 @@ class SecondFactors:
 
     def add_passkey(self, user_id: UserId, passkey: Passkey, most: int) -> User | None:
         """Add a passkey; None if the user has `most`, or if anybody has this one."""
-        query = {"_id": user_id, f"{_ROOT}.passkeys.{most - 1}": {"$exists": False}}
+        # the unique index sees to other users' passkeys, but not to those within one document
+        query = {
+            "_id": user_id,
+            f"{_ROOT}.passkeys.{most - 1}": {"$exists": False},
+            f"{_ROOT}.passkeys.id": {"$ne": passkey.id},
+        }
         document = {
             "id": passkey.id,
             "public_key": passkey.public_key,
