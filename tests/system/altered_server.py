@@ -20,7 +20,7 @@ from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
-from mailcore.services import notices  # noqa: E402
+from mailcore.services import failed_logins, notices  # noqa: E402
 
 _hoard: list[bytes] = []
 
@@ -83,6 +83,17 @@ def tell_of_files() -> None:
     sys.addaudithook(audit)
 
 
+def count_apart() -> None:
+    """Each process counts failed logins under names of its own."""
+    keys = failed_logins._keys
+    failed_logins._keys = lambda *of: tuple(f"{key}:{os.getpid()}" for key in keys(*of))
+
+
+def count_never_alone() -> None:
+    """A process that has lost Redis lets everybody try."""
+    failed_logins.LoneCounts.admit = lambda _self, _keys: (False, 0)  # type: ignore[method-assign]
+
+
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "search-depth": nest_without_limit,
@@ -92,6 +103,8 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "deaf": hear_nothing,
     "numbers-unshifted": announce_unshifted_numbers,
     "silent-flags": tell_no_flags,
+    "count-apart": count_apart,
+    "count-never-alone": count_never_alone,
 }
 LAUNCH = ("-m", "tests.system.altered_server")
 

@@ -1,0 +1,193 @@
+"""Five real processes of every protocol share one count of guesses; Redis lost in the middle (W7, P16).
+
+A protocol joins by one line in SIGN_IN.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import poplib
+import secrets
+import smtplib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.devstack.stack import Stack
+from mailcore.main import SERVERS
+from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.services import MailServices
+from tests.builders import PASSWORD, MadeUser, make_services, make_user
+from tests.system.altered_server import LAUNCH
+from tests.system.servers import RunningServer, environment_of, start
+
+PROCESSES = 5
+LIMIT = DEFAULT_LIMITS.logins.user_from_range.free
+
+
+def _imap(port: int, username: str, password: str) -> str:
+    """Return "ok", "wrong" or "limited"."""
+    with imaplib.IMAP4("127.0.0.1", port, timeout=30) as client:
+        try:
+            client.login(username, password)
+        except imaplib.IMAP4.error as error:
+            text = str(error)
+            assert "AUTHENTICATIONFAILED" in text or "[LIMIT]" in text, text
+            return "limited" if "[LIMIT]" in text else "wrong"
+        return "ok"
+
+
+def _pop3(port: int, username: str, password: str) -> str:
+    """Return "ok", "wrong" or "limited"."""
+    client = poplib.POP3("127.0.0.1", port, timeout=30)
+    try:
+        client.user(username)
+        client.pass_(password)
+    except poplib.error_proto as error:
+        return "limited" if b"many" in error.args[0] else "wrong"
+    finally:
+        client.close()
+    return "ok"
+
+
+SignIn = Callable[[int, str, str], str]
+SIGN_IN: dict[str, SignIn] = {"imap": _imap, "pop3": _pop3}
+WITHOUT_LOGIN = {"lmtp"}
+
+
+def test_every_protocol_has_a_line() -> None:
+    assert set(SIGN_IN) | WITHOUT_LOGIN == set(SERVERS)
+
+
+class Doors:
+    """Five processes, each with every protocol, taken in turn."""
+
+    def __init__(self, servers: list[RunningServer]) -> None:
+        self.servers = servers
+        self._turns = self._all()
+
+    def _all(self) -> Iterator[tuple[SignIn, int]]:
+        while True:
+            for name, sign_in in SIGN_IN.items():
+                for server in self.servers:
+                    yield sign_in, server.port(name)
+
+    def guess(self, username: str) -> str:
+        return self.ask(username, f"guess {secrets.token_hex(4)}")
+
+    def ask(self, username: str, password: str) -> str:
+        sign_in, port = next(self._turns)
+        return sign_in(port, username, password)
+
+    def guesses(self, username: str, most: int = 60) -> int:
+        """Guess until every process and protocol says to wait; return how many guesses were looked at."""
+        looked_at = limited = 0
+        for _ in range(most):
+            if self.guess(username) == "limited":
+                limited += 1
+            else:
+                looked_at, limited = looked_at + 1, 0
+            if limited == len(self.servers) * len(SIGN_IN):
+                return looked_at
+        return looked_at
+
+
+def open_doors(open_: ExitStack, endpoints: Any, folder: Path, count: int = PROCESSES, alteration: str = "") -> Doors:
+    names = [*SIGN_IN, "lmtp"]
+    environment = environment_of(endpoints.mongo.directory, endpoints.redis, names)
+    launcher = (*LAUNCH, alteration) if alteration else ("-m", "mailcore")
+    return Doors([open_.enter_context(start(names, environment, folder, launcher=launcher)) for _ in range(count)])
+
+
+@pytest.fixture
+def place(new_stack: Callable[..., Stack]) -> Iterator[tuple[Stack, MailServices]]:
+    """A stack whose Redis may be killed, and services on it."""
+    stack = new_stack(databases=("main", "redis"))
+    services = make_services(stack.directory_uri, stack.shards, stack.redis_url)
+    yield stack, services
+    services.close()
+
+
+def looked_at_in_parallel(doors: Doors, user: MadeUser, guesses: int) -> int:
+    """Guess from ten threads at once; return how many guesses were not told to wait."""
+    with ThreadPoolExecutor(10) as threads:
+        return list(threads.map(lambda _: doors.guess(user.address), range(guesses))).count("wrong")
+
+
+def test_five_processes_of_every_protocol_share_the_count_to_the_last_guess(
+    place: tuple[Stack, MailServices], tmp_path: Path
+) -> None:
+    """W7: whatever process and protocol a guess comes to, however many come at once."""
+    stack, services = place
+    user, other = make_user(services), make_user(services)
+    with ExitStack() as open_:
+        doors = open_doors(open_, stack.endpoints, tmp_path)
+        assert looked_at_in_parallel(doors, user, 40) == LIMIT
+        assert doors.ask(user.address, PASSWORD) == "limited", "even the right one is not looked at"
+        assert doors.ask(other.address, PASSWORD) == "ok"
+
+
+def test_control_each_process_counts_for_itself(place: tuple[Stack, MailServices], tmp_path: Path) -> None:
+    stack, services = place
+    with ExitStack() as open_:
+        doors = open_doors(open_, stack.endpoints, tmp_path, count=2, alteration="count-apart")
+        assert looked_at_in_parallel(doors, make_user(services), 40) == 2 * LIMIT
+
+
+def test_redis_killed_in_the_middle_guesses_stay_limited_and_mail_flows(
+    place: tuple[Stack, MailServices], tmp_path: Path
+) -> None:
+    """P16; and when Redis comes back it is taken up by itself."""
+    stack, services = place
+    user, other = make_user(services), make_user(services)
+    with ExitStack() as open_:
+        doors = open_doors(open_, stack.endpoints, tmp_path)
+        before = [doors.guess(user.address) for _ in range(5)]
+        assert before == ["wrong"] * 5
+        stack.kill("redis")
+        after = doors.guesses(user.address)
+        assert 5 + after <= LIMIT + 1
+        assert all(server.events("limits.redis.lost") for server in doors.servers)
+        for server in doors.servers:
+            _mail_flows(server, other)
+        stack.restart("redis")
+        _until_back(doors, other)
+        third = make_user(services)
+        assert doors.guesses(third.address) == LIMIT
+
+
+def test_control_without_the_count_of_its_own_a_process_looks_at_every_guess(
+    place: tuple[Stack, MailServices], tmp_path: Path
+) -> None:
+    stack, services = place
+    user = make_user(services)
+    with ExitStack() as open_:
+        doors = open_doors(open_, stack.endpoints, tmp_path, count=2, alteration="count-never-alone")
+        stack.kill("redis")
+        assert doors.guesses(user.address, most=25) == 25
+
+
+def _mail_flows(server: RunningServer, user: MadeUser) -> None:
+    """Deliver a message and read it, both at a process that has lost Redis."""
+    body = secrets.token_hex(8)
+    with smtplib.LMTP("127.0.0.1", server.port("lmtp"), timeout=30) as client:
+        client.sendmail("a@sender.test", [user.address], f"Subject: x\r\n\r\n{body}\r\n")
+    with imaplib.IMAP4("127.0.0.1", server.port("imap"), timeout=30) as client:
+        client.login(user.address, PASSWORD)
+        client.select("INBOX")
+        assert client.search(None, "BODY", body)[1][0]
+
+
+def _until_back(doors: Doors, user: MadeUser) -> None:
+    """Sign in with right passwords until every process has found Redis again."""
+    ends_at = time.monotonic() + 30
+    while not all(server.events("limits.redis.back") for server in doors.servers):
+        assert time.monotonic() < ends_at
+        for server in doors.servers:
+            for sign_in_name, sign_in in SIGN_IN.items():
+                sign_in(server.port(sign_in_name), user.address, secrets.token_hex(4))
