@@ -223,6 +223,10 @@ class TooManyConnections(LimitExceeded):
     """Too many connections of this user or address."""
 
 
+class RateExceeded(LimitExceeded):
+    """So much within an hour or a day is not allowed; the details name the limit."""
+
+
 class TooManyAttempts(LimitExceeded):
     """Too many failed logins; wait, `wait_s` seconds where that is known."""
 

@@ -72,7 +72,7 @@ def _serve(names: Sequence[str], settings: MailSettings) -> int:
                 raise StartRefused(f"{name}: EIDER_{name.upper()}_LISTEN is not set")
             endpoints += found
         listener = Listener(endpoints, settings.proxy_from)
-        services.notices.start(process.spawn)
+        services.start(process.spawn)
         process.serve(listener, _health(services, settings, listener))
     finally:
         services.close()

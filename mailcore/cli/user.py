@@ -6,11 +6,13 @@ import argparse
 import getpass
 import secrets
 import sys
+from datetime import datetime
 
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
 from mailcore.errors import ValueInvalid
+from mailcore.model.factors import Factor
 from mailcore.model.quota import format_size, parse_size
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
@@ -49,6 +51,14 @@ def register(subparsers: Subparsers) -> None:
     quota.add_argument("address")
     quota.add_argument("quota", metavar="SIZE", help='such as 5G, or "none"')
     quota.set_defaults(run=run_set_quota)
+    second = verbs.add_parser("2fa", help="second factors").add_subparsers(required=True)
+    status = second.add_parser("status", help="which second factors a user has")
+    status.add_argument("address")
+    status.set_defaults(run=run_2fa_status)
+    remove = second.add_parser("remove", help="remove second factors, for a user who has lost them")
+    remove.add_argument("address")
+    remove.add_argument("factor", choices=[*(factor.value for factor in Factor), "all"])
+    remove.set_defaults(run=run_2fa_remove)
 
 
 def run_create(options: argparse.Namespace) -> int:
@@ -107,6 +117,38 @@ def run_set_quota(options: argparse.Namespace) -> int:
         services.users.set_quota(operator(), services.addresses.get(options.address).user_id, quota_bytes)
     print(f"quota of {options.address} is {'unlimited' if quota_bytes is None else format_size(quota_bytes)}")
     return 0
+
+
+def run_2fa_status(options: argparse.Namespace) -> int:
+    """Print which factors are on."""
+    with connected() as services:
+        status = services.second_factors.status(services.addresses.get(options.address).user_id)
+    print(f"second factors: {', '.join(status.enabled) or 'none'}")
+    if status.enabled:
+        print(f"recovery codes left: {status.recovery_codes_left}")
+    if status.passkeys:
+        rows = [
+            (one.id.hex()[:16], one.name, one.rp_id, f"{one.created_at:%Y-%m-%d}", _day(one.last_used_at))
+            for one in status.passkeys
+        ]
+        print_table(("PASSKEY", "NAME", "FOR", "CREATED", "LAST USED"), rows)
+    return 0
+
+
+def run_2fa_remove(options: argparse.Namespace) -> int:
+    """Remove one kind of factor, or all."""
+    with connected() as services:
+        user_id = services.addresses.get(options.address).user_id
+        if options.factor == "all":
+            services.second_factors.disable_all(operator(), user_id)
+        else:
+            services.second_factors.disable(operator(), user_id, Factor(options.factor))
+    print(f"second factors of {options.address} removed: {options.factor}")
+    return 0
+
+
+def _day(time: datetime | None) -> str:
+    return "never" if time is None else f"{time:%Y-%m-%d}"
 
 
 def _add_password(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ from mailcore.imap.wire.scanner import (
     TooLong,
 )
 from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
+from mailcore.model.limits import Traffic
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
@@ -97,6 +98,7 @@ class ImapConnection:
 
     def receive(self, data: bytes) -> Iterator[Action]:
         """Carry out every command that is complete."""
+        self.session.note_traffic(Traffic.IMAP_UPLOAD, len(data))
         self._scanner.feed(data)
         while not self._closed:
             if self._running is not None:
@@ -249,6 +251,7 @@ class ImapConnection:
                 pending.append(data)
                 size += len(data)
                 if size >= SEND_BYTES:
+                    self.session.note_traffic(Traffic.IMAP_DOWNLOAD, size)
                     yield Send(b"".join(pending))
                     pending, size = [], 0
                 item = next(running.replies)
@@ -265,6 +268,7 @@ class ImapConnection:
             return
         except Exception:
             logger.exception("imap.command.failed", extra={"command": head.name})
+        self.session.note_traffic(Traffic.IMAP_DOWNLOAD, size)
         if pending:
             yield Send(b"".join(pending))
         if waits is not None:

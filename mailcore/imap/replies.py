@@ -72,6 +72,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.TooManyUsers: Reply(No, b"LIMIT", "There are as many users as may be"),
     errors.TooManyKeywords: Reply(No, b"LIMIT", "The mailbox has as many keywords as may be"),
     errors.TooManyConnections: Reply(No, b"LIMIT", "Too many connections"),
+    errors.RateExceeded: Reply(No, b"LIMIT", "Too much for today, try again tomorrow"),
     errors.TooManyAttempts: Reply(No, b"LIMIT", "Too many attempts, wait a while"),
     errors.Unavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
     errors.StoreUnavailable: Reply(No, b"UNAVAILABLE", "Try again later"),

@@ -15,11 +15,12 @@ from mailcore.imap.wire.responses import Completion, Condition, Response
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
-from mailcore.model.limits import Limits
+from mailcore.model.limits import Limits, Traffic
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
     from mailcore.services.authentication import Identity
+    from mailcore.services.connections import Lease
     from mailcore.services.notices import Subscription
 
 
@@ -60,7 +61,7 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_subscription", "_wake", "actor", "client_id", "dialect", "enabled", "encrypted", "identity",
+        "_lease", "_subscription", "_wake", "actor", "client_id", "dialect", "enabled", "encrypted", "identity",
         "offers_starttls", "plaintext_allowed", "remote_address", "selected", "services", "session_id", "tag", "utf8",
     )  # fmt: skip
 
@@ -94,6 +95,7 @@ class Session:
         self.client_id: dict[str, str] = {}
         self._wake = wake
         self._subscription: Subscription | None = None
+        self._lease: Lease | None = None
 
     @property
     def state(self) -> State:
@@ -143,7 +145,12 @@ class Session:
     # -- transitions ----------------------------------------------------------------------------
 
     def sign_in(self, identity: Identity) -> None:
-        """Enter the authenticated state."""
+        """Enter the authenticated state; one round trip to Redis.
+
+        Raises:
+            TooManyConnections: the user has as many open as may be.
+        """
+        self._lease = self.services.connections.open(identity.user_id, identity.limits.connections)
         self.identity = identity
         self.actor = Actor(
             ActorKind.USER,
@@ -153,6 +160,11 @@ class Session:
             remote_address=self.remote_address,
             request_id=self.session_id,
         )
+
+    def note_traffic(self, what: Traffic, size_bytes: int) -> None:
+        """Count what has flowed for who is signed in; no round trip."""
+        if self.identity is not None and size_bytes:
+            self.services.usage.note(self.identity.user_id, what, size_bytes)
 
     def select(self, mailbox: SelectedMailbox) -> None:
         """Enter the selected state."""
@@ -168,6 +180,9 @@ class Session:
     def forget(self) -> None:
         """Drop what was said before TLS (RFC 9051 §6.2.1), or everything when the connection ends."""
         self.unselect()
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
         self.identity = None
         self.client_id = {}
         self.enabled = set()

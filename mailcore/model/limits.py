@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 
 MIB = 1 << 20
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,45 @@ class LoginLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class UserLimits:
+    """What one user may use; 0 is without limit. A tenant's numbers replace these, a user's own replace both."""
+
+    connections: int = 64
+    """Open at once, of all protocols that sign in."""
+    messages_per_hour: int = 500
+    """Handed in to be sent."""
+    recipients_per_day: int = 2000
+    imap_download_bytes_per_day: int = 10 * GIB
+    imap_upload_bytes_per_day: int = 10 * GIB
+    pop3_download_bytes_per_day: int = 10 * GIB
+
+    def replaced_by(self, *overrides: Mapping[str, int]) -> UserLimits:
+        """Return these limits with the numbers of `overrides`, the last of which counts."""
+        numbers = {name: value for override in overrides for name, value in override.items()}
+        return replace(self, **numbers) if numbers else self
+
+
+class Spending(StrEnum):
+    """What is counted one by one, by the name of its limit."""
+
+    MESSAGES = "messages_per_hour"
+    RECIPIENTS = "recipients_per_day"
+
+
+class Traffic(StrEnum):
+    """What is counted in bytes, by the name of its limit; days are those of UTC."""
+
+    IMAP_DOWNLOAD = "imap_download_bytes_per_day"
+    IMAP_UPLOAD = "imap_upload_bytes_per_day"
+    POP3_DOWNLOAD = "pop3_download_bytes_per_day"
+
+
+USER_LIMITS = tuple(each.name for each in fields(UserLimits))
+"""What may be changed for a tenant or a user, by name."""
+DEFAULT_USER_LIMITS = UserLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class SecondFactorLimits:
     """How often and how long second factors may be tried."""
 
@@ -97,6 +139,7 @@ class Limits:
     command_bytes: int = 64 * 1024
     login_deadline_s: int = 60
     idle_timeout_s: int = 30 * 60
+    user: UserLimits = field(default_factory=UserLimits)
     logins: LoginLimits = field(default_factory=LoginLimits)
     pop3_idle_timeout_s: int = 10 * 60
     second_factors: SecondFactorLimits = field(default_factory=SecondFactorLimits)

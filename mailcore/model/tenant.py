@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,6 +49,8 @@ class TenantLimits:
 
     users: int | None = None
     quota_bytes: int | None = None
+    user_limits: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of `UserLimits` that hold for each of its users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,5 +113,7 @@ class User:
     over_quota_since: datetime | None = None
     """When mail was first refused for want of room, until some fits again."""
     retention: RetentionRule = field(default_factory=RetentionRule)
+    own_limits: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of `UserLimits` that hold for this user."""
     enabled_2fa: tuple[Factor, ...] = ()
     """Kinds of second factor that are on; with any, mail protocols take no master password."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from mailcore import sasl
 from mailcore.errors import AuthenticationFailed, MailError, StoreDamaged, SyntaxFault
+from mailcore.model.limits import Traffic
 from mailcore.model.secret import Secret
 from mailcore.pop3 import replies, wire
 from mailcore.pop3.capabilities import capability_lines
@@ -191,8 +192,15 @@ def handle_uidl(session: Session, number: int | None) -> Reply | MultiLine:
 
 
 def handle_retr(session: Session, number: int) -> MultiLine:
-    """Send a message; see `Maildrop.open_message` for round trips, and one more for what is stored apart."""
+    """Send a message; see `Maildrop.open_message` for round trips, and one more for what is stored apart.
+
+    Raises:
+        RateExceeded: the user has fetched as much as a day allows.
+    """
+    assert session.identity is not None
+    session.services.usage.check(session.identity.user_id, Traffic.POP3_DOWNLOAD)
     content = session.maildrop.open_message(number)
+    session.services.usage.note(session.identity.user_id, Traffic.POP3_DOWNLOAD, content.size_bytes)
     return MultiLine(ok(f"{content.size_bytes} octets"), wire.stuffed(_whole(content)))
 
 

@@ -78,6 +78,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.TooManyPasskeys: _LIMIT,
     errors.TooManyKeywords: _LIMIT,
     errors.TooManyConnections: err("Too many connections, try again later", TEMPORARY),
+    errors.RateExceeded: err("Too much for today, try again tomorrow", TEMPORARY),
     errors.TooManyAttempts: err("Too many attempts, wait a while", TEMPORARY),
     errors.Unavailable: _LATER,
     errors.StoreUnavailable: _LATER,

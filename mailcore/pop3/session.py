@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mailcore.sasl import Offer
     from mailcore.services import MailServices
     from mailcore.services.authentication import Identity
+    from mailcore.services.connections import Lease
 
 
 class State(Flag):
@@ -31,7 +32,7 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_maildrop", "actor", "encrypted", "identity", "offers_stls", "plaintext_allowed", "remote_address",
+        "_lease", "_maildrop", "actor", "encrypted", "identity", "offers_stls", "plaintext_allowed", "remote_address",
         "services", "session_id", "username",
     )  # fmt: skip
 
@@ -51,6 +52,7 @@ class Session:
         self.identity: Identity | None = None
         self.actor = Actor(ActorKind.USER, Door.POP3, "", remote_address=peer.address, request_id=peer.session)
         self._maildrop: Maildrop | None = None
+        self._lease: Lease | None = None
 
     @property
     def state(self) -> State:
@@ -76,11 +78,17 @@ class Session:
     def sign_in(self, offer: Offer) -> None:
         """Check what the client offers, take the snapshot, and enter TRANSACTION; not in it if anything fails.
 
-        One or two round trips more than signing in alone, see `Maildrop.open`. Raises as
-        `Authentication.accept` and `Maildrop.open`.
+        One or two round trips more than signing in alone, see `Maildrop.open`, and one to Redis. Raises as
+        `Authentication.accept`, `Connections.open` and `Maildrop.open`.
         """
         identity = self.services.authentication.accept(offer, Protocol.POP3, self.remote_address)
-        self._maildrop = Maildrop.open(self.services, identity.user_id)
+        lease = self.services.connections.open(identity.user_id, identity.limits.connections)
+        try:
+            self._maildrop = Maildrop.open(self.services, identity.user_id)
+        except BaseException:
+            lease.close()
+            raise
+        self._lease = lease
         self.identity = identity
         self.actor = Actor(
             ActorKind.USER,
@@ -94,5 +102,8 @@ class Session:
     def forget(self) -> None:
         """Drop what was said before TLS (RFC 2595 §4), or everything when the connection ends: no mark outlives it."""
         self._maildrop = None
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
         self.identity = None
         self.username = None

@@ -9,6 +9,7 @@ from mailcore.services.addresses import Addresses
 from mailcore.services.audit import Audit
 from mailcore.services.authentication import Authentication
 from mailcore.services.certificates import Certificates
+from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
 from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
@@ -18,7 +19,7 @@ from mailcore.services.fsck import Fsck
 from mailcore.services.imports import Imports
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
-from mailcore.services.notices import Notices
+from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
@@ -32,6 +33,7 @@ from mailcore.services.shards import Shards
 from mailcore.services.sorting import Sorting
 from mailcore.services.tenants import Tenants, content_key_purpose
 from mailcore.services.totp import Totp
+from mailcore.services.usage import Usage
 from mailcore.services.users import Users
 from mailcore.settings import MailSettings
 from mailcore.store.client import Clients
@@ -53,6 +55,8 @@ class MailServices:
     addresses: Addresses
     authentication: Authentication
     failed_logins: FailedLogins
+    connections: Connections
+    usage: Usage
     second_factors: SecondFactors
     totp: Totp
     passkeys: Passkeys
@@ -75,9 +79,17 @@ class MailServices:
     _clients: Clients
     _link: RedisLink
 
+    def start(self, spawn: Spawn) -> None:
+        """Begin the background work of a server process, each part in a greenlet or thread that `spawn` makes."""
+        self.notices.start(spawn)
+        self.connections.start(spawn)
+        self.usage.start(spawn)
+
     def close(self) -> None:
         """End background work and close every connection."""
         self.notices.close()
+        self.usage.close()
+        self.connections.close()
         self._clients.close()
         self._link.close()
 
@@ -97,7 +109,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     def open_key(tenant: Tenant) -> bytes:
         return sealing.open(content_key_purpose(tenant.id), tenant.content_key)
 
-    placement = Placement(directory, clients, open_key)
+    placement = Placement(directory, clients, open_key, user_limits=settings.limits.user)
     audit = Audit(directory, placement)
     views = ViewCache()
     notices = Notices(settings.redis_url.reveal_text() if settings.redis_url else None, placement, views)
@@ -121,6 +133,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         addresses=addresses,
         authentication=authentication,
         failed_logins=failed_logins,
+        connections=Connections(link),
+        usage=Usage(link, placement),
         second_factors=second_factors,
         totp=Totp(directory, sealing, second_factors, settings.limits.second_factors),
         passkeys=Passkeys(directory, second_factors, settings.limits.second_factors),

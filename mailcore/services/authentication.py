@@ -16,6 +16,7 @@ from mailcore.errors import AddressInvalid, AuthenticationFailed, TenantNotFound
 from mailcore.model.access import MASTER, Credential, CredentialKind, Protocol
 from mailcore.model.address import Address
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, User
 from mailcore.sasl import Offer, TokenOffer
@@ -42,6 +43,8 @@ class Identity:
     protocol: Protocol
     credential: Credential = MASTER
     """By which password or token it was."""
+    limits: UserLimits = DEFAULT_USER_LIMITS
+    """What holds for the user."""
 
 
 class Authentication:
@@ -135,6 +138,9 @@ class Authentication:
             self._guard.withdrawn(attempt)
             raise
 
+    def _limits(self, user: User) -> UserLimits:
+        return self._placement.limits(user, self._placement.tenant(user.tenant_id))
+
     def _state(self, user: User) -> State:
         try:
             return stricter(user.state, self._placement.tenant(user.tenant_id).state)
@@ -150,7 +156,8 @@ class Authentication:
     def _accepted(self, attempt: Attempt, user: User, credential: Credential) -> Identity:
         self._guard.succeeded(attempt)
         log.info("login.accepted", extra=_fields(attempt))
-        return Identity(user.id, user.tenant_id, user.address, user.auth_version, attempt.protocol, credential)
+        version, limits = user.auth_version, self._limits(user)
+        return Identity(user.id, user.tenant_id, user.address, version, attempt.protocol, credential, limits)
 
     def _refused(self, attempt: Attempt, refusal: Refusal) -> AuthenticationFailed:
         """Tell guard and log; what is returned says nothing of the reason."""

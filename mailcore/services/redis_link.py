@@ -48,6 +48,11 @@ class RedisLink:
         """The client itself, to make scripts for; None where there is no Redis."""
         return self._client
 
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis answered when it was last asked."""
+        return self._client is not None and not self._is_lost
+
     def ask(self, question: Callable[[redis.Redis], Answer]) -> Answer | None:
         """Return what `question` got out of Redis; None if there is none or it is away. One round trip at most."""
         now = self._clock()

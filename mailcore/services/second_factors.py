@@ -128,7 +128,7 @@ class SecondFactors:
         user = self._directory.second_factors.disable(user_id, factor)
         if user is None:
             self.stored(user_id)
-            raise FactorIsOff(factor.value)
+            raise FactorIsOff(f"{factor.value} is not on")
         return self.changed(actor, f"mfa.{factor.value}.disabled", user_id, factor, user)
 
     def disable_all(self, actor: Actor, user_id: UserId, password: Secret | None = None) -> User:

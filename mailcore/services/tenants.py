@@ -17,6 +17,7 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sealing import Sealing
 from mailcore.services.shards import region_name
+from mailcore.services.usage import check_limit
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -134,6 +135,20 @@ class Tenants:
             if not self._directory.tenants.set_cold_after(tenant_id, cold_after):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
+
+    def set_user_limit(self, actor: Actor, tenant_id: TenantId, name: str, value: int | None) -> None:
+        """Change one of `USER_LIMITS` for each user of a tenant; 0 is without limit, None as the platform has it.
+
+        Raises:
+            ValueInvalid: no such limit.
+            TenantNotFound: there is none.
+        """
+        check_limit(name, value)
+        if not self._directory.tenants.set_user_limit(tenant_id, name, value):
+            raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+        fields = {"tenant": str(tenant_id), "limit": name, "value": value, "actor": actor.identity}
+        log.info("tenant.user_limit", extra=fields)
 
     def _home_shard(self, region: str, name: str | None) -> Shard:
         shards = self._directory.shards.list_all()

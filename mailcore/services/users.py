@@ -24,6 +24,7 @@ from mailcore.services.clock import now
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.passwords import Passwords
 from mailcore.services.tenants import clean_name
+from mailcore.services.usage import check_limit
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -148,6 +149,17 @@ class Users:
         with self._audit.of_user(actor, "user.quota", user_id, {"quota_bytes": quota_bytes}) as change:
             change.before["quota_bytes"] = self.get(user_id).quota_bytes
             self._changed(user_id, self._directory.users.set_quota(user_id, quota_bytes))
+
+    def set_limit(self, actor: Actor, user_id: UserId, name: str, value: int | None) -> None:
+        """Change one of `USER_LIMITS` for this user; 0 is without limit, None as the tenant has it.
+
+        Raises:
+            ValueInvalid: no such limit.
+            UserNotFound: there is no such user.
+        """
+        check_limit(name, value)
+        changed = self._directory.users.set_limit(user_id, name, value)
+        self._changed(actor, user_id, changed, "user.limit", limit=name, value=value)
 
     def _shard(self, tenant: Tenant) -> str:
         for shard in self._directory.shards.list_all():

@@ -10,7 +10,8 @@ from threading import Lock
 
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
 from mailcore.model.ids import TenantId, UserId
-from mailcore.model.tenant import Shard, State, Tenant
+from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
+from mailcore.model.tenant import Shard, State, Tenant, User
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
 from mailcore.store.shard import ShardStores
@@ -35,6 +36,8 @@ class Home:
     over_quota_since: datetime | None = None
     cold_after: timedelta = timedelta(0)
     """How long the tenant's attachments lie on the hot set first."""
+    limits: UserLimits = DEFAULT_USER_LIMITS
+    """The user's own numbers, else the tenant's, else the platform's."""
 
 
 class Placement:
@@ -49,11 +52,13 @@ class Placement:
         clients: Clients,
         open_key: Callable[[Tenant], bytes],
         clock: Callable[[], float] = time.monotonic,
+        user_limits: UserLimits = DEFAULT_USER_LIMITS,
     ) -> None:
         self._directory = directory
         self._clients = clients
         self._open_key = open_key
         self._clock = clock
+        self._user_limits = user_limits
         self._homes: dict[UserId, tuple[float, Home]] = {}
         self._tenants: dict[TenantId, tuple[float, Tenant, bytes]] = {}
         self._shards: dict[str, tuple[Shard, ShardStores]] = {}
@@ -86,11 +91,16 @@ class Placement:
             state=stricter(user.state, tenant.state),
             over_quota_since=user.over_quota_since,
             cold_after=tenant.cold_after,
+            limits=self.limits(user, tenant),
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()
         self._homes[user_id] = (now + CACHE_S, home)
         return home
+
+    def limits(self, user: User, tenant: Tenant) -> UserLimits:
+        """Return what holds for a user."""
+        return self._user_limits.replaced_by(tenant.limits.user_limits, user.own_limits)
 
     def forget(self, user_id: UserId) -> None:
         """Read this user's home anew next time."""

@@ -34,6 +34,7 @@ from mailcore.imap.commands.subscribe import handle_subscribe, handle_unsubscrib
 from mailcore.imap.commands.thread import handle_thread, parse_thread, parse_uid_thread
 from mailcore.imap.commands.unselect import handle_close, handle_unselect
 from mailcore.imap.session import ANY_STATE, SIGNED_IN, Replies, Session, State
+from mailcore.imap.traffic import refuse_download, refuse_upload
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Completion
 
@@ -94,15 +95,15 @@ _ROWS = (
     _row("STATUS", SIGNED_IN, parse_status, handle_status),
     _row("SELECT", SIGNED_IN, parse_select, handle_select),
     _row("EXAMINE", SIGNED_IN, parse_select, handle_examine),
-    _row("APPEND", SIGNED_IN, parse_append, handle_append),
+    _row("APPEND", SIGNED_IN, parse_append, handle_append, refuse=refuse_upload),
     _row("IDLE", SIGNED_IN, Cursor.end, handle_idle),
     _row("CHECK", State.SELECTED, Cursor.end, handle_noop),
     _row("CLOSE", State.SELECTED, Cursor.end, handle_close),
     _row("UNSELECT", State.SELECTED, Cursor.end, handle_unselect),
     _row("EXPUNGE", State.SELECTED, Cursor.end, handle_expunge),
     _row("UID EXPUNGE", State.SELECTED, parse_uid_expunge, handle_uid_expunge),
-    _row("FETCH", State.SELECTED, parse_fetch, handle_fetch, expunge=False),
-    _row("UID FETCH", State.SELECTED, parse_uid_fetch, handle_fetch),
+    _row("FETCH", State.SELECTED, parse_fetch, handle_fetch, expunge=False, refuse=refuse_download),
+    _row("UID FETCH", State.SELECTED, parse_uid_fetch, handle_fetch, refuse=refuse_download),
     _row("STORE", State.SELECTED, parse_store, handle_store, expunge=False),
     _row("UID STORE", State.SELECTED, parse_uid_store, handle_store),
     _row("SEARCH", State.SELECTED, parse_search, handle_search, expunge=False),
@@ -111,8 +112,8 @@ _ROWS = (
     _row("UID SORT", State.SELECTED, parse_uid_sort, handle_sort),
     _row("THREAD", State.SELECTED, parse_thread, handle_thread, expunge=False),
     _row("UID THREAD", State.SELECTED, parse_uid_thread, handle_thread),
-    _row("REPLACE", State.SELECTED, parse_replace, handle_replace),
-    _row("UID REPLACE", State.SELECTED, parse_uid_replace, handle_replace),
+    _row("REPLACE", State.SELECTED, parse_replace, handle_replace, refuse=refuse_upload),
+    _row("UID REPLACE", State.SELECTED, parse_uid_replace, handle_replace, refuse=refuse_upload),
     _row("COPY", State.SELECTED, parse_copy, handle_copy),
     _row("UID COPY", State.SELECTED, parse_uid_copy, handle_copy),
     _row("MOVE", State.SELECTED, parse_copy, handle_move),

@@ -14,6 +14,7 @@ from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
+from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import OwnedCollection, deadline
 
 PAGE = 1000
@@ -85,6 +86,11 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"cold_after_s": seconds}})
         return result.matched_count == 1
 
+    def set_user_limit(self, tenant_id: TenantId, name: str, value: int | None) -> bool:
+        """Change one of `USER_LIMITS` for every user, None: as the platform's; False if there is no such tenant."""
+        with deadline():
+            return self._collection.update_one({"_id": tenant_id}, limit_change(name, value)).matched_count == 1
+
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
@@ -109,7 +115,7 @@ def _tenant(document: Document) -> Tenant:
         managed_by=ManagedBy(document["managed_by"]),
         content_key=document["content_key"],
         created_at=document["created_at"],
-        limits=TenantLimits(limits["users"], limits["quota_bytes"]),
+        limits=TenantLimits(limits["users"], limits["quota_bytes"], read_limits(limits)),
         cold_after=timedelta(seconds=document.get("cold_after_s", 0)),
         retention=read_rule(document),
     )

@@ -16,6 +16,7 @@ from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State, User
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
+from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import OwnedCollection, deadline
 
 PAGE = 1000
@@ -95,6 +96,10 @@ class Users:
         """Change the quota; None if there is no such user."""
         return self._change(user_id, {"$set": {"limits.quota_bytes": quota_bytes}})
 
+    def set_limit(self, user_id: UserId, name: str, value: int | None) -> User | None:
+        """Change one of `USER_LIMITS` for this user, None: as the tenant's; None if there is no such user."""
+        return self._change(user_id, limit_change(name, value))
+
     def set_retention(self, user_id: UserId, rule: RetentionRule) -> bool:
         """Replace the user's retention rule; False if there is no such user."""
         with deadline():
@@ -151,5 +156,6 @@ def read_user(document: Document) -> User:
         created_at=document["created_at"],
         over_quota_since=document.get("over_quota_since"),
         retention=read_rule(document),
+        own_limits=read_limits(document["limits"]),
         enabled_2fa=tuple(Factor(name) for name in document.get("enabled_2fa", ())),
     )

@@ -1,0 +1,189 @@
+"""What users use up: messages an hour, recipients and traffic a day, counted by every process together.
+
+What is handed in to be sent is counted before it is taken. Traffic is added up here and told to
+Redis every few seconds, so that no command waits for it; a limit may be passed by as much as flows
+meanwhile. Without Redis each process counts alone and allows less.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from limits.storage import MemoryStorage, RedisStorage
+
+from mailcore.errors import RateExceeded, ValueInvalid
+from mailcore.model.ids import UserId
+from mailcore.model.limits import USER_LIMITS, Spending, Traffic, UserLimits
+from mailcore.services.redis_link import RedisLink, keyed
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+
+FLUSH_S: Final = 5.0
+LONE_SHARE: Final = 5
+"""A process that has to count alone allows one part in so many."""
+HOUR_S: Final = 3600
+DAY_S: Final = 24 * 3600
+MAX_REMEMBERED: Final = 50_000
+PIPELINED: Final = 1000
+
+
+_Counted = tuple[UserId, Traffic]
+
+
+class Usage:
+    """Counts what users use and refuses what is too much."""
+
+    def __init__(self, link: RedisLink, placement: Placement, clock: Callable[[], float] = time.time) -> None:
+        self._link = link
+        self._placement = placement
+        self._clock = clock
+        self._alone = MemoryStorage()
+        self._shared: Any = None
+        if link.client is not None:
+            self._shared = RedisStorage("redis://", connection_pool=link.client.connection_pool, key_prefix="eider")
+        self._day = 0
+        self._flowed: Counter[_Counted] = Counter()
+        """Bytes that Redis has not been told."""
+        self._known: dict[_Counted, int] = {}
+        """Bytes of the day by every process, as last heard."""
+        self._closed = threading.Event()
+
+    # -- messages and recipients ----------------------------------------------------------------
+
+    def spend(self, user_id: UserId, what: Spending, amount: int = 1) -> None:
+        """Count what is about to be taken; one round trip to Redis, none to the directory where the home is known.
+
+        Raises:
+            RateExceeded: so much is not left, and nothing was counted.
+        """
+        limit = self._limit(user_id, what)
+        if not limit:
+            return
+        key, seconds = _spent(user_id, what)
+        let_in = self._link.ask(lambda _: self._shared.acquire_sliding_window_entry(key, limit, seconds, amount))
+        if let_in is None:
+            share = max(limit // LONE_SHARE, 1)
+            let_in = self._alone.acquire_sliding_window_entry(key, share, seconds, amount)
+        if not let_in:
+            raise RateExceeded(user_id, what.value, limit)
+
+    # -- traffic --------------------------------------------------------------------------------
+
+    def note(self, user_id: UserId, what: Traffic, size_bytes: int) -> None:
+        """Count what has flowed; no round trip."""
+        self._flowed[user_id, what] += size_bytes
+
+    def check(self, user_id: UserId, what: Traffic) -> None:
+        """Make sure that the day has room, as far as this process has heard; no round trip where the home is known.
+
+        Raises:
+            RateExceeded: it has none.
+        """
+        counted = (user_id, what)
+        used = self._known.get(counted, 0) + self._flowed.get(counted, 0)
+        if used:
+            limit = self._limit(user_id, what)
+            if not self._link.is_up:
+                limit = limit and max(limit // LONE_SHARE, 1)
+            if limit and used >= limit:
+                raise RateExceeded(user_id, what.value, limit)
+
+    def flush(self) -> None:
+        """Tell Redis what has flowed, and hear what all processes know; one round trip for a thousand users."""
+        day = int(self._clock()) // DAY_S
+        if day != self._day or len(self._known) > MAX_REMEMBERED:
+            self._day, self._known = day, {}
+        flowed = list(self._flowed.items())
+        for start in range(0, len(flowed), PIPELINED):
+            part = flowed[start : start + PIPELINED]
+            totals = self._link.ask(lambda client, part=part: _add(client, part, day))  # type: ignore[misc]
+            if totals is None:
+                return  # kept until it can be told
+            for (counted, size_bytes), total in zip(part, totals, strict=True):
+                self._known[counted] = total
+                self._flowed[counted] -= size_bytes
+                if not self._flowed[counted]:
+                    del self._flowed[counted]
+
+    def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
+        """Begin to tell Redis, in a greenlet or thread that `spawn` makes."""
+        spawn(self._flush_forever)
+
+    def close(self) -> None:
+        """Tell the rest."""
+        self._closed.set()
+        self.flush()
+
+    def _flush_forever(self) -> None:
+        while not self._closed.wait(FLUSH_S):
+            self.flush()
+
+    # -- for operators --------------------------------------------------------------------------
+
+    def limits(self, user_id: UserId) -> UserLimits:
+        """Return what holds for a user, at most 30 s old."""
+        return self._placement.home(user_id).limits
+
+    def used(self, user_id: UserId) -> dict[str, int]:
+        """Return what is used up by the name of its limit, as Redis has it; empty without Redis."""
+        return self._link.ask(lambda client: self._read(client, user_id)) or {}
+
+    def forget(self, user_id: UserId) -> None:
+        """Let every count of a user begin anew, within seconds in every process."""
+        for what in Traffic:
+            self._known.pop((user_id, what), None)
+            self._flowed.pop((user_id, what), None)
+        self._link.ask(lambda client: self._clear(client, user_id))
+
+    def _read(self, client: Any, user_id: UserId) -> dict[str, int]:
+        day = int(self._clock()) // DAY_S
+        used = {what.value: int(client.get(_key(user_id, what, day)) or 0) for what in Traffic}
+        for each in Spending:
+            key, seconds = _spent(user_id, each)
+            before, ends_in_s, now, _ = self._shared.get_sliding_window(key, seconds)
+            used[each.value] = int(before * ends_in_s / seconds + now)
+        return used
+
+    def _clear(self, client: Any, user_id: UserId) -> bool:
+        for each in Spending:
+            self._shared.clear_sliding_window(*_spent(user_id, each))
+        day = int(self._clock()) // DAY_S
+        client.delete(*(_key(user_id, what, day) for what in Traffic))
+        return True
+
+    def _limit(self, user_id: UserId, what: Spending | Traffic) -> int:
+        limit: int = getattr(self.limits(user_id), what.value)
+        return limit
+
+
+def check_limit(name: str, value: int | None) -> None:
+    """Make sure that a user may have this limit.
+
+    Raises:
+        ValueInvalid: there is no limit of that name, or the number is negative.
+    """
+    if name not in USER_LIMITS or (value is not None and not 0 <= value < 1 << 60):
+        raise ValueInvalid(f"limits are numbers from 0 (none) for {', '.join(USER_LIMITS)}")
+
+
+def _spent(user_id: UserId, what: Spending) -> tuple[str, int]:
+    """Return the key of a count and the seconds of its window, which slides."""
+    return f"spent:{what.value}:{user_id}", HOUR_S if what is Spending.MESSAGES else DAY_S
+
+
+def _add(client: Any, flowed: list[tuple[_Counted, int]], day: int) -> list[int]:
+    pipeline = client.pipeline(transaction=False)
+    for (user_id, what), size_bytes in flowed:
+        pipeline.incrby(_key(user_id, what, day), size_bytes)
+        pipeline.expire(_key(user_id, what, day), 2 * DAY_S)
+    return [int(total) for total in pipeline.execute()[::2]]
+
+
+def _key(user_id: UserId, what: Traffic, day: int) -> str:
+    return keyed("traffic", what.value, user_id, day)

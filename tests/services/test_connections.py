@@ -1,0 +1,144 @@
+"""Connections of a user, counted by all processes together; what a killed process held counts no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from bson import ObjectId
+
+from mailcore.errors import TooManyConnections
+from mailcore.model.ids import UserId
+from mailcore.model.secret import Secret
+from mailcore.services import connections as module
+from mailcore.services.connections import Connections, Lease
+from mailcore.services.redis_link import RedisLink
+
+
+@pytest.fixture
+def process(redis_url: str) -> Iterator[Callable[[], Connections]]:
+    """Return `process()`: the counter of another process."""
+    links = []
+
+    def new() -> Connections:
+        links.append(RedisLink(Secret(redis_url)))
+        return Connections(links[-1])
+
+    yield new
+    for link in links:
+        link.close()
+
+
+@pytest.fixture
+def user() -> UserId:
+    return UserId(ObjectId())
+
+
+def fill(processes: list[Connections], user: UserId, limit: int) -> list[Lease]:
+    """Open connections at the processes in turn until one is refused."""
+    leases: list[Lease] = []
+    try:
+        for number in range(100):
+            leases.append(processes[number % len(processes)].open(user, limit))
+    except TooManyConnections:
+        return leases
+    raise AssertionError("no limit")
+
+
+def test_processes_share_the_limit(process: Callable[[], Connections], user: UserId) -> None:
+    processes = [process() for _ in range(5)]
+    leases = fill(processes, user, 7)
+    assert len(leases) == 7
+    assert processes[0].count(user) == 7
+    leases[3].close()
+    leases[3].close()
+    assert len(fill(processes, user, 7)) == 1
+    assert fill(processes, UserId(ObjectId()), 2), "another user's are another's"
+    for lease in leases:
+        lease.close()
+    assert processes[0].count(user) == 1
+
+
+def test_openers_at_once_do_not_pass_the_limit(process: Callable[[], Connections], user: UserId) -> None:
+    processes = [process() for _ in range(4)]
+    start = threading.Barrier(16)
+
+    def attempt(number: int) -> bool:
+        start.wait(10)
+        try:
+            processes[number % 4].open(user, 6)
+        except TooManyConnections:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as threads:
+        assert sum(threads.map(attempt, range(16))) == 6
+
+
+def test_what_a_killed_process_held_counts_no_more(
+    process: Callable[[], Connections], user: UserId, redis_url: str
+) -> None:
+    killed, other = process(), process()
+    fill([killed], user, 5)
+    with pytest.raises(TooManyConnections):
+        other.open(user, 5)
+    with redis.Redis.from_url(redis_url) as client:  # its lease is not renewed: as if LEASE_S had passed
+        client.zadd(module._LEASES, {killed._process: client.time()[0] - 1})
+    assert other.count(user) == 0
+    assert len(fill([other], user, 5)) == 5
+    killed.beat()  # it was not dead after all, only late: what it holds counts again
+    assert other.count(user) == 10
+    other.close()
+    assert killed.count(user) == 5
+
+
+def test_control_without_leases_the_dead_hold_their_connections_for_ever(
+    process: Callable[[], Connections], user: UserId, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEASE_S", 10**9)
+    killed, other = process(), process()
+    fill([killed], user, 5)
+    killed.beat()
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.zscore(module._LEASES, killed._process) > client.time()[0] + 10**6
+    with pytest.raises(TooManyConnections):
+        other.open(user, 5)
+
+
+def test_redis_restarted_empty_is_told_anew(process: Callable[[], Connections], user: UserId, redis_url: str) -> None:
+    one = process()
+    lease = fill([one], user, 3)[0]
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(module._LEASES, module._key(user))
+    lease.close()
+    assert one.count(user) == 0
+    one.beat()
+    assert one.count(user) == 2
+
+
+def test_alone_a_process_allows_half(user: UserId) -> None:
+    alone = Connections(RedisLink(Secret("redis://127.0.0.1:1/0")))
+    leases = fill([alone], user, 8)
+    assert len(leases) == 4
+    assert alone.count(user) is None
+    leases[0].close()
+    assert len(fill([alone], user, 8)) == 1
+    assert Connections(RedisLink(None)).open(user, 1)
+
+
+def test_no_limit_is_none(process: Callable[[], Connections], user: UserId) -> None:
+    one = process()
+    for _ in range(200):
+        one.open(user, 0)
+    assert one.count(user) == 200
+
+
+def test_operators_let_a_count_begin_anew(process: Callable[[], Connections], user: UserId) -> None:
+    one = process()
+    fill([one], user, 2)
+    one.forget(user)
+    assert one.count(user) == 0
+    assert one.open(user, 2)
