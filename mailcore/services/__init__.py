@@ -24,6 +24,7 @@ from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
+from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
 from mailcore.services.retention import Retention
 from mailcore.services.sealing import Sealing
@@ -122,7 +123,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     link = RedisLink(settings.redis_url)
     failed_logins = FailedLogins(link, settings.limits.logins)
     authentication = Authentication(directory, placement, passwords, failed_logins)
-    second_factors = SecondFactors(directory, authentication, settings.limits.second_factors)
+    confirming = Reauthentication(directory, authentication)
+    factor_limits = settings.limits.second_factors
+    second_factors = SecondFactors(directory, confirming, audit, factor_limits)
     return MailServices(
         settings=settings,
         offload=offload,
@@ -136,8 +139,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         connections=Connections(link),
         usage=Usage(link, placement),
         second_factors=second_factors,
-        totp=Totp(directory, sealing, second_factors, settings.limits.second_factors),
-        passkeys=Passkeys(directory, second_factors, settings.limits.second_factors),
+        totp=Totp(directory, sealing, second_factors, confirming, audit, factor_limits),
+        passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),
         certificates=Certificates(directory, sealing, audit),
         sealing=sealing,
         placement=placement,

@@ -28,7 +28,6 @@ from mailcore.errors import (
     NonceInvalid,
     PasskeyNotFound,
     PasskeyTaken,
-    SecondFactorWrong,
     TooManyPasskeys,
     ValueInvalid,
 )
@@ -38,8 +37,10 @@ from mailcore.model.ids import UserId
 from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
+from mailcore.services.audit import Audit
 from mailcore.services.clock import now
-from mailcore.services.second_factors import SecondFactors, log
+from mailcore.services.reauthentication import Reauthentication
+from mailcore.services.second_factors import SecondFactors
 from mailcore.store.directory import Directory
 
 CHALLENGE_BYTES: Final = 32
@@ -66,9 +67,18 @@ class Passkeys:
     `SecondFactors.step_of` a nonce), to the origin and to the relying party for which it was made.
     """
 
-    def __init__(self, directory: Directory, factors: SecondFactors, limits: SecondFactorLimits) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        factors: SecondFactors,
+        reauthentication: Reauthentication,
+        audit: Audit,
+        limits: SecondFactorLimits,
+    ) -> None:
         self._directory = directory
         self._factors = factors
+        self._reauthentication = reauthentication
+        self._audit = audit
         self._limits = limits
 
     # -- registration (§7.1) --------------------------------------------------------------------
@@ -93,25 +103,27 @@ class Passkeys:
 
         Raises:
             ValueInvalid: the origin is not one of the relying party, or a value is malformed.
-            TooManyPasskeys: the user has as many as may be. Also as `SecondFactors.confirm`.
+            TooManyPasskeys: the user has as many as may be. Also as `Reauthentication.confirm`.
         """
         _check_origin(origin, rp_id)
         if not 0 < len(name) <= NAME_CHARACTERS or attachment not in {None, "platform", "cross-platform"}:
             raise ValueInvalid("a passkey has a name and is platform or cross-platform")
-        self._factors.confirm(actor, user_id, password)
+        self._reauthentication.confirm(actor, user_id, password)
         passkeys = self._factors.stored(user_id).passkeys
         if len(passkeys) >= self._limits.passkeys:
             raise TooManyPasskeys(user_id)
         user = self._directory.users.find(user_id)
         address = user.address if user is not None else ""
         content = {"name": name, "attachment": attachment or "cross-platform"}
+        with self._audit.of_user(actor, "mfa.webauthn.begun", user_id, {"name": name, "rp_id": rp_id}):
+            challenge = self._new_challenge(user_id, _REGISTRATION, origin, rp_id, session, verifies_user, content)
         return webauthn.generate_registration_options(
             rp_id=rp_id,
             rp_name=rp_name,
             user_id=user_id.binary,
             user_name=address,
             user_display_name=(user.name if user is not None else "") or address,
-            challenge=self._new_challenge(user_id, _REGISTRATION, origin, rp_id, session, verifies_user, content),
+            challenge=challenge,
             timeout=self._limits.challenge_s * 1000,
             authenticator_selection=AuthenticatorSelectionCriteria(
                 authenticator_attachment=AuthenticatorAttachment(attachment) if attachment else None,
@@ -143,9 +155,9 @@ class Passkeys:
             )
             _refuse_frames(parsed.response.client_data_json)
         except _REFUSALS as error:
-            raise self._wrong(actor, user_id, error) from error
+            raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, str(error)) from error
         if verified.credential_id != parsed.raw_id:
-            raise self._wrong(actor, user_id, "another credential's id")
+            raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, "another credential's id")
         passkey = Passkey(
             id=verified.credential_id,
             public_key=verified.credential_public_key,
@@ -156,12 +168,11 @@ class Passkeys:
             is_backed_up=verified.credential_backed_up,
             created_at=now(),
         )
-        user = self._directory.second_factors.add_passkey(user_id, passkey, self._limits.passkeys)
-        if user is None:
-            if len(self._factors.stored(user_id).passkeys) >= self._limits.passkeys:
-                raise TooManyPasskeys(user_id)
-            raise PasskeyTaken
-        self._factors.changed(actor, "mfa.webauthn.registered", user_id, Factor.WEBAUTHN, user)
+        with self._audit.of_user(actor, "mfa.webauthn.registered", user_id, _told(passkey)):
+            if self._directory.second_factors.add_passkey(user_id, passkey, self._limits.passkeys) is None:
+                if len(self._factors.stored(user_id).passkeys) >= self._limits.passkeys:
+                    raise TooManyPasskeys(user_id)
+                raise PasskeyTaken
         return passkey
 
     # -- authentication (§7.2) ------------------------------------------------------------------
@@ -187,9 +198,7 @@ class Passkeys:
             user_verification=_verification(verifies_user),
         )
 
-    def check(
-        self, actor: Actor, user_id: UserId, *, challenge: bytes, credential: Credential, session: str
-    ) -> Passkey:
+    def check(self, user_id: UserId, *, challenge: bytes, credential: Credential, session: str) -> Passkey:
         """Use the challenge up and see that one of the user's passkeys signed it; three round trips.
 
         Raises:
@@ -212,22 +221,23 @@ class Passkeys:
             )
             _refuse_frames(parsed.response.client_data_json)
         except _REFUSALS as error:
-            raise self._wrong(actor, user_id, error) from error
+            raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, str(error)) from error
         if not self._directory.second_factors.use_passkey(user_id, passkey, verified.new_sign_count, now()):
-            raise self._wrong(actor, user_id, "used or removed meanwhile")
+            raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, "used or removed meanwhile")
         return passkey
 
     def remove(self, actor: Actor, user_id: UserId, passkey_id: bytes, password: Secret | None = None) -> User:
         """Forget a passkey; with the last one the factor is off.
 
         Raises:
-            PasskeyNotFound: the user has no such passkey. Also as `SecondFactors.confirm`.
+            PasskeyNotFound: the user has no such passkey. Also as `Reauthentication.confirm`.
         """
-        self._factors.confirm(actor, user_id, password)
-        user = self._directory.second_factors.remove_passkey(user_id, passkey_id)
-        if user is None:
-            raise PasskeyNotFound
-        return self._factors.changed(actor, "mfa.webauthn.removed", user_id, Factor.WEBAUTHN, user)
+        self._reauthentication.confirm(actor, user_id, password)
+        with self._audit.of_user(actor, "mfa.webauthn.removed", user_id, {"passkey": passkey_id.hex()}):
+            user = self._directory.second_factors.remove_passkey(user_id, passkey_id)
+            if user is None:
+                raise PasskeyNotFound
+        return user
 
     # -- challenges -----------------------------------------------------------------------------
 
@@ -260,11 +270,6 @@ class Passkeys:
                 return passkey
         raise _Refused("no passkey of this user")
 
-    def _wrong(self, actor: Actor, user_id: UserId, reason: object) -> SecondFactorWrong:
-        fields = {"user": str(user_id), "factor": Factor.WEBAUTHN.value, "actor": actor.identity}
-        log.info("mfa.refused", extra=fields | {"reason": str(reason)[:200]})
-        return SecondFactorWrong()
-
 
 def _refuse_frames(client_data: bytes) -> None:
     """Refuse what was made inside a page of somebody else (§7.1 step 10, §7.2 step 13)."""
@@ -283,6 +288,10 @@ def _check_origin(origin: str, rp_id: str) -> None:
     is_below = bool(rp_id) and (host == rp_id or host.endswith("." + rp_id))
     if not is_secure or not is_below or origin != f"{parts.scheme}://{parts.netloc}":
         raise ValueInvalid("the origin is https, and its host is the relying party's or below it")
+
+
+def _told(passkey: Passkey) -> dict[str, str]:
+    return {"passkey": passkey.id.hex(), "name": passkey.name, "rp_id": passkey.rp_id}
 
 
 def _verification(verifies_user: bool) -> UserVerificationRequirement:

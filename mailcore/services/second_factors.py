@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Final
 
 from mailcore.errors import (
-    AuthenticationFailed,
     FactorIsOff,
     FactorIsOn,
     NonceInvalid,
@@ -21,14 +20,15 @@ from mailcore.errors import (
     TooManyAttempts,
     UserNotFound,
 )
-from mailcore.model.access import CredentialKind, Protocol
-from mailcore.model.actor import Actor, ActorKind
+from mailcore.model.actor import Actor
 from mailcore.model.factors import Factor, FactorStatus
 from mailcore.model.ids import UserId
 from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
-from mailcore.services.authentication import Authentication, Identity
+from mailcore.services.audit import Audit
+from mailcore.services.authentication import Identity
+from mailcore.services.reauthentication import Reauthentication
 from mailcore.store.directory import Directory
 from mailcore.store.directory.second_factors import StoredFactors
 
@@ -44,9 +44,12 @@ _SECOND_STEP: Final = "second step"
 class SecondFactors:
     """What all kinds of factor have in common."""
 
-    def __init__(self, directory: Directory, authentication: Authentication, limits: SecondFactorLimits) -> None:
+    def __init__(
+        self, directory: Directory, reauthentication: Reauthentication, audit: Audit, limits: SecondFactorLimits
+    ) -> None:
         self._directory = directory
-        self._authentication = authentication
+        self._reauthentication = reauthentication
+        self._audit = audit
         self._limits = limits
 
     def status(self, user_id: UserId) -> FactorStatus:
@@ -65,27 +68,6 @@ class SecondFactors:
             raise UserNotFound(user_id)
         return stored
 
-    def confirm(self, actor: Actor, user_id: UserId, password: Secret | None) -> None:
-        """Make sure that the actor may change the user's factors: the user by the master password, or an administrator.
-
-        Costs what a login at the portal costs, and counts as one where it fails.
-
-        Raises:
-            UserNotFound: a user asks for somebody else.
-            AuthenticationFailed: the password is missing, wrong, or not the master one.
-            TooManyAttempts, UserDisabled, ServerBusy: as a login.
-        """
-        if actor.kind is not ActorKind.USER:
-            return
-        user = self._directory.users.find(user_id) if actor.on_behalf_of == user_id else None
-        if user is None:
-            raise UserNotFound(user_id)
-        if password is None:
-            raise AuthenticationFailed("the master password is needed once more")
-        identity = self._authentication.login(user.address, password, Protocol.PORTAL, actor.remote_address)
-        if identity.user_id != user_id or identity.credential.kind is not CredentialKind.MASTER:
-            raise AuthenticationFailed("not the master password")
-
     def count_try(self, user_id: UserId) -> StoredFactors:
         """Count a look at a code and return what to compare it with; one round trip.
 
@@ -100,50 +82,50 @@ class SecondFactors:
             raise TooManyAttempts(user_id, wait_s=window_s)
         return stored
 
+    def wrong(self, user_id: UserId, factor: str, reason: str = "") -> SecondFactorWrong:
+        """Log a refusal and return what is told of it: nothing of the reason."""
+        log.info("mfa.refused", extra={"user": str(user_id), "factor": factor, "reason": reason})
+        return SecondFactorWrong()
+
     # -- off and on -----------------------------------------------------------------------------
 
     def enable_custom(self, actor: Actor, user_id: UserId, password: Secret | None = None) -> User:
         """Note that somebody else checks a second factor: mail protocols take no master password any more.
 
         Raises:
-            FactorIsOn: it is noted already. Also as `confirm`.
+            FactorIsOn: it is noted already. Also as `Reauthentication.confirm`.
         """
-        self.confirm(actor, user_id, password)
-        return self.changed(actor, "mfa.custom.enabled", user_id, Factor.CUSTOM, self._enable_custom(user_id))
-
-    def _enable_custom(self, user_id: UserId) -> User:
-        user = self._directory.second_factors.enable(user_id, Factor.CUSTOM)
-        if user is None:
-            self.stored(user_id)
-            raise FactorIsOn(Factor.CUSTOM.value)
+        self._reauthentication.confirm(actor, user_id, password)
+        with self._audit.of_user(actor, "mfa.custom.enabled", user_id):
+            user = self._directory.second_factors.enable(user_id, Factor.CUSTOM)
+            if user is None:
+                raise FactorIsOn(Factor.CUSTOM.value)
         return user
 
     def disable(self, actor: Actor, user_id: UserId, factor: Factor, password: Secret | None = None) -> User:
         """Turn a kind of factor off and forget what belongs to it; with the last one the recovery codes go.
 
         Raises:
-            FactorIsOff: it is not on. Also as `confirm`.
+            FactorIsOff: it is not on. Also as `Reauthentication.confirm`.
         """
-        self.confirm(actor, user_id, password)
-        user = self._directory.second_factors.disable(user_id, factor)
-        if user is None:
-            self.stored(user_id)
-            raise FactorIsOff(f"{factor.value} is not on")
-        return self.changed(actor, f"mfa.{factor.value}.disabled", user_id, factor, user)
+        self._reauthentication.confirm(actor, user_id, password)
+        with self._audit.of_user(actor, f"mfa.{factor.value}.disabled", user_id):
+            user = self._directory.second_factors.disable(user_id, factor)
+            if user is None:
+                raise FactorIsOff(f"{factor.value} is not on")
+        return user
 
     def disable_all(self, actor: Actor, user_id: UserId, password: Secret | None = None) -> User:
-        """Forget every factor, every recovery code and every sign-in that waits for one; raises as `confirm`."""
-        self.confirm(actor, user_id, password)
-        user = self._directory.second_factors.disable_all(user_id)
-        if user is None:
-            raise UserNotFound(user_id)
-        self._directory.nonces.delete_of_user(user_id)
-        return self.changed(actor, "mfa.disabled", user_id, None, user)
+        """Forget every factor, every recovery code and every sign-in that waits for one.
 
-    def changed(self, actor: Actor, event: str, user_id: UserId, factor: Factor | None, user: User) -> User:
-        """Log what was changed by whom."""
-        fields = {"user": str(user_id), "actor": actor.identity, "factor": factor.value if factor else ""}
-        log.info(event, extra=fields)
+        Raises as `Reauthentication.confirm`.
+        """
+        self._reauthentication.confirm(actor, user_id, password)
+        with self._audit.of_user(actor, "mfa.disabled", user_id):
+            user = self._directory.second_factors.disable_all(user_id)
+            if user is None:
+                raise UserNotFound(user_id)
+            self._directory.nonces.delete_of_user(user_id)
         return user
 
     # -- recovery codes -------------------------------------------------------------------------
@@ -152,29 +134,27 @@ class SecondFactors:
         """Return ten new codes, each good for one sign-in; those made before are good no more, and none is shown again.
 
         Raises:
-            FactorIsOff: there is no factor that they could stand in for. Also as `confirm`.
+            FactorIsOff: there is no factor that they could stand in for. Also as `Reauthentication.confirm`.
         """
-        self.confirm(actor, user_id, password)
+        self._reauthentication.confirm(actor, user_id, password)
         codes = [_new_code() for _ in range(RECOVERY_CODES)]
         hashes = [_hash_code(user_id, code) for code in codes]
-        if not self._directory.second_factors.replace_recovery_codes(user_id, hashes):
-            self.stored(user_id)
-            raise FactorIsOff
-        log.info("mfa.recovery.created", extra={"user": str(user_id), "actor": actor.identity})
+        with self._audit.of_user(actor, "mfa.recovery.created", user_id):
+            if not self._directory.second_factors.replace_recovery_codes(user_id, hashes):
+                raise FactorIsOff("no second factor is on")
         return codes
 
     def check_recovery_code(self, actor: Actor, user_id: UserId, code: Secret) -> None:
-        """Use a recovery code up; two round trips.
+        """Use a recovery code up; two round trips and those of the audit trail.
 
         Raises:
             SecondFactorWrong: there is none like it, or not any more.
             TooManyAttempts: as `count_try`.
         """
         self.count_try(user_id)
-        if not self._directory.second_factors.use_recovery_code(user_id, _hash_code(user_id, code)):
-            log.info("mfa.refused", extra={"user": str(user_id), "factor": "recovery", "actor": actor.identity})
-            raise SecondFactorWrong
-        log.warning("mfa.recovery.used", extra={"user": str(user_id), "actor": actor.identity})
+        with self._audit.of_user(actor, "mfa.recovery.used", user_id):
+            if not self._directory.second_factors.use_recovery_code(user_id, _hash_code(user_id, code)):
+                raise self.wrong(user_id, "recovery")
 
     # -- the second step of a sign-in -----------------------------------------------------------
 

@@ -144,11 +144,11 @@ class Tenants:
             TenantNotFound: there is none.
         """
         check_limit(name, value)
-        if not self._directory.tenants.set_user_limit(tenant_id, name, value):
-            raise TenantNotFound(tenant_id)
+        with self._audit.of_tenant(actor, "tenant.user_limit", tenant_id, {"limit": name, "value": value}) as change:
+            change.before["value"] = self._placement.tenant(tenant_id).limits.user_limits.get(name)
+            if not self._directory.tenants.set_user_limit(tenant_id, name, value):
+                raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
-        fields = {"tenant": str(tenant_id), "limit": name, "value": value, "actor": actor.identity}
-        log.info("tenant.user_limit", extra=fields)
 
     def _home_shard(self, region: str, name: str | None) -> Shard:
         shards = self._directory.shards.list_all()

@@ -10,15 +10,17 @@ from typing import Final
 
 import pyotp
 
-from mailcore.errors import FactorIsOff, FactorIsOn, NonceInvalid, SecondFactorWrong
+from mailcore.errors import FactorIsOff, FactorIsOn, NonceInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.factors import Factor
 from mailcore.model.ids import UserId
 from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
+from mailcore.services.audit import Audit
+from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.sealing import Sealing
-from mailcore.services.second_factors import SecondFactors, log
+from mailcore.services.second_factors import SecondFactors
 from mailcore.store.directory import Directory
 
 STEP_S: Final = 30
@@ -45,12 +47,16 @@ class Totp:
         directory: Directory,
         sealing: Sealing,
         factors: SecondFactors,
+        reauthentication: Reauthentication,
+        audit: Audit,
         limits: SecondFactorLimits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._sealing = sealing
         self._factors = factors
+        self._reauthentication = reauthentication
+        self._audit = audit
         self._limits = limits
         self._clock = clock
 
@@ -60,14 +66,14 @@ class Totp:
         """Make a seed that waits six hours for its first code; a second call replaces it.
 
         Raises:
-            FactorIsOn: TOTP is on. Also as `SecondFactors.confirm`.
+            FactorIsOn: TOTP is on. Also as `Reauthentication.confirm`.
         """
-        self._factors.confirm(actor, user_id, password)
+        self._reauthentication.confirm(actor, user_id, password)
         seed = pyotp.random_base32()
         sealed = self._sealing.seal(_purpose(user_id), seed.encode())
-        if not self._directory.second_factors.set_pending_totp(user_id, sealed, self._limits.pending_totp_s):
-            self._factors.stored(user_id)
-            raise FactorIsOn(Factor.TOTP.value)
+        with self._audit.of_user(actor, "mfa.totp.begun", user_id):
+            if not self._directory.second_factors.set_pending_totp(user_id, sealed, self._limits.pending_totp_s):
+                raise FactorIsOn(Factor.TOTP.value)
         uri = pyotp.TOTP(seed).provisioning_uri(name=label, issuer_name=issuer)
         return TotpEnrolment(Secret(seed), Secret(uri))
 
@@ -85,12 +91,15 @@ class Totp:
         if sealed is None:
             raise NonceInvalid
         step = self._step(user_id, sealed, code)
-        user = self._directory.second_factors.enable_totp(user_id, sealed, step) if step else None
-        if user is None:
-            raise self._wrong(actor, user_id)
-        return self._factors.changed(actor, "mfa.totp.enabled", user_id, Factor.TOTP, user)
+        if not step:
+            raise self._factors.wrong(user_id, Factor.TOTP.value)
+        with self._audit.of_user(actor, "mfa.totp.enabled", user_id):
+            user = self._directory.second_factors.enable_totp(user_id, sealed, step)
+            if user is None:
+                raise NonceInvalid
+        return user
 
-    def check(self, actor: Actor, user_id: UserId, code: str) -> None:
+    def check(self, user_id: UserId, code: str) -> None:
         """Use a code up: it is good once, and none before it is good afterwards; two round trips.
 
         Raises:
@@ -103,7 +112,7 @@ class Totp:
             raise FactorIsOff(Factor.TOTP.value)
         step = self._step(user_id, stored.totp_seed, code)
         if not step or not self._directory.second_factors.use_totp_step(user_id, stored.totp_seed, step):
-            raise self._wrong(actor, user_id)
+            raise self._factors.wrong(user_id, Factor.TOTP.value)
 
     def _step(self, user_id: UserId, sealed: bytes, code: str) -> int:
         """Return the time-step the code belongs to, 0 for none in the window; the same work for each code."""
@@ -114,11 +123,6 @@ class Totp:
             now + offset for offset in WINDOW if hmac.compare_digest(totp.generate_otp(now + offset).encode(), given)
         ]
         return max(matching, default=0)
-
-    def _wrong(self, actor: Actor, user_id: UserId) -> SecondFactorWrong:
-        fields = {"user": str(user_id), "factor": Factor.TOTP.value, "actor": actor.identity}
-        log.info("mfa.refused", extra=fields)
-        return SecondFactorWrong()
 
 
 def _purpose(user_id: UserId) -> str:

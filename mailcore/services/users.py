@@ -158,8 +158,9 @@ class Users:
             UserNotFound: there is no such user.
         """
         check_limit(name, value)
-        changed = self._directory.users.set_limit(user_id, name, value)
-        self._changed(actor, user_id, changed, "user.limit", limit=name, value=value)
+        with self._audit.of_user(actor, "user.limit", user_id, {"limit": name, "value": value}) as change:
+            change.before["value"] = self.get(user_id).own_limits.get(name)
+            self._changed(user_id, self._directory.users.set_limit(user_id, name, value))
 
     def _shard(self, tenant: Tenant) -> str:
         for shard in self._directory.shards.list_all():

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_type_hints
 
+import pyotp
 import pytest
 import trustme
 from bson import ObjectId
@@ -23,6 +24,7 @@ from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.changes import Cause
 from mailcore.model.event import PLATFORM, Event, Outcome
+from mailcore.model.factors import Factor
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId
 from mailcore.model.retention import RetentionRule
@@ -35,6 +37,7 @@ from mailcore.services.import_sources import SourceMailbox
 from mailcore.services.messages import NewMessage
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
+from tests.services.authenticator import Authenticator
 from tests.store.test_delivery import deliver, message
 
 ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
@@ -93,6 +96,38 @@ def _commit_rows(scene: Scene) -> object:
     return messages.commit_rows(scene.user.user_id, scene.inbox, rows, Cause.APPEND, scene.actor, os.urandom(12))
 
 
+def _with_totp(scene: Scene, actor: Actor) -> None:
+    enrolment = scene.services.totp.begin(OPERATOR, scene.user.user_id, "Eider", "x")
+    scene.services.totp.enable(actor, scene.user.user_id, pyotp.TOTP(enrolment.seed.reveal_text()).now())
+
+
+def _use_recovery_code(scene: Scene) -> None:
+    factors = scene.services.second_factors
+    factors.enable_custom(OPERATOR, scene.user.user_id)
+    code = factors.make_recovery_codes(OPERATOR, scene.user.user_id)[0]
+    factors.check_recovery_code(scene.actor, scene.user.user_id, code)
+
+
+def _make_recovery_codes(scene: Scene) -> None:
+    scene.services.second_factors.enable_custom(OPERATOR, scene.user.user_id)
+    scene.services.second_factors.make_recovery_codes(scene.actor, scene.user.user_id)
+
+
+def _disable_factor(scene: Scene) -> None:
+    scene.services.second_factors.enable_custom(OPERATOR, scene.user.user_id)
+    scene.services.second_factors.disable(scene.actor, scene.user.user_id, Factor.CUSTOM)
+
+
+def _passkey(scene: Scene, begin: Actor, finish: Actor) -> bytes:
+    device, passkeys, user_id = Authenticator(), scene.services.passkeys, scene.user.user_id
+    options = passkeys.begin_registration(
+        begin, user_id, name="x", origin="https://a.test", rp_id="a.test", rp_name="A", session="s"
+    )
+    answer = device.create(options, "https://a.test")
+    passkeys.finish_registration(finish, user_id, challenge=options.challenge, credential=answer, session="s")
+    return device.id
+
+
 Call = Callable[[Scene], object]
 CALLS: dict[str, Call] = {
     "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
@@ -124,21 +159,33 @@ CALLS: dict[str, Call] = {
     "messages.store": lambda s: s.services.messages.store(
         s.user.user_id, s.actor, s.inbox, ONE, FlagOperation.ADD, FlagSet(SEEN)
     ),
+    "passkeys.begin_registration": lambda s: _passkey(s, s.actor, OPERATOR),
+    "passkeys.finish_registration": lambda s: _passkey(s, OPERATOR, s.actor),
+    "passkeys.remove": lambda s: s.services.passkeys.remove(s.actor, s.user.user_id, _passkey(s, OPERATOR, OPERATOR)),
     "retention.set_tenant_rule": lambda s: s.services.retention.set_tenant_rule(
         s.actor, s.user.tenant_id, RetentionRule(timedelta(days=3))
     ),
     "retention.set_user_rule": lambda s: s.services.retention.set_user_rule(
         s.actor, s.user.user_id, RetentionRule(timedelta(days=3))
     ),
+    "second_factors.check_recovery_code": _use_recovery_code,
+    "second_factors.disable": _disable_factor,
+    "second_factors.disable_all": lambda s: s.services.second_factors.disable_all(s.actor, s.user.user_id),
+    "second_factors.enable_custom": lambda s: s.services.second_factors.enable_custom(s.actor, s.user.user_id),
+    "second_factors.make_recovery_codes": _make_recovery_codes,
     "shards.add": lambda s: s.services.shards.add(s.actor, "again", "eu", *s.uris()),
     "shards.set_open": lambda s: s.services.shards.set_open(s.actor, "a", is_open=True),
     "shards.set_uris": lambda s: s.services.shards.set_uris(s.actor, "a", *s.uris()),
     "tenants.create": lambda s: s.services.tenants.create(s.actor, f"T {ObjectId()}", "eu", "a"),
     "tenants.set_cold_after": lambda s: s.services.tenants.set_cold_after(s.actor, s.user.tenant_id, timedelta(days=1)),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
+    "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),
+    "totp.begin": lambda s: s.services.totp.begin(s.actor, s.user.user_id, "Eider", "x"),
+    "totp.enable": lambda s: _with_totp(s, s.actor),
     "users.create": lambda s: s.services.users.create(
         s.actor, f"new@{s.domain()}", Secret("a long password"), "", s.user.tenant_id
     ),
+    "users.set_limit": lambda s: s.services.users.set_limit(s.actor, s.user.user_id, "connections", 9),
     "users.set_password": lambda s: s.services.users.set_password(s.actor, s.user.user_id, Secret("another password")),
     "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),
     "users.set_state": lambda s: s.services.users.set_state(s.actor, s.user.user_id, State.SUSPENDED),

@@ -61,7 +61,7 @@ class Ceremony:
         options = options or self.ask()
         answer = answer or self.device.get(options, lies.pop("origin", ORIGIN), **lies)
         return self.services.passkeys.check(
-            self.actor, self.user.user_id, challenge=options.challenge, credential=answer, session=session
+            self.user.user_id, challenge=options.challenge, credential=answer, session=session
         )
 
 

@@ -19,6 +19,7 @@ from mailcore.model.factors import Factor
 from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
+from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.second_factors import SecondFactors
 from mailcore.services.totp import Totp
 from mailcore.store.directory.nonces import Nonces
@@ -48,7 +49,7 @@ class Enrolled:
 
     def check(self, code: str) -> bool:
         try:
-            self.totp.check(self.actor, self.user.user_id, code)
+            self.totp.check(self.user.user_id, code)
         except errors.SecondFactorWrong:
             return False
         return True
@@ -60,8 +61,8 @@ class Enrolled:
 def totp_of(services: MailServices, now: list[float], tries: int = 5) -> Totp:
     real = services.totp
     limits = SecondFactorLimits(tries=tries)
-    factors = SecondFactors(real._directory, services.authentication, limits)
-    return Totp(real._directory, real._sealing, factors, limits, lambda: now[0])
+    factors = SecondFactors(real._directory, real._reauthentication, real._audit, limits)
+    return Totp(real._directory, real._sealing, factors, real._reauthentication, real._audit, limits, lambda: now[0])
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def _used_at_once(enrolled: Enrolled, nodes: list[Totp]) -> int:
     def use(node: Totp) -> bool:
         start.wait(10)
         try:
-            node.check(enrolled.actor, enrolled.user.user_id, code)
+            node.check(enrolled.user.user_id, code)
         except errors.SecondFactorWrong:
             return False
         return True
@@ -150,7 +151,7 @@ def test_five_wrong_codes_then_even_the_right_one_waits(enrolled: Enrolled) -> N
 def test_guesses_at_once_get_five_looks(enrolled: Enrolled) -> None:
     def guess(_number: int) -> type[Exception] | None:
         try:
-            enrolled.totp.check(enrolled.actor, enrolled.user.user_id, "000000")
+            enrolled.totp.check(enrolled.user.user_id, "000000")
         except errors.MailError as error:
             return type(error)
         return None
@@ -167,9 +168,7 @@ def test_control_looks_that_are_not_counted_first(enrolled: Enrolled, monkeypatc
         assert not enrolled.check("000000")
 
 
-def test_the_wait_ends_and_a_right_code_forgets_wrong_ones(
-    enrolled: Enrolled, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_wait_ends_and_a_right_code_forgets_wrong_ones(enrolled: Enrolled, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(4):
         assert not enrolled.check("000000")
     assert enrolled.check(enrolled.code())
@@ -267,7 +266,7 @@ def test_no_change_for_somebody_else(enrolled: Enrolled) -> None:
 
 
 def test_control_changes_without_confirmation(enrolled: Enrolled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SecondFactors, "confirm", lambda *_: None)
+    monkeypatch.setattr(Reauthentication, "confirm", lambda *_: None)
     user = enrolled.services.second_factors.disable(enrolled.actor, enrolled.user.user_id, Factor.TOTP)
     assert user.enabled_2fa == ()
 
@@ -297,7 +296,7 @@ def test_the_first_factor_ends_sessions_and_the_last_takes_the_recovery_codes(se
     assert factors.disable(OPERATOR, user.user_id, Factor.TOTP).enabled_2fa == ()
     assert factors.status(user.user_id).recovery_codes_left == 0
     with pytest.raises(errors.FactorIsOff):
-        services.totp.check(OPERATOR, user.user_id, "000000")
+        services.totp.check(user.user_id, "000000")
 
 
 def test_removing_everything(enrolled: Enrolled) -> None:
@@ -345,12 +344,12 @@ def test_the_second_step_is_taken_once_with_the_right_factor(enrolled: Enrolled)
     nonce = factors.begin_step(log_in(enrolled.services, enrolled.user))
     assert len(bytes.fromhex(nonce.reveal_text())) == 20
     with pytest.raises(errors.SecondFactorWrong):
-        factors.finish_step(user_id, nonce, lambda: enrolled.totp.check(enrolled.actor, user_id, "000000"))
-    user = factors.finish_step(user_id, nonce, lambda: enrolled.totp.check(enrolled.actor, user_id, enrolled.code()))
+        factors.finish_step(user_id, nonce, lambda: enrolled.totp.check(user_id, "000000"))
+    user = factors.finish_step(user_id, nonce, lambda: enrolled.totp.check(user_id, enrolled.code()))
     assert user.id == user_id
     enrolled.later()
     with pytest.raises(errors.NonceInvalid):
-        factors.finish_step(user_id, nonce, lambda: enrolled.totp.check(enrolled.actor, user_id, enrolled.code()))
+        factors.finish_step(user_id, nonce, lambda: enrolled.totp.check(user_id, enrolled.code()))
     assert enrolled.check(enrolled.code()), "no code was used up for a nonce that is worth nothing"
 
 
