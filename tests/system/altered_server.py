@@ -20,7 +20,7 @@ from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
-from mailcore.services import failed_logins, notices  # noqa: E402
+from mailcore.services import connections, failed_logins, notices  # noqa: E402
 
 _hoard: list[bytes] = []
 
@@ -94,6 +94,11 @@ def count_never_alone() -> None:
     failed_logins.LoneCounts.admit = lambda _self, _keys: (False, 0)  # type: ignore[method-assign]
 
 
+def short_leases() -> None:
+    """What a killed process held counts for two seconds more instead of thirty."""
+    connections.LEASE_S, connections.BEAT_S = 2, 0.5  # type: ignore[misc]
+
+
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "search-depth": nest_without_limit,
@@ -104,6 +109,7 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "numbers-unshifted": announce_unshifted_numbers,
     "silent-flags": tell_no_flags,
     "count-apart": count_apart,
+    "short-leases": short_leases,
     "count-never-alone": count_never_alone,
 }
 LAUNCH = ("-m", "tests.system.altered_server")

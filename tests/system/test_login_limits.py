@@ -9,6 +9,7 @@ import imaplib
 import poplib
 import secrets
 import smtplib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,40 +23,52 @@ from infra.devstack.stack import Stack
 from mailcore.main import SERVERS
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.services import MailServices
-from tests.builders import PASSWORD, MadeUser, make_services, make_user
+from tests.builders import OPERATOR, PASSWORD, MadeUser, make_services, make_user
 from tests.system.altered_server import LAUNCH
 from tests.system.servers import RunningServer, environment_of, start
 
 PROCESSES = 5
+Held = list[socket.socket] | None
+SignIn = Callable[..., str]
 LIMIT = DEFAULT_LIMITS.logins.user_from_range.free
 
 
-def _imap(port: int, username: str, password: str) -> str:
-    """Return "ok", "wrong" or "limited"."""
-    with imaplib.IMAP4("127.0.0.1", port, timeout=30) as client:
-        try:
-            client.login(username, password)
-        except imaplib.IMAP4.error as error:
-            text = str(error)
-            assert "AUTHENTICATIONFAILED" in text or "[LIMIT]" in text, text
-            return "limited" if "[LIMIT]" in text else "wrong"
-        return "ok"
+def _imap(port: int, username: str, password: str, held: Held = None) -> str:
+    """Return "ok", "wrong", "limited" or "too many"; keep the connection in `held` if it is ok."""
+    client = imaplib.IMAP4("127.0.0.1", port, timeout=30)
+    try:
+        client.login(username, password)
+    except imaplib.IMAP4.error as error:
+        client.shutdown()
+        return _told(str(error), wrong="AUTHENTICATIONFAILED")
+    return _ok(client.sock, held)
 
 
-def _pop3(port: int, username: str, password: str) -> str:
-    """Return "ok", "wrong" or "limited"."""
+def _pop3(port: int, username: str, password: str, held: Held = None) -> str:
+    """As `_imap`."""
     client = poplib.POP3("127.0.0.1", port, timeout=30)
     try:
         client.user(username)
         client.pass_(password)
     except poplib.error_proto as error:
-        return "limited" if b"many" in error.args[0] else "wrong"
-    finally:
         client.close()
+        return _told(str(error), wrong="[AUTH]")
+    return _ok(client.sock, held)
+
+
+def _told(text: str, wrong: str) -> str:
+    meanings = {"Too many attempts": "limited", "Too many connections": "too many", wrong: "wrong"}
+    return next(meaning for sign, meaning in meanings.items() if sign in text)
+
+
+def _ok(connection: socket.socket, held: Held) -> str:
+    if held is None:
+        connection.close()
+    else:
+        held.append(connection)
     return "ok"
 
 
-SignIn = Callable[[int, str, str], str]
 SIGN_IN: dict[str, SignIn] = {"imap": _imap, "pop3": _pop3}
 WITHOUT_LOGIN = {"lmtp"}
 
@@ -74,7 +87,7 @@ class Doors:
     def _all(self) -> Iterator[tuple[SignIn, int]]:
         while True:
             for name, sign_in in SIGN_IN.items():
-                for server in self.servers:
+                for server in list(self.servers):
                     yield sign_in, server.port(name)
 
     def guess(self, username: str) -> str:
@@ -83,6 +96,14 @@ class Doors:
     def ask(self, username: str, password: str) -> str:
         sign_in, port = next(self._turns)
         return sign_in(port, username, password)
+
+    def hold(self, username: str, password: str) -> socket.socket | None:
+        """Sign in and stay; None if that is one connection too many."""
+        sign_in, port = next(self._turns)
+        held: list[socket.socket] = []
+        told = sign_in(port, username, password, held)
+        assert told in {"ok", "too many"}, told
+        return held[0] if held else None
 
     def guesses(self, username: str, most: int = 60) -> int:
         """Guess until every process and protocol says to wait; return how many guesses were looked at."""
@@ -170,6 +191,28 @@ def test_control_without_the_count_of_its_own_a_process_looks_at_every_guess(
         doors = open_doors(open_, stack.endpoints, tmp_path, count=2, alteration="count-never-alone")
         stack.kill("redis")
         assert doors.guesses(user.address, most=25) == 25
+
+
+def test_five_processes_of_every_protocol_share_the_connections_of_a_user_and_forget_a_killed_one(
+    place: tuple[Stack, MailServices], tmp_path: Path
+) -> None:
+    """Leases of two seconds instead of thirty, so that the end of one can be waited for."""
+    stack, services = place
+    user = make_user(services)
+    services.users.set_limit(OPERATOR, user.user_id, "connections", 10)
+    with ExitStack() as open_:
+        doors = open_doors(open_, stack.endpoints, tmp_path, alteration="short-leases")
+        held = [doors.hold(user.address, PASSWORD) for _ in range(PROCESSES * len(SIGN_IN) + 3)]
+        assert [one is not None for one in held] == [True] * 10 + [False] * (len(held) - 10)
+        doors.servers[0].process.kill()
+        doors.servers[0].process.wait()
+        doors.servers.pop(0)
+        ends_at = time.monotonic() + 30
+        while (one := doors.hold(user.address, PASSWORD)) is None:
+            assert time.monotonic() < ends_at, "what the killed process held still counts"
+        held.append(one)
+        for one in filter(None, held):
+            one.close()
 
 
 def _mail_flows(server: RunningServer, user: MadeUser) -> None:
