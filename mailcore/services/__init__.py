@@ -83,6 +83,7 @@ class MailServices:
     def start(self, spawn: Spawn) -> None:
         """Begin the background work of a server process, each part in a greenlet or thread that `spawn` makes."""
         self.notices.start(spawn)
+        self.failed_logins.start(spawn)
         self.connections.start(spawn)
         self.usage.start(spawn)
 

@@ -87,6 +87,7 @@ class FailedLogins:
             for one in self._penalties
             for number in (one.free, one.first_wait_s, one.longest_wait_s, one.memory_s)
         ]
+        self._later: Callable[[Callable[[], None]], object] = lambda work: work()
         client = link.client
         self._admit_script: Any = client.register_script(_ADMIT) if client is not None else None
         self._take_back_script: Any = client.register_script(_TAKE_BACK) if client is not None else None
@@ -112,6 +113,10 @@ class FailedLogins:
             raise TooManyAttempts(wait_s=wait_s)
         return Permit(keys, is_known)
 
+    def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
+        """From now on take back in a greenlet or thread that `spawn` makes: no login waits for it."""
+        self._later = spawn
+
     def before(self, attempt: Attempt) -> Attempt:
         """Count it as failed for now; raises as `admit`."""
         return replace(
@@ -125,12 +130,12 @@ class FailedLogins:
             self.withdrawn(attempt)
 
     def withdrawn(self, attempt: Attempt) -> None:
-        """Take back what was counted; one round trip to Redis if there was a hash."""
+        """Take back what was counted."""
         if attempt.permit is not None:
             self.take_back(attempt.permit)
 
     def succeeded(self, attempt: Attempt) -> None:
-        """Take back what was counted and know the range from now on; one round trip to Redis if there was a hash."""
+        """Take back what was counted and know the range from now on."""
         if attempt.permit is not None:
             self.take_back(attempt.permit, is_good=True)
         elif attempt.kind is CredentialKind.APP_PASSWORD and attempt.user_id is not None:
@@ -141,12 +146,20 @@ class FailedLogins:
         self._alone.take_back(permit, is_good=is_good)
         keys = (permit.keys[0], *permit.counted)
         known_s = self._limits.known_range_s if is_good else 0
-        self._link.ask(lambda client: self._take_back_script(keys, [known_s], client))
+
+        def tell() -> None:
+            self._link.ask(lambda client: self._take_back_script(keys, [known_s], client))
+
+        self._later(tell)
 
     def _know(self, key: str) -> None:
         """Know a range; Redis is told once an hour at most."""
-        if self._alone.know(key):
+
+        def tell() -> None:
             self._link.ask(lambda client: client.set(key, 1, ex=self._limits.known_range_s))
+
+        if self._alone.know(key):
+            self._later(tell)
 
     def failures(self, user_id: UserId) -> dict[str, tuple[int, int]]:
         """Return count and seconds to wait by what is counted for a user, as Redis has it; for operators."""
