@@ -86,12 +86,44 @@ class NonceInvalid(Refused):
     """A challenge or nonce is unknown, used, too old, or somebody else's."""
 
 
+class ProtocolDisabled(Refused):
+    """The user or the tenant has this protocol switched off."""
+
+
+class ScopeInsufficient(Refused):
+    """The app password or token is right, but not for this."""
+
+
+class AppPasswordNeeded(Refused):
+    """The master password is right, but with second factors mail protocols take app passwords only."""
+
+
+class PasswordChangeNeeded(Refused):
+    """The password is right, but somebody else chose it: it must be changed first."""
+
+
+class PasswordNotYetValid(Refused):
+    """The temporary password is right, but its time has not come."""
+
+
 class NotPermitted(Refused):
     """The actor may not do this."""
 
 
 class PasswordUnsuitable(Refused):
     """The new password is too short or too long."""
+
+
+class PasswordReused(PasswordUnsuitable):
+    """The new password is the present one or one of the last."""
+
+
+class PasswordLeaked(PasswordUnsuitable):
+    """The new password is in public collections of stolen ones."""
+
+
+class HashUnsuitable(Refused):
+    """A password hash brought along is of no known scheme, or costs more to check than may be."""
 
 
 class RegionForbids(Refused):
@@ -135,6 +167,14 @@ class MailboxNotFound(NotFound):
 
 class MessageNotFound(NotFound):
     """No such message of this user."""
+
+
+class AppPasswordNotFound(NotFound):
+    """No such app password of this user."""
+
+
+class TokenNotFound(NotFound):
+    """No such token of this owner."""
 
 
 class ShardNotFound(NotFound):
@@ -209,6 +249,10 @@ class TooManyUsers(LimitExceeded):
 
 class TooManyPasskeys(LimitExceeded):
     """The user has as many passkeys as the limit allows."""
+
+
+class TooManyAppPasswords(LimitExceeded):
+    """The user has as many app passwords as the limit allows."""
 
 
 class TooManyMailboxes(LimitExceeded):

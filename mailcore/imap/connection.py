@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mailcore import log, metrics
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 SEND_BYTES = 64 * 1024
 STILL_HERE_S = 120.0
 """How often an idling client hears that the connection lives."""
-VERIFY_S = 30.0
-"""How often an open session is compared with the directory."""
 MAX_FAULTS = 50
 """So many bad commands in a row end the connection."""
 MAX_FAULTS_BEFORE_LOGIN = 10
@@ -60,7 +57,7 @@ class ImapConnection:
     """The dialogue with one client; see `mailcore.model.actions.Connection`."""
 
     __slots__ = (
-        "_clock", "_closed", "_faults", "_idle_ticks", "_limits", "_running", "_scanner", "_verified_at", "session",
+        "_closed", "_faults", "_idle_ticks", "_limits", "_running", "_scanner", "session",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +68,6 @@ class ImapConnection:
         *,
         plaintext_allowed: bool = False,
         offers_starttls: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = Session(
             services,
@@ -81,13 +77,11 @@ class ImapConnection:
             offers_starttls=offers_starttls,
         )
         self._limits = self.session.limits
-        self._clock = clock
         self._scanner = Scanner(self._limits.command_bytes_before_login)
         self._running: _Running | None = None
         self._closed = False
         self._faults = 0
         self._idle_ticks = 0
-        self._verified_at = 0.0
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -121,7 +115,10 @@ class ImapConnection:
         return iter(())
 
     def wake(self) -> Iterator[Action]:
-        """Tell an idling client what has changed; others hear it at their next command."""
+        """End who may be here no more; tell an idling client what has changed, others hear it at their next command."""
+        if self.session.ended is not None:
+            yield from self._bye(self.session.ended)
+            return
         if self._running is not None and self._running.awaits_news and self.session.selected is not None:
             yield from self._tell_news()
 
@@ -129,7 +126,7 @@ class ImapConnection:
         """Say that we are still here to who idles; end who has been silent for too long."""
         if self._running is not None and self._running.awaits_news:
             self._idle_ticks += 1
-            if self._idle_ticks * STILL_HERE_S < self._limits.idle_timeout_s and self._is_welcome():
+            if self._idle_ticks * STILL_HERE_S < self._limits.idle_timeout_s:
                 yield SetDeadline(STILL_HERE_S)
                 yield self._untagged(Condition("OK", "Still here"))
                 return
@@ -195,8 +192,8 @@ class ImapConnection:
         if refusal is not None:
             yield from self._complete(head, refusal)
             return
-        if not self._is_welcome():
-            yield from self._bye("Sign in again")
+        if self.session.ended is not None:
+            yield from self._bye(self.session.ended)
             return
         row = COMMANDS[head.name]
         outcome = self._begin(row, command)
@@ -254,6 +251,11 @@ class ImapConnection:
                     self.session.note_traffic(Traffic.IMAP_DOWNLOAD, size)
                     yield Send(b"".join(pending))
                     pending, size = [], 0
+                    if self.session.ended is not None:  # no word fits into the middle of a literal
+                        running.replies.close()
+                        self._closed = True
+                        yield CLOSE
+                        return
                 item = next(running.replies)
             waits = item
             pending.append(b"+ " + item.text + b"\r\n")
@@ -324,7 +326,6 @@ class ImapConnection:
         log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
         self._scanner.command_bytes = self._limits.command_bytes
         self._scanner.append_bytes = self._limits.message_bytes
-        self._verified_at = self._clock()
         yield SetDeadline(self._limits.idle_timeout_s)
 
     def _begin_tls(self) -> Iterator[Action]:
@@ -335,20 +336,6 @@ class ImapConnection:
             yield CLOSE
         else:
             yield START_TLS
-
-    def _is_welcome(self) -> bool:
-        """Whether the session may go on: asked of the directory every VERIFY_S at most."""
-        identity = self.session.identity
-        if identity is None or self._clock() - self._verified_at < VERIFY_S:
-            return True
-        try:
-            good = self.session.services.authentication.verify_session(identity.user_id, identity.auth_version)
-        except MailError:
-            return True  # the directory is away; commands find out for themselves
-        self._verified_at = self._clock()
-        if not good:
-            logger.info("imap.session.revoked")
-        return good
 
     def _tell_news(self) -> Iterator[Action]:
         """Look for the change that woke us; the database is asked only if this process has not been told it."""

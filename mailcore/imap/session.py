@@ -19,9 +19,10 @@ from mailcore.model.limits import Limits, Traffic
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
-    from mailcore.services.authentication import Identity
     from mailcore.services.connections import Lease
+    from mailcore.services.identity import Identity
     from mailcore.services.notices import Subscription
+    from mailcore.services.sessions import SignedIn
 
 
 class State(Flag):
@@ -61,7 +62,8 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_lease", "_subscription", "_wake", "actor", "client_id", "dialect", "enabled", "encrypted", "identity",
+        "_lease", "_signed_in", "_subscription", "_wake", "actor", "client_id", "dialect", "enabled", "encrypted",
+        "identity",
         "offers_starttls", "plaintext_allowed", "remote_address", "selected", "services", "session_id", "tag", "utf8",
     )  # fmt: skip
 
@@ -96,6 +98,7 @@ class Session:
         self._wake = wake
         self._subscription: Subscription | None = None
         self._lease: Lease | None = None
+        self._signed_in: SignedIn | None = None
 
     @property
     def state(self) -> State:
@@ -145,13 +148,14 @@ class Session:
     # -- transitions ----------------------------------------------------------------------------
 
     def sign_in(self, identity: Identity) -> None:
-        """Enter the authenticated state; one round trip to Redis.
+        """Enter the authenticated state, until `ended` says otherwise; one round trip to Redis.
 
         Raises:
             TooManyConnections: the user has as many open as may be.
         """
         self._lease = self.services.connections.open(identity.user_id, identity.limits.connections)
         self.identity = identity
+        self._signed_in = self.services.sessions.open(identity, self._wake)
         self.actor = Actor(
             ActorKind.USER,
             Door.IMAP,
@@ -160,6 +164,11 @@ class Session:
             remote_address=self.remote_address,
             request_id=self.session_id,
         )
+
+    @property
+    def ended(self) -> str | None:
+        """Why who signed in may no longer be here, None while it may; the connection is woken when that changes."""
+        return self._signed_in.ended if self._signed_in is not None else None
 
     def note_traffic(self, what: Traffic, size_bytes: int) -> None:
         """Count what has flowed for who is signed in; no round trip."""
@@ -183,6 +192,9 @@ class Session:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
+        if self._signed_in is not None:
+            self._signed_in.close()
+            self._signed_in = None
         self.identity = None
         self.client_id = {}
         self.enabled = set()

@@ -125,6 +125,7 @@ class Limits:
     keywords: int = 56
     keyword_bytes: int = 255
     recipients: int = 1000
+    app_passwords: int = 50
     over_quota_grace_s: int = 24 * 3600
     log_entry_bytes: int = 2048
     log_bytes: int = 256 * 1024

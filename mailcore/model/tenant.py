@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from bson import ObjectId
 
+from mailcore.model.access import Protocol
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
@@ -70,6 +71,8 @@ class Tenant:
     cold_after: timedelta = timedelta(0)
     """How long attachments lie on the hot set before they go to the cold one."""
     retention: RetentionRule = field(default_factory=RetentionRule)
+    disabled_protocols: frozenset[Protocol] = frozenset()
+    """Switched off for all of its users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +120,6 @@ class User:
     """Numbers of `UserLimits` that hold for this user."""
     enabled_2fa: tuple[Factor, ...] = ()
     """Kinds of second factor that are on; with any, mail protocols take no master password."""
+    disabled_protocols: frozenset[Protocol] = frozenset()
+    password_change_needed: bool = False
+    """Somebody else chose the password; it opens no mail protocol until its owner has chosen another."""

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 from mailcore.model.tenant import Tenant
 from mailcore.services.addresses import Addresses
+from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.audit import Audit
 from mailcore.services.authentication import Authentication
 from mailcore.services.certificates import Certificates
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
+from mailcore.services.credential_key import CredentialKey
 from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.fsck import Fsck
 from mailcore.services.imports import Imports
+from mailcore.services.last_uses import LastUses
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.notices import Notices, Spawn
@@ -30,9 +33,12 @@ from mailcore.services.retention import Retention
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
+from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
 from mailcore.services.sorting import Sorting
+from mailcore.services.temporary_passwords import TemporaryPasswords
 from mailcore.services.tenants import Tenants, content_key_purpose
+from mailcore.services.tokens import Tokens
 from mailcore.services.totp import Totp
 from mailcore.services.usage import Usage
 from mailcore.services.users import Users
@@ -55,6 +61,11 @@ class MailServices:
     users: Users
     addresses: Addresses
     authentication: Authentication
+    app_passwords: AppPasswords
+    temporary_passwords: TemporaryPasswords
+    tokens: Tokens
+    sessions: Sessions
+    last_uses: LastUses
     failed_logins: FailedLogins
     connections: Connections
     usage: Usage
@@ -83,12 +94,14 @@ class MailServices:
     def start(self, spawn: Spawn) -> None:
         """Begin the background work of a server process, each part in a greenlet or thread that `spawn` makes."""
         self.notices.start(spawn)
+        self.sessions.start(spawn)
         self.failed_logins.start(spawn)
         self.connections.start(spawn)
         self.usage.start(spawn)
 
     def close(self) -> None:
         """End background work and close every connection."""
+        self.sessions.close()
         self.notices.close()
         self.usage.close()
         self.connections.close()
@@ -118,12 +131,22 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     quotas = Quotas(placement)
     content = ContentStore(placement, offload, settings.limits)
     mailboxes = Mailboxes(placement, views, audit, offload)
+    uses = LastUses(directory)
+    sessions = Sessions(directory, placement, notices, uses)
+    credential_key = CredentialKey(directory, sealing)
+    app_passwords = AppPasswords(directory, credential_key, sessions, settings.limits, audit)
+    temporary_passwords = TemporaryPasswords(directory, credential_key, audit)
     messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
     addresses = Addresses(directory, audit)
     passwords = Passwords(offload)
+    tenants = Tenants(directory, placement, sealing, audit, sessions)
+    users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)
+    tokens = Tokens(directory, tenants, users, sessions, audit)
     link = RedisLink(settings.redis_url)
     failed_logins = FailedLogins(link, settings.limits.logins)
-    authentication = Authentication(directory, placement, passwords, failed_logins)
+    authentication = Authentication(
+        directory, placement, passwords, app_passwords, temporary_passwords, tokens, uses, failed_logins
+    )
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
     second_factors = SecondFactors(directory, confirming, audit, factor_limits)
@@ -131,11 +154,16 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         settings=settings,
         offload=offload,
         shards=Shards(directory, placement, audit),
-        tenants=Tenants(directory, placement, sealing, audit),
+        tenants=tenants,
         domains=Domains(directory, audit),
-        users=Users(directory, placement, addresses, passwords, mailboxes, audit),
+        users=users,
         addresses=addresses,
         authentication=authentication,
+        app_passwords=app_passwords,
+        temporary_passwords=temporary_passwords,
+        tokens=tokens,
+        sessions=sessions,
+        last_uses=uses,
         failed_logins=failed_logins,
         connections=Connections(link),
         usage=Usage(link, placement),

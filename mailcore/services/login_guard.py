@@ -23,6 +23,8 @@ class Refusal(StrEnum):
     """Right, but this app password or token is not for this protocol."""
     SECOND_FACTOR = "second_factor"
     """The right master password, which mail protocols do not take from a user with second factors."""
+    CHANGE_NEEDED = "change_needed"
+    """The right password, which somebody else chose; mail protocols wait until it was changed."""
     NOT_YET_VALID = "not_yet_valid"
     """The right temporary password, before its time."""
 

@@ -25,6 +25,7 @@ from mailcore.errors import MailError
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.services.publisher import Publisher
 from mailcore.store import keys
+from mailcore.store.keys import OWNER_BYTES
 from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Placement
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _RANDOM = SystemRandom()
 
 CHANNEL: Final = b"eider:mailbox:"
+SIGN_IN_CHANNEL: Final = b"eider:sign-in"
 MAX_ENTRY_BYTES: Final = 4096
 POLL_S: Final = 30.0
 POLL_ALONE_S: Final = 5.0
@@ -102,18 +104,27 @@ class Notices:
         self._pubsub: PubSub | None = None
         self._listening = False
         self._closed = threading.Event()
+        self.on_sign_in_change: Callable[[bytes], None] = lambda _owner: None
+        """Called with the id of a user or tenant whose rights to be signed in changed in another process."""
 
     # -- telling --------------------------------------------------------------------------------
 
     def publish(self, user_id: UserId, mailbox_id: MailboxId, modseq: int, entry: bytes | None) -> None:
         """Tell everybody that a commit happened; never raises, never takes longer than half a second."""
         self._tell(keys.mailbox_key(user_id, mailbox_id), modseq, entry)
-        if self._publisher is None or time.monotonic() < self._silent_until:
-            return
         small = entry if entry is not None and len(entry) <= MAX_ENTRY_BYTES else b""
         message = _NOTICE.pack(user_id.binary, mailbox_id.binary, modseq, self._sender) + small
+        self._publish(CHANNEL + user_id.binary.hex().encode(), message)
+
+    def publish_sign_in_change(self, owner: bytes) -> None:
+        """Tell every process that a user's or a tenant's rights to be signed in changed; never raises."""
+        self._publish(SIGN_IN_CHANNEL, owner + self._sender)
+
+    def _publish(self, channel: bytes, message: bytes) -> None:
+        if self._publisher is None or time.monotonic() < self._silent_until:
+            return
         try:
-            self._publisher.publish(CHANNEL + user_id.binary.hex().encode(), message)
+            self._publisher.publish(channel, message)
         except (redis.RedisError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_AFTER_FAULT_S
             log.warning("notices.publish.failed", extra={"reason": str(error)})
@@ -205,14 +216,17 @@ class Notices:
         pubsub: PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]
         with self._lock:
             channels = [CHANNEL + user.hex().encode() for user in self._users]
-            pubsub.subscribe(CHANNEL + b"-", *channels)  # one channel at least, so that the connection lives
+            pubsub.subscribe(SIGN_IN_CHANNEL, *channels)
             self._pubsub = pubsub
         self._listening = True
         self._poll()  # what happened while nobody listened
         while not self._closed.is_set() and self._listening:
             message = pubsub.get_message(ignore_subscribe_messages=True, timeout=LISTEN_S)
             if message is not None and message["type"] == "message":
-                self._received(message["data"])
+                if message["channel"] == SIGN_IN_CHANNEL:
+                    self._received_sign_in_change(message["data"])
+                else:
+                    self._received(message["data"])
 
     def _received(self, data: bytes) -> None:
         if len(data) < _NOTICE.size:
@@ -220,6 +234,14 @@ class Notices:
         user, mailbox, modseq, sender = _NOTICE.unpack_from(data)
         if sender != self._sender:
             self._tell(user + mailbox, modseq, data[_NOTICE.size :])
+
+    def _received_sign_in_change(self, data: bytes) -> None:
+        owner, sender = data[:OWNER_BYTES], data[OWNER_BYTES:]
+        if sender != self._sender:
+            try:
+                self.on_sign_in_change(owner)
+            except MailError as error:
+                log.warning("notices.sign_in_change.failed", extra={"reason": str(error)})
 
     # -- polling --------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
 from mailcore.services.audit import Audit
-from mailcore.services.authentication import Identity
+from mailcore.services.identity import Identity
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.store.directory import Directory
 from mailcore.store.directory.second_factors import StoredFactors

@@ -9,6 +9,7 @@ from datetime import timedelta
 from bson import ObjectId
 
 from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNotFound, ValueInvalid
+from mailcore.model.access import CAN_BE_DISABLED, Protocol
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
 from mailcore.model.ids import TenantId
@@ -16,6 +17,7 @@ from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sealing import Sealing
+from mailcore.services.sessions import Sessions
 from mailcore.services.shards import region_name
 from mailcore.services.usage import check_limit
 from mailcore.store.directory import Directory
@@ -44,10 +46,24 @@ def clean_name(text: str) -> str:
     return name
 
 
+def check_protocols(protocols: frozenset[Protocol]) -> list[str]:
+    """Return the names of protocols that are to be switched off.
+
+    Raises:
+        ValueInvalid: one of them cannot be.
+    """
+    if not protocols <= CAN_BE_DISABLED:
+        raise ValueInvalid("only " + ", ".join(sorted(CAN_BE_DISABLED)) + " can be switched off")
+    return sorted(protocols)
+
+
 class Tenants:
     """Creates, finds and changes tenants."""
 
-    def __init__(self, directory: Directory, placement: Placement, sealing: Sealing, audit: Audit) -> None:
+    def __init__(
+        self, directory: Directory, placement: Placement, sealing: Sealing, audit: Audit, sessions: Sessions
+    ) -> None:
+        self._sessions = sessions
         self._directory = directory
         self._placement = placement
         self._sealing = sealing
@@ -92,6 +108,17 @@ class Tenants:
                 raise TenantExists(f"a tenant named {name} exists")
         return tenant_id
 
+    def get(self, tenant_id: TenantId) -> Tenant:
+        """Return a tenant.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        tenant = self._directory.tenants.find(tenant_id)
+        if tenant is None:
+            raise TenantNotFound(tenant_id)
+        return tenant
+
     def find(self, tenant_id: TenantId) -> Tenant | None:
         """Return a tenant, or None."""
         return self._directory.tenants.find(tenant_id)
@@ -112,7 +139,7 @@ class Tenants:
         return self._directory.tenants.list_all(after)
 
     def set_state(self, actor: Actor, tenant_id: TenantId, state: State) -> None:
-        """Suspend, disable or revive a tenant; other processes follow within 30 s.
+        """Suspend, disable or revive a tenant; sessions of its users end everywhere within seconds.
 
         Raises:
             TenantNotFound: there is none.
@@ -122,6 +149,22 @@ class Tenants:
             if not self._directory.tenants.set_state(tenant_id, state):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
+        self._sessions.tenant_changed(tenant_id)
+
+    def set_disabled_protocols(self, actor: Actor, tenant_id: TenantId, protocols: frozenset[Protocol]) -> None:
+        """Switch these protocols off for all users of a tenant, and all others on.
+
+        Raises:
+            TenantNotFound: there is none.
+            ValueInvalid: a protocol that cannot be switched off.
+        """
+        names = check_protocols(protocols)
+        with self._audit.of_tenant(actor, "tenant.protocols", tenant_id, {"disabled": names}) as change:
+            change.before["disabled"] = sorted(self._placement.tenant(tenant_id).disabled_protocols)
+            if not self._directory.tenants.set_disabled_protocols(tenant_id, protocols):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+        self._sessions.tenant_changed(tenant_id)
 
     def set_cold_after(self, actor: Actor, tenant_id: TenantId, cold_after: timedelta) -> None:
         """Change how long new attachments lie on the hot set before they go to the cold one.

@@ -6,6 +6,7 @@ from bson import ObjectId
 
 from mailcore.errors import (
     AddressTaken,
+    PasswordReused,
     RegionForbids,
     ShardNotFound,
     TenantNotFound,
@@ -13,6 +14,7 @@ from mailcore.errors import (
     UserNotFound,
     ValueInvalid,
 )
+from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
@@ -23,10 +25,13 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.passwords import Passwords
-from mailcore.services.tenants import clean_name
+from mailcore.services.sessions import SIGN_IN_AGAIN, Sessions
+from mailcore.services.tenants import check_protocols, clean_name
 from mailcore.services.usage import check_limit
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
+
+MAX_REASON_CHARACTERS = 128
 
 
 class Users:
@@ -40,7 +45,9 @@ class Users:
         passwords: Passwords,
         mailboxes: Mailboxes,
         audit: Audit,
+        sessions: Sessions,
     ) -> None:
+        self._sessions = sessions
         self._directory = directory
         self._placement = placement
         self._addresses = addresses
@@ -117,16 +124,25 @@ class Users:
         """Return a page of up to 1000 of the tenant's users by id, those after `after`."""
         return self._directory.users.list_of_tenant(tenant_id, after)
 
-    def set_password(self, actor: Actor, user_id: UserId, password: Secret) -> None:
+    def set_password(self, actor: Actor, user_id: UserId, password: Secret, *, change_needed: bool = False) -> None:
         """Change the password; every session and cached login of the user ends.
 
+        `change_needed`: its owner has to choose another before mail protocols take it.
+
         Raises:
-            PasswordUnsuitable: too short or too long.
+            PasswordUnsuitable: too short or too long; PasswordLeaked, PasswordReused likewise.
             UserNotFound: there is no such user.
         """
+        former = self._directory.users.former_hashes(user_id)
+        if any(self._passwords.verify(encoded, password) for encoded in former):
+            raise PasswordReused("this is the present password or one of the last")
         password_hash = self._passwords.hash_new(password)
-        with self._audit.of_user(actor, "user.password", user_id):
-            self._changed(user_id, self._directory.users.set_password(user_id, password_hash))
+        with self._audit.of_user(actor, "user.password", user_id, {"change_needed": change_needed}):
+            changed = self._directory.users.set_password(
+                user_id, password_hash, former[0] if former else None, change_needed=change_needed
+            )
+            self._changed(user_id, changed)
+        self._sessions.user_changed(user_id, "The password was changed, sign in again")
 
     def set_state(self, actor: Actor, user_id: UserId, state: State) -> None:
         """Suspend, disable or revive a user; every session and cached login of the user ends.
@@ -137,6 +153,32 @@ class Users:
         with self._audit.of_user(actor, "user.state", user_id, {"state": state.value}) as change:
             change.before["state"] = self.get(user_id).state.value
             self._changed(user_id, self._directory.users.set_state(user_id, state))
+        self._sessions.user_changed(user_id)
+
+    def log_out(self, actor: Actor, user_id: UserId, reason: str = SIGN_IN_AGAIN) -> None:
+        """End every session of the user on every server; `reason`, one short line, is what they are told.
+
+        Raises:
+            ValueInvalid: the reason is empty, longer than 128 characters, or has control characters.
+            UserNotFound: there is no such user.
+        """
+        if not 0 < len(reason) <= MAX_REASON_CHARACTERS or not reason.isprintable():
+            raise ValueInvalid(f"a reason is one line of up to {MAX_REASON_CHARACTERS} characters")
+        with self._audit.of_user(actor, "user.logout", user_id, {"reason": reason}):
+            self._changed(user_id, self._directory.users.end_sessions(user_id))
+        self._sessions.user_changed(user_id, reason)
+
+    def set_disabled_protocols(self, actor: Actor, user_id: UserId, protocols: frozenset[Protocol]) -> None:
+        """Switch these protocols off for the user, and all others on; sessions of those switched off end.
+
+        Raises:
+            ValueInvalid: a protocol that cannot be switched off.
+            UserNotFound: there is no such user.
+        """
+        with self._audit.of_user(actor, "user.protocols", user_id, {"disabled": check_protocols(protocols)}) as change:
+            change.before["disabled"] = sorted(self.get(user_id).disabled_protocols)
+            self._changed(user_id, self._directory.users.set_disabled_protocols(user_id, protocols))
+        self._sessions.user_changed(user_id)
 
     def set_quota(self, actor: Actor, user_id: UserId, quota_bytes: int | None) -> None:
         """Change the quota; None is without limit.

@@ -68,6 +68,13 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "settings": (),
     "events": EVENTS,
     "streams": (),
+    "api_tokens": (
+        IndexModel([("digest", ASCENDING)], name="digest", unique=True),
+        IndexModel([("user", ASCENDING), ("_id", ASCENDING)], name="user"),
+        IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+        IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=24 * 3600),
+    ),
+    "sign_in_changes": (IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=24 * 3600),),
 }
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from bson import ObjectId
 
 from mailcore.errors import AuthenticationFailed, StoreUnavailable, UserDisabled
 from mailcore.model.access import Protocol
-from mailcore.model.ids import UserId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices, connect
 from mailcore.services import authentication as module
-from mailcore.services.authentication import Authentication, Identity
+from mailcore.services.authentication import Authentication
+from mailcore.services.identity import Identity
 from mailcore.services.offload import InlineOffload
 from mailcore.services.passwords import Argon2, Passwords
 from mailcore.store.client import Clients
@@ -48,15 +49,27 @@ class Bench:
         self.now = 1000.0
         self.clients = Clients({})
         self.passwords = Passwords(InlineOffload(), self.argon2)
+        directory = Directory.of(self.clients.database(directory_uri))
         self.authentication = Authentication(
-            Directory.of(self.clients.database(directory_uri)),
+            directory,
             services.placement,
             self.passwords,
+            services.app_passwords,
+            services.temporary_passwords,
+            services.tokens,
+            services.last_uses,
             clock=lambda: self.now,
         )
 
     def login(self, username: str, password: str | bytes = PASSWORD) -> Identity:
         return self.authentication.login(username, Secret(password), Protocol.IMAP, "192.0.2.1")
+
+    def may_stay(self, identity: Identity) -> bool:
+        """Whether a session that this login opened goes on."""
+        session = self.services.sessions.open(identity, lambda: None)
+        self.services.sessions.compare_all()
+        session.close()
+        return session.ended is None
 
     def hashes_of(self, username: str, password: str | bytes) -> int:
         before = self.argon2.verified
@@ -136,10 +149,10 @@ def test_a_changed_password_ends_what_was_remembered_at_once(bench: Bench, user:
     identity = bench.login(user.address)
     bench.services.users.set_password(OPERATOR, user.user_id, Secret("another password"))
     assert bench.hashes_of(user.address, PASSWORD) == 1
-    assert not bench.authentication.verify_session(identity.user_id, identity.auth_version)
+    assert not bench.may_stay(identity)
     fresh = bench.login(user.address, "another password")
     assert fresh.auth_version == 2
-    assert bench.authentication.verify_session(fresh.user_id, fresh.auth_version)
+    assert bench.may_stay(fresh)
 
 
 def test_a_cache_without_auth_version_would_let_the_old_password_in(
@@ -149,11 +162,7 @@ def test_a_cache_without_auth_version_would_let_the_old_password_in(
     bench.login(user.address)
     bench.services.users.set_password(OPERATOR, user.user_id, Secret("another password"))
 
-    def recall(self: Authentication, key: bytes) -> Any:
-        known = self._verified.get(key)
-        return self._directory.users.find(known[1]) if known else None
-
-    monkeypatch.setattr(Authentication, "_recall", recall)
+    monkeypatch.setattr(module._Known, "still_good", lambda self, _found: self.credential)
     assert bench.login(user.address).user_id == user.user_id
 
 
@@ -172,7 +181,7 @@ def test_suspended_and_disabled_users_are_told_only_after_the_right_password(ben
         with pytest.raises(UserDisabled):
             bench.login(user.address)
         assert bench.hashes_of(user.address, "wrong password") == 1
-        assert not bench.authentication.verify_session(identity.user_id, identity.auth_version)
+        assert not bench.may_stay(identity)
     bench.services.users.set_state(OPERATOR, user.user_id, State.ACTIVE)
     assert bench.login(user.address).auth_version == 4
 
@@ -182,7 +191,7 @@ def test_a_suspended_tenant_shuts_out_its_users(bench: Bench, user: MadeUser) ->
     bench.services.tenants.set_state(OPERATOR, user.tenant_id, State.SUSPENDED)
     with pytest.raises(UserDisabled):
         bench.login(user.address)
-    assert not bench.authentication.verify_session(identity.user_id, identity.auth_version)
+    assert not bench.may_stay(identity)
 
 
 def test_an_outdated_hash_is_upgraded_at_login(
@@ -202,9 +211,8 @@ def test_an_outdated_hash_is_upgraded_at_login(
 
 
 def test_a_deleted_users_session_ends(bench: Bench) -> None:
-    from bson import ObjectId
-
-    assert not bench.authentication.verify_session(UserId(ObjectId()), 1)
+    gone = Identity(UserId(ObjectId()), TenantId(ObjectId()), "gone@example.com", 1, Protocol.IMAP)
+    assert not bench.may_stay(gone)
 
 
 def test_without_directory_nobody_is_refused_for_good() -> None:

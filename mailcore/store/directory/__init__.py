@@ -8,11 +8,15 @@ from pymongo.database import Database
 
 from mailcore.store.client import Document
 from mailcore.store.directory.addresses import Addresses
+from mailcore.store.directory.api_tokens import ApiTokens
+from mailcore.store.directory.app_passwords import AppPasswords
 from mailcore.store.directory.certs import Certs
 from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.second_factors import SecondFactors
+from mailcore.store.directory.settings import Settings
 from mailcore.store.directory.shards import Shards
+from mailcore.store.directory.sign_in_changes import SignInChanges
 from mailcore.store.directory.tenants import Tenants
 from mailcore.store.directory.users import Users
 from mailcore.store.indexes import ensure_directory_indexes
@@ -36,6 +40,10 @@ class Directory:
     trail: Trail
     """Events that concern no tenant; a tenant's are on its shard."""
     streams: Streams
+    app_passwords: AppPasswords
+    api_tokens: ApiTokens
+    sign_in_changes: SignInChanges
+    settings: Settings
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -52,6 +60,10 @@ class Directory:
             Nonces(database),
             Trail(database),
             Streams(database),
+            AppPasswords(database),
+            ApiTokens(database),
+            SignInChanges(database),
+            Settings(database),
         )
 
     def ensure_indexes(self) -> None:

@@ -9,6 +9,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from mailcore.model.access import Protocol
 from mailcore.model.ids import TenantId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
@@ -91,6 +92,13 @@ class Tenants:
         with deadline():
             return self._collection.update_one({"_id": tenant_id}, limit_change(name, value)).matched_count == 1
 
+    def set_disabled_protocols(self, tenant_id: TenantId, protocols: frozenset[Protocol]) -> bool:
+        """Switch protocols off for all users of a tenant, and all others on; False if there is no such tenant."""
+        names = sorted(one.value for one in protocols)
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"disabled_protocols": names}})
+        return result.matched_count == 1
+
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
@@ -118,4 +126,5 @@ def _tenant(document: Document) -> Tenant:
         limits=TenantLimits(limits["users"], limits["quota_bytes"], read_limits(limits)),
         cold_after=timedelta(seconds=document.get("cold_after_s", 0)),
         retention=read_rule(document),
+        disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
     )

@@ -10,18 +10,32 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
+from mailcore.model.access import Protocol
+from mailcore.model.app_password import AppPassword
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State, User
 from mailcore.store.client import Document
+from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
 from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import OwnedCollection, deadline
 
 PAGE = 1000
-_WITHOUT_FACTORS = {"second_factors": 0}
-_WITHOUT_PASSWORD = {"password": 0, **_WITHOUT_FACTORS}
+HISTORY = 4
+"""So many former passwords are remembered."""
+_WITHOUT_FACTORS = {"second_factors": 0, "password_history": 0}
+_WITHOUT_PASSWORD = {"password": 0, "temporary_password": 0, "app_passwords": 0, **_WITHOUT_FACTORS}
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryPassword:
+    """A made-up password that lets its owner in to choose another."""
+
+    digest: bytes
+    valid_after: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,8 @@ class Credentials:
 
     user: User
     password_hash: str | None
+    app_passwords: tuple[AppPassword, ...] = ()
+    temporary: TemporaryPassword | None = None
 
 
 class Users:
@@ -68,7 +84,7 @@ class Users:
         """Return the user with its password hash, or None."""
         with deadline():
             document = self._collection.find_one({"_id": user_id}, _WITHOUT_FACTORS)
-        return None if document is None else Credentials(read_user(document), document["password"])
+        return None if document is None else _credentials(document)
 
     def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
         """Return a page of the tenant's users by id, those after `after`."""
@@ -84,9 +100,37 @@ class Users:
         with deadline():
             return self._collection.count_documents({"tenant": tenant_id})
 
-    def set_password(self, user_id: UserId, password_hash: str) -> User | None:
-        """Replace the password and end every session and cached login; None if there is no such user."""
-        return self._change(user_id, {"$set": {"password": password_hash}, "$inc": {"auth_version": 1}})
+    def former_hashes(self, user_id: UserId) -> list[str]:
+        """Return the hashes of the user's password and of those before it, newest first."""
+        with deadline():
+            document = self._collection.find_one({"_id": user_id}, {"password": 1, "password_history": 1}) or {}
+        return [found for found in (document.get("password"), *reversed(document.get("password_history", []))) if found]
+
+    def set_password(
+        self, user_id: UserId, password_hash: str, former: str | None = None, *, change_needed: bool = False
+    ) -> User | None:
+        """Replace the password, remember the former one, end every session and cached login; None: no such user."""
+        update: dict[str, Any] = {
+            "$set": {"password": password_hash, "password_change_needed": change_needed},
+            "$unset": {"temporary_password": ""},
+            "$inc": {"auth_version": 1},
+        }
+        if former is not None:
+            update["$push"] = {"password_history": {"$each": [former], "$slice": -HISTORY}}
+        return self._change(user_id, update)
+
+    def set_temporary_password(self, user_id: UserId, temporary: TemporaryPassword) -> User | None:
+        """Let a made-up password in beside the master one; None if there is no such user."""
+        fields = {
+            "digest": temporary.digest,
+            "valid_after": temporary.valid_after,
+            "expires_at": temporary.expires_at,
+        }
+        return self._change(user_id, {"$set": {"temporary_password": fields}})
+
+    def set_disabled_protocols(self, user_id: UserId, protocols: frozenset[Protocol]) -> User | None:
+        """Switch protocols off and all others on; None if there is no such user."""
+        return self._change(user_id, {"$set": {"disabled_protocols": sorted(one.value for one in protocols)}})
 
     def set_state(self, user_id: UserId, state: State) -> User | None:
         """Change the state and end every session and cached login; None if there is no such user."""
@@ -141,6 +185,18 @@ class Users:
         return None if document is None else read_user(document)
 
 
+def _credentials(document: Document) -> Credentials:
+    temporary = document.get("temporary_password")
+    return Credentials(
+        read_user(document),
+        document["password"],
+        read_app_passwords(document),
+        TemporaryPassword(bytes(temporary["digest"]), temporary["valid_after"], temporary["expires_at"])
+        if temporary is not None
+        else None,
+    )
+
+
 def read_user(document: Document) -> User:
     """Return the user of a document of `users`, with or without its secrets."""
     return User(
@@ -158,4 +214,6 @@ def read_user(document: Document) -> User:
         retention=read_rule(document),
         own_limits=read_limits(document["limits"]),
         enabled_2fa=tuple(Factor(name) for name in document.get("enabled_2fa", ())),
+        disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
+        password_change_needed=document.get("password_change_needed", False),
     )

@@ -25,7 +25,6 @@ class Client:
     def __init__(
         self, services: MailServices, *, tls: bool = False, local: bool = True, offers_starttls: bool = False
     ) -> None:
-        self.now = 0.0
         self.output = b""
         self.sent_sizes: list[int] = []
         self.deadlines: list[SetDeadline] = []
@@ -38,7 +37,6 @@ class Client:
             self._wake,
             plaintext_allowed=local,
             offers_starttls=offers_starttls,
-            clock=lambda: self.now,
         )
         self._perform(self.connection.greeting())
         self.greeting = self.take()

@@ -191,13 +191,20 @@ def test_signed_in_only_silence_ends_it(imap: Imap) -> None:
 
 
 def test_session_ends_when_the_user_may_no_longer_sign_in(imap: Imap) -> None:
-    """W9: open sessions compare the directory's state."""
-    client = imap.sign_in()
+    """W9: a session that is told so, or asks for anything, is ended; one in IDLE too."""
+    told, asking = imap.sign_in("1"), imap.sign_in("2", select="INBOX")
+    told.ask(b"a IDLE\r\n")
     imap.services.users.set_state(OPERATOR, imap.user.user_id, UserState.SUSPENDED)
-    assert client.ask(b"a NOOP\r\n") == b"a OK Completed\r\n"
-    client.now += 31
-    assert client.ask(b"b NOOP\r\n") == b"* BYE Sign in again\r\n"
-    assert client.is_closed
+    imap.services.sessions.poll()
+    assert asking.ask(b"b NOOP\r\n") == b"* BYE This login is disabled\r\n"
+    told.notice()
+    assert told.take() == b"* BYE This login is disabled\r\n"
+    assert told.is_closed
+    assert asking.is_closed
+    assert imap.services.sessions.count_of(imap.user.user_id) == 2
+    told.close()
+    asking.close()
+    assert imap.services.sessions.count_of(imap.user.user_id) == 0
 
 
 def test_disabled_user_cannot_sign_in(imap: Imap) -> None:
