@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mailcore import log, metrics
 from mailcore.errors import MailError, SyntaxFault
-from mailcore.model.actions import CLOSE, START_TLS, Action, Peer, Send, SetDeadline, Tls
+from mailcore.model.actions import CLOSE, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
 from mailcore.pop3 import replies
 from mailcore.pop3.commands import COMMANDS, Exchange, Outcome
 from mailcore.pop3.session import Session, State
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from mailcore.services import MailServices
 
 SEND_BYTES = 64 * 1024
-VERIFY_S = 30.0
-"""How often an open session is compared with the directory."""
 MAX_FAULTS = 50
 """So many refused commands in a row end the connection."""
 MAX_FAULTS_BEFORE_LOGIN = 10
@@ -31,25 +28,24 @@ logger = logging.getLogger(__name__)
 class Pop3Connection:
     """The dialogue with one client; see `mailcore.model.actions.Connection`."""
 
-    __slots__ = ("_clock", "_closed", "_exchange", "_faults", "_limits", "_reader", "_verified_at", "session")
+    __slots__ = ("_closed", "_exchange", "_faults", "_limits", "_reader", "_settled", "session")
 
     def __init__(
         self,
         services: MailServices,
         peer: Peer,
+        wake: Wake,
         *,
         plaintext_allowed: bool = False,
         offers_stls: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.session = Session(services, peer, plaintext_allowed=plaintext_allowed, offers_stls=offers_stls)
+        self.session = Session(services, peer, wake, plaintext_allowed=plaintext_allowed, offers_stls=offers_stls)
         self._limits = self.session.limits
-        self._clock = clock
         self._reader = LineReader(self._limits.command_bytes_before_login)
         self._exchange: Exchange | None = None
         self._closed = False
         self._faults = 0
-        self._verified_at: float | None = None
+        self._settled = False
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -82,8 +78,11 @@ class Pop3Connection:
         return iter(())
 
     def wake(self) -> Iterator[Action]:
-        """Nobody has news for this protocol."""
-        return iter(())
+        """End who may be here no more; this protocol knows no other news."""
+        if self.session.ended is not None:
+            self._closed = True
+            yield Send(replies.ended(self.session.ended).encode())
+            yield CLOSE
 
     def timeout(self) -> Iterator[Action]:
         """Close without a word and without removing anything (RFC 1939 §3)."""
@@ -130,8 +129,8 @@ class Pop3Connection:
             return replies.UNKNOWN_COMMAND
         if self.session.state not in row.states:
             return replies.NOT_NOW
-        if not self._is_welcome():
-            return replies.SIGN_IN_AGAIN
+        if self.session.ended is not None:
+            return replies.ended(self.session.ended)
         return row.refuse(self.session) if row.refuse is not None else None
 
     def _guarded(self, name: str, run: Callable[[], Outcome]) -> Outcome:
@@ -179,6 +178,10 @@ class Pop3Connection:
                     yield Send(b"".join(pending))
                     begun = True
                     pending, size = [], 0
+                    if self.session.ended is not None:
+                        self._closed = True
+                        yield CLOSE
+                        return
         except MailError as error:
             yield from self._broken_off(name, replies.reply_to(error), begun=begun)
             return
@@ -213,7 +216,7 @@ class Pop3Connection:
             yield from self._on_fault()
         else:
             self._faults = 0
-            if self.session.state is State.TRANSACTION and self._verified_at is None:
+            if self.session.state is State.TRANSACTION and not self._settled:
                 yield from self._signed_in()
 
     def _count(self, name: str, *, succeeded: bool) -> None:
@@ -229,7 +232,7 @@ class Pop3Connection:
         identity = self.session.identity
         assert identity is not None
         log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
-        self._verified_at = self._clock()
+        self._settled = True
         yield SetDeadline(self._limits.pop3_idle_timeout_s)
 
     def _begin_tls(self) -> Iterator[Action]:
@@ -240,20 +243,6 @@ class Pop3Connection:
             yield CLOSE
         else:
             yield START_TLS
-
-    def _is_welcome(self) -> bool:
-        """Whether the session may go on: asked of the directory every VERIFY_S at most."""
-        identity = self.session.identity
-        if identity is None or self._verified_at is None or self._clock() - self._verified_at < VERIFY_S:
-            return True
-        try:
-            good = self.session.services.authentication.verify_session(identity.user_id, identity.auth_version)
-        except MailError:
-            return True  # the directory is away; commands find out for themselves
-        self._verified_at = self._clock()
-        if not good:
-            logger.info("pop3.session.revoked")
-        return good
 
     def _on_fault(self) -> Iterator[Action]:
         self._faults += 1

@@ -15,7 +15,6 @@ PERMANENT = "SYS/PERM"
 
 UNEXPECTED = err("Internal error, it was logged", PERMANENT)
 GOING_DOWN = err("Server is restarting, connect again", TEMPORARY, Then.CLOSE)
-SIGN_IN_AGAIN = err("This session was ended, sign in again", AUTH, Then.CLOSE)
 TOO_MANY_FAULTS = err("Too many bad commands", then=Then.CLOSE)
 TOO_MANY_CONNECTIONS = err("Too many connections, try again later", TEMPORARY, Then.CLOSE)
 LINE_TOO_LONG = err("Line is too long")
@@ -43,10 +42,18 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.UserDisabled: err("This login is disabled", AUTH),
     errors.SecondFactorWrong: err("The second factor is wrong", AUTH),
     errors.NonceInvalid: err("Begin again", AUTH),
+    errors.ProtocolDisabled: err("POP3 is switched off for this login", AUTH),
+    errors.ScopeInsufficient: err("This app password or token is not for POP3", AUTH),
+    errors.AppPasswordNeeded: err("Sign in with an app password: this login has a second factor", AUTH),
+    errors.PasswordChangeNeeded: err("Choose a new password in the browser first", AUTH),
+    errors.PasswordNotYetValid: err("User name or password is wrong", AUTH),
     errors.NotPermitted: _NOT_ALLOWED,
     errors.MailboxProtected: _NOT_ALLOWED,
     errors.RetentionForbids: err("A retention rule keeps this message"),
     errors.PasswordUnsuitable: _NO_VALUE,
+    errors.PasswordReused: _NO_VALUE,
+    errors.PasswordLeaked: _NO_VALUE,
+    errors.HashUnsuitable: _NO_VALUE,
     errors.RegionForbids: _NOT_ALLOWED,
     errors.NotFound: _GONE,
     errors.TenantNotFound: _GONE,
@@ -54,6 +61,8 @@ REPLIES: dict[type[MailError], Reply] = {
     # the user was removed, or its mail is not where the directory says: not for the client to mend
     errors.UserNotFound: err("This login is gone", PERMANENT),
     errors.MailboxNotFound: err("The maildrop is gone", PERMANENT),
+    errors.AppPasswordNotFound: _GONE,
+    errors.TokenNotFound: _GONE,
     errors.AddressNotFound: _GONE,
     errors.PasskeyNotFound: _GONE,
     errors.MessageNotFound: err("No such message"),
@@ -74,6 +83,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.OverQuota: _LIMIT,
     errors.MessageTooLarge: _LIMIT,
     errors.TooManyMailboxes: _LIMIT,
+    errors.TooManyAppPasswords: _LIMIT,
     errors.TooManyUsers: _LIMIT,
     errors.TooManyPasskeys: _LIMIT,
     errors.TooManyKeywords: _LIMIT,
@@ -88,6 +98,11 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.ServerBusy: err("The server is busy, try again later", TEMPORARY),
 }
 """One row for every error; a test walks the tree."""
+
+
+def ended(reason: str) -> Reply:
+    """Return what a client is told whose session has to end."""
+    return err(reason, AUTH, Then.CLOSE)
 
 
 def reply_to(error: MailError) -> Reply:

@@ -23,8 +23,10 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor |
             continue
         plaintext_allowed = server.is_local
 
-        def open_connection(peer: Peer, _wake: Wake, *, plaintext_allowed: bool = plaintext_allowed) -> Connection:
-            return Pop3Connection(services, peer, plaintext_allowed=plaintext_allowed, offers_stls=tls is not None)
+        def open_connection(peer: Peer, wake: Wake, *, plaintext_allowed: bool = plaintext_allowed) -> Connection:
+            return Pop3Connection(
+                services, peer, wake, plaintext_allowed=plaintext_allowed, offers_stls=tls is not None
+            )
 
         found += [
             Endpoint(

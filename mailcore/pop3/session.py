@@ -6,7 +6,7 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING
 
 from mailcore.model.access import Protocol
-from mailcore.model.actions import Peer
+from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.limits import Limits
 from mailcore.pop3.maildrop import Maildrop
@@ -14,8 +14,9 @@ from mailcore.pop3.maildrop import Maildrop
 if TYPE_CHECKING:
     from mailcore.sasl import Offer
     from mailcore.services import MailServices
-    from mailcore.services.authentication import Identity
     from mailcore.services.connections import Lease
+    from mailcore.services.identity import Identity
+    from mailcore.services.sessions import SignedIn
 
 
 class State(Flag):
@@ -32,12 +33,14 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_lease", "_maildrop", "actor", "encrypted", "identity", "offers_stls", "plaintext_allowed", "remote_address",
-        "services", "session_id", "username",
+        "_lease", "_maildrop", "_signed_in", "_wake", "actor", "encrypted", "identity", "offers_stls",
+        "plaintext_allowed", "remote_address", "services", "session_id", "username",
     )  # fmt: skip
 
-    def __init__(self, services: MailServices, peer: Peer, *, plaintext_allowed: bool, offers_stls: bool) -> None:
-        """Begin in AUTHORIZATION.
+    def __init__(
+        self, services: MailServices, peer: Peer, wake: Wake, *, plaintext_allowed: bool, offers_stls: bool
+    ) -> None:
+        """Begin in AUTHORIZATION; `wake` is called when the session has to end.
 
         `plaintext_allowed`: passwords may come without TLS, for only this machine can connect.
         """
@@ -53,6 +56,8 @@ class Session:
         self.actor = Actor(ActorKind.USER, Door.POP3, "", remote_address=peer.address, request_id=peer.session)
         self._maildrop: Maildrop | None = None
         self._lease: Lease | None = None
+        self._wake = wake
+        self._signed_in: SignedIn | None = None
 
     @property
     def state(self) -> State:
@@ -90,6 +95,7 @@ class Session:
             raise
         self._lease = lease
         self.identity = identity
+        self._signed_in = self.services.sessions.open(identity, self._wake)
         self.actor = Actor(
             ActorKind.USER,
             Door.POP3,
@@ -99,8 +105,16 @@ class Session:
             request_id=self.session_id,
         )
 
+    @property
+    def ended(self) -> str | None:
+        """Why who signed in may no longer be here, None while it may; the connection is woken when that changes."""
+        return self._signed_in.ended if self._signed_in is not None else None
+
     def forget(self) -> None:
         """Drop what was said before TLS (RFC 2595 §4), or everything when the connection ends: no mark outlives it."""
+        if self._signed_in is not None:
+            self._signed_in.close()
+            self._signed_in = None
         self._maildrop = None
         if self._lease is not None:
             self._lease.close()

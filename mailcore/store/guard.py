@@ -399,7 +399,9 @@ def _check_update(update: Update) -> None:
             raise OperatorInValue(operator)
         modifiers = _UPDATE_MODIFIERS.get(operator, _NO_MODIFIERS)
         for value in changes.values():
-            if modifiers and isinstance(value, Mapping):
+            if operator == "$pull" and isinstance(value, Mapping) and not any(name.startswith("$") for name in value):
+                _check_conditions(value)
+            elif modifiers and isinstance(value, Mapping):
                 for name, operand in value.items():
                     if name.startswith("$") and name not in modifiers:
                         raise OperatorInValue(name)

@@ -21,6 +21,7 @@ import trustme
 from bson import ObjectId
 
 from infra.devstack.endpoints import Endpoints, ShardUris
+from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.changes import Cause
 from mailcore.model.event import PLATFORM, Event, Outcome
@@ -28,13 +29,16 @@ from mailcore.model.factors import Factor
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId
 from mailcore.model.retention import RetentionRule
+from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
+from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
 from mailcore.services.audit import Audit, Change
 from mailcore.services.import_sources import SourceMailbox
 from mailcore.services.messages import NewMessage
+from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.authenticator import Authenticator
@@ -76,6 +80,12 @@ class Scene:
         inbox = self.services.mailboxes.find(made.user_id, "INBOX").id
         home.shard.hot["mailboxes"].update_one({"_id": made.user_id.binary + inbox.binary}, {"$inc": {"exists": 1}})
         return made
+
+    def app_password(self) -> ObjectId:
+        return self.services.app_passwords.create(OPERATOR, self.user.user_id, "Phone")[0].id
+
+    def token(self) -> ObjectId:
+        return self.services.tokens.create(OPERATOR, owner_of_tenant(self.user.tenant_id), Role.ROOT, "Test")[0].id
 
     def source(self) -> SourceMailbox:
         file = self.folder / "one.eml"
@@ -132,6 +142,8 @@ Call = Callable[[Scene], object]
 CALLS: dict[str, Call] = {
     "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
     "addresses.delete": lambda s: s.services.addresses.delete(s.actor, s.user.user_id, f"second@{s.domain()}"),
+    "app_passwords.create": lambda s: s.services.app_passwords.create(s.actor, s.user.user_id, "Phone"),
+    "app_passwords.revoke": lambda s: s.services.app_passwords.revoke(s.actor, s.user.user_id, s.app_password()),
     "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
     "delivery.deliver": lambda s: deliver(s.services, message(b"mail"), s.user, actor=s.actor),
     "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),
@@ -178,6 +190,10 @@ CALLS: dict[str, Call] = {
     "shards.set_uris": lambda s: s.services.shards.set_uris(s.actor, "a", *s.uris()),
     "tenants.create": lambda s: s.services.tenants.create(s.actor, f"T {ObjectId()}", "eu", "a"),
     "tenants.set_cold_after": lambda s: s.services.tenants.set_cold_after(s.actor, s.user.tenant_id, timedelta(days=1)),
+    "temporary_passwords.create": lambda s: s.services.temporary_passwords.create(s.actor, s.user.user_id),
+    "tenants.set_disabled_protocols": lambda s: s.services.tenants.set_disabled_protocols(
+        s.actor, s.user.tenant_id, frozenset({Protocol.POP3})
+    ),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),
     "totp.begin": lambda s: s.services.totp.begin(s.actor, s.user.user_id, "Eider", "x"),
@@ -186,6 +202,12 @@ CALLS: dict[str, Call] = {
         s.actor, f"new@{s.domain()}", Secret("a long password"), "", s.user.tenant_id
     ),
     "users.set_limit": lambda s: s.services.users.set_limit(s.actor, s.user.user_id, "connections", 9),
+    "tokens.create": lambda s: s.services.tokens.create(s.actor, PLATFORM_OWNER, Role.ROOT, "For tests"),
+    "tokens.revoke": lambda s: s.services.tokens.revoke(s.actor, owner_of_tenant(s.user.tenant_id), s.token()),
+    "users.log_out": lambda s: s.services.users.log_out(s.actor, s.user.user_id),
+    "users.set_disabled_protocols": lambda s: s.services.users.set_disabled_protocols(
+        s.actor, s.user.user_id, frozenset({Protocol.POP3})
+    ),
     "users.set_password": lambda s: s.services.users.set_password(s.actor, s.user.user_id, Secret("another password")),
     "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),
     "users.set_state": lambda s: s.services.users.set_state(s.actor, s.user.user_id, State.SUSPENDED),

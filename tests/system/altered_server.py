@@ -21,6 +21,7 @@ from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
 from mailcore.services import connections, failed_logins, notices  # noqa: E402
+from mailcore.services.sessions import Sessions  # noqa: E402
 
 _hoard: list[bytes] = []
 
@@ -73,6 +74,11 @@ def tell_no_flags() -> None:
     selected.format_flags = lambda *_, **__: b""  # type: ignore[attr-defined]
 
 
+def look_after_no_session() -> None:
+    """Whoever is in stays in."""
+    Sessions.poll = Sessions.compare_all = lambda _self: None  # type: ignore[method-assign]
+
+
 def tell_of_files() -> None:
     """Every path that is opened, made, renamed or removed goes to the log."""
 
@@ -103,6 +109,7 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "search-depth": nest_without_limit,
     "no-bye": leave_without_a_word,
+    "blind-sessions": look_after_no_session,
     "files": tell_of_files,
     "expunge-anywhere": announce_expunge_anywhere,
     "deaf": hear_nothing,

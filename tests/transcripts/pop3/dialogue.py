@@ -17,7 +17,6 @@ class Client(dialogue.Client):
     def __init__(
         self, services: MailServices, *, tls: bool = False, local: bool = True, offers_stls: bool = False
     ) -> None:
-        self.now = 0.0
         self.output = b""
         self.sent_sizes: list[int] = []
         self.deadlines: list[SetDeadline] = []
@@ -27,9 +26,9 @@ class Client(dialogue.Client):
         self.connection = Pop3Connection(  # type: ignore[assignment]
             services,
             Peer("192.0.2.1", 4711, TLS if tls else None, "test"),
+            self._wake,
             plaintext_allowed=local,
             offers_stls=offers_stls,
-            clock=lambda: self.now,
         )
         self._perform(self.connection.greeting())
         self.greeting = self.take()
