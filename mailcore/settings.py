@@ -68,6 +68,8 @@ class MailSettings:
     """Who may speak LMTP to us; more than loopback only if listed."""
     lmtp_client_authority_pem: bytes | None = None
     """Who signs the certificates by which transfer agents that are not listed may speak LMTP to us."""
+    leaked_passwords_url: str | None = None
+    """A range service that knows stolen passwords (https://api.pwnedpasswords.com); None: nobody is asked."""
     limits: Limits = DEFAULT_LIMITS
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Passwords that shard URIs name."""
@@ -131,6 +133,7 @@ class _Reader:
             proxy_from=self._networks("EIDER_PROXY_FROM"),
             lmtp_peers=LOOPBACK + self._networks("EIDER_LMTP_PEERS"),
             lmtp_client_authority_pem=self._file("EIDER_LMTP_CLIENT_CA"),
+            leaked_passwords_url=self._leaked_passwords_url(),
             limits=self._limits(),
             secrets={
                 name: Secret(value) for name, value in self._environment.items() if name.startswith(SECRET_PREFIX)
@@ -217,6 +220,12 @@ class _Reader:
         if text not in {"", "0", "1"}:
             self._problems.append(f"{name} is 0 or 1")
         return text == "1"
+
+    def _leaked_passwords_url(self) -> str | None:
+        url = self._text("EIDER_LEAKED_PASSWORDS_URL")
+        if url and not re.match(r"https?://[^/\s]+", url):
+            self._problems.append("EIDER_LEAKED_PASSWORDS_URL must begin with https:// or http://")
+        return url or None
 
     def _limits(self) -> Limits:
         text = self._text("EIDER_MESSAGE_BYTES")

@@ -16,7 +16,9 @@ from typing import Protocol, cast
 
 from mailcore import errors
 
-NOUNS: tuple[str, ...] = ("shard", "tenant", "domain", "user", "limits", "import_mail", "fsck", "audit")
+NOUNS: tuple[str, ...] = (
+    "shard", "tenant", "domain", "user", "app_password", "token", "limits", "import_mail", "fsck", "audit",
+)  # fmt: skip
 """Modules of this package, in the order in which help lists them: add yours here."""
 
 ENTRY_POINT_GROUP = "eider.commands"

@@ -7,6 +7,7 @@ import argparse
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
+from mailcore.cli.values import add_protocols, protocol_names
 from mailcore.model.tenant import State
 
 
@@ -23,6 +24,10 @@ def register(subparsers: Subparsers) -> None:
     state.add_argument("name")
     state.add_argument("state", choices=[state.value for state in State])
     state.set_defaults(run=run_set_state)
+    protocols = verbs.add_parser("set-protocols", help="switch protocols off for all users, and all others on")
+    protocols.add_argument("name")
+    add_protocols(protocols)
+    protocols.set_defaults(run=run_set_protocols)
 
 
 def run_create(options: argparse.Namespace) -> int:
@@ -52,5 +57,14 @@ def run_set_state(options: argparse.Namespace) -> int:
     with connected() as services:
         tenant = services.tenants.get_by_name(options.name)
         services.tenants.set_state(operator(), tenant.id, State(options.state))
-    print(f"tenant {tenant.name} is {options.state}; servers follow within 30 seconds")
+    print(f"tenant {tenant.name} is {options.state}; servers follow within seconds")
+    return 0
+
+
+def run_set_protocols(options: argparse.Namespace) -> int:
+    """Switch protocols off and on for all users of a tenant."""
+    with connected() as services:
+        tenant = services.tenants.get_by_name(options.name)
+        services.tenants.set_disabled_protocols(operator(), tenant.id, options.off)
+    print(f"switched off for {tenant.name}: {protocol_names(options.off)}")
     return 0

@@ -11,6 +11,7 @@ from datetime import datetime
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
+from mailcore.cli.values import add_protocols, protocol_names
 from mailcore.errors import ValueInvalid
 from mailcore.model.factors import Factor
 from mailcore.model.quota import format_size, parse_size
@@ -41,8 +42,30 @@ def register(subparsers: Subparsers) -> None:
     listing.set_defaults(run=run_list)
     password = verbs.add_parser("set-password", help="change a password; ends every session of the user")
     password.add_argument("address")
+    password.add_argument("--change-needed", action="store_true", help="its owner has to choose another in the browser")
     _add_password(password)
     password.set_defaults(run=run_set_password)
+    foreign = verbs.add_parser(
+        "set-password-hash",
+        help="take over a password hashed by another system; ends every session of the user",
+        description="Read the hash's line from standard input: argon2, bcrypt, sha-crypt, yescrypt, pbkdf2, and the"
+        " weak md5-crypt, DES and LDAP digests. It is replaced at the next login.",
+    )
+    foreign.add_argument("address")
+    foreign.set_defaults(run=run_set_password_hash)
+    temporary = verbs.add_parser(
+        "temporary-password", help="make a password up that is good for a day, to choose another"
+    )
+    temporary.add_argument("address")
+    temporary.set_defaults(run=run_temporary_password)
+    logout = verbs.add_parser("logout", help="end every session of a user on every server")
+    logout.add_argument("address")
+    logout.add_argument("--reason", default="Sign in again", help="what mail programs are told, one line")
+    logout.set_defaults(run=run_logout)
+    protocols = verbs.add_parser("set-protocols", help="switch protocols off for a user, and all others on")
+    protocols.add_argument("address")
+    add_protocols(protocols)
+    protocols.set_defaults(run=run_set_protocols)
     state = verbs.add_parser("set-state", help="suspend, disable or revive a user")
     state.add_argument("address")
     state.add_argument("state", choices=[state.value for state in State])
@@ -95,10 +118,45 @@ def run_set_password(options: argparse.Namespace) -> int:
     with connected() as services:
         user_id = services.addresses.get(options.address).user_id
         password, is_generated = _password(options)
-        services.users.set_password(operator(), user_id, password)
+        services.users.set_password(operator(), user_id, password, change_needed=options.change_needed)
     print(f"password of {options.address} changed")
     if is_generated:
         print(f"password: {password.reveal_text()}")
+    return 0
+
+
+def run_set_password_hash(options: argparse.Namespace) -> int:
+    """Take over a password that another system hashed."""
+    encoded = sys.stdin.readline().strip()
+    with connected() as services:
+        services.users.set_password_hash(operator(), services.addresses.get(options.address).user_id, encoded)
+    print(f"password of {options.address} taken over")
+    return 0
+
+
+def run_temporary_password(options: argparse.Namespace) -> int:
+    """Make a temporary password and print it."""
+    with connected() as services:
+        user_id = services.addresses.get(options.address).user_id
+        password = services.temporary_passwords.create(operator(), user_id)
+    print(f"temporary password of {options.address}, good for 24 hours in the browser: {password.reveal_text()}")
+    return 0
+
+
+def run_logout(options: argparse.Namespace) -> int:
+    """End every session of a user."""
+    with connected() as services:
+        services.users.log_out(operator(), services.addresses.get(options.address).user_id, options.reason)
+    print(f"sessions of {options.address} end within seconds")
+    return 0
+
+
+def run_set_protocols(options: argparse.Namespace) -> int:
+    """Switch protocols off and on for a user."""
+    with connected() as services:
+        user_id = services.addresses.get(options.address).user_id
+        services.users.set_disabled_protocols(operator(), user_id, options.off)
+    print(f"switched off for {options.address}: {protocol_names(options.off)}")
     return 0
 
 

@@ -20,6 +20,7 @@ from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.fsck import Fsck
 from mailcore.services.imports import Imports
 from mailcore.services.last_uses import LastUses
+from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.notices import Notices, Spawn
@@ -138,7 +139,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     temporary_passwords = TemporaryPasswords(directory, credential_key, audit)
     messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
     addresses = Addresses(directory, audit)
-    passwords = Passwords(offload)
+    passwords = Passwords(offload, leaked=LeakedPasswords(settings.leaked_passwords_url))
     tenants = Tenants(directory, placement, sealing, audit, sessions)
     users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)
     tokens = Tokens(directory, tenants, users, sessions, audit)

@@ -1,4 +1,7 @@
-"""Passwords: argon2id, a bounded queue before it, and the same work for users that do not exist."""
+"""Passwords: argon2id, a bounded queue before it, and the same work for users that do not exist.
+
+Hashes of other systems are verified too, each within a cap of cost, and replaced at the first login.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,22 @@ from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
 from typing import TypeVar
 
-from argon2 import PasswordHasher, Type
+from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from mailcore.errors import PasswordUnsuitable, ServerBusy
+from mailcore.errors import HashUnsuitable, PasswordLeaked, PasswordUnsuitable, ServerBusy
 from mailcore.model.secret import Secret
+from mailcore.services import legacy_hashes
+from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.offload import Offload
 
 MIN_PASSWORD_CHARACTERS = 8
 MAX_PASSWORD_BYTES = 1024
 MEMORY_KIB = 19 * 1024
 PASSES = 2
+MAX_FOREIGN_MEMORY_KIB = 128 * 1024
+MAX_FOREIGN_WORK_KIB = 1024 * 1024
+"""Memory times passes of an argon2 hash made elsewhere: about a second."""
 MAX_AT_ONCE = 2
 MAX_WAITING = 100
 MAX_WAIT_S = 10.0
@@ -29,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class Argon2:
-    """argon2id with m=19 MiB, t=2, p=1; the one place where passwords are hashed."""
+    """argon2id with m=19 MiB, t=2, p=1; the one place where passwords are hashed, and hashes of others verified."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID)
@@ -39,21 +47,40 @@ class Argon2:
         return self._hasher.hash(password)
 
     def verify(self, encoded: str, password: bytes) -> bool:
-        """Return whether the password belongs to the hash."""
+        """Return whether the password belongs to the hash, whoever made it; False where finding out costs too much."""
+        if not encoded.startswith("$argon2"):
+            return legacy_hashes.verify(encoded, password)
         try:
+            check_argon2(encoded)
             return self._hasher.verify(encoded, password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, HashUnsuitable):
             return False
 
     def is_outdated(self, encoded: str) -> bool:
-        """Return whether the hash was made with other costs than today's."""
-        return self._hasher.check_needs_rehash(encoded)
+        """Return whether the hash was made in another way or with other costs than today's."""
+        return not encoded.startswith("$argon2") or self._hasher.check_needs_rehash(encoded)
+
+
+def check_argon2(encoded: str) -> None:
+    """Look at what an argon2 hash costs.
+
+    Raises:
+        HashUnsuitable: malformed, or more than a login may cost.
+    """
+    try:
+        found = extract_parameters(encoded)
+    except (InvalidHashError, ValueError) as error:
+        raise HashUnsuitable("not an argon2 hash") from error
+    work = found.memory_cost * found.time_cost
+    if found.memory_cost > MAX_FOREIGN_MEMORY_KIB or work > MAX_FOREIGN_WORK_KIB or found.parallelism > 16:
+        raise HashUnsuitable("checking this argon2 hash would cost too much")
 
 
 class Passwords:
     """Hashes and verifies off the loop, two at once at most; who would wait too long is sent away."""
 
-    def __init__(self, offload: Offload, argon2: Argon2 | None = None) -> None:
+    def __init__(self, offload: Offload, argon2: Argon2 | None = None, leaked: LeakedPasswords | None = None) -> None:
+        self._leaked = leaked or LeakedPasswords(None)
         self._offload = offload
         self._argon2 = argon2 or Argon2()
         self._slots = BoundedSemaphore(MAX_AT_ONCE)
@@ -61,11 +88,12 @@ class Passwords:
         self._waiting = 0
         self._stand_in = _nobodys_hash()
 
-    def hash_new(self, password: Secret) -> str:
+    def hash_new(self, password: Secret, *, allow_leaked: bool = False) -> str:
         """Return the hash of a password that somebody chooses.
 
         Raises:
             PasswordUnsuitable: shorter than 8 characters, longer than 1024 octets, or not text.
+            PasswordLeaked: known to be stolen elsewhere, and not `allow_leaked`.
             ServerBusy: too many hashes wait.
         """
         try:
@@ -77,7 +105,20 @@ class Passwords:
                 f"a password has at least {MIN_PASSWORD_CHARACTERS} characters and at most {MAX_PASSWORD_BYTES} octets"
             )
         prepared = prepare(password)
+        if not allow_leaked and self._leaked.has(Secret(prepared)):
+            raise PasswordLeaked("this password is known to be stolen: choose another")
         return self._run(lambda: self._argon2.hash(prepared))
+
+    def check_hash(self, encoded: str) -> bool:
+        """Look at a hash brought along; return whether it is a weak one, which should not stay for long.
+
+        Raises:
+            HashUnsuitable: of no known scheme, or too dear to verify.
+        """
+        if encoded.startswith("$argon2"):
+            check_argon2(encoded)
+            return False
+        return legacy_hashes.find_scheme(encoded).is_weak
 
     def verify(self, encoded: str | None, password: Secret) -> bool:
         """Return whether the password belongs to the hash; without a hash do the same work and say no.

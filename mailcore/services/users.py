@@ -124,7 +124,15 @@ class Users:
         """Return a page of up to 1000 of the tenant's users by id, those after `after`."""
         return self._directory.users.list_of_tenant(tenant_id, after)
 
-    def set_password(self, actor: Actor, user_id: UserId, password: Secret, *, change_needed: bool = False) -> None:
+    def set_password(
+        self,
+        actor: Actor,
+        user_id: UserId,
+        password: Secret,
+        *,
+        change_needed: bool = False,
+        allow_leaked: bool = False,
+    ) -> None:
         """Change the password; every session and cached login of the user ends.
 
         `change_needed`: its owner has to choose another before mail protocols take it.
@@ -136,12 +144,26 @@ class Users:
         former = self._directory.users.former_hashes(user_id)
         if any(self._passwords.verify(encoded, password) for encoded in former):
             raise PasswordReused("this is the present password or one of the last")
-        password_hash = self._passwords.hash_new(password)
+        password_hash = self._passwords.hash_new(password, allow_leaked=allow_leaked)
         with self._audit.of_user(actor, "user.password", user_id, {"change_needed": change_needed}):
             changed = self._directory.users.set_password(
                 user_id, password_hash, former[0] if former else None, change_needed=change_needed
             )
             self._changed(user_id, changed)
+        self._sessions.user_changed(user_id, "The password was changed, sign in again")
+
+    def set_password_hash(self, actor: Actor, user_id: UserId, encoded: str) -> None:
+        """Take over a password that another system hashed; every session and cached login of the user ends.
+
+        The first login replaces the hash. The trail says whether it is a weak one.
+
+        Raises:
+            HashUnsuitable: of no known scheme, or too dear to verify.
+            UserNotFound: there is no such user.
+        """
+        is_weak = self._passwords.check_hash(encoded)
+        with self._audit.of_user(actor, "user.password", user_id, {"from_hash": True, "weak": is_weak}):
+            self._changed(user_id, self._directory.users.set_password(user_id, encoded))
         self._sessions.user_changed(user_id, "The password was changed, sign in again")
 
     def set_state(self, actor: Actor, user_id: UserId, state: State) -> None:

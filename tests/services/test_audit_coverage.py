@@ -209,6 +209,9 @@ CALLS: dict[str, Call] = {
         s.actor, s.user.user_id, frozenset({Protocol.POP3})
     ),
     "users.set_password": lambda s: s.services.users.set_password(s.actor, s.user.user_id, Secret("another password")),
+    "users.set_password_hash": lambda s: s.services.users.set_password_hash(
+        s.actor, s.user.user_id, "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+    ),
     "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),
     "users.set_state": lambda s: s.services.users.set_state(s.actor, s.user.user_id, State.SUSPENDED),
 }
