@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 import secrets
 import time
@@ -132,7 +131,7 @@ class Authentication:
         user_id = found_token.owner.user_id if found_token is not None else None
         found = self._directory.users.find_credentials(user_id) if user_id is not None else None
         if found_token is None or found is None or found_token.auth_version != found.user.auth_version:
-            self._refuse(self._guard.before(attempt), Refusal.WRONG)
+            self._refuse(attempt, Refusal.WRONG)
         attempt = _of(attempt, found, CredentialKind.TOKEN)
         if username and not self._is_address_of(username, found):
             self._refuse(attempt, Refusal.WRONG)
@@ -259,7 +258,8 @@ class _Verified:
     def key(self, name: str, password: Secret) -> bytes:
         """Return under what a name with a password is remembered."""
         encoded = name.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._key, len(encoded).to_bytes(4) + encoded + password.reveal(), hashlib.sha256)
+        named = len(encoded).to_bytes(4) + encoded
+        return hashlib.blake2b(named + password.reveal(), key=self._key, digest_size=32).digest()
 
     def find(self, key: bytes) -> _Known | None:
         """Return what was remembered within the last minute."""

@@ -70,8 +70,8 @@ class LoginGuard(Interface):
     def before(self, attempt: Attempt) -> Attempt:
         """Let a guess at the master password pass, or not; return it with its permit.
 
-        Not asked for a right app password, a right token, or a password verified a minute ago:
-        guesses of strangers do not lock those out.
+        Not asked for a right app password or one verified a minute ago: guesses of strangers do not lock
+        those out. Nor for tokens: 160 random bits are not guessed, and no hash is made for them.
 
         Raises:
             TooManyAttempts: it has to wait; nothing is hashed.
