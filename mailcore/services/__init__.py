@@ -138,7 +138,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     app_passwords = AppPasswords(directory, credential_key, sessions, settings.limits, audit)
     temporary_passwords = TemporaryPasswords(directory, credential_key, audit)
     messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
-    addresses = Addresses(directory, audit)
+    addresses = Addresses(directory, audit, sessions)
     passwords = Passwords(offload, leaked=LeakedPasswords(settings.leaked_passwords_url))
     tenants = Tenants(directory, placement, sealing, audit, sessions)
     users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)

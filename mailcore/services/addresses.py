@@ -11,15 +11,17 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
+from mailcore.services.sessions import Sessions
 from mailcore.store.directory import Directory
 
 
 class Addresses:
     """Claims, finds and gives up addresses; nothing here is answered from a cache."""
 
-    def __init__(self, directory: Directory, audit: Audit) -> None:
+    def __init__(self, directory: Directory, audit: Audit, sessions: Sessions) -> None:
         self._directory = directory
         self._audit = audit
+        self._sessions = sessions
 
     def find(self, address: str) -> AddressRoute | None:
         """Return whom an address reaches (dots, case and +label aside), or None; one read, primary, majority.
@@ -104,6 +106,7 @@ class Addresses:
             if not self._directory.addresses.delete(user_id, canonical):
                 raise AddressNotFound(f"{text} is not an address of this user")
             self._directory.users.end_sessions(user_id)
+        self._sessions.user_changed(user_id)
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:
         """Return the user's addresses in order of creation."""
