@@ -150,7 +150,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     )
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
-    second_factors = SecondFactors(directory, confirming, audit, factor_limits)
+    second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
     return MailServices(
         settings=settings,
         offload=offload,

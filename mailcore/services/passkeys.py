@@ -173,6 +173,7 @@ class Passkeys:
                 if len(self._factors.stored(user_id).passkeys) >= self._limits.passkeys:
                     raise TooManyPasskeys(user_id)
                 raise PasskeyTaken
+        self._factors.turned_on(user_id)
         return passkey
 
     # -- authentication (§7.2) ------------------------------------------------------------------

@@ -29,6 +29,7 @@ from mailcore.model.tenant import User
 from mailcore.services.audit import Audit
 from mailcore.services.identity import Identity
 from mailcore.services.reauthentication import Reauthentication
+from mailcore.services.sessions import Sessions
 from mailcore.store.directory import Directory
 from mailcore.store.directory.second_factors import StoredFactors
 
@@ -45,8 +46,14 @@ class SecondFactors:
     """What all kinds of factor have in common."""
 
     def __init__(
-        self, directory: Directory, reauthentication: Reauthentication, audit: Audit, limits: SecondFactorLimits
+        self,
+        directory: Directory,
+        reauthentication: Reauthentication,
+        audit: Audit,
+        limits: SecondFactorLimits,
+        sessions: Sessions,
     ) -> None:
+        self._sessions = sessions
         self._directory = directory
         self._reauthentication = reauthentication
         self._audit = audit
@@ -100,7 +107,12 @@ class SecondFactors:
             user = self._directory.second_factors.enable(user_id, Factor.CUSTOM)
             if user is None:
                 raise FactorIsOn(Factor.CUSTOM.value)
+        self.turned_on(user_id)
         return user
+
+    def turned_on(self, user_id: UserId) -> None:
+        """Have every process look at the user's sessions: those by the master password alone end."""
+        self._sessions.user_changed(user_id)
 
     def disable(self, actor: Actor, user_id: UserId, factor: Factor, password: Secret | None = None) -> User:
         """Turn a kind of factor off and forget what belongs to it; with the last one the recovery codes go.

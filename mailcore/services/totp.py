@@ -97,6 +97,7 @@ class Totp:
             user = self._directory.second_factors.enable_totp(user_id, sealed, step)
             if user is None:
                 raise NonceInvalid
+        self._factors.turned_on(user_id)
         return user
 
     def check(self, user_id: UserId, code: str) -> None:

@@ -61,7 +61,7 @@ class Enrolled:
 def totp_of(services: MailServices, now: list[float], tries: int = 5) -> Totp:
     real = services.totp
     limits = SecondFactorLimits(tries=tries)
-    factors = SecondFactors(real._directory, real._reauthentication, real._audit, limits)
+    factors = SecondFactors(real._directory, real._reauthentication, real._audit, limits, services.sessions)
     return Totp(real._directory, real._sealing, factors, real._reauthentication, real._audit, limits, lambda: now[0])
 
 
@@ -280,8 +280,12 @@ def test_the_first_factor_ends_sessions_and_the_last_takes_the_recovery_codes(se
     before = services.users.get(user.user_id).auth_version
     with pytest.raises(errors.FactorIsOff):
         factors.make_recovery_codes(OPERATOR, user.user_id)
+    identity = services.authentication.login(user.address, Secret(user.password), Protocol.IMAP, "2001:db8:5::1")
+    session = services.sessions.open(identity, lambda: None)
     assert factors.enable_custom(OPERATOR, user.user_id).auth_version == before + 1
-    assert not services.authentication.verify_session(user.user_id, before)
+    services.sessions.poll()
+    assert session.ended == "Sign in again with an app password"
+    session.close()
     with pytest.raises(errors.FactorIsOn):
         factors.enable_custom(OPERATOR, user.user_id)
     enrolment = services.totp.begin(OPERATOR, user.user_id, "Eider", "x")
