@@ -18,6 +18,7 @@ from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.fsck import Fsck
+from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.imports import Imports
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
@@ -130,6 +131,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     views = ViewCache()
     notices = Notices(settings.redis_url.reveal_text() if settings.redis_url else None, placement, views)
     quotas = Quotas(placement)
+    heavy = HeavyWork()
     content = ContentStore(placement, offload, settings.limits)
     mailboxes = Mailboxes(placement, views, audit, offload)
     uses = LastUses(directory)
@@ -179,8 +181,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         mailboxes=mailboxes,
         messages=messages,
         content=content,
-        search=Search(placement, content, offload),
-        sorting=Sorting(placement, content, offload),
+        search=Search(placement, content, offload, heavy),
+        sorting=Sorting(placement, content, offload, heavy),
         delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),

@@ -22,6 +22,7 @@ from mailcore.model.row import MISSING_DATE
 from mailcore.model.search import Criterion, Moment
 from mailcore.services.column_criteria import column_mask, day_start_s
 from mailcore.services.content import BODIES_PER_READ, ITEMS_PER_READ, ContentStore
+from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.offload import Offload
 from mailcore.services.text_blocks import (
     OPAQUE_FIELDS,
@@ -55,7 +56,8 @@ _ZONES_S: Final = 100 * 3600
 class Search:
     """Finds messages in one mailbox of a user."""
 
-    def __init__(self, placement: Placement, content: ContentStore, offload: Offload) -> None:
+    def __init__(self, placement: Placement, content: ContentStore, offload: Offload, heavy: HeavyWork) -> None:
+        self._heavy = heavy
         self._placement = placement
         self._content = content
         self._offload = offload
@@ -75,6 +77,12 @@ class Search:
         sent_days = _SentDays(self._content, view)
         if not model.any_leaf(criterion, lambda leaf: isinstance(leaf, _TEXTUAL)):
             return _Evaluation(view, sent_days, None).select(criterion, everything)
+        with self._heavy.turn(user_id):
+            return self._by_text(user_id, view, criterion, sent_days)
+
+    def _by_text(self, user_id: UserId, view: MailboxView, criterion: Criterion, sent_days: _SentDays) -> Rows:
+        """Go through the mailbox a range of UIDs at a time."""
+        everything = np.arange(view.exists, dtype=np.int64)
         home = self._placement.home(user_id)
         ranges = (view.uids // RANGE_UIDS).astype(np.int64)
         starts = np.flatnonzero(np.diff(ranges, prepend=-1)) if view.exists else np.empty(0, np.int64)
@@ -295,6 +303,7 @@ class _BlockReader:
         if not len(rows):
             return rows
         self._load(rows)
+        self._offload.pause()
         uids = self._view.uids[rows]
         hit = np.zeros(len(rows), np.bool_)
         for block in self._blocks:

@@ -13,6 +13,7 @@ from mailcore.model.ids import UserId
 from mailcore.model.row import MISSING_DATE
 from mailcore.model.sorting import Forest, SortKey, SortOrder, ThreadAlgorithm
 from mailcore.services.content import ContentStore
+from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.offload import Offload
 from mailcore.services.sort_columns import SortColumns
 from mailcore.services.threading_by_references import ThreadInput, thread_by_references
@@ -36,9 +37,10 @@ _FIELDS: Final = {
 class Sorting:
     """Puts rows of one mailbox in order, or into threads."""
 
-    def __init__(self, placement: Placement, content: ContentStore, offload: Offload) -> None:
+    def __init__(self, placement: Placement, content: ContentStore, offload: Offload, heavy: HeavyWork) -> None:
         self._columns = SortColumns(placement, content, offload)
         self._offload = offload
+        self._heavy = heavy
 
     def sort(self, user_id: UserId, view: MailboxView, rows: Rows, order: Sequence[SortOrder]) -> Rows:
         """Return ascending `rows` in the order asked for.
@@ -48,6 +50,12 @@ class Sorting:
         Raises:
             StoreUnavailable: headers cannot be read now.
         """
+        if not any(each.key in _FIELDS for each in order):
+            return self._sorted(user_id, view, rows, order)
+        with self._heavy.turn(user_id):
+            return self._sorted(user_id, view, rows, order)
+
+    def _sorted(self, user_id: UserId, view: MailboxView, rows: Rows, order: Sequence[SortOrder]) -> Rows:
         fields = {_FIELDS[each.key] for each in order if each.key in _FIELDS}
         texts: dict[int, list[str]] = {index: [] for index in fields}
         if fields:
@@ -68,6 +76,10 @@ class Sorting:
         Raises:
             StoreUnavailable: headers cannot be read now.
         """
+        with self._heavy.turn(user_id):
+            return self._threads(user_id, view, rows, algorithm)
+
+    def _threads(self, user_id: UserId, view: MailboxView, rows: Rows, algorithm: ThreadAlgorithm) -> Forest:
         subjects: list[str] = []
         own: list[int] = []
         references: list[list[int]] = []
@@ -93,11 +105,12 @@ class Sorting:
         bounds = [*starts.tolist(), len(order)]
         ordered = order.tolist()
         threads = [ordered[low:high] for low, high in itertools.pairwise(bounds)]
-        threads.sort(key=lambda thread: (dates[thread[0]], thread[0]))
+        first = order[starts]
+        roots = first[np.lexsort((first, np.array(dates, np.int64)[first]))]
         children: list[list[int]] = [[] for _ in ordered]
         for thread in threads:
             children[thread[0]] = thread[1:]
-        return Forest(rows.tolist(), children, [thread[0] for thread in threads])
+        return Forest(rows.tolist(), children, roots.tolist())
 
     def _ranks(self, values: list[str]) -> npt.NDArray[np.int64]:
         """Return the place of each string among the different ones in order."""

@@ -13,6 +13,7 @@ import os  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from contextlib import nullcontext  # noqa: E402
 from dataclasses import replace  # noqa: E402
 
 from mailcore.imap import commands, connection, selected  # noqa: E402
@@ -20,7 +21,9 @@ from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
+from mailcore.net.offload import GeventOffload  # noqa: E402
 from mailcore.services import connections, failed_logins, notices  # noqa: E402
+from mailcore.services.heavy_work import HeavyWork  # noqa: E402
 from mailcore.services.sessions import Sessions  # noqa: E402
 
 _hoard: list[bytes] = []
@@ -105,12 +108,24 @@ def short_leases() -> None:
     connections.LEASE_S, connections.BEAT_S = 2, 0.5  # type: ignore[misc]
 
 
+def never_pause() -> None:
+    """Who runs keeps the process until the work is done."""
+    GeventOffload.pause = lambda _self: None  # type: ignore[method-assign]
+
+
+def take_no_turns() -> None:
+    """Every session has a share of its own."""
+    HeavyWork.turn = lambda _self, _user_id: nullcontext()  # type: ignore[method-assign,assignment]
+
+
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "search-depth": nest_without_limit,
     "no-bye": leave_without_a_word,
     "blind-sessions": look_after_no_session,
     "files": tell_of_files,
+    "no-pause": never_pause,
+    "no-turns": take_no_turns,
     "expunge-anywhere": announce_expunge_anywhere,
     "deaf": hear_nothing,
     "numbers-unshifted": announce_unshifted_numbers,

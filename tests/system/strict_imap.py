@@ -31,6 +31,7 @@ _SECTION = re.compile(rb"\[((?:[1-9][0-9]*\.)*(?:[1-9][0-9]*|HEADER\.FIELDS\.NOT
 _UTF7 = re.compile(rb"(?:[\x20-\x25\x27-\x7e]|&-|&[A-Za-z0-9+,]+-)*")
 _LITERAL_END = re.compile(rb"\{([0-9]+)\}\r\n\Z")
 _UID_SET = re.compile(rb"[0-9]+(?::[0-9]+)?(?:,[0-9]+(?::[0-9]+)?)*")
+_PARTIAL = re.compile(rb"\(-?[0-9]+:-?[0-9]+ (?:NIL|[0-9:,]+)\)")
 STATUSES = (b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH")
 
 
@@ -86,6 +87,7 @@ class ResponseReader(Reader):
         rules: dict[bytes, Callable[[], Any]] = {
             b"LIST": self.listed, b"LSUB": self.listed, b"STATUS": self.status_items, b"FLAGS": self.spaced_flags,
             b"SEARCH": self.numbers, b"CAPABILITY": self.atoms, b"ENABLED": self.atoms,
+            b"SORT": self.numbers, b"THREAD": self.threads, b"ESEARCH": self.esearch,
             b"ID": self.pairs, b"VANISHED": self.vanished,
         }  # fmt: skip
         if kind not in rules:
@@ -166,11 +168,52 @@ class ResponseReader(Reader):
         return name, found
 
     def numbers(self) -> list[int]:
+        """The numbers of SEARCH or SORT, before `(MODSEQ n)` where that is told (RFC 7162 §7)."""
         found = []
         while self.peek(b" "):
             self.expect(b" ")
+            if self.peek(b"("):
+                self.expect(b"(MODSEQ ")
+                self.number()
+                self.expect(b")")
+                break
             found.append(self.number())
         return found
+
+    def threads(self) -> list[int]:
+        """Every number of THREAD's answer (RFC 5256 §5)."""
+        found: list[int] = []
+        if not self.peek(b" "):
+            return found
+        self.expect(b" ")
+        depth = 0
+        while depth or self.peek(b"("):
+            if self.peek(b"("):
+                self.at += 1
+                depth += 1
+            elif self.peek(b")"):
+                self.at += 1
+                depth -= 1
+            else:
+                self.at += self.peek(b" ")
+                if not self.peek(b"("):
+                    found.append(self.number())
+        return found
+
+    def esearch(self) -> dict[bytes, bytes]:
+        """What ESEARCH tells by name (RFC 4731 §3.1)."""
+        told: dict[bytes, bytes] = {}
+        self.expect(b' (TAG "')
+        self.match(_ASTRING_ATOM)
+        self.expect(b'")')
+        while self.peek(b" "):
+            self.expect(b" ")
+            name = self.match(_ATOM)
+            if name == b"UID":
+                continue
+            self.expect(b" ")
+            told[name] = self.match(_PARTIAL if name == b"PARTIAL" else _UID_SET)
+        return told
 
     def vanished(self) -> tuple[bool, list[tuple[int, int]]]:
         """Whether it is `(EARLIER)`, and ranges of UIDs (RFC 7162 §3.2.10)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mailcore.errors import SyntaxFault
@@ -15,6 +15,7 @@ from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import MailboxEntry, MailboxTree
 
 MAX_PATTERNS = 32
+NAMES_BETWEEN_PAUSES = 20
 SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
 
@@ -88,7 +89,7 @@ def handle_list(session: Session, args: ListArgs) -> Replies:
         return Done("LIST completed")
     mailboxes = session.services.mailboxes
     names = _Names(mailboxes.tree(session.user_id))
-    listed = list(_matching(names, args))
+    listed = list(_matching(names, args, session.services.offload.pause))
     statuses = {}
     if args.status_items:
         if "HIGHESTMODSEQ" in args.status_items:
@@ -168,13 +169,15 @@ class _Names:
         return self._recursive
 
 
-def _matching(names: _Names, args: ListArgs) -> Iterable[MailboxName]:
+def _matching(names: _Names, args: ListArgs, pause: Callable[[], None]) -> Iterable[MailboxName]:
     patterns = [MailboxPattern(pattern) for pattern in args.patterns if pattern]
     candidates = set(names.all)
     if "SUBSCRIBED" in args.selection:
         candidates |= names.subscribed
     recursive = names.recursive(args.selection)
-    for name in sorted(candidates | recursive, key=_order):
+    for index, name in enumerate(sorted(candidates | recursive, key=_order), 1):
+        if index % NAMES_BETWEEN_PAUSES == 0:
+            pause()
         if not (names.selected(name, args.selection) or name in recursive):
             continue
         if any(pattern.matches(name) for pattern in patterns):

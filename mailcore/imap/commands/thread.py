@@ -51,5 +51,6 @@ def handle_thread(session: Session, args: ThreadArgs) -> Replies:
     forest = session.services.sorting.thread(session.owner_id, mailbox.view, rows, args.algorithm)
     numbers = mailbox.uid_array(positions) if args.by_uid else positions + 1
     shown = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
-    yield Wire(b"* THREAD" + thread_list(forest, shown) + b"\r\n")
+    listed = thread_list(forest, shown, session.services.offload.pause)
+    yield Wire(b"* THREAD" + listed + b"\r\n")
     return Done("THREAD completed")
