@@ -19,7 +19,10 @@ FRAGMENTS = [
     b"BODY[]", b"BODY.PEEK[1.2.MIME]<0.5>", b"HEADER.FIELDS", b"(DATE)", b"1-Feb-1994", b'"17-Jul-1996 02:44:25 -0700"',
     b"OR", b"NOT", b"ALL", b"SEEN", b"TEXT", b"HEADER", b"CHARSET", b"UTF-8", b"SINCE", b"LARGER", b"RETURN",
     b"STATUS", b"MESSAGES", b"SUBSCRIBED", b"USE", b"PLAIN", b"=", b"&AEE-", b"&U,BTFw-", b"\xc3\xbc", b"\xff", b"\0",
-    b"{3}\r\nabc", b"{0+}\r\n", b"~{2}\r\n\0\0", b"{4}\r\n\r\n\r\n", b"4294967296", b"0", b"99999999999999999999999",
+    b"{3}\r\nabc", b"{0+}\r\n", b"~{2}\r\n\0\0", b"{4}\r\n\r\n\r\n", b"4294967296", b"0",
+    b"$", b"MODSEQ", b'"/flags/\\\\draft"', b"CHANGEDSINCE", b"VANISHED", b"UNCHANGEDSINCE", b"QRESYNC", b"CONDSTORE",
+    b"PARTIAL", b"-1:-30", b"(MIN MAX)", b"SAVE", b"COUNT", b"YOUNGER", b"EMAILID", b"THREADID", b"X-GM-MSGID",
+    b"PREVIEW (LAZY)", b"SAVEDON", b"(REVERSE SUBJECT)", b"REFERENCES", b"99999999999999999999999",
 ]  # fmt: skip
 arguments = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=4)), max_size=14).map(b"".join)
 
