@@ -77,6 +77,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("ESORT", "RFC 5267 §3", _always),
     Capability("THREAD=REFERENCES", "RFC 5256", _always),
     Capability("THREAD=ORDEREDSUBJECT", "RFC 5256", _always),
+    Capability("INPROGRESS", "RFC 9585", _always),
     Capability("IDLE", "RFC 2177", _always),
     Capability("NAMESPACE", "RFC 2342", _always),
     Capability("CHILDREN", "RFC 3348", _always),

@@ -13,7 +13,7 @@ from mailcore.imap.commands import COMMANDS, CommandRow
 from mailcore.imap.replies import UNEXPECTED, reply_to
 from mailcore.imap.session import Continue, Replies, Session, State, StreamBroken
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Bad, BeginTls, Closing, Completion, Condition, No, Response
+from mailcore.imap.wire.responses import Bad, BeginTls, Closing, Completion, Condition, No, Progress, Response
 from mailcore.imap.wire.scanner import (
     BRINGS_MESSAGES,
     Command,
@@ -247,7 +247,7 @@ class ImapConnection:
                 data = item.encode(utf8=utf8)
                 pending.append(data)
                 size += len(data)
-                if size >= SEND_BYTES:
+                if size >= SEND_BYTES or isinstance(item, Progress):
                     self.session.note_traffic(Traffic.IMAP_DOWNLOAD, size)
                     yield Send(b"".join(pending))
                     pending, size = [], 0
@@ -256,6 +256,8 @@ class ImapConnection:
                         self._closed = True
                         yield CLOSE
                         return
+                    if isinstance(item, Progress):
+                        yield FLUSH
                 item = next(running.replies)
             waits = item
             pending.append(b"+ " + item.text + b"\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from enum import Flag, auto
@@ -62,8 +63,8 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_lease", "_signed_in", "_subscription", "_wake", "actor", "client_id", "dialect", "enabled", "encrypted",
-        "identity",
+        "_lease", "_signed_in", "_subscription", "_wake", "actor", "client_id", "clock", "dialect", "enabled",
+        "encrypted", "identity",
         "offers_starttls", "plaintext_allowed", "remote_address", "selected", "services", "session_id", "tag", "utf8",
     )  # fmt: skip
 
@@ -81,6 +82,8 @@ class Session:
         `plaintext_allowed`: passwords may come without TLS, for only this machine can connect.
         """
         self.services = services
+        self.clock = time.monotonic
+        """Seconds; only differences mean something."""
         self.remote_address = peer.address
         self.session_id = peer.session
         self.encrypted = peer.tls is not None

@@ -24,6 +24,7 @@ from mailcore.services.column_criteria import column_mask, day_start_s
 from mailcore.services.content import BODIES_PER_READ, ITEMS_PER_READ, ContentStore
 from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.offload import Offload
+from mailcore.services.steps import Steps, result_of
 from mailcore.services.text_blocks import (
     OPAQUE_FIELDS,
     RANGE_UIDS,
@@ -64,7 +65,11 @@ class Search:
         self._unpacked = _UnpackedBlocks()
 
     def search(self, user_id: UserId, view: MailboxView, criterion: Criterion) -> Rows:
-        """Return the rows of `view` that match, ascending.
+        """Return the rows of `view` that match, ascending; see `steps`."""
+        return result_of(self.steps(user_id, view, criterion))
+
+    def steps(self, user_id: UserId, view: MailboxView, criterion: Criterion) -> Steps[Rows]:
+        """Find the rows of `view` that match, ascending, and say how far that is.
 
         Round trips: none for flags, sizes, UIDs and internal dates. For sent dates one for each 500
         messages within days of the date. For headers and text one for each four blocks of 1024 UIDs,
@@ -78,9 +83,9 @@ class Search:
         if not model.any_leaf(criterion, lambda leaf: isinstance(leaf, _TEXTUAL)):
             return _Evaluation(view, sent_days, None).select(criterion, everything)
         with self._heavy.turn(user_id):
-            return self._by_text(user_id, view, criterion, sent_days)
+            return (yield from self._by_text(user_id, view, criterion, sent_days))
 
-    def _by_text(self, user_id: UserId, view: MailboxView, criterion: Criterion, sent_days: _SentDays) -> Rows:
+    def _by_text(self, user_id: UserId, view: MailboxView, criterion: Criterion, sent_days: _SentDays) -> Steps[Rows]:
         """Go through the mailbox a range of UIDs at a time."""
         everything = np.arange(view.exists, dtype=np.int64)
         home = self._placement.home(user_id)
@@ -93,6 +98,7 @@ class Search:
         for start, end in itertools.pairwise(bounds):
             found.append(_Evaluation(view, sent_days, reader).select(criterion, everything[start:end]))
             self._offload.pause()
+            yield end, view.exists
         return np.concatenate(found) if found else everything
 
 

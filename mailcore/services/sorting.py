@@ -16,6 +16,7 @@ from mailcore.services.content import ContentStore
 from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.offload import Offload
 from mailcore.services.sort_columns import SortColumns
+from mailcore.services.steps import Steps
 from mailcore.services.threading_by_references import ThreadInput, thread_by_references
 from mailcore.store.mailbox.view import MailboxView
 from mailcore.store.placement import Placement
@@ -42,8 +43,8 @@ class Sorting:
         self._offload = offload
         self._heavy = heavy
 
-    def sort(self, user_id: UserId, view: MailboxView, rows: Rows, order: Sequence[SortOrder]) -> Rows:
-        """Return ascending `rows` in the order asked for.
+    def sort(self, user_id: UserId, view: MailboxView, rows: Rows, order: Sequence[SortOrder]) -> Steps[Rows]:
+        """Put ascending `rows` in the order asked for.
 
         Round trips: none for ARRIVAL, DATE and SIZE; for the others see `SortColumns.blocks`.
 
@@ -51,15 +52,18 @@ class Sorting:
             StoreUnavailable: headers cannot be read now.
         """
         if not any(each.key in _FIELDS for each in order):
-            return self._sorted(user_id, view, rows, order)
+            return (yield from self._sorted(user_id, view, rows, order))
         with self._heavy.turn(user_id):
-            return self._sorted(user_id, view, rows, order)
+            return (yield from self._sorted(user_id, view, rows, order))
 
-    def _sorted(self, user_id: UserId, view: MailboxView, rows: Rows, order: Sequence[SortOrder]) -> Rows:
+    def _sorted(self, user_id: UserId, view: MailboxView, rows: Rows, order: Sequence[SortOrder]) -> Steps[Rows]:
         fields = {_FIELDS[each.key] for each in order if each.key in _FIELDS}
         texts: dict[int, list[str]] = {index: [] for index in fields}
         if fields:
-            for _, block, places in self._columns.blocks(user_id, view, rows):
+            done = 0
+            for part, block, places in self._columns.blocks(user_id, view, rows):
+                done += len(part)
+                yield done, len(rows)
                 for index, values in texts.items():
                     column = block.fields[index]
                     values += [column[place] for place in places.tolist()]
@@ -70,21 +74,22 @@ class Sorting:
             ranks.append(-rank if each.reverse else rank)
         return rows[np.lexsort(ranks)]
 
-    def thread(self, user_id: UserId, view: MailboxView, rows: Rows, algorithm: ThreadAlgorithm) -> Forest:
-        """Return ascending `rows` as threads; round trips as `SortColumns.blocks`.
+    def thread(self, user_id: UserId, view: MailboxView, rows: Rows, algorithm: ThreadAlgorithm) -> Steps[Forest]:
+        """Put ascending `rows` into threads; round trips as `SortColumns.blocks`.
 
         Raises:
             StoreUnavailable: headers cannot be read now.
         """
         with self._heavy.turn(user_id):
-            return self._threads(user_id, view, rows, algorithm)
+            return (yield from self._threads(user_id, view, rows, algorithm))
 
-    def _threads(self, user_id: UserId, view: MailboxView, rows: Rows, algorithm: ThreadAlgorithm) -> Forest:
+    def _threads(self, user_id: UserId, view: MailboxView, rows: Rows, algorithm: ThreadAlgorithm) -> Steps[Forest]:
         subjects: list[str] = []
         own: list[int] = []
         references: list[list[int]] = []
         answers: list[bool] = []
-        for _, block, places in self._columns.blocks(user_id, view, rows):
+        for part, block, places in self._columns.blocks(user_id, view, rows):
+            yield len(own) + len(part), len(rows)
             starts = (block.ends - np.diff(block.ends, prepend=0))[places].tolist()
             ends = block.ends[places].tolist()
             subjects += [block.fields[0][place] for place in places.tolist()]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from mailcore.errors import MailError
+from mailcore.imap.progress import reported
 from mailcore.imap.search_results import answer
 from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Bad, Completion, Done, No
+from mailcore.imap.wire.responses import Bad, Completion, Done, No, Progress
 from mailcore.imap.wire.search_key import KeyReader
 from mailcore.imap.wire.search_return import ReturnOptions, read_return_options
 from mailcore.model import search as model
@@ -87,17 +89,17 @@ def handle_search(session: Session, args: SearchArgs) -> Replies:
     options = args.options
     if options is None and session.dialect.rev2:
         options = ReturnOptions()
-    positions = found(session, args.criterion, saves=saves)
+    positions = yield from found(session, args.criterion, saves=saves)
     yield from answer(session, b"SEARCH", positions, options, by_uid=args.by_uid, with_modseq=with_modseq)
     return Done("SEARCH completed")
 
 
-def found(session: Session, criterion: Criterion, *, saves: bool) -> Positions:
-    """Return what matches; `saves`: nothing stays saved if that fails (RFC 5182 §2.1)."""
+def found(session: Session, criterion: Criterion, *, saves: bool) -> Generator[Progress, None, Positions]:
+    """Find what matches; `saves`: nothing stays saved if that fails (RFC 5182 §2.1)."""
     mailbox = session.mailbox
     asked = model.replace_leaves(criterion, lambda leaf: _with_uids(mailbox, leaf))
     try:
-        rows = session.services.search.search(session.owner_id, mailbox.view, asked)
+        rows = yield from reported(session, session.services.search.steps(session.owner_id, mailbox.view, asked))
     except MailError:
         if saves:
             mailbox.saved = UidSet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailcore.imap.commands.search import bad_charset, found, read_charset, read_criterion
+from mailcore.imap.progress import reported
 from mailcore.imap.search_results import answer
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
@@ -54,8 +55,9 @@ def handle_sort(session: Session, args: SortArgs) -> Replies:
     with_modseq = model.any_leaf(args.criterion, lambda leaf: isinstance(leaf, model.ChangedFrom))
     if with_modseq:
         yield from session.use_condstore()
-    positions = found(session, args.criterion, saves=saves)
-    rows = session.services.sorting.sort(session.owner_id, mailbox.view, mailbox.rows(positions), args.order)
+    positions = yield from found(session, args.criterion, saves=saves)
+    steps = session.services.sorting.sort(session.owner_id, mailbox.view, mailbox.rows(positions), args.order)
+    rows = yield from reported(session, steps)
     ordered = mailbox.positions_of_rows(rows)
     yield from answer(session, b"SORT", ordered, args.options, by_uid=args.by_uid, with_modseq=with_modseq)
     return Done("SORT completed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailcore.imap.commands.search import bad_charset, found, read_charset, read_criterion
+from mailcore.imap.progress import reported
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.threads import thread_list
 from mailcore.imap.wire.cursor import Cursor
@@ -46,9 +47,10 @@ def handle_thread(session: Session, args: ThreadArgs) -> Replies:
     mailbox = session.mailbox
     if args.criterion is None:
         return bad_charset(mailbox, saves=False)
-    positions = found(session, args.criterion, saves=False)
+    positions = yield from found(session, args.criterion, saves=False)
     rows = mailbox.rows(positions)
-    forest = session.services.sorting.thread(session.owner_id, mailbox.view, rows, args.algorithm)
+    steps = session.services.sorting.thread(session.owner_id, mailbox.view, rows, args.algorithm)
+    forest = yield from reported(session, steps)
     numbers = mailbox.uid_array(positions) if args.by_uid else positions + 1
     shown = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
     listed = thread_list(forest, shown, session.services.offload.pause)

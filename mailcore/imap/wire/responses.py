@@ -158,6 +158,19 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long command is (RFC 9585 §3.1); sent at once, with all that was before it."""
+
+    tag: str
+    done: int
+    goal: int
+
+    def encode(self, *, utf8: bool) -> bytes:  # noqa: ARG002 - the same for all
+        """Return the line."""
+        return b'* OK [INPROGRESS ("%b" %d %d)] Still working\r\n' % (self.tag.encode("ascii"), self.done, self.goal)
+
+
+@dataclass(frozen=True, slots=True)
 class ListResponse:
     """LIST or LSUB (RFC 9051 §7.3.1); `extended`: `mbox-list-extended` without its parentheses."""
 

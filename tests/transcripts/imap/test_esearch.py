@@ -163,7 +163,7 @@ def test_saved_result_of_a_search_that_failed(twelve: Imap, monkeypatch: pytest.
         raise StoreUnavailable("test")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(twelve.services.search), "search", unavailable)
+        patch.setattr(type(twelve.services.search), "steps", unavailable)
         assert b"a NO [UNAVAILABLE]" in client.ask(b"a SEARCH RETURN (SAVE) TEXT x\r\n")
     assert client.run("FETCH $ (UID)") == b"t OK FETCH completed\r\n"
 
