@@ -12,8 +12,8 @@ import pytest
 from mailcore.imap.commands import list as list_command
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
+from mailcore.services.block_reader import BlockReader
 from mailcore.services.messages import NewMessage
-from mailcore.services.search import _BlockReader
 from tests.builders import OPERATOR, make_services, make_user
 from tests.transcripts.imap.dialogue import Client, Imap
 
@@ -171,13 +171,13 @@ def test_control_no_pauses(
 ) -> None:
     """With the pauses of reading blocks gone, one piece grows with the search."""
     imap, other = crowded
-    ask = _BlockReader._ask
+    ask = BlockReader._ask
 
-    def ask_without_pause(self: _BlockReader, *arguments: Any) -> Any:
+    def ask_without_pause(self: BlockReader, *arguments: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_Interleaved, "pause", lambda _self: None)
             return ask(self, *arguments)
 
-    monkeypatch.setattr(_BlockReader, "_ask", ask_without_pause)
+    monkeypatch.setattr(BlockReader, "_ask", ask_without_pause)
     before = _answered(offload, imap.clients["heavy"], other, HEAVY["SEARCH TEXT"])
     assert before < 20
