@@ -10,7 +10,10 @@ from mailcore.message.text import is_encrypted, part_text
 PREVIEW_CHARACTERS = 200
 """RFC 8970 §3.1 asks for no more."""
 
-_SCANNED_BYTES = 4096
+_MARKUP = 2
+"""Entities make the source longer than the text."""
+_SCANNED_BYTES = (320, 4096)
+"""So much text is looked at; the second, where the first is mostly padding."""
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u034f\u00ad\u2060-\u2064\ufeff\x00-\x08\x0e-\x1b\x7f]+")
 _SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
 
@@ -22,14 +25,21 @@ def preview(raw: bytes, tree: MimeTree) -> str:
     texts = [part for part in tree.parts[:100] if part.kind is PartKind.LEAF and part.type == "text"]
     texts = [part for part in texts if part.disposition != "attachment" and part.size]
     for part in sorted(texts, key=_html_last):
-        text = part_text(raw, part, _SCANNED_BYTES)
-        if not text.isascii():  # newsletters pad with invisible characters
-            text = _INVISIBLE.sub("", text)
-        words = text.split(None, PREVIEW_CHARACTERS // 2 + 1)[: PREVIEW_CHARACTERS // 2 + 1]
-        text = _INVISIBLE.sub("", " ".join(words)[: 2 * PREVIEW_CHARACTERS])
+        for scanned_bytes in _SCANNED_BYTES:
+            text = _beginning(part_text(raw, part, scanned_bytes, markup=_MARKUP))
+            if len(text) >= PREVIEW_CHARACTERS or part.size < scanned_bytes:
+                break
         if text:
             return text[:PREVIEW_CHARACTERS].rstrip()
     return ""
+
+
+def _beginning(text: str) -> str:
+    """Return the first words of a text without what cannot be seen."""
+    if not text.isascii():  # newsletters pad with invisible characters
+        text = _INVISIBLE.sub("", text)
+    words = text.split(None, PREVIEW_CHARACTERS // 2 + 1)[: PREVIEW_CHARACTERS // 2 + 1]
+    return _INVISIBLE.sub("", " ".join(words)[: 2 * PREVIEW_CHARACTERS])
 
 
 def has_attachment(tree: MimeTree) -> bool:

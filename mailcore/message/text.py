@@ -76,7 +76,7 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
     return text
 
 
-def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False) -> str:
+def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False, markup: int = _MARKUP) -> str:
     """The visible text of a text part, or the beginning of it: at least `max_bytes` of UTF-8, if there are so many.
 
     Args:
@@ -84,14 +84,15 @@ def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False) ->
         part: a leaf of type text.
         max_bytes: what is needed; where the first few times as many bytes do not yield it, the whole part is read.
         guess: see `decode_text`.
+        markup: so many characters of source are read at most for each byte that is needed.
     """
     first = max_bytes * (4 if part.subtype == "html" else 2)
     if part.encoding in {"base64", "quoted-printable"}:
         first *= 2
-    text = _decoded_text(raw, part, part.body_start + first, guess=guess, limit=max_bytes * _MARKUP)
+    text = _decoded_text(raw, part, part.body_start + first, guess=guess, limit=max_bytes * markup)
     if part.size <= first or len(text) >= max_bytes or len(text.encode("utf-8", "replace")) >= max_bytes:
         return text
-    return _decoded_text(raw, part, part.body_end, guess=guess, limit=max_bytes * _MARKUP)
+    return _decoded_text(raw, part, part.body_end, guess=guess, limit=max_bytes * markup)
 
 
 def _decoded_text(raw: bytes, part: Part, end: int, *, guess: bool, limit: int) -> str:
