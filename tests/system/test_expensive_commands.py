@@ -23,7 +23,6 @@ NEEDLES = b" ".join(b"NOT TEXT nowhere%d" % number for number in range(200))
 HEAVY = {
     "search": b"SEARCH " + NEEDLES,
     "thread": b"THREAD REFERENCES UTF-8 ALL",
-    "sort": b"SORT (SUBJECT FROM TO CC DISPLAYFROM DISPLAYTO) UTF-8 ALL",
 }
 
 pytestmark = pytest.mark.soak
