@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mailcore.errors import MailboxNotFound
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.responses import Completion, Condition, Done, No
 from mailcore.model.ids import MailboxName
 from mailcore.model.uid_set import SequenceSet, UidSet
@@ -73,6 +74,8 @@ def handle_move(session: Session, args: CopyArgs) -> Replies:
     if not result.source:
         return _nothing(args, "MOVE")
     yield Condition("OK", "Moved", _copyuid(result.uid_validity, result.source, result.target))
+    if session.dialect.condstore:  # RFC 6851 §4.4
+        return Done("MOVE completed", b"HIGHESTMODSEQ %d" % shown(result.view.highest_modseq))
     return Done("MOVE completed")
 
 

@@ -96,7 +96,8 @@ def handle_store(session: Session, args: StoreArgs) -> Replies:
     mailbox.adopt(result.view)
     refused = mailbox.by_uids(result.modified)
     gone = positions[mailbox.rows(positions) < 0]
-    positions = np.setdiff1d(positions, np.concatenate((refused, gone)), assume_unique=True)
+    if len(refused) or len(gone):
+        positions = np.setdiff1d(positions, np.concatenate((refused, gone)), assume_unique=True)
     if args.silent:
         mailbox.expect_flags(positions, args.operation, args.flags)
         if session.dialect.condstore:

@@ -162,7 +162,7 @@ def test_expunges_are_told_by_vanished(imap: Imap) -> None:
         C1: h UID MOVE 4 Trash
         S1: * OK [COPYUID …] Moved
         S1: * VANISHED 4
-        S1: h OK MOVE completed
+        S1: h OK [HIGHESTMODSEQ 11] MOVE completed
         """)
 
 
