@@ -7,6 +7,7 @@ scope or a kind of credential that is new fails until somebody has said what it 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +28,7 @@ from mailcore.model.factors import Factor
 from mailcore.model.roles import ROLES, Role
 from mailcore.model.secret import Secret
 from mailcore.model.token import PLATFORM, TokenOwner
-from mailcore.services import MailServices
+from mailcore.services import MailServices, authentication
 from mailcore.services import sign_in_rules as rules
 from mailcore.services.login_guard import Refusal
 from mailcore.services.tokens import owner_of_tenant
@@ -208,6 +209,35 @@ def test_disabled_protocols(world: World, by_tenant: bool) -> None:
         assert world.outcome(Secret("wrong password"), off) is AuthenticationFailed
 
 
+def _seen_in_logs(world: World, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Which secrets a log holds after each was used, rightly and wrongly, and taken back."""
+    caplog.set_level(logging.DEBUG)
+    caplog.clear()
+    services, user_id = world.services, world.user.user_id
+    owner = services.tokens.owner_of_user(user_id)
+    app_password, letters = services.app_passwords.create(OPERATOR, user_id, "phone", [Scope.IMAP])
+    temporary = services.temporary_passwords.create(OPERATOR, user_id)
+    made, token = services.tokens.create(OPERATOR, owner, Role.USER, "phone")
+    master, wrong = Secret("canary master word"), Secret("canary wrong word")
+    services.users.set_password(OPERATOR, user_id, master)
+    for protocol in Protocol:
+        for password in (letters, temporary, master, wrong):
+            world.outcome(password, protocol)
+        world.token_outcome(token, protocol)
+    services.last_uses.flush()
+    services.app_passwords.revoke(OPERATOR, user_id, app_password.id)
+    services.tokens.revoke(OPERATOR, owner, made.id)
+    secrets = [one.reveal_text() for one in (letters, temporary, token, master, wrong)]
+    logged = [str(record.__dict__) for record in caplog.records]
+    assert any("login.accepted" in line for line in logged)
+    return [secret for secret in secrets if any(secret in line for line in logged)]
+
+
+def test_no_credential_reaches_a_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """W14: passwords, letters and tokens, whatever became of them, at the most talkative level."""
+    assert _seen_in_logs(world, caplog) == []
+
+
 # -- negative controls --------------------------------------------------------------------------
 
 
@@ -237,3 +267,17 @@ def test_a_protocol_without_a_rule_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(RULES, Protocol.POP3)  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
         check()
+
+
+def test_a_credential_in_a_log_is_found(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: whoever makes a key of a password says which."""
+    key = authentication._Verified.key
+
+    def talkative(self: authentication._Verified, name: str, password: Secret) -> bytes:
+        authentication.log.debug("login.key", extra={"password": password.reveal_text()})
+        return key(self, name, password)
+
+    monkeypatch.setattr(authentication._Verified, "key", talkative)
+    assert len(_seen_in_logs(world, caplog)) == 4
