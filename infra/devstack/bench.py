@@ -216,7 +216,8 @@ def keep(plan: Plan) -> None:
 
 
 def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Document]:
-    """Open shard `a`, make one user without quota for each name, and return what the harness wants to know."""
+    """Open shard `a`, make one user without limits for each name, and return what the harness wants to know."""
+    from mailcore.model.limits import USER_LIMITS
     from mailcore.model.secret import Secret
     from mailcore.services import connect
     from mailcore.settings import MailSettings
@@ -228,6 +229,8 @@ def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Docum
         services.shards.add(OPERATOR, "a", "local", shard.hot, shard.cold)
         tenant_id = services.tenants.create(OPERATOR, "bench", "local")
         services.domains.create(OPERATOR, tenant_id, DOMAIN)
+        for limit in USER_LIMITS:
+            services.tenants.set_user_limit(OPERATOR, tenant_id, limit, 0)
         for name in names:
             address = f"{name}@{DOMAIN}"
             user_id = services.users.create(OPERATOR, address, Secret(PASSWORD), "", tenant_id)
