@@ -160,8 +160,9 @@ def test_control_each_process_counts_for_itself(place: tuple[Stack, MailServices
         assert looked_at_in_parallel(doors, make_user(services), 40) == 2 * LIMIT
 
 
-def test_redis_killed_in_the_middle_guesses_stay_limited_and_mail_flows(
-    place: tuple[Stack, MailServices], tmp_path: Path
+@pytest.mark.parametrize("fault", ["kill", pytest.param("pause", marks=pytest.mark.soak)])
+def test_redis_lost_in_the_middle_guesses_stay_limited_and_mail_flows(
+    fault: str, place: tuple[Stack, MailServices], tmp_path: Path
 ) -> None:
     """P16; and when Redis comes back it is taken up by itself."""
     stack, services = place
@@ -170,7 +171,7 @@ def test_redis_killed_in_the_middle_guesses_stay_limited_and_mail_flows(
         doors = open_doors(open_, stack.endpoints, tmp_path)
         before = [doors.guess(user.address) for _ in range(5)]
         assert before == ["wrong"] * 5
-        stack.kill("redis")
+        getattr(stack, fault)("redis")
         after = doors.guesses(user.address)
         assert 5 + after <= LIMIT + 1
         assert all(server.events("limits.redis.lost") for server in doors.servers)
