@@ -1,0 +1,63 @@
+"""What a login asks of MongoDB and of Redis, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo import monitoring
+
+from mailcore.model.access import Protocol
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices
+from mailcore.services.redis_link import RedisLink
+from tests.builders import PASSWORD, MadeUser, make_services, make_user
+from tests.store.mailbox.test_round_trips import Listener
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    monitoring.register(made)
+    yield made
+    monitoring._LISTENERS.command_listeners.remove(made)
+
+
+@pytest.fixture
+def watched(
+    listener: Listener, directory_uri: str, shard_uris: dict[str, Any], redis_url: str
+) -> Iterator[MailServices]:
+    made = make_services(directory_uri, shard_uris, redis_url)
+    yield made
+    made.close()
+
+
+def sign_in(services: MailServices, user: MadeUser, address: str = "192.0.2.1") -> None:
+    """As a session does."""
+    identity = services.authentication.login(user.address, Secret(PASSWORD), Protocol.IMAP, address)
+    services.connections.open(identity.user_id, identity.limits.connections)
+
+
+def test_limits_cost_mongodb_nothing_and_redis_two_waits_or_one(
+    watched: MailServices, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first login waits for Redis before its hash and for its connection; a repeated one for its connection."""
+    user = make_user(watched)
+    watched.placement.tenant(user.tenant_id)
+    asked: list[object] = []
+    later: list[Any] = []
+    watched.failed_logins.start(later.append)
+    ask = RedisLink.ask
+    monkeypatch.setattr(RedisLink, "ask", lambda self, question: asked.append(question) or ask(self, question))
+
+    listener.commands.clear()
+    sign_in(watched, user)
+    assert [command for _, command, _ in listener.commands] == ["find", "find"], "address and credentials"
+    assert (len(asked), len(later)) == (2, 1)
+
+    listener.commands.clear()
+    asked.clear()
+    sign_in(watched, user)
+    assert [command for _, command, _ in listener.commands] == ["find"], "the user"
+    assert (len(asked), len(later)) == (1, 1)
