@@ -91,7 +91,7 @@ class SecondFactors:
 
     def wrong(self, user_id: UserId, factor: str, reason: str = "") -> SecondFactorWrong:
         """Log a refusal and return what is told of it: nothing of the reason."""
-        log.info("mfa.refused", extra={"user": str(user_id), "factor": factor, "reason": reason})
+        log.info("mfa.refused", extra={"user": str(user_id), "factor": factor, "reason": reason[:200]})
         return SecondFactorWrong()
 
     # -- off and on -----------------------------------------------------------------------------
