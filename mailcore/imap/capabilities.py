@@ -37,6 +37,10 @@ def _signed_in(session: Session) -> bool:
     return not _before_login(session)
 
 
+def _compressible(session: Session) -> bool:
+    return _signed_in(session) and not session.compressed
+
+
 def _login_possible(session: Session) -> bool:
     return _before_login(session) and session.may_sign_in
 
@@ -90,6 +94,12 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("CATENATE", "RFC 4469", _always),
     Capability("BINARY", "RFC 3516", _always),
     Capability("REPLACE", "RFC 8508", _always),
+    Capability("QUOTA", "RFC 9208", _always),
+    Capability("QUOTA=RES-STORAGE", "RFC 9208", _always),
+    Capability("ACL", "RFC 4314", _always),
+    Capability("RIGHTS=texk", "RFC 4314", _always),
+    Capability("LIST-MYRIGHTS", "RFC 8440", _always),
+    Capability("COMPRESS=DEFLATE", "RFC 4978", _compressible),
     Capability("UIDPLUS", "RFC 4315", _always),
     Capability("MOVE", "RFC 6851", _always),
     Capability("UNSELECT", "RFC 3691", _always),

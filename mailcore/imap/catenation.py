@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mailcore.errors import MessageTooLarge, NotFound, SyntaxFault
+from mailcore.errors import MessageTooLarge, NotFound, NotPermitted, SyntaxFault
 from mailcore.imap.session import Session
 from mailcore.imap.wire.append_message import AppendMessage, Url
 from mailcore.imap.wire.imap_url import ImapUrl, parse_imap_url
@@ -80,14 +80,16 @@ def _read(session: Session, text: bytes, room: int) -> bytes:
     """Return what a URL names; at most `room` bytes of it are read."""
     try:
         return _part(session, parse_imap_url(text), text, room)
-    except (SyntaxFault, NotFound) as error:
+    except (SyntaxFault, NotFound, NotPermitted) as error:
         raise BadUrl(text) from error
 
 
 def _part(session: Session, url: ImapUrl, text: bytes, room: int) -> bytes:
     if url.mailbox is not None:
-        view = session.services.mailboxes.open(session.user_id, url.mailbox)
+        place = session.place(url.mailbox)
+        view = session.services.mailboxes.open(place.owner_id, place.name, session.actor)
     elif session.selected is not None:
+        session.check_rights()
         view = session.mailbox.view
     else:
         raise BadUrl(text)

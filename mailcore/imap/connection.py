@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mailcore import log, metrics
-from mailcore.errors import MailboxChanged, MailError, SyntaxFault
+from mailcore.errors import MailboxChanged, MailError, NotFound, Refused, SyntaxFault
 from mailcore.imap.capabilities import capability_code
 from mailcore.imap.commands import COMMANDS, CommandRow
 from mailcore.imap.replies import UNEXPECTED, reply_to
 from mailcore.imap.session import Continue, Replies, Session, State, StreamBroken
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Bad, BeginTls, Closing, Completion, Condition, No, Progress, Response
+from mailcore.imap.wire.responses import (
+    Bad, BeginCompression, BeginTls, Closing, Completion, Condition, No, Progress, Response,
+)  # fmt: skip
 from mailcore.imap.wire.scanner import (
     BRINGS_MESSAGES,
     Command,
@@ -24,7 +26,19 @@ from mailcore.imap.wire.scanner import (
     Scanner,
     TooLong,
 )
-from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
+from mailcore.model.actions import (
+    CLOSE,
+    FLUSH,
+    REST,
+    START_TLS,
+    Action,
+    Peer,
+    Send,
+    SetDeadline,
+    StartCompression,
+    Tls,
+    Wake,
+)  # fmt: skip
 from mailcore.model.limits import Traffic
 
 if TYPE_CHECKING:
@@ -98,13 +112,19 @@ class ImapConnection:
             if self._running is not None:
                 line = self._scanner.read_line(self._limits.command_bytes_before_login)
                 if line is None:
+                    yield from self._rest()
                     return
                 yield from self._resume(self._running, line)
                 continue
             event = self._scanner.read_command()
             if event is None:
+                yield from self._rest()
                 return
             yield from self._on_event(event)
+
+    def _rest(self) -> Iterator[Action]:
+        if self.session.compressed and not (self._scanner.holds_input or self._scanner.within_command):
+            yield REST
 
     def tls_started(self, tls: Tls) -> Iterator[Action]:
         """Begin anew; nothing said in clear counts any more (RFC 9051 §6.2.1)."""
@@ -215,6 +235,8 @@ class ImapConnection:
             return UNEXPECTED
         self.session.tag = command.head.tag
         try:
+            if row.states is State.SELECTED:
+                self.session.check_rights()
             return run(self.session)
         except MailError as error:
             return self._answer(error, command.head)
@@ -306,6 +328,8 @@ class ImapConnection:
             yield CLOSE
         elif isinstance(completion, BeginTls):
             yield from self._begin_tls()
+        elif isinstance(completion, BeginCompression):
+            yield from self._begin_compression()
         elif self._is_fault(completion):
             yield from self._on_fault()
         else:
@@ -339,11 +363,20 @@ class ImapConnection:
         else:
             yield START_TLS
 
+    def _begin_compression(self) -> Iterator[Action]:
+        """Compress from now on; whether input that is here already was compressed nobody could tell."""
+        if self._scanner.holds_input:
+            yield from self._bye("Wait for the answer to COMPRESS")
+        else:
+            self.session.compressed = True
+            yield StartCompression(b"* BYE Compressed input cannot be read, or expands too much\r\n")
+
     def _tell_news(self) -> Iterator[Action]:
         """Look for the change that woke us; the database is asked only if this process has not been told it."""
         try:
+            self.session.check_rights()
             self.session.hear_news()
-        except MailboxChanged:
+        except (MailboxChanged, NotFound, Refused):
             yield from self._bye("The mailbox was deleted")
             return
         except MailError:

@@ -15,11 +15,13 @@ from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.responses import Completion, Condition, Response
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.ids import UserId
+from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.limits import Limits, Traffic
+from mailcore.model.rights import FLAG_RIGHTS, Right
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
+    from mailcore.services.access import Place
     from mailcore.services.connections import Lease
     from mailcore.services.identity import Identity
     from mailcore.services.notices import Subscription
@@ -63,8 +65,8 @@ class Session:
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_lease", "_signed_in", "_subscription", "_wake", "actor", "client_id", "clock", "dialect", "enabled",
-        "encrypted", "identity",
+        "_lease", "_signed_in", "_subscription", "_wake", "actor", "client_id", "clock", "compressed", "dialect",
+        "enabled", "encrypted", "identity",
         "offers_starttls", "plaintext_allowed", "remote_address", "selected", "services", "session_id", "tag", "utf8",
     )  # fmt: skip
 
@@ -98,6 +100,7 @@ class Session:
         self.tag = ""
         """Of the command that is being carried out."""
         self.client_id: dict[str, str] = {}
+        self.compressed = False
         self._wake = wake
         self._subscription: Subscription | None = None
         self._lease: Lease | None = None
@@ -147,6 +150,31 @@ class Session:
         if self.mailbox.read_only:
             raise NotPermitted("selected read-only")
         return self.mailbox
+
+    # -- others' mailboxes ----------------------------------------------------------------------
+
+    def place(self, name: MailboxName) -> Place:
+        """Return whose mailbox a name means; no round trip for the user's own.
+
+        Raises:
+            MailboxNotFound: the name is a shared one, and nobody of the tenant has that address.
+        """
+        return self.services.mailboxes.access.place(self.user_id, name)
+
+    def check_rights(self) -> None:
+        """See that the selected mailbox may still be read; no round trip for the user's own, else one.
+
+        Raises:
+            MailboxNotFound, NotPermitted: its owner has taken the right away.
+        """
+        if self.selected is not None and self.selected.owner_id != self.user_id:
+            access = self.services.mailboxes.access
+            access.require(self.selected.owner_id, self.actor, self.selected.mailbox_id, Right.READ)
+
+    def may_change(self, owner_id: UserId, mailbox_id: MailboxId) -> bool:
+        """Return whether the user may change anything in a mailbox; no round trip for the user's own, else one."""
+        rights = self.services.mailboxes.access.require(owner_id, self.actor, mailbox_id, Right.READ)
+        return bool(rights & (FLAG_RIGHTS | Right.INSERT | Right.EXPUNGE))
 
     # -- transitions ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.object_ids import mailbox_object_id
 from mailcore.imap.wire.responses import StatusResponse
-from mailcore.model.ids import MailboxId
+from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.mailbox import MailboxEntry, MailboxStatus
 
@@ -23,8 +23,8 @@ class Counted:
     mailbox_id: MailboxId
     status: MailboxStatus
     limits: Limits
-    deleted: int = 0
-    r"""How many messages are \Deleted; counted only where that is asked for."""
+    deleted: tuple[int, int] = (0, 0)
+    r"""How many messages are \Deleted, and their bytes; counted only where that is asked for."""
 
 
 STATUS_ITEMS: dict[str, Callable[[Counted], int | str]] = {
@@ -33,13 +33,17 @@ STATUS_ITEMS: dict[str, Callable[[Counted], int | str]] = {
     "UIDNEXT": lambda counted: counted.status.uid_next,
     "UIDVALIDITY": lambda counted: counted.status.uid_validity,
     "UNSEEN": lambda counted: counted.status.unseen,
-    "DELETED": lambda counted: counted.deleted,
+    "DELETED": lambda counted: counted.deleted[0],
+    "DELETED-STORAGE": lambda counted: counted.deleted[1],  # RFC 9208 §4.1.4
     "SIZE": lambda counted: counted.status.size_bytes,
     "HIGHESTMODSEQ": lambda counted: shown(counted.status.highest_modseq),
     "MAILBOXID": lambda counted: f"({mailbox_object_id(counted.mailbox_id).decode()})",
     "APPENDLIMIT": lambda counted: counted.limits.message_bytes,
 }
 """Every item by name; an extension adds its row here."""
+
+
+_COUNTED = frozenset({"DELETED", "DELETED-STORAGE"})
 
 
 def read_status_items(cursor: Cursor) -> tuple[str, ...]:
@@ -55,16 +59,16 @@ def _item(cursor: Cursor) -> str:
 
 
 def status_responses(
-    session: Session, entries: Iterable[MailboxEntry], items: tuple[str, ...]
+    session: Session, owner_id: UserId, entries: Iterable[MailboxEntry], items: tuple[str, ...]
 ) -> dict[MailboxId, StatusResponse]:
-    """Return the counters of mailboxes that are there: one round trip, and one each if DELETED is asked for."""
+    """Return the counters of mailboxes that are there: one round trip, and one each to count what is deleted."""
     named = {entry.id: entry for entry in entries}
     mailboxes = session.services.mailboxes
     found: dict[MailboxId, StatusResponse] = {}
-    for mailbox_id, status in mailboxes.status(session.user_id, list(named)).items():
+    for mailbox_id, status in mailboxes.status(owner_id, list(named)).items():
         if status.deleted:
             continue
-        deleted = mailboxes.count_deleted(session.user_id, mailbox_id) if "DELETED" in items else 0
+        deleted = mailboxes.count_deleted(owner_id, mailbox_id) if _COUNTED.intersection(items) else (0, 0)
         counted = Counted(mailbox_id, status, session.limits, deleted)
         values = [(item, STATUS_ITEMS[item](counted)) for item in items]
         found[mailbox_id] = StatusResponse(named[mailbox_id].name, values)

@@ -33,6 +33,21 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class StartCompression:
+    """Write what is pending; from then on both directions are deflated (RFC 1951).
+
+    Input that is no such stream, or expands too much, ends the connection with `farewell`.
+    """
+
+    farewell: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing is half said: memory that is only needed between parts of something may go."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetDeadline:
     """Replace the deadline; when it passes, `timeout` is called, once: it sets the next one or closes.
 
@@ -48,10 +63,11 @@ class Close:
     """Write what is pending and close; actions after it are not carried out."""
 
 
-Action = Send | Flush | StartTls | SetDeadline | Close
+Action = Send | Flush | StartTls | StartCompression | Rest | SetDeadline | Close
 
 FLUSH = Flush()
 START_TLS = StartTls()
+REST = Rest()
 CLOSE = Close()
 
 Wake = Callable[[], None]

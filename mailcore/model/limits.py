@@ -124,6 +124,8 @@ class Limits:
     mailbox_part_bytes: int = 255
     keywords: int = 56
     keyword_bytes: int = 255
+    acl_entries: int = 200
+    sharers: int = 1000
     recipients: int = 1000
     app_passwords: int = 50
     over_quota_grace_s: int = 24 * 3600

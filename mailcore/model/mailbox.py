@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mailcore.errors import MailboxNameInvalid
-from mailcore.model.ids import MailboxId, MailboxName, ModSeq, UidValidity
+from mailcore.model.ids import MailboxId, MailboxName, ModSeq, UidValidity, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.rights import Right
 
 INBOX = MailboxName("INBOX")
 SEPARATOR = "/"
+
+
+Acl = tuple[tuple[UserId, Right], ...]
+"""Who besides the owner may do what; everybody at most once."""
 
 
 class SpecialUse(StrEnum):
@@ -46,6 +51,11 @@ class MailboxEntry:
     uid_validity: UidValidity
     special_use: SpecialUse | None = None
     subscribed: bool = False
+    acl: Acl = ()
+
+    def rights_of(self, user_id: UserId) -> Right:
+        """Return what the list gives a user, who must not be of another tenant."""
+        return next((rights for each, rights in self.acl if each == user_id), Right.NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,8 @@ class MailboxTree:
     """In the order of their names, INBOX first."""
     subscribed_names: frozenset[MailboxName] = frozenset()
     """Subscribed names that have no mailbox (RFC 9051 §6.3.7)."""
+    shared_from: tuple[UserId, ...] = ()
+    """Users who may have shared a mailbox with this one."""
     _by_name: dict[MailboxName, MailboxEntry] = field(init=False, repr=False, compare=False)
     _by_id: dict[MailboxId, MailboxEntry] = field(init=False, repr=False, compare=False)
 

@@ -18,7 +18,21 @@ import gevent
 from gevent import socket
 
 from mailcore import log
-from mailcore.model.actions import Action, Close, Connection, Open, Peer, Send, SetDeadline, StartTls, Tls
+from mailcore.model.actions import (
+    CLOSE,
+    Action,
+    Close,
+    Connection,
+    Open,
+    Peer,
+    Rest,
+    Send,
+    SetDeadline,
+    StartCompression,
+    StartTls,
+    Tls,
+)  # fmt: skip
+from mailcore.net.compression import Inflater, StreamRefused, deflate
 from mailcore.net.tls import TlsAcceptor, TlsFailed
 
 RECEIVE_BYTES = 64 * 1024
@@ -41,8 +55,8 @@ class Pump:
     """Carries bytes and actions between a non-blocking socket and its connection."""
 
     __slots__ = (
-        "_closed", "_connection", "_due", "_events", "_fields", "_idle_s", "_on_end", "_reader", "_running", "_socket",
-        "_timer", "_tls", "_touched", "encrypted",
+        "_closed", "_connection", "_due", "_events", "_farewell", "_fields", "_idle_s", "_inflater", "_on_end",
+        "_reader", "_running", "_socket", "_timer", "_tls", "_touched", "encrypted",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +76,8 @@ class Pump:
         self._events = 0
         self._running = True
         self._closed = False
+        self._inflater: Inflater | None = None
+        self._farewell = b""
         self.encrypted = False
 
     def serve(self, open_: Open, peer: Peer, implicit_tls: bool) -> None:
@@ -180,13 +196,29 @@ class Pump:
             if not data:
                 self._closed = True
                 return
-            self._perform(connection.receive(data))
+            if self._inflater is None:
+                self._perform(connection.receive(data))
+            else:
+                self._hand_over_inflated(connection, self._inflater, data)
             if len(data) < RECEIVE_BYTES and not (self.encrypted and self._socket.pending()):
                 return
             if self._events:
                 self._events |= _READABLE
                 return
             gevent.sleep(0)
+
+    def _hand_over_inflated(self, connection: Connection, inflater: Inflater, data: bytes) -> None:
+        """Hand over what compressed input stands for, others' turn coming between pieces."""
+        try:
+            for number, piece in enumerate(inflater.inflate(data)):
+                if number:
+                    gevent.sleep(0)
+                if self._closed:
+                    return
+                self._perform(connection.receive(piece))
+        except StreamRefused as refused:
+            logger.info("connection.stream_refused", extra={"reason": str(refused)})
+            self._perform((Send(self._farewell), CLOSE))
 
     def _perform(self, actions: Iterable[Action]) -> None:
         """Carry out actions as they are yielded; joined output leaves at FLUSH_BYTES or at the end."""
@@ -203,12 +235,18 @@ class Pump:
             if isinstance(action, SetDeadline):
                 self._set_deadline(action)
                 continue
+            if isinstance(action, Rest):
+                if self._inflater is not None:
+                    self._inflater.rest()
+                continue
             if pending:
                 self._write(pending)
                 pending, size = [], 0
             if isinstance(action, StartTls):
                 assert self._connection is not None
                 self._perform(self._connection.tls_started(self._start_tls()))
+            elif isinstance(action, StartCompression):
+                self._inflater, self._farewell = Inflater(), action.farewell
             elif isinstance(action, Close):
                 self._closed = True
                 return
@@ -251,6 +289,8 @@ class Pump:
         if self._closed:
             raise PeerGone("aborted")
         data = pending[0] if len(pending) == 1 else b"".join(pending)
+        if self._inflater is not None:
+            data = deflate(data)
         view: memoryview | bytes = data
         while view:
             try:

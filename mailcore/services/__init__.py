@@ -37,6 +37,7 @@ from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
 from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
+from mailcore.services.sharing import Sharing
 from mailcore.services.sorting import Sorting
 from mailcore.services.temporary_passwords import TemporaryPasswords
 from mailcore.services.tenants import Tenants, content_key_purpose
@@ -80,6 +81,7 @@ class MailServices:
     audit: Audit
     events: Events
     mailboxes: Mailboxes
+    sharing: Sharing
     messages: Messages
     content: ContentStore
     search: Search
@@ -179,6 +181,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         audit=audit,
         events=Events(directory, placement),
         mailboxes=mailboxes,
+        sharing=Sharing(mailboxes, audit),
         messages=messages,
         content=content,
         search=Search(placement, content, offload, heavy),

@@ -208,7 +208,7 @@ class Fsck:
         ]
         next_uid_validity = max([tree.next_uid_validity, *(entry.uid_validity + 1 for entry in adopted)])
         change = TreeChange(next_uid_validity, (*tree.entries, *adopted), tree.subscribed_names)
-        if home.shard.trees.replace(home.user_id, tree.version, change) is None:
+        if home.shard.trees.replace(home.user_id, tree, change) is None:
             raise MailboxBusy(home.user_id)
         self._mailboxes.forget_tree(home.user_id)
 

@@ -38,7 +38,9 @@ from mailcore.model.mailbox import (
     SpecialUse,
     parse_mailbox_name,
 )
+from mailcore.model.rights import Right
 from mailcore.model.uid_set import UidSet
+from mailcore.services.access import Access, is_own
 from mailcore.services.audit import Audit
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.store.mailbox.fold import Fold
@@ -91,6 +93,7 @@ class Mailboxes:
         self._offload = offload or InlineOffload()
         self._now = now
         self._trees: dict[UserId, MailboxTree] = {}
+        self.access = Access(placement, self.tree)
         self._move_inbox: Callable[[UserId, Actor, MailboxId, MailboxName], None]
 
     # -- tree -----------------------------------------------------------------------------------
@@ -118,16 +121,19 @@ class Mailboxes:
         """Read the user's tree anew next time."""
         self._trees.pop(user_id, None)
 
-    def find(self, user_id: UserId, name: str) -> MailboxEntry:
+    def find(self, user_id: UserId, name: str, actor: Actor | None = None, needed: Right = Right.READ) -> MailboxEntry:
         """Return the mailbox of that name: one round trip.
 
         Raises:
-            MailboxNotFound: there is none.
+            MailboxNotFound: there is none, or none that `actor` may know of.
             MailboxNameInvalid: there can be none.
+            NotPermitted: `actor` has not the rights needed.
         """
         entry = self.tree(user_id).find(parse_mailbox_name(name))
         if entry is None:
             raise MailboxNotFound(name)
+        if actor is not None:
+            self.access.require_on(user_id, actor, entry, needed)
         return entry
 
     def create(
@@ -148,19 +154,21 @@ class Mailboxes:
             MailboxExists: there is one of that name.
             MailboxNameInvalid: there can be none.
             TooManyMailboxes: the user has as many as the limit allows.
+            NotPermitted: it is somebody else's tree, and the parent does not let the actor create below it.
         """
         wanted = parse_mailbox_name(name.removesuffix(SEPARATOR))
         with self._audit.of_user(actor, "mailbox.created", user_id, {"mailbox": wanted}) as change:
-            mailbox_id = self._create(user_id, wanted, special_use, subscribed=subscribed)
+            mailbox_id = self._create(user_id, actor, wanted, special_use, subscribed=subscribed)
             change.after["mailbox_id"] = str(mailbox_id)
         return mailbox_id
 
     def _create(
-        self, user_id: UserId, wanted: MailboxName, special_use: SpecialUse | None, *, subscribed: bool
+        self, user_id: UserId, actor: Actor, wanted: MailboxName, special_use: SpecialUse | None, *, subscribed: bool
     ) -> MailboxId:
         stores = self._stores(user_id)
         for _ in range(TREE_ATTEMPTS):
             tree = self.tree(user_id)
+            acl = self.access.acl_of_new(user_id, actor, tree, wanted)
             if tree.find(wanted) is not None:
                 raise MailboxExists(wanted)
             if len(tree.entries) >= DEFAULT_LIMITS.mailboxes:
@@ -172,10 +180,11 @@ class Mailboxes:
                 UidValidity(tree.next_uid_validity),
                 special_use,
                 subscribed or wanted in tree.subscribed_names,
+                acl,
             )
             stores.heads.create(user_id, mailbox_id, entry.uid_validity)
             change = TreeChange(tree.next_uid_validity + 1, (*tree.entries, entry), tree.subscribed_names - {wanted})
-            changed = stores.trees.replace(user_id, tree.version, change)
+            changed = stores.trees.replace(user_id, tree, change)
             if changed is not None:
                 self._remember(user_id, changed)
                 return mailbox_id
@@ -192,7 +201,7 @@ class Mailboxes:
             self._stores(user_id).trees.create(user_id, max(1, int(self._now()) & 0x7FFFFFFF))
             for name, special_use in DEFAULT_MAILBOXES:
                 try:
-                    self._create(user_id, parse_mailbox_name(name), special_use, subscribed=True)
+                    self._create(user_id, actor, parse_mailbox_name(name), special_use, subscribed=True)
                 except MailboxExists:
                     continue
 
@@ -204,9 +213,14 @@ class Mailboxes:
             MailboxProtected: INBOX, or one with a special use.
         """
         wanted = parse_mailbox_name(name)
-        with self._audit.of_user(actor, "mailbox.deleted", user_id, {"mailbox": wanted}) as change:
-            _, entry = self._change_tree(user_id, lambda tree: _without(tree, wanted))
-            change.after["mailbox_id"] = str(entry.id)
+
+        def change(tree: MailboxTree) -> tuple[TreeChange, MailboxEntry]:
+            self.access.require_on(user_id, actor, tree.find(wanted), Right.DELETE_MAILBOX)
+            return _without(tree, wanted)
+
+        with self._audit.of_user(actor, "mailbox.deleted", user_id, {"mailbox": wanted}) as told:
+            _, entry = self.change_tree(user_id, change)
+            told.after["mailbox_id"] = str(entry.id)
             self._delete_head(user_id, entry, actor)
 
     def _delete_head(self, user_id: UserId, entry: MailboxEntry, actor: Actor) -> None:
@@ -230,11 +244,19 @@ class Mailboxes:
             MailboxNameInvalid: a new name is none, or lies below the old one.
         """
         source, target = parse_mailbox_name(old), parse_mailbox_name(new.removesuffix(SEPARATOR))
+
+        def change(tree: MailboxTree) -> tuple[TreeChange, None]:
+            if not is_own(user_id, actor):
+                for entry in (tree.find(source), *tree.below(source)):
+                    self.access.require_on(user_id, actor, entry, Right.DELETE_MAILBOX)
+                self.access.acl_of_new(user_id, actor, tree, target)
+            return _renamed(tree, source, target)
+
         with self._audit.of_user(actor, "mailbox.renamed", user_id, {"mailbox": source, "to": target}):
             if source == INBOX:
                 self._rename_inbox(user_id, actor, target)
             else:
-                self._change_tree(user_id, lambda tree: _renamed(tree, source, target))
+                self.change_tree(user_id, change)
 
     def subscribe(self, user_id: UserId, actor: Actor, name: str) -> None:
         """Add a name to the subscribed ones, whether a mailbox has it or not (RFC 9051 §6.3.7).
@@ -268,9 +290,13 @@ class Mailboxes:
 
         kind = "mailbox.subscribed" if subscribed else "mailbox.unsubscribed"
         with self._audit.of_user(actor, kind, user_id, {"mailbox": name}):
-            self._change_tree(user_id, change)
+            self.change_tree(user_id, change)
 
-    def _change_tree(
+    def note_sharer(self, user_id: UserId, owner_id: UserId) -> None:
+        """Note that somebody shares a mailbox with a user, so that LIST looks there; one round trip."""
+        self._stores(user_id).trees.note_sharer(user_id, owner_id, DEFAULT_LIMITS.sharers)
+
+    def change_tree(
         self, user_id: UserId, change: Callable[[MailboxTree], tuple[TreeChange | None, Extra]]
     ) -> tuple[MailboxTree, Extra]:
         """Change the tree by compare-and-set; `change` returns None if it is as wanted already."""
@@ -280,7 +306,7 @@ class Mailboxes:
             wanted, extra = change(tree)
             if wanted is None:
                 return tree, extra
-            changed = stores.trees.replace(user_id, tree.version, wanted)
+            changed = stores.trees.replace(user_id, tree, wanted)
             if changed is not None:
                 return self._remember(user_id, changed), extra
             self._wait_a_little()
@@ -298,14 +324,15 @@ class Mailboxes:
         gone = MailboxStatus(0, 0, 0, 1, UidValidity(1), ModSeq(0), deleted=True)
         return {mailbox_id: found.get(mailbox_id, gone) for mailbox_id in mailbox_ids}
 
-    def open(self, user_id: UserId, name: str) -> MailboxView:
+    def open(self, user_id: UserId, name: str, actor: Actor | None = None) -> MailboxView:
         """Return what is in a mailbox: two round trips, and one for each 64 segments not in memory.
 
         Raises:
-            MailboxNotFound: there is none of that name.
+            MailboxNotFound: there is none of that name, or none that `actor` may know of.
+            NotPermitted: `actor` may not read it.
             StoreUnavailable: the shard did not answer.
         """
-        entry = self.find(user_id, name)
+        entry = self.find(user_id, name, actor)
         try:
             return self.refresh(user_id, entry.id)
         except MailboxChanged:
@@ -335,13 +362,15 @@ class Mailboxes:
             raise
         return self._views.put(view)
 
-    def count_deleted(self, user_id: UserId, mailbox_id: MailboxId) -> int:
-        r"""Return how many messages are \Deleted: as many round trips as `refresh`.
+    def count_deleted(self, user_id: UserId, mailbox_id: MailboxId) -> tuple[int, int]:
+        r"""Return how many messages are \Deleted, and their bytes: as many round trips as `refresh`.
 
         Raises:
             MailboxChanged: it was deleted.
         """
-        return int(np.count_nonzero(self.refresh(user_id, mailbox_id).flags & np.uint64(flags.DELETED)))
+        view = self.refresh(user_id, mailbox_id)
+        sizes = view.sizes[(view.flags & np.uint64(flags.DELETED)) != 0]
+        return len(sizes), int(sizes.sum(dtype=np.uint64))
 
     def cached(self, user_id: UserId, mailbox_id: MailboxId) -> MailboxView | None:
         """Return the newest view this process knows, without the database."""
@@ -398,7 +427,7 @@ class Mailboxes:
         self._move_inbox = move_inbox
 
     def _rename_inbox(self, user_id: UserId, actor: Actor, target: MailboxName) -> None:
-        inbox = self.find(user_id, INBOX)
+        inbox = self.find(user_id, INBOX, actor, Right.READ | Right.DELETE_MESSAGES | Right.EXPUNGE)
         self.create(user_id, actor, target)
         self._move_inbox(user_id, actor, inbox.id, target)
 

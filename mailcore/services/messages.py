@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mailcore import fault
@@ -13,10 +13,14 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
 from mailcore.model.flags import HAS_NOTE, SEEN, SYSTEM_MASK, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, ModSeq, UidValidity, UserId
+from mailcore.model.mailbox import MailboxEntry, parse_mailbox_name
+from mailcore.model.rights import FLAG_RIGHTS, Right
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
+from mailcore.services.access import Place, permitted_change, permitted_flags
 from mailcore.services.commits import Commits, ConditionUnmet, Patience
 from mailcore.services.content import ContentStore
+from mailcore.services.foreign_copies import ForeignCopies
 from mailcore.services.keywords import Keywords, distinct_keywords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.notices import Notices
@@ -98,6 +102,7 @@ class Messages:
         self._keywords = Keywords(self._commits, mailboxes)
         self._changes = RowChanges(self._commits, mailboxes)
         self._transfers = Transfers(self._commits, mailboxes, quotas, self._keywords, self._changes)
+        self._foreign = ForeignCopies(placement, mailboxes, quotas, content, self.commit_rows, self._commits.now_s)
         self._commits.finish_move = self._transfers.finish_move
         mailboxes.use_mover(self._transfers.move_all)
 
@@ -115,7 +120,14 @@ class Messages:
         return self._append(user_id, actor, name, messages, 0)
 
     def replace(
-        self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, name: str, message: NewMessage
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        name: str,
+        message: NewMessage,
+        target_owner_id: UserId | None = None,
     ) -> ReplaceResult | None:
         r"""Append a message, then remove those it replaces, \Deleted or not (RFC 8508); None if they are not there.
 
@@ -124,20 +136,25 @@ class Messages:
         Raises:
             MailboxChanged: the source is deleted.
             MailboxBusy: others kept changing flags for 3 s; the new message is there.
+            NotPermitted: the actor may not expunge here, or insert there.
             And as `append`.
         """
+        self._mailboxes.access.require(user_id, actor, mailbox_id, Right.DELETE_MESSAGES | Right.EXPUNGE)
         view = self._mailboxes.refresh(user_id, mailbox_id)
         rows = view.rows_of(uids)
         if not len(rows):
             return None
-        appended = self._append(user_id, actor, name, [message], int(view.sizes[rows].sum()))
+        owner_id = target_owner_id or user_id
+        freed_bytes = int(view.sizes[rows].sum()) if owner_id == user_id else 0
+        appended = self._append(owner_id, actor, name, [message], freed_bytes)
         fault.hit("replace.after_append")
         return ReplaceResult(appended, self.expunge(user_id, actor, mailbox_id, uids, only_deleted=False).view)
 
     def _append(
         self, user_id: UserId, actor: Actor, name: str, messages: Sequence[NewMessage], freed_bytes: int
     ) -> AppendResult:
-        entry = self._mailboxes.find(user_id, name)
+        entry = self._mailboxes.find(user_id, name, actor, Right.INSERT)
+        messages = self._as_permitted(user_id, actor, entry, messages)
         self._quotas.check(user_id, max(0, sum(len(message.raw) for message in messages) - freed_bytes))
         keywords = [message.flags.keywords for message in messages]
         key = new_key()
@@ -159,6 +176,15 @@ class Messages:
             else:
                 last = commit.first_uid + len(rows) - 1
                 return AppendResult(entry.id, commit.uid_validity, UidSet(((commit.first_uid, last),)))
+
+    def _as_permitted(
+        self, user_id: UserId, actor: Actor, entry: MailboxEntry, messages: Sequence[NewMessage]
+    ) -> Sequence[NewMessage]:
+        """Return the messages with those flags only that the actor may set (RFC 4314 §4, APPEND)."""
+        rights = self._mailboxes.access.rights(user_id, actor, entry)
+        if FLAG_RIGHTS in rights:
+            return messages
+        return [replace(message, flags=permitted_flags(message.flags, rights)) for message in messages]
 
     def _stored(self, home: Home, messages: Sequence[NewMessage]) -> list[NewRow]:
         """Store the content of messages; return their rows."""
@@ -253,7 +279,10 @@ class Messages:
             MailboxBusy: others kept changing flags for 3 s.
             TooManyKeywords: a keyword would be one too many.
             FlagInvalid: not a keyword.
+            NotPermitted: the actor may change none of these flags; others it may not change are left alone.
         """
+        rights = self._mailboxes.access.require(user_id, actor, mailbox_id, Right.NONE)
+        flags, may_clear = permitted_change(flags, operation, rights)
         names = distinct_keywords(flags.keywords)
         if names and operation is not FlagOperation.REMOVE:
             self._keywords.bits(user_id, mailbox_id, names.values())
@@ -269,7 +298,7 @@ class Messages:
                 return bits, 0
             if operation is FlagOperation.REMOVE:
                 return 0, bits
-            return bits, _KEEP_NOTE
+            return bits, _KEEP_NOTE & may_clear
 
         return self._changes.change_flags(user_id, actor, mailbox_id, uids, masks, unchanged_since)
 
@@ -306,7 +335,9 @@ class Messages:
         Raises:
             MailboxChanged: the mailbox is deleted.
             MailboxBusy: others kept changing flags for 3 s.
+            NotPermitted: the actor may not expunge.
         """
+        self._mailboxes.access.require(user_id, actor, mailbox_id, Right.EXPUNGE)
         view, expunged = self._changes.expunge(user_id, actor, mailbox_id, uids, cause, only_deleted=only_deleted)
         if expunged:
             self._quotas.forget(user_id)
@@ -314,13 +345,49 @@ class Messages:
 
     # -- copy and move --------------------------------------------------------------------------
 
-    def copy(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> CopyResult:
-        """Add messages to another mailbox too; see `Transfers.copy`."""
+    def copy(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        target_name: str,
+        target_owner_id: UserId | None = None,
+    ) -> CopyResult:
+        """Add messages to another mailbox too; see `Transfers.copy`, and `ForeignCopies.copy` for another's mailbox.
+
+        Raises:
+            NotPermitted: the actor may not read here or insert there.
+            And as those.
+        """
+        self._mailboxes.access.require(user_id, actor, mailbox_id, Right.READ)
+        if target_owner_id not in {None, user_id}:
+            place = Place(target_owner_id or user_id, parse_mailbox_name(target_name))
+            return self._foreign.copy(user_id, actor, mailbox_id, uids, place)
         return self._transfers.copy(user_id, actor, mailbox_id, uids, target_name)
 
-    def move(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> MoveResult:
-        """Move messages to another mailbox; see `Transfers.move`."""
-        return self._transfers.move(user_id, actor, mailbox_id, uids, target_name)
+    def move(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        target_name: str,
+        target_owner_id: UserId | None = None,
+    ) -> MoveResult:
+        """Move messages to another mailbox; see `Transfers.move`. To another user's: copied, then expunged.
+
+        Raises:
+            NotPermitted: the actor may not read and expunge here, or insert there.
+            And as `copy`.
+        """
+        needed = Right.READ | Right.DELETE_MESSAGES | Right.EXPUNGE
+        self._mailboxes.access.require(user_id, actor, mailbox_id, needed)
+        if target_owner_id in {None, user_id}:
+            return self._transfers.move(user_id, actor, mailbox_id, uids, target_name)
+        copied = self.copy(user_id, actor, mailbox_id, uids, target_name, target_owner_id)
+        left = self.expunge(user_id, actor, mailbox_id, copied.source, only_deleted=False, cause=Cause.MOVE_TO)
+        return MoveResult(copied.uid_validity, copied.source, copied.target, left.view)
 
     def fold(self, user_id: UserId, mailbox_id: MailboxId) -> bool:
         """Fold a mailbox's log now; return whether there was anything to fold."""

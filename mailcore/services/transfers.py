@@ -14,7 +14,9 @@ from mailcore.model.actor import SYSTEM, Actor
 from mailcore.model.changes import Cause
 from mailcore.model.flags import HAS_NOTE, keyword_bit
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
+from mailcore.model.rights import Right
 from mailcore.model.uid_set import UidSet
+from mailcore.services.access import flag_mask
 from mailcore.services.commits import Commits, ConditionUnmet, Done, Patience
 from mailcore.services.keywords import Keywords
 from mailcore.services.mailboxes import Mailboxes
@@ -70,7 +72,7 @@ class Transfers:
             OverQuota: the copies do not fit.
             TooManyKeywords: the target has no room for a keyword.
         """
-        target_id = self._mailboxes.find(user_id, target_name).id
+        target_id = self._mailboxes.find(user_id, target_name, actor, Right.INSERT).id
         patience = Patience()
         key = new_key()
         while True:
@@ -109,7 +111,7 @@ class Transfers:
             MailboxChanged: the source is deleted.
             MailboxBusy: others kept changing the mailboxes for 3 s.
         """
-        target_id = self._mailboxes.find(user_id, target_name).id
+        target_id = self._mailboxes.find(user_id, target_name, actor, Right.INSERT).id
         return self._move(user_id, actor, mailbox_id, uids, target_id, target_name)
 
     def _move(
@@ -247,7 +249,9 @@ class Transfers:
         """Push rows of one mailbox to another, their keywords translated, within the target's epoch."""
         packed = np.zeros(len(rows), LOG_ROW)
         packed["message_oid"] = view.message_oids[rows]
+        rights = self._mailboxes.access.require(user_id, actor, target_id, Right.NONE)
         packed["flags"] = self._translated(user_id, view, rows, target_id, target.keywords)
+        packed["flags"] &= np.uint64(flag_mask(rights))
         packed["size_bytes"] = view.sizes[rows]
         packed["internal_date"] = view.internal_dates[rows]
         packed["saved_date"] = self._commits.now_s()

@@ -274,9 +274,7 @@ class OwnedCollection:
         with _GUARD:
             direct.insert_one(self._collection, document)
 
-    def find_all(
-        self, query: Filter, projection: Mapping[str, Any] | None = None, *, most: int
-    ) -> list[Document]:
+    def find_all(self, query: Filter, projection: Mapping[str, Any] | None = None, *, most: int) -> list[Document]:
         """Return all that match, `most` at the most, the short way."""
         self._check_filter(query)
         with _GUARD:

@@ -65,6 +65,11 @@ class Placement:
         self._shards_read_at = float("-inf")
         self._lock = Lock()
 
+    @property
+    def directory(self) -> Directory:
+        """Where users and tenants are known."""
+        return self._directory
+
     def home(self, user_id: UserId) -> Home:
         """Return the user's home; no round trip if known, else up to three.
 

@@ -6,9 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from mailcore.imap.commands.acl import (
+    handle_deleteacl,
+    handle_getacl,
+    handle_listrights,
+    handle_myrights,
+    handle_setacl,
+    parse_identifier,
+    parse_setacl,
+)  # fmt: skip
 from mailcore.imap.commands.append import handle_append, parse_append
 from mailcore.imap.commands.authenticate import handle_authenticate, parse_authenticate
 from mailcore.imap.commands.capability import handle_capability
+from mailcore.imap.commands.compress import handle_compress, parse_compress
 from mailcore.imap.commands.copy import handle_copy, handle_move, parse_copy, parse_uid_copy
 from mailcore.imap.commands.create import handle_create, parse_create
 from mailcore.imap.commands.delete import handle_delete
@@ -22,6 +32,13 @@ from mailcore.imap.commands.login import handle_login, parse_login, refuse_in_cl
 from mailcore.imap.commands.logout import handle_logout
 from mailcore.imap.commands.namespace import handle_namespace
 from mailcore.imap.commands.noop import handle_noop
+from mailcore.imap.commands.quota import (
+    handle_getquota,
+    handle_getquotaroot,
+    handle_setquota,
+    parse_quota_root,
+    parse_setquota,
+)  # fmt: skip
 from mailcore.imap.commands.rename import handle_rename, parse_rename
 from mailcore.imap.commands.replace import handle_replace, parse_replace, parse_uid_replace
 from mailcore.imap.commands.search import handle_search, parse_search, parse_uid_search
@@ -84,6 +101,7 @@ _ROWS = (
     _row("LOGIN", State.NOT_AUTHENTICATED, parse_login, handle_login, refuse=refuse_in_clear),
     _row("AUTHENTICATE", State.NOT_AUTHENTICATED, parse_authenticate, handle_authenticate, refuse=refuse_in_clear),
     _row("ENABLE", SIGNED_IN, parse_enable, handle_enable),
+    _row("COMPRESS", SIGNED_IN, parse_compress, handle_compress),
     _row("NAMESPACE", SIGNED_IN, Cursor.end, handle_namespace),
     _row("LIST", SIGNED_IN, parse_list, handle_list),
     _row("LSUB", SIGNED_IN, parse_lsub, handle_lsub),
@@ -93,6 +111,14 @@ _ROWS = (
     _row("DELETE", SIGNED_IN, parse_mailbox, handle_delete),
     _row("RENAME", SIGNED_IN, parse_rename, handle_rename),
     _row("STATUS", SIGNED_IN, parse_status, handle_status),
+    _row("GETQUOTA", SIGNED_IN, parse_quota_root, handle_getquota),
+    _row("GETQUOTAROOT", SIGNED_IN, parse_mailbox, handle_getquotaroot),
+    _row("SETQUOTA", SIGNED_IN, parse_setquota, handle_setquota),
+    _row("SETACL", SIGNED_IN, parse_setacl, handle_setacl),
+    _row("DELETEACL", SIGNED_IN, parse_identifier, handle_deleteacl),
+    _row("GETACL", SIGNED_IN, parse_mailbox, handle_getacl),
+    _row("LISTRIGHTS", SIGNED_IN, parse_identifier, handle_listrights),
+    _row("MYRIGHTS", SIGNED_IN, parse_mailbox, handle_myrights),
     _row("SELECT", SIGNED_IN, parse_select, handle_select),
     _row("EXAMINE", SIGNED_IN, parse_select, handle_examine),
     _row("APPEND", SIGNED_IN, parse_append, handle_append, refuse=refuse_upload),

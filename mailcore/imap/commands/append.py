@@ -40,7 +40,8 @@ def handle_append(session: Session, args: AppendArgs) -> Completion:
     except Unfit as unfit:
         return unfit.completion()
     try:
-        result = session.services.messages.append(session.user_id, session.actor, args.name, messages)
+        place = session.place(args.name)
+        result = session.services.messages.append(place.owner_id, session.actor, place.name, messages)
     except MailboxNotFound:
         return NO_TARGET
     show_appended(session, result)

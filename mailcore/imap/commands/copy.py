@@ -50,8 +50,9 @@ def handle_copy(session: Session, args: CopyArgs) -> Completion:
     if not uids:
         return Done("COPY completed, nothing to do")
     try:
+        place = session.place(args.target)
         result = session.services.messages.copy(
-            session.user_id, session.actor, session.mailbox.mailbox_id, uids, args.target
+            session.owner_id, session.actor, session.mailbox.mailbox_id, uids, place.name, place.owner_id
         )
     except MailboxNotFound:
         return NO_TARGET
@@ -67,7 +68,10 @@ def handle_move(session: Session, args: CopyArgs) -> Replies:
     if not uids:
         return Done("MOVE completed, nothing to do")
     try:
-        result = session.services.messages.move(session.user_id, session.actor, mailbox.mailbox_id, uids, args.target)
+        place = session.place(args.target)
+        result = session.services.messages.move(
+            session.owner_id, session.actor, mailbox.mailbox_id, uids, place.name, place.owner_id
+        )
     except MailboxNotFound:
         return NO_TARGET
     mailbox.adopt(result.view)

@@ -54,5 +54,6 @@ def handle_create(session: Session, args: CreateArgs) -> Completion:
     if None in uses or len(uses) > 1:
         return No("This use is not supported", b"USEATTR")
     use = uses.pop() if uses else None
-    mailbox_id = session.services.mailboxes.create(session.user_id, session.actor, args.name, use)
+    place = session.place(args.name)
+    mailbox_id = session.services.mailboxes.create(place.owner_id, session.actor, place.name, use)
     return Done("CREATE completed", b"MAILBOXID (%b)" % mailbox_object_id(mailbox_id))  # RFC 8474 §4.1

@@ -9,5 +9,6 @@ from mailcore.model.ids import MailboxName
 
 def handle_delete(session: Session, args: MailboxName) -> Completion:
     """Delete the mailbox with its messages; a session that has it open loses it."""
-    session.services.mailboxes.delete(session.user_id, session.actor, args)
+    place = session.place(args)
+    session.services.mailboxes.delete(place.owner_id, session.actor, place.name)
     return Done("DELETE completed")

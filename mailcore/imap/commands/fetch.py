@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mailcore.errors import MessageNotFound
+from mailcore.errors import MessageNotFound, NotPermitted
 from mailcore.imap.commands.copy import GONE
 from mailcore.imap.fetching import FetchPlan, fetch
 from mailcore.imap.resynchronisation import vanished_since
@@ -104,12 +104,15 @@ def _set_seen(session: Session, positions: Positions) -> None:
     if not len(positions):
         return
     mailbox = session.mailbox
-    result = session.services.messages.store(
-        session.owner_id,
-        session.actor,
-        mailbox.mailbox_id,
-        mailbox.uids_at(positions),
-        FlagOperation.ADD,
-        FlagSet(flags.SEEN),
-    )
+    try:
+        result = session.services.messages.store(
+            session.owner_id,
+            session.actor,
+            mailbox.mailbox_id,
+            mailbox.uids_at(positions),
+            FlagOperation.ADD,
+            FlagSet(flags.SEEN),
+        )
+    except NotPermitted:
+        return  # another's mailbox, to be read only (RFC 4314 §4)
     mailbox.adopt(result.view)

@@ -10,14 +10,16 @@ from mailcore.imap.session import Replies, Session
 from mailcore.imap.status_items import read_status_items, status_responses
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.mailbox_pattern import MailboxPattern
-from mailcore.imap.wire.responses import Done, ListResponse
-from mailcore.model.ids import MailboxName
+from mailcore.imap.wire.responses import Done, ListResponse, MailboxResponse, StatusResponse
+from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.mailbox import MailboxEntry, MailboxTree
+from mailcore.model.rights import ALL_RIGHTS, Right, shown_letters
+from mailcore.services.sharing import VisibleMailboxes
 
 MAX_PATTERNS = 32
 NAMES_BETWEEN_PAUSES = 20
 SELECTION_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
-RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
+RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +89,37 @@ def handle_list(session: Session, args: ListArgs) -> Replies:
     if args.patterns == ("",):
         yield ListResponse(b"LIST", ("\\Noselect",), "")
         return Done("LIST completed")
-    mailboxes = session.services.mailboxes
-    names = _Names(mailboxes.tree(session.user_id))
+    visible = session.services.sharing.visible(session.user_id, session.actor)
+    names = _Names(visible.tree)
     listed = list(_matching(names, args, session.services.offload.pause))
-    statuses = {}
+    statuses: dict[MailboxId, StatusResponse] = {}
     if args.status_items:
         if "HIGHESTMODSEQ" in args.status_items:
             yield from session.use_condstore()
-        entries = [entry for name in listed if (entry := names.entries.get(name)) is not None]
-        statuses = status_responses(session, entries, args.status_items)
+        statuses = _statuses(session, visible, [names.entries[name] for name in listed if name in names.entries], args)
     for name in listed:
         yield ListResponse(b"LIST", names.attributes(name, args), name, names.child_info(name, args))
         entry = names.entries.get(name)
+        if entry is not None and "MYRIGHTS" in args.returned:  # RFC 8440
+            rights = shown_letters(visible.rights.get(entry.id, ALL_RIGHTS))
+            yield MailboxResponse(b"MYRIGHTS", name, rights.encode())
         if entry is not None and entry.id in statuses:
             yield statuses[entry.id]
     return Done("LIST completed")
+
+
+def _statuses(
+    session: Session, visible: VisibleMailboxes, entries: Iterable[MailboxEntry], args: ListArgs
+) -> dict[MailboxId, StatusResponse]:
+    """Return the counters of mailboxes that may be read: a round trip for each owner."""
+    by_owner: dict[UserId, list[MailboxEntry]] = {}
+    for entry in entries:
+        if Right.READ in visible.rights.get(entry.id, ALL_RIGHTS):
+            by_owner.setdefault(visible.owners.get(entry.id, session.user_id), []).append(entry)
+    found: dict[MailboxId, StatusResponse] = {}
+    for owner_id, owned in by_owner.items():
+        found |= status_responses(session, owner_id, owned, args.status_items)
+    return found
 
 
 def handle_lsub(session: Session, args: ListArgs) -> Replies:
@@ -109,7 +127,7 @@ def handle_lsub(session: Session, args: ListArgs) -> Replies:
     if args.patterns == ("",):
         yield ListResponse(b"LSUB", ("\\Noselect",), "")
         return Done("LSUB completed")
-    names = _Names(session.services.mailboxes.tree(session.user_id))
+    names = _Names(session.services.sharing.visible(session.user_id, session.actor).tree)
     pattern = MailboxPattern(args.patterns[0])
     candidates = set(names.subscribed)
     if pattern.has_percent:

@@ -7,6 +7,6 @@ from mailcore.imap.wire.responses import Done, Line
 
 
 def handle_namespace(_session: Session, _args: None) -> Replies:
-    """One personal namespace without prefix; no others yet."""
-    yield Line(b'NAMESPACE (("" "/")) NIL NIL')
+    """One personal namespace without prefix, and one for what others of the tenant share."""
+    yield Line(b'NAMESPACE (("" "/")) (("Shared/" "/")) NIL')
     return Done("NAMESPACE completed")

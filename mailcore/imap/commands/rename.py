@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Done, ListResponse, mailbox
+from mailcore.imap.wire.responses import Done, ListResponse, No, mailbox
 from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import INBOX
 
@@ -30,9 +30,15 @@ def parse_rename(cursor: Cursor) -> RenameArgs:
 
 
 def handle_rename(session: Session, args: RenameArgs) -> Replies:
-    """Rename; INBOX is not renamed but emptied into the new mailbox. IMAP4rev2 is told both names (RFC 9051 §7.3.1)."""
-    session.services.mailboxes.rename(session.user_id, session.actor, args.old, args.new)
+    """Rename; INBOX is not renamed but emptied into the new mailbox. A mailbox stays with its owner.
+
+    IMAP4rev2 is told both names (RFC 9051 §7.3.1).
+    """
+    old, new = session.place(args.old), session.place(args.new)
+    if old.owner_id != new.owner_id:
+        return No("A mailbox stays with its owner", b"CANNOT")
+    session.services.mailboxes.rename(old.owner_id, session.actor, old.name, new.name)
     if session.dialect.rev2 and args.old.upper() != INBOX:
-        old = mailbox(args.old, utf8=session.utf8)
-        yield ListResponse(b"LIST", (), args.new, b'"OLDNAME" (%b)' % old)
+        told = mailbox(args.old, utf8=session.utf8)
+        yield ListResponse(b"LIST", (), args.new, b'"OLDNAME" (%b)' % told)
     return Done("RENAME completed")

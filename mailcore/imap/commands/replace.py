@@ -61,7 +61,10 @@ def handle_replace(session: Session, args: ReplaceArgs) -> Replies:
         return unfit.completion()
     services = session.services.messages
     try:
-        result = services.replace(session.owner_id, session.actor, mailbox.mailbox_id, uids, args.name, messages[0])
+        place = session.place(args.name)
+        result = services.replace(
+            session.owner_id, session.actor, mailbox.mailbox_id, uids, place.name, messages[0], place.owner_id
+        )
     except MailboxNotFound:
         return NO_TARGET
     if result is None:

@@ -79,7 +79,9 @@ def _open(session: Session, args: SelectArgs, *, read_only: bool) -> Replies:
     if session.selected is not None:
         session.unselect()  # also when this fails, RFC 9051 §6.3.2
         yield Condition("OK", "Previous mailbox is closed", b"CLOSED")
-    view = session.services.mailboxes.open(session.user_id, args.name)
+    place = session.place(args.name)
+    view = session.services.mailboxes.open(place.owner_id, place.name, session.actor)
+    read_only = read_only or not session.may_change(view.user_id, view.mailbox_id)
     selected = SelectedMailbox(args.name, view, read_only=read_only)
     yield _state(selected, session.dialect)
     if session.dialect.rev2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailcore.errors import MailboxNotFound
 from mailcore.imap.session import Replies, Session
@@ -34,8 +34,9 @@ def handle_status(session: Session, args: StatusArgs) -> Replies:
     """Answer with one untagged STATUS; two reads, names and head."""
     if "HIGHESTMODSEQ" in args.items:
         yield from session.use_condstore()  # RFC 7162 §3.1.7
-    entry = session.services.mailboxes.tree(session.user_id).find(args.name)
-    found = status_responses(session, [entry], args.items) if entry is not None else {}
+    place = session.place(args.name)
+    entry = session.services.mailboxes.find(place.owner_id, place.name, session.actor)
+    found = status_responses(session, place.owner_id, [replace(entry, name=args.name)], args.items)
     if not found:
         raise MailboxNotFound(args.name)
     yield from found.values()

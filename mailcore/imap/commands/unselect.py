@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailcore.errors import MailboxChanged
+from mailcore.errors import MailboxChanged, NotPermitted
 from mailcore.imap.session import Session
 from mailcore.imap.wire.responses import Completion, Done
 
@@ -15,6 +15,8 @@ def handle_close(session: Session, _args: None) -> Completion:
             session.services.messages.expunge(session.owner_id, session.actor, mailbox.mailbox_id, None)
         except MailboxChanged:
             pass  # the mailbox is gone, and all in it
+        except NotPermitted:
+            pass  # another's mailbox; CLOSE succeeds all the same (RFC 4314 §4)
     session.unselect()
     return Done("CLOSE completed")
 

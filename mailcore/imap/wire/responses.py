@@ -118,6 +118,12 @@ class BeginTls(Done):
     __slots__ = ()
 
 
+class BeginCompression(Done):
+    """OK, after which both directions are deflated."""
+
+    __slots__ = ()
+
+
 # -- untagged -----------------------------------------------------------------------------------
 
 
@@ -198,6 +204,20 @@ class StatusResponse:
         """Return the line."""
         items = " ".join(f"{item} {value}" for item, value in self.items).encode("ascii")
         return b"* STATUS " + mailbox(self.name, utf8=utf8) + b" (" + items + b")\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxResponse:
+    """A response that names a mailbox and goes on in words that are encoded already: ACL, QUOTAROOT ..."""
+
+    kind: bytes
+    name: str
+    words: bytes = b""
+
+    def encode(self, *, utf8: bool) -> bytes:
+        """Return the line."""
+        words = b" " + self.words if self.words else b""
+        return b"* " + self.kind + b" " + mailbox(self.name, utf8=utf8) + words + b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,9 +303,7 @@ def _new_uid_validity(stores: ShardStores, user_id: UserId, entry: MailboxEntry)
             raise MailboxNotFound(entry.id)
         changed = replace(entry, uid_validity=UidValidity(tree.next_uid_validity))
         entries = [changed if each.id == entry.id else each for each in tree]
-        if stores.trees.replace(
-            user_id, tree.version, TreeChange(tree.next_uid_validity + 1, entries, tree.subscribed_names)
-        ):
+        if stores.trees.replace(user_id, tree, TreeChange(tree.next_uid_validity + 1, entries, tree.subscribed_names)):
             return changed
 
 

@@ -16,6 +16,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.mailbox import MailboxEntry, MailboxTree, SpecialUse, sorted_entries
+from mailcore.model.rights import parse_rights, stored_letters
 from mailcore.store import keys
 from mailcore.store.guard import Document, OwnedCollection, deadline
 
@@ -69,13 +70,13 @@ class MailboxTrees:
             found = self._collection.find_one({"_id": key})
         return _tree(found) if found is not None else None
 
-    def replace(self, user_id: UserId, version: int, change: TreeChange) -> MailboxTree | None:
-        """Put a changed tree in place of the one of that version; None if somebody else was faster."""
+    def replace(self, user_id: UserId, tree: MailboxTree, change: TreeChange) -> MailboxTree | None:
+        """Put a changed tree in place of the one that was read; None if somebody else was faster."""
         entries = sorted_entries(change.entries)
         names = frozenset(change.subscribed_names)
         with deadline():
             result = self._collection.update_one(
-                {"_id": keys.user_key(user_id), "version": version},
+                {"_id": keys.user_key(user_id), "version": tree.version},
                 {
                     "$set": {
                         "mailboxes": [_entry_document(entry) for entry in entries],
@@ -87,7 +88,15 @@ class MailboxTrees:
             )
         if not result.matched_count:
             return None
-        return MailboxTree(version + 1, change.next_uid_validity, entries, names)
+        return MailboxTree(tree.version + 1, change.next_uid_validity, entries, names, tree.shared_from)
+
+    def note_sharer(self, user_id: UserId, owner_id: UserId, most: int) -> None:
+        """Note that somebody shares a mailbox with a user, unless that is noted, or too many are."""
+        with deadline():
+            self._collection.update_one(
+                {"_id": keys.user_key(user_id), "shared_from": {"$ne": owner_id}, f"shared_from.{most - 1}": None},
+                {"$push": {"shared_from": owner_id}, "$inc": {"version": 1}},
+            )
 
 
 def _entry_document(entry: MailboxEntry) -> dict[str, Any]:
@@ -96,6 +105,8 @@ def _entry_document(entry: MailboxEntry) -> dict[str, Any]:
         document["special_use"] = entry.special_use.value
     if entry.subscribed:
         document["subscribed"] = True
+    if entry.acl:
+        document["acl"] = [{"user": user_id, "rights": stored_letters(rights)} for user_id, rights in entry.acl]
     return document
 
 
@@ -107,6 +118,7 @@ def _tree(found: Document) -> MailboxTree:
             UidValidity(entry["uid_validity"]),
             SpecialUse(entry["special_use"]) if "special_use" in entry else None,
             entry.get("subscribed", False),
+            tuple((UserId(given["user"]), parse_rights(given["rights"])) for given in entry.get("acl", ())),
         )
         for entry in found["mailboxes"]
     )
@@ -115,4 +127,5 @@ def _tree(found: Document) -> MailboxTree:
         found["next_uid_validity"],
         sorted_entries(entries),
         frozenset(MailboxName(name) for name in found["subscribed_names"]),
+        tuple(UserId(owner_id) for owner_id in found.get("shared_from", ())),
     )

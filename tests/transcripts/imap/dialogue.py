@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mailcore.imap.connection import ImapConnection
-from mailcore.model.actions import Action, Close, Peer, Send, SetDeadline, StartTls, Tls
+from mailcore.model.actions import Action, Close, Peer, Rest, Send, SetDeadline, StartCompression, StartTls, Tls
 from mailcore.model.flags import FlagSet
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
@@ -28,6 +28,8 @@ class Client:
         self.output = b""
         self.sent_sizes: list[int] = []
         self.deadlines: list[SetDeadline] = []
+        self.others: list[Action] = []
+        """What a pump would do about compression."""
         self.is_closed = False
         self.wants_tls = False
         self.is_woken = False
@@ -103,6 +105,8 @@ class Client:
                 self.deadlines.append(action)
             elif isinstance(action, StartTls):
                 self.wants_tls = True
+            elif isinstance(action, StartCompression | Rest):
+                self.others.append(action)
             elif isinstance(action, Close):
                 self.is_closed = True
 

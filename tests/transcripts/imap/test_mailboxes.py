@@ -27,7 +27,7 @@ def test_list_of_a_new_user(imap: Imap) -> None:
         S: * LIST (\HasNoChildren \Trash) "/" Trash
         S: a4 OK LIST completed
         C: a5 NAMESPACE
-        S: * NAMESPACE (("" "/")) NIL NIL
+        S: * NAMESPACE (("" "/")) (("Shared/" "/")) NIL
         S: a5 OK NAMESPACE completed
         """)
 

@@ -63,7 +63,7 @@ def test_who_has_sent_enough_for_today_is_refused_before_the_literal(imap: Imap)
     imap.services.users.set_limit(OPERATOR, imap.user.user_id, "imap_upload_bytes_per_day", 20_000)
     assert b"a OK" in client.ask(b"a APPEND INBOX {3000+}\r\n" + b"x" * 3000 + b"\r\n")
     assert b"a OK" in client.ask(b"a APPEND INBOX {500+}\r\n" + b"x" * 500 + b"\r\n")
-    client.ask(b"a ID (\"x\" \"" + b"y" * 800 + b"\")\r\n")
+    client.ask(b'a ID ("x" "' + b"y" * 800 + b'")\r\n')
     assert client.ask(b"a APPEND INBOX {3000}\r\n") == b"a " + TOO_MUCH
     assert client.ask(b"a FETCH 1 FLAGS\r\n").endswith(b"a OK FETCH completed\r\n")
 

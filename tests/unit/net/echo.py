@@ -10,7 +10,19 @@ from typing import Any
 import gevent
 from gevent import socket
 
-from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
+from mailcore.model.actions import (
+    CLOSE,
+    FLUSH,
+    REST,
+    START_TLS,
+    Action,
+    Peer,
+    Send,
+    SetDeadline,
+    StartCompression,
+    Tls,
+    Wake,
+)  # fmt: skip
 from mailcore.net.listener import Endpoint, Listener
 
 PATIENT = SetDeadline(30)
@@ -25,6 +37,7 @@ class Echo:
     deadline: SetDeadline = PATIENT
     log: list[str] = field(default_factory=list)
     held: bytes = b""
+    size: int = 0
     tls: Tls | None = None
 
     def greeting(self) -> Iterable[Action]:
@@ -33,6 +46,7 @@ class Echo:
 
     def receive(self, data: bytes) -> Iterator[Action]:
         self.held += data
+        self.size += len(data)
         while b"\n" in self.held:
             line, _, self.held = self.held.partition(b"\n")
             word, _, argument = line.strip().partition(b" ")
@@ -40,6 +54,9 @@ class Echo:
             if word == b"STARTTLS":
                 yield Send(b"go\r\n")
                 yield START_TLS
+            elif word == b"DEFLATE":
+                yield Send(b"packed\r\n")
+                yield StartCompression(b"too much\r\n")
             elif word == b"BIG":
                 for number in range(int(argument)):
                     self.log.append(str(number))
@@ -58,6 +75,8 @@ class Echo:
                 raise AssertionError("carried on behind Close")
             else:
                 yield Send(line + b"\n")
+        if not self.held:
+            yield REST
 
     def tls_started(self, tls: Tls) -> Iterable[Action]:
         self.tls = tls
