@@ -99,6 +99,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("ACL", "RFC 4314", _always),
     Capability("RIGHTS=texk", "RFC 4314", _always),
     Capability("LIST-MYRIGHTS", "RFC 8440", _always),
+    Capability("METADATA", "RFC 5464", _always),
     Capability("COMPRESS=DEFLATE", "RFC 4978", _compressible),
     Capability("UIDPLUS", "RFC 4315", _always),
     Capability("MOVE", "RFC 6851", _always),

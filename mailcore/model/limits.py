@@ -126,6 +126,9 @@ class Limits:
     keyword_bytes: int = 255
     acl_entries: int = 200
     sharers: int = 1000
+    annotation_bytes: int = 16 * 1024
+    annotations: int = 100
+    annotations_bytes: int = 512 * 1024
     recipients: int = 1000
     app_passwords: int = 50
     over_quota_grace_s: int = 24 * 3600

@@ -24,6 +24,7 @@ from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
+from mailcore.services.metadata import Metadata
 from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.passkeys import Passkeys
@@ -82,6 +83,7 @@ class MailServices:
     events: Events
     mailboxes: Mailboxes
     sharing: Sharing
+    metadata: Metadata
     messages: Messages
     content: ContentStore
     search: Search
@@ -182,6 +184,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         events=Events(directory, placement),
         mailboxes=mailboxes,
         sharing=Sharing(mailboxes, audit),
+        metadata=Metadata(placement, mailboxes, audit),
         messages=messages,
         content=content,
         search=Search(placement, content, offload, heavy),

@@ -229,6 +229,7 @@ class Mailboxes:
         stores.heads.delete(user_id, entry.id, clear_entry(stamp, b"delete:" + entry.id.binary), entry.name)
         self._views.forget(user_id, entry.id)
         try:
+            stores.annotations.delete(user_id, entry.id)
             Fold(stores, user_id, entry.id, lambda: entry.name, pause=self._offload.pause).run()
         except MailError as error:  # it is deleted; the sweep folds it
             log.warning("mailbox.fold.failed", extra={"mailbox_id": str(entry.id), "reason": repr(error)})

@@ -35,6 +35,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "messages": (),
     "vanished": (),
     "notes": (),
+    "annotations": (),
     "message_ids": (),
     "blocks": (),
     "blobs": (IndexModel([("demote_at", ASCENDING)], name="demote_at", sparse=True),),

@@ -8,6 +8,7 @@ from pymongo.database import Database
 
 from mailcore.store.client import Document
 from mailcore.store.indexes import ensure_indexes
+from mailcore.store.mailbox.annotations import Annotations
 from mailcore.store.mailbox.blocks import Blocks
 from mailcore.store.mailbox.change_events import ChangeEvents
 from mailcore.store.mailbox.head_changes import HeadChanges
@@ -41,6 +42,7 @@ class ShardStores:
     row_blocks: RowBlocks
     vanished: Vanished
     notes: Notes
+    annotations: Annotations
     message_ids: MessageIds
     blocks: Blocks
     purge: Purge
@@ -66,6 +68,7 @@ class ShardStores:
             row_blocks=RowBlocks(hot),
             vanished=Vanished(hot),
             notes=Notes(hot),
+            annotations=Annotations(hot),
             message_ids=MessageIds(hot),
             blocks=Blocks(hot),
             purge=Purge(hot),

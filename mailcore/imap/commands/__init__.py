@@ -30,6 +30,12 @@ from mailcore.imap.commands.idle import handle_idle
 from mailcore.imap.commands.list import handle_list, handle_lsub, parse_list, parse_lsub
 from mailcore.imap.commands.login import handle_login, parse_login, refuse_in_clear
 from mailcore.imap.commands.logout import handle_logout
+from mailcore.imap.commands.metadata import (
+    handle_getmetadata,
+    handle_setmetadata,
+    parse_getmetadata,
+    parse_setmetadata,
+)  # fmt: skip
 from mailcore.imap.commands.namespace import handle_namespace
 from mailcore.imap.commands.noop import handle_noop
 from mailcore.imap.commands.quota import (
@@ -114,6 +120,8 @@ _ROWS = (
     _row("GETQUOTA", SIGNED_IN, parse_quota_root, handle_getquota),
     _row("GETQUOTAROOT", SIGNED_IN, parse_mailbox, handle_getquotaroot),
     _row("SETQUOTA", SIGNED_IN, parse_setquota, handle_setquota),
+    _row("GETMETADATA", SIGNED_IN, parse_getmetadata, handle_getmetadata),
+    _row("SETMETADATA", SIGNED_IN, parse_setmetadata, handle_setmetadata),
     _row("SETACL", SIGNED_IN, parse_setacl, handle_setacl),
     _row("DELETEACL", SIGNED_IN, parse_identifier, handle_deleteacl),
     _row("GETACL", SIGNED_IN, parse_mailbox, handle_getacl),

@@ -57,6 +57,11 @@ def nstring(value: bytes | None) -> bytes:
     return b"NIL" if value is None else string(value)
 
 
+def metadata_value(value: bytes) -> bytes:
+    """Return an annotation's value: a string, or a literal8 where it holds NUL (RFC 5464 §5)."""
+    return b"~{%d}\r\n%b" % (len(value), value) if b"\0" in value else string(value)
+
+
 def mailbox(name: str, *, utf8: bool) -> bytes:
     """Return a mailbox name as `mailbox`."""
     return astring(encode_name(name, utf8=utf8), utf8=utf8)
@@ -217,7 +222,8 @@ class MailboxResponse:
     def encode(self, *, utf8: bool) -> bytes:
         """Return the line."""
         words = b" " + self.words if self.words else b""
-        return b"* " + self.kind + b" " + mailbox(self.name, utf8=utf8) + words + b"\r\n"
+        name = mailbox(self.name, utf8=utf8) if self.name else b'""'
+        return b"* " + self.kind + b" " + name + words + b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)

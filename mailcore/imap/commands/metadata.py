@@ -1,0 +1,171 @@
+"""GETMETADATA and SETMETADATA: annotations of a mailbox, or with an empty name of the server (RFC 5464)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailcore.errors import LimitExceeded, SyntaxFault
+from mailcore.imap.session import Replies, Session
+from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.mailbox_name import decode_name
+from mailcore.imap.wire.responses import Completion, Done, MailboxResponse, No, metadata_value
+from mailcore.model.ids import MailboxName
+from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.services.access import Place
+from mailcore.services.metadata import PRIVATE, SHARED
+
+_ENTRY = re.compile(rb"(?:/[^\x00-\x20\x7f-\xff*%/]+){2,}\Z")
+MAX_ENTRY_BYTES = 255
+MAX_ENTRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadataArgs:
+    """Which entries; `depth`: how many levels below them too, None for all; `max_bytes` of a value."""
+
+    name: MailboxName | None
+    entries: tuple[str, ...]
+    depth: int | None = 0
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadataArgs:
+    """Values by entry; None removes."""
+
+    name: MailboxName | None
+    values: dict[str, bytes | None]
+
+
+def parse_getmetadata(cursor: Cursor) -> GetMetadataArgs:
+    """Read `[SP options] SP mailbox [SP options] SP entries`.
+
+    The grammar has the options first, the RFC's examples have them second; clients do either.
+    """
+    cursor.space()
+    options: dict[str, int | None] = {}
+    if cursor.peek() == b"(":
+        options = dict(cursor.parenthesized(lambda: _option(cursor)))
+        cursor.space()
+    name = _mailbox(cursor)
+    cursor.space()
+    if cursor.peek() != b"(":
+        entries = [_entry(cursor)]
+    else:
+        first = cursor.parenthesized(lambda: _option_or_entry(cursor))
+        entries = [word for word in first if isinstance(word, str)]
+        if len(entries) < len(first):
+            if entries or options:
+                raise SyntaxFault("options and entries are mixed")
+            options = dict(word for word in first if isinstance(word, tuple))
+            cursor.space()
+            one = cursor.peek() != b"("
+            entries = [_entry(cursor)] if one else cursor.parenthesized(lambda: _entry(cursor))
+    cursor.end()
+    if len(entries) > MAX_ENTRIES:
+        raise SyntaxFault("too many entries")
+    return GetMetadataArgs(name, tuple(dict.fromkeys(entries)), options.get("DEPTH", 0), options.get("MAXSIZE"))
+
+
+def parse_setmetadata(cursor: Cursor) -> SetMetadataArgs:
+    """Read `SP mailbox SP "(" entry SP value *(SP entry SP value) ")"`."""
+    cursor.space()
+    name = _mailbox(cursor)
+    cursor.space()
+    values = dict(cursor.parenthesized(lambda: _entry_value(cursor)))
+    cursor.end()
+    if len(values) > MAX_ENTRIES:
+        raise SyntaxFault("too many entries")
+    return SetMetadataArgs(name, values)
+
+
+def _mailbox(cursor: Cursor) -> MailboxName | None:
+    text = cursor.astring()
+    return decode_name(text, utf8=cursor.utf8) if text else None
+
+
+def _option_or_entry(cursor: Cursor) -> str | tuple[str, int | None]:
+    return _entry(cursor) if cursor.peek() in {b"/", b'"', b"{"} else _option(cursor)
+
+
+def _option(cursor: Cursor) -> tuple[str, int | None]:
+    if cursor.accept_word(b"MAXSIZE"):
+        cursor.space()
+        return "MAXSIZE", cursor.number()
+    if not cursor.accept_word(b"DEPTH"):
+        raise SyntaxFault("unknown GETMETADATA option")
+    cursor.space()
+    if cursor.accept_word(b"INFINITY"):
+        return "DEPTH", None
+    depth = cursor.number()
+    if depth > 1:
+        raise SyntaxFault("depth is 0, 1 or infinity")
+    return "DEPTH", depth
+
+
+def _entry(cursor: Cursor) -> str:
+    """Read `entry`: at least two parts, the first of which is private or shared; any case."""
+    text = cursor.astring()
+    name = text.decode("latin-1").lower()
+    if len(text) > MAX_ENTRY_BYTES or not _ENTRY.match(text) or not name.startswith((PRIVATE, SHARED)):
+        raise SyntaxFault("entry name expected")
+    return name
+
+
+def _entry_value(cursor: Cursor) -> tuple[str, bytes | None]:
+    name = _entry(cursor)
+    cursor.space()
+    if cursor.accept_word(b"NIL"):
+        return name, None
+    return name, cursor.string() if cursor.peek() == b'"' else cursor.literal().data
+
+
+def handle_getmetadata(session: Session, args: GetMetadataArgs) -> Replies:
+    """Tell the values there are; those over MAXSIZE are left out, and the largest of them is told."""
+    found = session.services.metadata.get(session.user_id, session.actor, _place(session, args.name), _matcher(args))
+    longest = 0
+    words: list[bytes] = []
+    for name, value in found.items():
+        if args.max_bytes is not None and len(value) > args.max_bytes:
+            longest = max(longest, len(value))
+        else:
+            words += [name.encode("ascii"), metadata_value(value)]
+    if words:
+        yield MailboxResponse(b"METADATA", args.name or "", b"(" + b" ".join(words) + b")")
+    return Done("GETMETADATA completed", b"METADATA LONGENTRIES %d" % longest if longest else b"")
+
+
+def handle_setmetadata(session: Session, args: SetMetadataArgs) -> Completion:
+    """Change the values, all or none."""
+    most = DEFAULT_LIMITS.annotation_bytes
+    if any(value is not None and len(value) > most for value in args.values.values()):
+        return No("A value is too large", b"METADATA MAXSIZE %d" % most)
+    try:
+        session.services.metadata.set(session.user_id, session.actor, _place(session, args.name), args.values)
+    except LimitExceeded:
+        return No("There are as many annotations as may be", b"METADATA TOOMANY")
+    return Done("SETMETADATA completed")
+
+
+def _place(session: Session, name: MailboxName | None) -> Place | None:
+    return session.place(name) if name is not None else None
+
+
+def _matcher(args: GetMetadataArgs) -> Callable[[str], bool]:
+    wanted = frozenset(args.entries)
+
+    def matches(name: str) -> bool:
+        if name in wanted:
+            return True
+        above = name.rpartition("/")[0]
+        if args.depth == 1:
+            return above in wanted
+        while args.depth is None and above:
+            if above in wanted:
+                return True
+            above = above.rpartition("/")[0]
+        return False
+
+    return matches
