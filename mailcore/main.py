@@ -12,7 +12,7 @@ from typing import Protocol, cast
 from mailcore import errors, log
 from mailcore.net import process
 from mailcore.net.health import HealthServer
-from mailcore.net.listener import Endpoint, Listener, StartRefused
+from mailcore.net.listener import ConnectionLimits, Endpoint, Listener, StartRefused
 from mailcore.net.offload import GeventOffload
 from mailcore.net.tls import TlsAcceptor
 from mailcore.services import MailServices, connect
@@ -71,7 +71,8 @@ def _serve(names: Sequence[str], settings: MailSettings) -> int:
             if not found:
                 raise StartRefused(f"{name}: EIDER_{name.upper()}_LISTEN is not set")
             endpoints += found
-        listener = Listener(endpoints, settings.proxy_from)
+        limits = ConnectionLimits(settings.connections, settings.connections_per_address)
+        listener = Listener(endpoints, settings.proxy_from, limits)
         services.start(process.spawn)
         process.serve(listener, _health(services, settings, listener))
     finally:

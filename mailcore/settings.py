@@ -71,6 +71,10 @@ class MailSettings:
     leaked_passwords_url: str | None = None
     """A range service that knows stolen passwords (https://api.pwnedpasswords.com); None: nobody is asked."""
     limits: Limits = DEFAULT_LIMITS
+    connections: int = 0
+    """How many a process holds at most; 0 is as many as it may have files."""
+    connections_per_address: int = 0
+    """How many of one IPv4 address or IPv6 /64; 0 is half of all."""
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Passwords that shard URIs name."""
 
@@ -135,6 +139,8 @@ class _Reader:
             lmtp_client_authority_pem=self._file("EIDER_LMTP_CLIENT_CA"),
             leaked_passwords_url=self._leaked_passwords_url(),
             limits=self._limits(),
+            connections=self._count("EIDER_CONNECTIONS"),
+            connections_per_address=self._count("EIDER_CONNECTIONS_PER_ADDRESS"),
             secrets={
                 name: Secret(value) for name, value in self._environment.items() if name.startswith(SECRET_PREFIX)
             },
@@ -226,6 +232,15 @@ class _Reader:
         if url and not re.match(r"https?://[^/\s]+", url):
             self._problems.append("EIDER_LEAKED_PASSWORDS_URL must begin with https:// or http://")
         return url or None
+
+    def _count(self, name: str) -> int:
+        text = self._text(name)
+        if not text:
+            return 0
+        if not text.isdecimal() or not 1 <= int(text) <= 1 << 20:
+            self._problems.append(f"{name} is a number between 1 and 1048576")
+            return 0
+        return int(text)
 
     def _limits(self) -> Limits:
         text = self._text("EIDER_MESSAGE_BYTES")

@@ -12,6 +12,7 @@ from mailcore.settings import MailSettings
 NAME = "imap"
 IMPLICIT_TLS_NAME = "imaps"
 TOO_MANY = b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n"
+TOO_MANY_OF_ADDRESS = b"* BYE [LIMIT] Too many connections from your address\r\n"
 
 
 def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor | None) -> tuple[Endpoint, ...]:
@@ -37,6 +38,7 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor |
                 tls=tls,
                 implicit_tls=name == IMPLICIT_TLS_NAME,
                 refusal=TOO_MANY,
+                refusal_of_address=TOO_MANY_OF_ADDRESS,
             )
             for listen in server.listen
         ]

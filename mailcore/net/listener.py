@@ -33,6 +33,7 @@ from mailcore.settings import Network
 BACKLOG = 1024
 PROXY_HEADER_S = 10.0
 DRAIN_S = 30.0
+TOO_MANY_OF_ADDRESS = "too_many_of_address"
 SPARE_FILES = 256
 """File descriptors kept for databases and logs."""
 
@@ -58,6 +59,8 @@ class Endpoint:
     """TLS from the first byte; else `tls` serves STARTTLS."""
     refusal: bytes = b""
     """Said to a client that is one too many, before closing."""
+    refusal_of_address: bytes = b""
+    """Said where it is one too many of its address; empty: the same."""
     admit: Callable[[str], bool] | None = None
     """Whether an address may connect at all; None: every one."""
 
@@ -193,7 +196,8 @@ class Listener:
         if refusal:
             logger.info("connection.refused", extra={"reason": refusal})
             metrics.CONNECTIONS_REFUSED.inc(endpoint.server, refusal)
-            _say_and_close(accepted, b"" if endpoint.implicit_tls else endpoint.refusal)
+            of_address = endpoint.refusal_of_address if refusal == TOO_MANY_OF_ADDRESS else b""
+            _say_and_close(accepted, b"" if endpoint.implicit_tls else of_address or endpoint.refusal)
             return
         pump = Pump(accepted, endpoint.tls, fields, self._ended)
         self._add(pump, endpoint.server, address)
@@ -208,7 +212,7 @@ class Listener:
         if len(self._pumps) >= self._total:
             return "too_many"
         if self._by_address[_network(address)] >= self._per_address:
-            return "too_many_of_address"
+            return TOO_MANY_OF_ADDRESS
         return ""
 
     def _comes_through_proxy(self, address: str) -> bool:

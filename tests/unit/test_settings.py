@@ -82,3 +82,10 @@ def test_settings_show_no_secret() -> None:
     )
     assert "hunter" not in repr(settings)
     assert KEY not in repr(settings)
+
+
+def test_how_many_connections_may_be_open() -> None:
+    found = MailSettings.from_environment(GOOD | {"EIDER_CONNECTIONS": "5000", "EIDER_CONNECTIONS_PER_ADDRESS": "200"})
+    assert (found.connections, found.connections_per_address) == (5000, 200)
+    with pytest.raises(SettingsInvalid, match="EIDER_CONNECTIONS is a number"):
+        MailSettings.from_environment(GOOD | {"EIDER_CONNECTIONS": "0"})

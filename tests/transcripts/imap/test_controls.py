@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mailcore.imap import connection
+from mailcore.imap.commands import COMMANDS
+from mailcore.imap.connection import ImapConnection
+from mailcore.imap.session import ANY_STATE, Session
 from mailcore.imap.wire import mailbox_name, responses, scanner
-from mailcore.imap.wire.responses import ListResponse
+from mailcore.imap.wire.responses import ListResponse, No
 from mailcore.imap.wire.scanner import Scanner
 from mailcore.model import search
+from mailcore.model.actions import SetDeadline
 from tests.transcripts.imap.dialogue import Imap
 
 
@@ -69,3 +76,66 @@ def test_input_behind_starttls_kept(imap: Imap, monkeypatch: pytest.MonkeyPatch)
     assert _injection_is_not_answered(imap)
     monkeypatch.setattr(Scanner, "holds_input", property(lambda _self: False))
     assert not _injection_is_not_answered(imap)
+
+
+def _password_in_clear_is_not_asked_for(imap: Imap) -> bool:
+    client = imap.connect(local=False)
+    return b"LOGINDISABLED" in client.greeting and b"+ " not in client.ask(b"a LOGIN {4}\r\n")
+
+
+def test_password_in_clear(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N2."""
+    assert _password_in_clear_is_not_asked_for(imap)
+    monkeypatch.setattr(Session, "may_sign_in", property(lambda _self: True))
+    assert not _password_in_clear_is_not_asked_for(imap)
+
+
+def _fault_tells_nothing(imap: Imap) -> bool:
+    client = imap.sign_in()
+    answers = client.greeting + client.ask(b"a ID NIL\r\n") + client.ask(b'b SELECT "no-such-mailbox"\r\n')
+    return not any(word in answers for word in (b"no-such-mailbox", b"MailboxNotFound", b"0.1", b"Python", b"gevent"))
+
+
+def test_faults_told_as_they_are(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N11: texts are fixed; an error's own words stay in the log."""
+    assert _fault_tells_nothing(imap)
+    monkeypatch.setattr(connection, "reply_to", lambda error: No(repr(error)))
+    assert not _fault_tells_nothing(imap)
+
+
+def _commands_wait_for_their_state(imap: Imap) -> bool:
+    client = imap.connect()
+    answers = client.ask(b"a SELECT INBOX\r\n") + client.ask(b"b FETCH 1 FLAGS\r\n") + client.ask(b"c IDLE\r\n")
+    return answers.count(b" BAD ") == 3 and b"SERVERBUG" not in answers
+
+
+def test_states_not_looked_at(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N12: a command before its time would find no user and no mailbox."""
+    assert _commands_wait_for_their_state(imap)
+    monkeypatch.setattr(ImapConnection, "_refusal", lambda *_: None)
+    assert not _commands_wait_for_their_state(imap)
+
+
+def _silence_before_signing_in_ends(imap: Imap) -> bool:
+    client = imap.connect()
+    client.ask(b"a NOOP\r\nb CAPABILITY\r\n")
+    return [deadline.total for deadline in client.deadlines] == [True]
+
+
+def test_deadline_moved_by_any_command(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N7: the time to sign in counts from the greeting."""
+    assert _silence_before_signing_in_ends(imap)
+    monkeypatch.setattr(connection, "SetDeadline", lambda seconds, total=False: SetDeadline(seconds, total and False))
+    assert not _silence_before_signing_in_ends(imap)
+
+
+def _compression_waits_for_a_user(imap: Imap) -> bool:
+    return b"a BAD " in imap.connect().ask(b"a COMPRESS DEFLATE\r\n")
+
+
+def test_compression_for_anybody(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N8: before signing in it would compress a password, and cost a window."""
+    assert _compression_waits_for_a_user(imap)
+    row = COMMANDS["COMPRESS"]
+    monkeypatch.setitem(COMMANDS, "COMPRESS", replace(row, states=ANY_STATE))
+    assert not _compression_waits_for_a_user(imap)

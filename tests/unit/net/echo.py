@@ -109,7 +109,9 @@ class Served:
             self.connections.append(Echo(peer, wake, deadline))
             return self.connections[-1]
 
-        endpoint = Endpoint("echo", "127.0.0.1", 0, open_, refusal=b"too many\r\n", **more)
+        endpoint = Endpoint(
+            "echo", "127.0.0.1", 0, open_, refusal=b"too many\r\n", refusal_of_address=b"too many of you\r\n", **more
+        )
         self.listener = Listener([endpoint], **(listener or {}))
         self.listener.start()
         (ports,) = self.listener.ports.values()

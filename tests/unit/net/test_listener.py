@@ -63,7 +63,7 @@ def test_one_too_many_is_told_and_closed() -> None:
         first, second = served.connect(), served.connect()
         for client in (first, second):
             read(client, b"hello\r\n")
-        assert read_to_end(served.connect()) == b"too many\r\n"
+        assert read_to_end(served.connect()) == b"too many of you\r\n"
         first.close()
         until(lambda: served.listener.connections == 1)
         read(served.connect(), b"hello\r\n")
