@@ -20,6 +20,7 @@ from mailcore.errors import (
     MailboxNotFound,
     MailboxProtected,
     MailError,
+    NotPermitted,
     TooManyMailboxes,
     UserNotFound,
 )
@@ -259,6 +260,25 @@ class Mailboxes:
             else:
                 self.change_tree(user_id, change)
 
+    def set_special_use(self, user_id: UserId, actor: Actor, name: str, special_use: SpecialUse | None) -> None:
+        """Say what a mailbox is for (RFC 6154 §4); a use belongs to one mailbox and is taken from the one that had it.
+
+        Raises:
+            MailboxNotFound: there is none of that name.
+            MailboxProtected: INBOX has its use by its name.
+            NotPermitted: it is somebody else's tree.
+        """
+        wanted = parse_mailbox_name(name)
+
+        def change(tree: MailboxTree) -> tuple[TreeChange | None, None]:
+            return _assigned(tree, wanted, special_use), None
+
+        if not is_own(user_id, actor):
+            raise NotPermitted("another's special uses")
+        details = {"mailbox": wanted, "use": special_use.value if special_use else None}
+        with self._audit.of_user(actor, "mailbox.use_changed", user_id, details):
+            self.change_tree(user_id, change)
+
     def subscribe(self, user_id: UserId, actor: Actor, name: str) -> None:
         """Add a name to the subscribed ones, whether a mailbox has it or not (RFC 9051 §6.3.7).
 
@@ -461,6 +481,24 @@ def _without(tree: MailboxTree, name: MailboxName) -> tuple[TreeChange, MailboxE
     names = tree.subscribed_names | {name} if entry.subscribed else tree.subscribed_names
     left = tuple(each for each in tree.entries if each.id != entry.id)
     return TreeChange(tree.next_uid_validity, left, names), entry
+
+
+def _assigned(tree: MailboxTree, name: MailboxName, special_use: SpecialUse | None) -> TreeChange | None:
+    entry = tree.find(name)
+    if entry is None:
+        raise MailboxNotFound(name)
+    if name == INBOX:
+        raise MailboxProtected(name)
+    entries = []
+    for each in tree.entries:
+        if each.id == entry.id:
+            each = replace(each, special_use=special_use)
+        elif special_use is not None and each.special_use is special_use:
+            each = replace(each, special_use=None)
+        entries.append(each)
+    if tuple(entries) == tree.entries:
+        return None
+    return TreeChange(tree.next_uid_validity, entries, tree.subscribed_names)
 
 
 def _renamed(tree: MailboxTree, source: MailboxName, target: MailboxName) -> tuple[TreeChange, None]:

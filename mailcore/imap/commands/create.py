@@ -55,5 +55,7 @@ def handle_create(session: Session, args: CreateArgs) -> Completion:
         return No("This use is not supported", b"USEATTR")
     use = uses.pop() if uses else None
     place = session.place(args.name)
+    if use is not None and session.services.mailboxes.tree(place.owner_id).find_special(use) is not None:
+        return No("Another mailbox has this use already", b"USEATTR")
     mailbox_id = session.services.mailboxes.create(place.owner_id, session.actor, place.name, use)
     return Done("CREATE completed", b"MAILBOXID (%b)" % mailbox_object_id(mailbox_id))  # RFC 8474 §4.1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailcore.errors import LimitExceeded, SyntaxFault
+from mailcore.imap.commands.create import SPECIAL_USES
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.mailbox_name import decode_name
@@ -18,6 +19,8 @@ from mailcore.services.metadata import PRIVATE, SHARED
 
 _ENTRY = re.compile(rb"(?:/[^\x00-\x20\x7f-\xff*%/]+){2,}\Z")
 MAX_ENTRY_BYTES = 255
+SPECIAL_USE_ENTRY = "/private/specialuse"
+"""Not stored as an annotation: it is the mailbox's special use (RFC 6154 §4). Set by itself."""
 MAX_ENTRIES = 100
 
 
@@ -124,7 +127,12 @@ def _entry_value(cursor: Cursor) -> tuple[str, bytes | None]:
 
 def handle_getmetadata(session: Session, args: GetMetadataArgs) -> Replies:
     """Tell the values there are; those over MAXSIZE are left out, and the largest of them is told."""
-    found = session.services.metadata.get(session.user_id, session.actor, _place(session, args.name), _matcher(args))
+    place, matches = _place(session, args.name), _matcher(args)
+    found = session.services.metadata.get(session.user_id, session.actor, place, matches)
+    if place is not None and matches(SPECIAL_USE_ENTRY):
+        entry = session.services.mailboxes.find(place.owner_id, place.name, session.actor)
+        if entry.special_use is not None and place.owner_id == session.user_id:
+            found[SPECIAL_USE_ENTRY] = entry.special_use.encode()
     longest = 0
     words: list[bytes] = []
     for name, value in found.items():
@@ -142,8 +150,19 @@ def handle_setmetadata(session: Session, args: SetMetadataArgs) -> Completion:
     most = DEFAULT_LIMITS.annotation_bytes
     if any(value is not None and len(value) > most for value in args.values.values()):
         return No("A value is too large", b"METADATA MAXSIZE %d" % most)
+    place = _place(session, args.name)
+    values = dict(args.values)
+    use = values.pop(SPECIAL_USE_ENTRY, b"")
+    if use != b"":
+        text = (use or b"").decode("ascii", "replace").strip().lower()
+        if place is None or values or (text and text not in SPECIAL_USES):
+            return No("This use cannot be set so", b"CANNOT")
+        session.services.mailboxes.set_special_use(
+            place.owner_id, session.actor, place.name, SPECIAL_USES[text] if text else None
+        )
+        return Done("SETMETADATA completed")
     try:
-        session.services.metadata.set(session.user_id, session.actor, _place(session, args.name), args.values)
+        session.services.metadata.set(session.user_id, session.actor, place, values)
     except LimitExceeded:
         return No("There are as many annotations as may be", b"METADATA TOOMANY")
     return Done("SETMETADATA completed")

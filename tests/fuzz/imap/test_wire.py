@@ -19,6 +19,8 @@ FRAGMENTS = [
     b"BODY[]", b"BODY.PEEK[1.2.MIME]<0.5>", b"HEADER.FIELDS", b"(DATE)", b"1-Feb-1994", b'"17-Jul-1996 02:44:25 -0700"',
     b"OR", b"NOT", b"ALL", b"SEEN", b"TEXT", b"HEADER", b"CHARSET", b"UTF-8", b"SINCE", b"LARGER", b"RETURN",
     b"STATUS", b"MESSAGES", b"SUBSCRIBED", b"USE", b"PLAIN", b"=", b"&AEE-", b"&U,BTFw-", b"\xc3\xbc", b"\xff", b"\0",
+    b"CATENATE (", b"URL", b'"/x;UID=1/;SECTION=1"', b"BINARY.PEEK[1]<0.5>", b"BINARY.SIZE[]", b"DEPTH", b"MAXSIZE",
+    b"infinity", b"/private/x", b"/shared/comment", b"STORAGE", b"lrswi", b"+kx", b"DEFLATE", b"MYRIGHTS",
     b"{3}\r\nabc", b"{0+}\r\n", b"~{2}\r\n\0\0", b"{4}\r\n\r\n\r\n", b"4294967296", b"0",
     b"$", b"MODSEQ", b'"/flags/\\\\draft"', b"CHANGEDSINCE", b"VANISHED", b"UNCHANGEDSINCE", b"QRESYNC", b"CONDSTORE",
     b"PARTIAL", b"-1:-30", b"(MIN MAX)", b"SAVE", b"COUNT", b"YOUNGER", b"EMAILID", b"THREADID", b"X-GM-MSGID",

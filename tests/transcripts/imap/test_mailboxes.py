@@ -151,7 +151,7 @@ def test_special_use(imap: Imap) -> None:
         C: a3 CREATE Everything (USE (\All))
         S: a3 NO [USEATTR] This use is not supported
         C: a4 CREATE Old (USE (\Archive))
-        S: a4 …
+        S: a4 NO [USEATTR] Another mailbox has this use already
         C: a5 CREATE MyNewMailbox (USE ())
         S: a5 OK [MAILBOXID …] CREATE completed
         """)
@@ -245,4 +245,99 @@ def test_renaming_inbox_empties_it(imap: Imap) -> None:
         C: a3 STATUS Old-mail (MESSAGES)
         S: * STATUS Old-mail (MESSAGES 2)
         S: a3 OK STATUS completed
+        """)
+
+
+def test_special_uses_are_moved_and_made(imap: Imap) -> None:
+    """RFC 6154 §4: /private/specialuse; a use belongs to one mailbox. §3: CREATE with one that is free."""
+    client = imap.sign_in()
+    client.run("CREATE Bin")
+    imap.transcript(r"""
+        C: a1 SETMETADATA Bin (/private/specialuse "\\Trash")
+        S: a1 OK SETMETADATA completed
+        C: a2 LIST "" (Bin Trash)
+        S: * LIST (\HasNoChildren \Trash) "/" Bin
+        S: * LIST (\HasNoChildren) "/" Trash
+        S: a2 OK LIST completed
+        C: a3 GETMETADATA Bin /private/specialuse
+        S: * METADATA Bin (/private/specialuse "\\Trash")
+        S: a3 OK GETMETADATA completed
+        C: a4 SETMETADATA Bin (/private/specialuse NIL)
+        S: a4 OK SETMETADATA completed
+        C: a5 DELETE Trash
+        S: a5 OK DELETE completed
+        C: a6 CREATE Waste (USE (\Trash))
+        S: a6 OK …
+        C: a7 LIST (SPECIAL-USE) "" "*a*"
+        S: * LIST (\HasNoChildren \Drafts) "/" Drafts
+        S: * LIST (\HasNoChildren \Sent) "/" "Sent Mail"
+        S: * LIST (\HasNoChildren \Trash) "/" Waste
+        S: a7 OK LIST completed
+        C: a8 SETMETADATA Bin (/private/specialuse "\\All")
+        S: a8 NO [CANNOT] This use cannot be set so
+        C: a9 SETMETADATA INBOX (/private/specialuse "\\Junk")
+        S: a9 NO [CANNOT] This mailbox must stay as it is
+        C: b1 SETMETADATA "" (/private/specialuse "\\Junk")
+        S: b1 NO [CANNOT] This use cannot be set so
+        """)
+
+
+def test_inbox_renamed_under_sessions(imap: Imap) -> None:
+    """RFC 9051 §6.3.6: the messages go, those below INBOX stay; a session in INBOX sees them go, and new ones come."""
+    imap.fill(2)
+    imap.sign_in("1", "INBOX")
+    other = imap.sign_in("2")
+    other.run("CREATE INBOX/below")
+    other.run("RENAME INBOX Old")
+    imap.transcript(r"""
+        C1: a1 NOOP
+        S1: * 1 EXPUNGE
+        S1: * 1 EXPUNGE
+        S1: a1 OK Completed
+        C2: b1 LIST "" "INBOX*"
+        S2: * LIST (\HasChildren) "/" INBOX
+        S2: * LIST (\HasNoChildren) "/" INBOX/below
+        S2: b1 OK LIST completed
+        """)
+    imap.fill(1)
+    imap.transcript(r"""
+        C1: a2 NOOP
+        S1: * 1 EXISTS
+        S1: a2 OK Completed
+        C1: a3 FETCH 1 UID
+        S1: * 1 FETCH (UID 3)
+        S1: a3 OK FETCH completed
+        C2: b2 RENAME INBOX Old
+        S2: b2 NO [ALREADYEXISTS] A mailbox of that name exists
+        C2: b3 STATUS INBOX (MESSAGES)
+        S2: * STATUS INBOX (MESSAGES 1)
+        S2: b3 OK STATUS completed
+        """)
+
+
+def test_a_mailbox_renamed_under_a_session_stays_open(imap: Imap) -> None:
+    """What is selected is the mailbox, not its name; a new one of the old name is another."""
+    other = imap.sign_in("2")
+    other.run("CREATE One")
+    imap.fill(2, mailbox="One")
+    imap.sign_in("1", "One")
+    other.run("RENAME One Two")
+    other.run("CREATE One")
+    imap.fill(1, mailbox="Two")
+    imap.fill(1, mailbox="One")
+    imap.transcript(r"""
+        C1: a1 NOOP
+        S1: * 3 EXISTS
+        S1: a1 OK Completed
+        C1: a2 STORE 1 +FLAGS.SILENT (\Deleted)
+        S1: a2 OK STORE completed
+        C1: a3 EXPUNGE
+        S1: * 1 EXPUNGE
+        S1: a3 OK …
+        C2: b1 STATUS Two (MESSAGES)
+        S2: * STATUS Two (MESSAGES 2)
+        S2: b1 OK STATUS completed
+        C2: b2 STATUS One (MESSAGES)
+        S2: * STATUS One (MESSAGES 1)
+        S2: b2 OK STATUS completed
         """)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mailcore import fault
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Client, Imap
 
@@ -67,3 +70,20 @@ def test_what_is_replaced_makes_room(imap: Imap) -> None:
     assert b"a OK REPLACE completed" in replace(client, "REPLACE 1 Drafts")
     assert replace(client, "REPLACE 1 Nowhere").startswith(b"a NO ")
     assert client.ask(b"b APPEND Drafts {%d+}\r\n%b\r\n" % (len(NEW), NEW)).startswith(b"b NO [OVERQUOTA]")
+
+
+def test_a_crash_between_leaves_both(imap: Imap) -> None:
+    """Never neither: the new one is stored before the old one goes."""
+    imap.fill(1, mailbox="Drafts")
+    client = imap.sign_in(select="Drafts")
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    fault.install({"replace.after_append": crash})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            replace(client, "REPLACE 1 Drafts")
+    finally:
+        fault.install({})
+    assert b"MESSAGES 2" in imap.sign_in("2").run("STATUS Drafts (MESSAGES)")
