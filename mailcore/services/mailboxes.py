@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final, TypeVar
 
@@ -16,9 +16,7 @@ from mailcore.errors import (
     MailboxBusy,
     MailboxChanged,
     MailboxExists,
-    MailboxNameInvalid,
     MailboxNotFound,
-    MailboxProtected,
     MailError,
     NotPermitted,
     TooManyMailboxes,
@@ -44,6 +42,7 @@ from mailcore.model.uid_set import UidSet
 from mailcore.services.access import Access, is_own
 from mailcore.services.audit import Audit
 from mailcore.services.offload import InlineOffload, Offload
+from mailcore.services.tree_changes import renamed, with_special_use, with_subscription, without
 from mailcore.store.mailbox.fold import Fold
 from mailcore.store.mailbox.head import DELETED, MOVING
 from mailcore.store.mailbox.loading import load_view, refresh_view
@@ -217,7 +216,7 @@ class Mailboxes:
 
         def change(tree: MailboxTree) -> tuple[TreeChange, MailboxEntry]:
             self.access.require_on(user_id, actor, tree.find(wanted), Right.DELETE_MAILBOX)
-            return _without(tree, wanted)
+            return without(tree, wanted)
 
         with self._audit.of_user(actor, "mailbox.deleted", user_id, {"mailbox": wanted}) as told:
             _, entry = self.change_tree(user_id, change)
@@ -252,7 +251,7 @@ class Mailboxes:
                 for entry in (tree.find(source), *tree.below(source)):
                     self.access.require_on(user_id, actor, entry, Right.DELETE_MAILBOX)
                 self.access.acl_of_new(user_id, actor, tree, target)
-            return _renamed(tree, source, target)
+            return renamed(tree, source, target), None
 
         with self._audit.of_user(actor, "mailbox.renamed", user_id, {"mailbox": source, "to": target}):
             if source == INBOX:
@@ -271,7 +270,7 @@ class Mailboxes:
         wanted = parse_mailbox_name(name)
 
         def change(tree: MailboxTree) -> tuple[TreeChange | None, None]:
-            return _assigned(tree, wanted, special_use), None
+            return with_special_use(tree, wanted, special_use), None
 
         if not is_own(user_id, actor):
             raise NotPermitted("another's special uses")
@@ -292,26 +291,9 @@ class Mailboxes:
         self._set_subscribed(user_id, actor, parse_mailbox_name(name), subscribed=False)
 
     def _set_subscribed(self, user_id: UserId, actor: Actor, name: MailboxName, *, subscribed: bool) -> None:
-        def change(tree: MailboxTree) -> tuple[TreeChange | None, None]:
-            entry = tree.find(name)
-            entries, names = tree.entries, tree.subscribed_names
-            if entry is not None:
-                entries = tuple(
-                    replace(each, subscribed=subscribed) if each.id == entry.id else each for each in entries
-                )
-            elif subscribed:
-                if len(names) >= DEFAULT_LIMITS.mailboxes and name not in names:
-                    raise TooManyMailboxes(len(names))
-                names = names | {name}
-            else:
-                names = names - {name}
-            if entries == tree.entries and names == tree.subscribed_names:
-                return None, None
-            return TreeChange(tree.next_uid_validity, entries, names), None
-
         kind = "mailbox.subscribed" if subscribed else "mailbox.unsubscribed"
         with self._audit.of_user(actor, kind, user_id, {"mailbox": name}):
-            self.change_tree(user_id, change)
+            self.change_tree(user_id, lambda tree: (with_subscription(tree, name, subscribed=subscribed), None))
 
     def note_sharer(self, user_id: UserId, owner_id: UserId) -> None:
         """Note that somebody shares a mailbox with a user, so that LIST looks there; one round trip."""
@@ -470,56 +452,3 @@ class Mailboxes:
     @staticmethod
     def _wait_a_little() -> None:
         time.sleep(_RANDOM.uniform(0.001, 0.02))
-
-
-def _without(tree: MailboxTree, name: MailboxName) -> tuple[TreeChange, MailboxEntry]:
-    entry = tree.find(name)
-    if entry is None:
-        raise MailboxNotFound(name)
-    if name == INBOX or entry.special_use is not None:
-        raise MailboxProtected(name)
-    names = tree.subscribed_names | {name} if entry.subscribed else tree.subscribed_names
-    left = tuple(each for each in tree.entries if each.id != entry.id)
-    return TreeChange(tree.next_uid_validity, left, names), entry
-
-
-def _assigned(tree: MailboxTree, name: MailboxName, special_use: SpecialUse | None) -> TreeChange | None:
-    entry = tree.find(name)
-    if entry is None:
-        raise MailboxNotFound(name)
-    if name == INBOX:
-        raise MailboxProtected(name)
-    entries = []
-    for each in tree.entries:
-        if each.id == entry.id:
-            each = replace(each, special_use=special_use)
-        elif special_use is not None and each.special_use is special_use:
-            each = replace(each, special_use=None)
-        entries.append(each)
-    if tuple(entries) == tree.entries:
-        return None
-    return TreeChange(tree.next_uid_validity, entries, tree.subscribed_names)
-
-
-def _renamed(tree: MailboxTree, source: MailboxName, target: MailboxName) -> tuple[TreeChange, None]:
-    moving = {entry.name for entry in tree.below(source)}
-    if tree.find(source) is not None:
-        moving.add(source)
-    if not moving:
-        raise MailboxNotFound(source)
-    if target == source or tree.find(target) is not None:
-        raise MailboxExists(target)
-    if target.startswith(source + SEPARATOR):
-        raise MailboxNameInvalid("below itself", target)
-    entries = []
-    names = tree.subscribed_names
-    for entry in tree.entries:
-        if entry.name not in moving:
-            entries.append(entry)
-            continue
-        name = parse_mailbox_name(target + entry.name[len(source) :])
-        if tree.find(name) is not None:
-            raise MailboxExists(name)
-        entries.append(replace(entry, name=name, subscribed=entry.subscribed or name in names))
-        names = names - {name}
-    return TreeChange(tree.next_uid_validity, entries, names), None
