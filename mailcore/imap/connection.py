@@ -10,22 +10,22 @@ from mailcore import log, metrics
 from mailcore.errors import MailboxChanged, MailError, NotFound, Refused, SyntaxFault
 from mailcore.imap.capabilities import capability_code
 from mailcore.imap.commands import COMMANDS, CommandRow
+from mailcore.imap.refusals import refusal_of, refusal_of_literal
 from mailcore.imap.replies import UNEXPECTED, reply_to
 from mailcore.imap.session import Continue, Replies, Session, State, StreamBroken
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import (
-    Bad, BeginCompression, BeginTls, Closing, Completion, Condition, No, Progress, Response,
+    Bad,
+    BeginCompression,
+    BeginTls,
+    Closing,
+    Completion,
+    Condition,
+    No,
+    Progress,
+    Response,
 )  # fmt: skip
-from mailcore.imap.wire.scanner import (
-    BRINGS_MESSAGES,
-    Command,
-    Event,
-    Head,
-    LiteralOffered,
-    LiteralTooLarge,
-    Scanner,
-    TooLong,
-)
+from mailcore.imap.wire.scanner import Command, Event, Head, LiteralOffered, LiteralTooLarge, Scanner, TooLong
 from mailcore.model.actions import (
     CLOSE,
     FLUSH,
@@ -170,7 +170,7 @@ class ImapConnection:
         if isinstance(event, Command):
             yield from self._on_command(event)
         elif isinstance(event, LiteralOffered):
-            refusal = self._refusal(event.head)
+            refusal = refusal_of(self.session, event.head)
             if refusal is None:
                 self._scanner.accept()
                 yield Send(b"+ OK\r\n")
@@ -184,10 +184,7 @@ class ImapConnection:
 
     def _on_large_literal(self, event: LiteralTooLarge) -> Iterator[Action]:
         """Refuse before anything is taken; a literal that comes without waiting leaves only the end."""
-        refusal = self._refusal(event.head)
-        if refusal is None:
-            is_message = event.head.name in BRINGS_MESSAGES
-            refusal = No("The message is too large", b"TOOBIG") if is_message else Bad("Literal is too large")
+        refusal = refusal_of_literal(self.session, event.head)
         if event.fatal:
             if event.head.tag:
                 yield Send(refusal.encode(event.head.tag))
@@ -195,20 +192,9 @@ class ImapConnection:
         else:
             yield from self._complete(event.head, refusal)
 
-    def _refusal(self, head: Head) -> Completion | None:
-        """Return why a command cannot be had now, before its arguments are looked at."""
-        if not head.tag:
-            return Bad("Tag expected")
-        row = COMMANDS.get(head.name)
-        if row is None:
-            return Bad("Unknown command")
-        if self.session.state not in row.states:
-            return Bad("Command is not allowed now")
-        return row.refuse(self.session) if row.refuse is not None else None
-
     def _on_command(self, command: Command) -> Iterator[Action]:
         head = command.head
-        refusal = self._refusal(head)
+        refusal = refusal_of(self.session, head)
         if refusal is not None:
             yield from self._complete(head, refusal)
             return

@@ -395,7 +395,4 @@ class Messages:
 
 
 def _with_flags(row: NewRow, flags: int) -> NewRow:
-    return NewRow(
-        row.message_oid, flags, row.size_bytes, row.internal_date, row.saved_date, row.header_date, row.thread,
-        row.message_id_hash,
-    )  # fmt: skip
+    return replace(row, flags=flags)

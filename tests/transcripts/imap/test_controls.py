@@ -8,7 +8,6 @@ import pytest
 
 from mailcore.imap import connection
 from mailcore.imap.commands import COMMANDS
-from mailcore.imap.connection import ImapConnection
 from mailcore.imap.session import ANY_STATE, Session
 from mailcore.imap.wire import mailbox_name, responses, scanner
 from mailcore.imap.wire.responses import ListResponse, No
@@ -112,7 +111,7 @@ def _commands_wait_for_their_state(imap: Imap) -> bool:
 def test_states_not_looked_at(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
     """N12: a command before its time would find no user and no mailbox."""
     assert _commands_wait_for_their_state(imap)
-    monkeypatch.setattr(ImapConnection, "_refusal", lambda *_: None)
+    monkeypatch.setattr(connection, "refusal_of", lambda *_: None)
     assert not _commands_wait_for_their_state(imap)
 
 
