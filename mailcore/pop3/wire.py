@@ -213,7 +213,8 @@ def stuffed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         if piece[:1] == b"." and (not tail or tail.endswith(b"\n")):
             yield b"."
-        yield piece.replace(b"\n.", b"\n..")
+        # base64 has no dots at all, and to find that out is far quicker than to look for two octets
+        yield piece.replace(b"\n.", b"\n..") if b"." in piece else piece
         tail = (tail + piece[-2:])[-2:]
     if tail and tail != b"\r\n":
         yield b"\r\n"
