@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from mailcore.model import flags
+from mailcore.model.flags import FlagOperation, FlagSet
+from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from tests.builders import MadeUser
+from tests.builders import OPERATOR, MadeUser
 from tests.hostile import HOSTILE
+from tests.system.mail import KINDS, found, message, put
+from tests.system.programs import needs, run
 from tests.system.servers import RunningServer
 from tests.system.stored import stored
 from tests.system.strict_imap import StrictImap
 from tests.system.test_lmtp import Raw, stuffed
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("mbsync") is None, reason="mbsync is not installed: as root run `apt-get install isync`"
-)
+pytestmark = needs("mbsync", "isync")
 NAMES = ["response-injection", "8-bit-headers", "parts-100000", "quoted-printable-broken", "base64-broken"]
 CONFIGURATION = """
 IMAPAccount server
@@ -63,9 +64,7 @@ class Mbsync:
 
     def run(self) -> None:
         """Sync once."""
-        command = ["mbsync", "--config", str(self.configuration), "--all"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        run(["mbsync", "--config", self.configuration, "--all"], self.folder.parent)
 
     def files(self) -> dict[Path, bytes]:
         """Every message here."""
@@ -139,3 +138,87 @@ def nothing_to_do(mbsync: Mbsync, services: MailServices, user: MadeUser) -> Non
     there, here = stored(services, user), mbsync.files()
     mbsync.run()
     assert (stored(services, user), mbsync.files()) == (there, here)
+
+
+MANY = 2_000
+FILE_FLAGS = {"F": flags.FLAGGED, "R": flags.ANSWERED, "S": flags.SEEN, "D": flags.DRAFT}
+PLAIN = [number for number in range(2 * KINDS * MANY) if number % KINDS < 4]
+"""Numbers of messages without attachments: this is about many."""
+
+
+def files_by_subject(mbsync: Mbsync) -> dict[bytes, tuple[bytes, int]]:
+    """Subject to content and flags of each file here."""
+    here = {}
+    for content, path in mbsync.messages().items():
+        letters = path.name.rpartition(":2,")[2] if ":2," in path.name else ""
+        here[subject_of(content)] = (content, sum(FILE_FLAGS[letter] for letter in letters))
+    return here
+
+
+def rows_by_subject(services: MailServices, user: MadeUser) -> dict[bytes, tuple[bytes, int]]:
+    """The same of each message there, mbsync's line left out."""
+    view = services.mailboxes.open(user.user_id, "INBOX")
+    there = {}
+    for row, raw in enumerate(found(services, user)):
+        content = re.sub(rb"X-TUID: .{12}\n", b"", with_line_feeds(raw))
+        there[subject_of(content)] = (content, int(view.flags[row]))
+    assert len(there) == view.exists
+    return there
+
+
+def subject_of(content: bytes) -> bytes:
+    match = re.search(rb"^Subject: (.*)$", content, re.MULTILINE)
+    assert match
+    return match[1]
+
+
+@pytest.mark.timeout(240)
+def test_thousands_of_messages_changed_on_both_sides(
+    mail_server: RunningServer, services: MailServices, user: MadeUser, tmp_path: Path
+) -> None:
+    """2,000 messages; then 300 changes there and 300 here; both sides end as one would expect of each message."""
+    raws = [message(number) for number in PLAIN[:MANY]]
+    put(services, user, raws)
+    mbsync = Mbsync(mail_server, user, tmp_path)
+    mbsync.run()
+    expected = {subject_of(with_line_feeds(raw)): (with_line_feeds(raw), 0) for raw in raws}
+    assert files_by_subject(mbsync) == rows_by_subject(services, user) == expected
+    subjects = list(expected)
+
+    inbox = services.mailboxes.find(user.user_id, "INBOX").id
+    gone_there = range(0, 200, 2)
+    services.messages.expunge(
+        user.user_id, OPERATOR, inbox, UidSet.of([index + 1 for index in gone_there]), only_deleted=False
+    )
+    flagged_there = range(500, 600)
+    uids = UidSet.of([index + 1 for index in flagged_there])
+    services.messages.store(user.user_id, OPERATOR, inbox, uids, FlagOperation.ADD, FlagSet(flags.FLAGGED))
+    new_there = [message(number) for number in PLAIN[MANY : MANY + 100]]
+    put(services, user, new_there)
+
+    paths = {subject_of(content): path for content, path in mbsync.messages().items()}
+    gone_here, read_here = range(1, 200, 2), range(550, 650)
+    for index in gone_here:
+        paths[subjects[index]].unlink()
+    for index in read_here:
+        path = paths[subjects[index]]
+        name = path.name.partition(":")[0] + ":2,RS"
+        path.rename(path.parent.parent / "cur" / name)
+    new_here = [message(number) for number in PLAIN[MANY + 100 : MANY + 200]]
+    for number, raw in enumerate(new_here):
+        (mbsync.folder / "INBOX" / "new" / f"{number}.mine").write_bytes(with_line_feeds(raw))
+
+    for index in (*gone_there, *gone_here):
+        del expected[subjects[index]]
+    for index in flagged_there:
+        expected[subjects[index]] = (expected[subjects[index]][0], flags.FLAGGED)
+    for index in read_here:
+        content, before = expected[subjects[index]]
+        expected[subjects[index]] = (content, before | flags.ANSWERED | flags.SEEN)
+    for raw in (*new_there, *new_here):
+        expected[subject_of(with_line_feeds(raw))] = (with_line_feeds(raw), 0)
+
+    mbsync.run()
+    assert files_by_subject(mbsync) == expected
+    assert rows_by_subject(services, user) == expected
+    nothing_to_do(mbsync, services, user)
