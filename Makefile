@@ -6,6 +6,7 @@ VENV   ?= .venv
 DATA   ?= .data
 BIN    := $(VENV)/bin
 LOCK   := requirements/dev.lock
+CLIENTS := tests/system/clients
 export DATA
 
 STACK_OPTIONS = $(if $(NODES),--nodes $(NODES)) $(if $(filter new,$(PORTS)),--new-ports)
@@ -25,8 +26,12 @@ setup: ## make .venv from the hash-locked requirements
 run: setup ## start everything with a demo of two tenants; Ctrl-C stops it
 	@$(BIN)/eider stack run $(STACK_OPTIONS)
 
-test: setup ## run every test in its short form (ARGS="-k name" to choose)
+test: setup $(CLIENTS)/node_modules/.package-lock.json ## run every test in its short form (ARGS="-k name" to choose)
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+# Where npm cannot reach its registry the tests of these clients say so.
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json | setup
+	-@$(BIN)/python $(CLIENTS)/packages.py ci
 
 soak: setup ## run the long tests: minutes of fuzz and faults
 	@$(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
@@ -51,6 +56,7 @@ lock: setup ## write requirements/*.lock anew
 		extras=$$(for extra in $${part#*:}; do echo "--extra $$extra"; done); \
 		$(DATA)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links $$extras pyproject.toml -o requirements/$${part%%:*}.lock; done
+	@$(BIN)/python $(CLIENTS)/packages.py lock
 
 clean: ## remove .venv, the data folder and caches
 	rm -rf $(VENV) $(DATA) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
