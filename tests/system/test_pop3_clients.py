@@ -6,6 +6,7 @@ import poplib
 import re
 import socket
 import ssl
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,59 @@ def test_long_lines_take_no_memory(server: RunningServer, user: MadeUser) -> Non
             connected.sendall(begin + b"x" * (8 << 20) + b"\r\nQUIT\r\n")
             assert connected.makefile("rb").read().endswith(b"-ERR Line is too long\r\n+OK Goodbye\r\n")
     assert server.rss_kb() - before < 5 * 1024
+
+
+# -- N13, P13 -----------------------------------------------------------------------------------
+
+
+def uids(client: poplib.POP3) -> list[bytes]:
+    return [line.split()[1] for line in client.uidl()[1]]
+
+
+def test_only_quit_deletes_whoever_is_killed(
+    services: MailServices, user: MadeUser, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """N13: a client that vanishes, a server that is killed, one that is ended; then two sessions that both delete."""
+    raws = messages(0, 6)
+    put(services, user, raws)
+    with start(["pop3"], environment, tmp_path) as server:
+        client = signed_in(server, user)
+        before = uids(client)
+        for number in (1, 2):
+            client.dele(number)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.file.close()
+        client.sock.close()  # with a reset, as from a machine that lost its power
+        server.wait_open("pop3", 0)
+        assert found(services, user) == raws
+
+        client = signed_in(server, user)
+        client.dele(1)
+        server.process.kill()
+        server.process.wait()
+    assert found(services, user) == raws
+    with start(["pop3"], environment, tmp_path) as server:
+        client = signed_in(server, user)
+        client.dele(1)
+        assert server.terminate() == 0
+        assert client.sock.recv(1000) == b"-ERR [SYS/TEMP] Server is restarting, connect again\r\n"
+        assert client.sock.recv(1000) == b""
+    assert found(services, user) == raws
+    with start(["pop3"], environment, tmp_path) as server:
+        first, second = signed_in(server, user), signed_in(server, user)
+        assert uids(first) == uids(second) == before, "no unique-id changes with the process"
+        for client, numbers in ((first, (1, 2)), (second, (2, 3))):
+            for number in numbers:
+                client.dele(number)
+        first.quit()
+        with pytest.raises(poplib.error_proto, match="No such message"):
+            second.retr(1)
+        second.quit()
+        assert found(services, user) == raws[3:]
+        put(services, user, raws[:3])
+        after = uids(signed_in(server, user))
+        assert after[:3] == before[3:]
+        assert not set(after[3:]) & set(before), "the same mail again has other ids"
 
 
 # -- P2 -----------------------------------------------------------------------------------------
