@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -192,16 +192,25 @@ def handle_uidl(session: Session, number: int | None) -> Reply | MultiLine:
 
 
 def handle_retr(session: Session, number: int) -> MultiLine:
-    """Send a message; see `Maildrop.open_message` for round trips, and one more for what is stored apart.
+    """Send a message; see `Maildrop.open_message` for round trips.
 
     Raises:
         RateExceeded: the user has fetched as much as a day allows.
     """
-    assert session.identity is not None
-    session.services.usage.check(session.identity.user_id, Traffic.POP3_DOWNLOAD)
-    content = session.maildrop.open_message(number)
-    session.services.usage.note(session.identity.user_id, Traffic.POP3_DOWNLOAD, content.size_bytes)
-    return MultiLine(ok(f"{content.size_bytes} octets"), wire.stuffed(_whole(content)))
+    content = _opened(session, number, whole=True)
+    return MultiLine(ok(f"{content.size_bytes} octets"), wire.stuffed(_noted(session, _whole(content))))
+
+
+def _opened(session: Session, number: int, *, whole: bool) -> Content:
+    session.services.usage.check(session.user_id, Traffic.POP3_DOWNLOAD)
+    return session.maildrop.open_message(number, whole=whole)
+
+
+def _noted(session: Session, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces, each counted as traffic."""
+    for piece in pieces:
+        session.services.usage.note(session.user_id, Traffic.POP3_DOWNLOAD, len(piece))
+        yield piece
 
 
 def _whole(content: Content) -> Iterator[bytes]:
@@ -215,12 +224,16 @@ def _whole(content: Content) -> Iterator[bytes]:
 
 
 def handle_top(session: Session, args: tuple[int, int]) -> MultiLine:
-    """Send the header of a message, its blank line, and so many lines of its body (RFC 1939 §7)."""
+    """Send the header of a message, its blank line, and so many lines of its body (RFC 1939 §7).
+
+    Raises:
+        RateExceeded: the user has fetched as much as a day allows.
+    """
     number, lines = args
-    content = session.maildrop.open_message(number)
+    content = _opened(session, number, whole=False)
     header = content.header_bytes()
     body = wire.first_lines(content.read(len(header)), lines)
-    return MultiLine(ok("Top of message follows"), wire.stuffed(itertools.chain([header], body)))
+    return MultiLine(ok("Top of message follows"), wire.stuffed(_noted(session, itertools.chain([header], body))))
 
 
 def handle_dele(session: Session, number: int) -> Reply:

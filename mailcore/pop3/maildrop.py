@@ -137,11 +137,12 @@ class Maildrop:
 
     # -- content --------------------------------------------------------------------------------
 
-    def open_message(self, number: int) -> Content:
-        """Return a message to read from.
+    def open_message(self, number: int, *, whole: bool) -> Content:
+        """Return a message to read from, all of it or its beginning.
 
-        Two round trips, for the state of the INBOX and the message. A client that asks for one after
-        the other is read ahead for, so that these two bring up to AHEAD_MESSAGES of at most AHEAD_BYTES.
+        Two round trips, for the state of the INBOX and the message, and one or two for what is stored
+        apart. A client that asks for one after the other is read ahead for, so that these bring up to
+        AHEAD_MESSAGES of at most AHEAD_BYTES.
 
         Raises:
             MessageNotFound: no such number, marked, or expunged by somebody else meanwhile.
@@ -150,14 +151,14 @@ class Maildrop:
         row = self._row(number)
         content = self._ready.pop(row, None)
         if content is None:
-            content = self._read(row)
+            content = self._read(row, whole=whole)
         newest = self._services.mailboxes.cached(self._user_id, self._view.mailbox_id)
         self._next_row = row + 1
         if content is None or (newest is not None and self._is_gone(row, newest)):
             raise MessageNotFound(self._user_id, number)
         return content
 
-    def _read(self, row: int) -> Content | None:
+    def _read(self, row: int, *, whole: bool) -> Content | None:
         """Read a message, and those behind it if they are likely to be wanted next; None if it is gone."""
         in_sequence = row == self._next_row and row > 0
         self._ahead = min(self._ahead * AHEAD_GROWTH, AHEAD_MESSAGES) if in_sequence else 1
@@ -167,6 +168,9 @@ class Maildrop:
         oids = [self._view.message_oid(each) for each in wanted]
         found = {content.message_oid: content for content in self._services.content.open_many(self._user_id, oids)}
         self._ready = {each: found[oid] for each, oid in zip(wanted, oids, strict=True) if oid in found}
+        if whole and len(found) > 1:
+            small = [content for content in found.values() if content.size_bytes <= AHEAD_BYTES]
+            self._services.content.read_ahead(self._user_id, small)
         return self._ready.pop(row, None)
 
     def _rows_ahead(self, first: int) -> Iterator[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mailcore.model.access import Protocol
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.ids import UserId
 from mailcore.model.limits import Limits
 from mailcore.pop3.maildrop import Maildrop
 
@@ -73,6 +74,12 @@ class Session:
     def may_sign_in(self) -> bool:
         """Whether a password may be sent on this connection."""
         return self.encrypted or self.plaintext_allowed
+
+    @property
+    def user_id(self) -> UserId:
+        """Who is signed in; the command table lets nobody else come here."""
+        assert self.identity is not None
+        return self.identity.user_id
 
     @property
     def maildrop(self) -> Maildrop:

@@ -282,6 +282,26 @@ class ContentStore:
                 if document is not None:
                     yield self._content(home, document)
 
+    def read_ahead(self, user_id: UserId, contents: Sequence[Content]) -> None:
+        """Let messages hold what they have stored apart: the round trips of one message, for all of them.
+
+        The caller bounds how much that is. What cannot be read now is left for `Content.read` to say.
+        """
+        wanted = {span.address: span for content in contents for span in content.stored_apart()}
+        if not wanted:
+            return
+        home = self._placement.home(user_id)
+        pieces: dict[bytes, list[bytes]] = {address: [] for address in wanted}
+        addresses = list(wanted)
+        try:
+            for index, piece in self._reader(home.shard).read(home.tenant_id, list(wanted.values())):
+                pieces[addresses[index]].append(piece)
+        except MailError:
+            return
+        for content in contents:
+            own = {span.address for span in content.stored_apart()}
+            content.keep_blobs({address: b"".join(pieces[address]) for address in own})
+
     def texts(self, user_id: UserId, message_oids: Sequence[bytes]) -> dict[bytes, SearchableText]:
         """Return header and up to 64 KB of searchable text of each message, without touching the cold set."""
         home = self._placement.home(user_id)

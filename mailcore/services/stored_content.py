@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mailcore.errors import StoreDamaged
@@ -20,6 +20,7 @@ class Content:
     """One stored message, of which any range can be read; only the chunks that a range needs are fetched."""
 
     __slots__ = (
+        "_blobs",
         "_codec",
         "_document",
         "_parts",
@@ -38,6 +39,7 @@ class Content:
         self._reader = reader
         self._prefix: bytes = document.get("prefix", b"")
         self._skeleton: bytes | None = None
+        self._blobs: Mapping[bytes, bytes] | None = None
         self._parts: PartsTable | None = None
         self.message_oid: bytes = document["_id"][12:]
         self.size_bytes: int = document["size"]
@@ -82,6 +84,15 @@ class Content:
             return
         yield from self._join(skeleton, unpack_splices(packed), start, end)
 
+    def stored_apart(self) -> list[Span]:
+        """Return the blobs of the message, each whole."""
+        packed = self._document.get("splices")
+        return [Span(blob.address, 0, blob.decoded_size) for blob in unpack_splices(packed)] if packed else []
+
+    def keep_blobs(self, blobs: Mapping[bytes, bytes]) -> None:
+        """Take all blobs of the message by address, so that `read` needs no database."""
+        self._blobs = blobs
+
     def _restored(self) -> bytes:
         if self._skeleton is None:
             self._skeleton = self._codec.restore(self._document["format"], self._document["skeleton"])
@@ -98,7 +109,7 @@ class Content:
                 span = blob_span(cut, low - cut.start, high - cut.start, splice.decoded_size)
                 spans.append(Span(splice.address, span.start, span.end))
                 plan.append((splice, span.skip, high - low))
-        pieces = _Grouped(self._reader.read(self._tenant_id, spans))
+        pieces = _Grouped(self._blob_pieces(spans))
         position = 0  # in the message
         taken = 0  # bytes of cuts before it
         index = 0
@@ -112,6 +123,12 @@ class Content:
                 yield from _take(encode_chunks(pieces.of(index), cut), skip, count)
                 index += 1
         yield from _slice(skeleton, max(start, position) - taken, end - taken)
+
+    def _blob_pieces(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        blobs = self._blobs
+        if blobs is None:
+            return self._reader.read(self._tenant_id, spans)
+        return ((index, blobs[span.address][span.start : span.end]) for index, span in enumerate(spans))
 
 
 class _Grouped:

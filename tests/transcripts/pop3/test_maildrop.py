@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +14,7 @@ from mailcore.pop3 import maildrop
 from mailcore.services.content import ContentStore
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
+from mailcore.store.message.chunks import Chunks, Tier
 from tests.transcripts.pop3.dialogue import Pop3
 
 
@@ -360,6 +363,33 @@ def test_large_messages_are_not_read_ahead(pop3: Pop3, monkeypatch: pytest.Monke
         for number in range(1, 9):
             client.run(f"RETR {number}")
     assert asked == [1, 2, 2, 2, 1]
+
+
+def with_attachment(number: int, size: int = 40_000) -> bytes:
+    data = base64.encodebytes(random.Random(number).randbytes(size)).replace(b"\n", b"\r\n")
+    head = b"Subject: %d\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n" % number
+    return head + b"Content-Transfer-Encoding: base64\r\n\r\n" + data
+
+
+def test_attachments_are_read_with_the_messages(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call for all that a batch has stored apart; none where only the beginnings are wanted."""
+    large = with_attachment(99, 1_500_000)
+    messages = [*(with_attachment(number) for number in range(1, 10)), large, with_attachment(10), large]
+    pop3.append(*messages)
+    fetched: list[int] = []
+    fetch = Chunks.fetch
+
+    def counting(self: Chunks, keys: Sequence[bytes], tier: Tier) -> dict[bytes, bytes]:
+        fetched.append(len(keys))
+        return fetch(self, keys, tier)
+
+    monkeypatch.setattr(Chunks, "fetch", counting)
+    client = pop3.sign_in()
+    for number in range(1, 10):
+        client.run(f"TOP {number} 0")
+    assert fetched == []
+    assert [client.retrieve(number) for number in range(1, 13)] == messages
+    assert fetched == [1, 4, 4, 2, 1, 2]
 
 
 def test_marked_messages_are_not_read_ahead(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
