@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LIST_BATCH = 4096
 """Lines of a listing made at once."""
 AHEAD_MESSAGES = 50
-AHEAD_BYTES = 1 << 20
+AHEAD_BYTES = 2 << 20
 """So many messages, and of them so many bytes, are read before a client that retrieves in sequence asks for them."""
 AHEAD_GROWTH = 4
 DOCUMENT_BYTES = DEFAULT_LIMITS.message_document_bytes
@@ -169,7 +169,7 @@ class Maildrop:
         found = {content.message_oid: content for content in self._services.content.open_many(self._user_id, oids)}
         self._ready = {each: found[oid] for each, oid in zip(wanted, oids, strict=True) if oid in found}
         if whole and len(found) > 1:
-            small = [content for content in found.values() if content.size_bytes <= AHEAD_BYTES]
+            small = [content for content in found.values() if content.size_bytes <= DOCUMENT_BYTES]
             self._services.content.read_ahead(self._user_id, small)
         return self._ready.pop(row, None)
 
