@@ -18,7 +18,6 @@ from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.corpus import iter_corpus
 from tests.hostile import HOSTILE
-from tests.system import altered_server
 from tests.system.mail import found, in_maildir, messages, put, with_line_feeds
 from tests.system.programs import needs, run
 from tests.system.servers import RunningServer, environment_of, start
@@ -231,17 +230,6 @@ def test_what_is_stored_pop3_gives(server: RunningServer, services: MailServices
     put(services, user, raws)
     retrieved = retrieve_all(server, user, len(raws))
     assert [number for number, raw in enumerate(raws) if retrieved[number] != raw] == []
-
-
-def test_dots_that_are_not_stuffed_would_be_seen(
-    services: MailServices, user: MadeUser, environment: dict[str, str], tmp_path: Path
-) -> None:
-    """Negative control."""
-    raws = messages(1, 1)
-    put(services, user, raws)
-    launcher = (*altered_server.LAUNCH, "no-stuffing")
-    with start(["pop3"], environment, tmp_path, launcher=launcher) as server, pytest.raises(AssertionError):
-        assert retrieve_all(server, user, 1) == raws
 
 
 # -- other people's programs --------------------------------------------------------------------

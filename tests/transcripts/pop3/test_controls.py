@@ -12,6 +12,8 @@ from mailcore.pop3.wire import LineReader, Reply
 from tests.transcripts.pop3.dialogue import Pop3
 from tests.transcripts.pop3.test_maildrop import exists, raw
 
+DOTS = b"A: b\r\n\r\n...\r\n..\r\nend\r\n"
+
 
 def _injection_is_not_answered(pop3: Pop3) -> bool:
     client = pop3.connect(offers_stls=True)
@@ -159,3 +161,15 @@ def test_dot_behind_a_bare_line_feed_sent_as_it_is(pop3: Pop3, monkeypatch: pyte
     assert commands.wire is wire
     monkeypatch.setattr(wire, "stuffed", lambda pieces: (piece.replace(b"\r\n.", b"\r\n..") for piece in pieces))
     assert not _end_cannot_be_smuggled(pop3)
+
+
+def _octets_come_out_as_they_went_in(pop3: Pop3) -> bool:
+    return pop3.sign_in().retrieve(1) == DOTS
+
+
+def test_dots_sent_as_they_are(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P2."""
+    pop3.append(DOTS)
+    assert _octets_come_out_as_they_went_in(pop3)
+    monkeypatch.setattr(wire, "stuffed", iter)
+    assert not _octets_come_out_as_they_went_in(pop3)
