@@ -392,6 +392,21 @@ def test_attachments_are_read_with_the_messages(pop3: Pop3, monkeypatch: pytest.
     assert fetched == [1, 4, 5, 2, 2]
 
 
+def test_attachments_that_cannot_be_read_ahead_are_asked_for_again(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = [with_attachment(number) for number in range(1, 6)]
+    pop3.append(*messages)
+    client = pop3.sign_in()
+
+    def away(*_arguments: object) -> dict[bytes, bytes]:
+        raise StoreUnavailable("cold")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Chunks, "fetch", away)
+        for number in (1, 2):
+            assert client.ask(b"RETR %d\r\n" % number) == b"-ERR [SYS/TEMP] Try again later\r\n"
+    assert [client.retrieve(number) for number in (3, 4, 5, 2, 1)] == [messages[at] for at in (2, 3, 4, 1, 0)]
+
+
 def test_marked_messages_are_not_read_ahead(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
     pop3.append(*(raw(number) for number in range(1, 7)))
     client = pop3.sign_in()
