@@ -17,7 +17,19 @@ from typing import Protocol, cast
 from mailcore import errors
 
 NOUNS: tuple[str, ...] = (
-    "shard", "tenant", "domain", "user", "app_password", "token", "limits", "import_mail", "fsck", "audit",
+    "shard",
+    "tenant",
+    "domain",
+    "user",
+    "app_password",
+    "token",
+    "limits",
+    "import_mail",
+    "fsck",
+    "audit",
+    "hold",
+    "retention",
+    "restore",
 )  # fmt: skip
 """Modules of this package, in the order in which help lists them: add yours here."""
 

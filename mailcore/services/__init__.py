@@ -32,6 +32,7 @@ from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
+from mailcore.services.restoring import Restoring
 from mailcore.services.retention import Retention
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
@@ -94,6 +95,7 @@ class MailServices:
     quotas: Quotas
     notices: Notices
     retention: Retention
+    restoring: Restoring
     _clients: Clients
     _link: RedisLink
 
@@ -194,6 +196,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,
         notices=notices,
+        restoring=Restoring(placement, mailboxes, messages, quotas),
         retention=Retention(directory, placement, messages, offload, audit),
         _clients=clients,
         _link=link,

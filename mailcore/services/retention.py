@@ -15,6 +15,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.event import Detail
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.retention import DEFAULT_PURGE_AFTER, RetentionPolicy, RetentionRule
+from mailcore.model.tenant import User
 from mailcore.services.audit import Audit
 from mailcore.services.messages import Messages
 from mailcore.services.offload import Offload
@@ -85,7 +86,7 @@ class Retention:
         return RetentionPolicy.of(tenant.retention, user.retention)
 
     def set_tenant_rule(self, actor: Actor, tenant_id: TenantId, rule: RetentionRule) -> None:
-        """Replace a tenant's rule.
+        """Replace a tenant's rule; it may set a hold, and never releases one.
 
         Raises:
             TenantNotFound: there is no such tenant.
@@ -97,7 +98,7 @@ class Retention:
             change.before |= _told(tenant.retention)
 
     def set_user_rule(self, actor: Actor, user_id: UserId, rule: RetentionRule) -> None:
-        """Replace a user's rule.
+        """Replace a user's rule; it may set a hold, and never releases one.
 
         Raises:
             UserNotFound: there is no such user.
@@ -107,6 +108,30 @@ class Retention:
             if user is None or not self._directory.users.set_retention(user_id, rule):
                 raise UserNotFound(user_id)
             change.before |= _told(user.retention)
+
+    def set_tenant_hold(self, actor: Actor, tenant_id: TenantId, *, held: bool) -> None:
+        """Hold what a tenant has, or release it: no run destroys anything of it, one under way included.
+
+        Raises:
+            TenantNotFound: there is no such tenant.
+        """
+        with self._audit.of_tenant(actor, "hold.tenant", tenant_id, {"legal_hold": held}):
+            if not self._directory.tenants.set_legal_hold(tenant_id, held=held):
+                raise TenantNotFound(tenant_id)
+
+    def set_user_hold(self, actor: Actor, user_id: UserId, *, held: bool) -> None:
+        """Hold what a user has, or release it; a hold of the tenant stays.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        with self._audit.of_user(actor, "hold.user", user_id, {"legal_hold": held}):
+            if not self._directory.users.set_legal_hold(user_id, held=held):
+                raise UserNotFound(user_id)
+
+    def list_held(self, tenant_id: TenantId) -> list[User]:
+        """Return the tenant's users who are held themselves."""
+        return self._directory.users.list_held(tenant_id)
 
     # -- one user ---------------------------------------------------------------------------
 
@@ -136,7 +161,12 @@ class Retention:
         due = self._due_rows(shard, user_id, policy, now)
         unnamed = self._stored_ids(shard, user_id, crashed_before) if sweep else NOTHING
         removed = MessageCollector(shard, blobs, self._offload.pause).collect(
-            home.tenant_id, user_id, due, unnamed, max(crashed_before, now - policy.purge_after)
+            home.tenant_id,
+            user_id,
+            due,
+            unnamed,
+            max(crashed_before, now - policy.purge_after),
+            lambda: self.policy(user_id) == policy,  # a hold set meanwhile ends the run
         )
         for rows in due:
             ranges = set((rows.block.rows.uids[rows.mask] // RANGE_UIDS).tolist())

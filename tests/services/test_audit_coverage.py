@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_type_hints
 
@@ -42,9 +42,10 @@ from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.authenticator import Authenticator
-from tests.store.test_delivery import deliver, message
+from tests.store.test_delivery import deliver, expunge_all, message
 
 ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 ONE = UidSet(((1, 1),))
 NOT_CHANGES = {"audit"}
 """Services that are the trail themselves."""
@@ -86,6 +87,10 @@ class Scene:
 
     def token(self) -> ObjectId:
         return self.services.tokens.create(OPERATOR, owner_of_tenant(self.user.tenant_id), Role.ROOT, "Test")[0].id
+
+    def expunged_user(self) -> MadeUser:
+        expunge_all(self.services, self.user)
+        return self.user
 
     def source(self) -> SourceMailbox:
         file = self.folder / "one.eml"
@@ -174,6 +179,9 @@ CALLS: dict[str, Call] = {
     "passkeys.begin_registration": lambda s: _passkey(s, s.actor, OPERATOR),
     "passkeys.finish_registration": lambda s: _passkey(s, OPERATOR, s.actor),
     "passkeys.remove": lambda s: s.services.passkeys.remove(s.actor, s.user.user_id, _passkey(s, OPERATOR, OPERATOR)),
+    "restoring.restore": lambda s: s.services.restoring.restore(s.actor, s.expunged_user().user_id, LONG_AGO),
+    "retention.set_tenant_hold": lambda s: s.services.retention.set_tenant_hold(s.actor, s.user.tenant_id, held=True),
+    "retention.set_user_hold": lambda s: s.services.retention.set_user_hold(s.actor, s.user.user_id, held=True),
     "retention.set_tenant_rule": lambda s: s.services.retention.set_tenant_rule(
         s.actor, s.user.tenant_id, RetentionRule(timedelta(days=3))
     ),

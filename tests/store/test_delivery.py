@@ -177,6 +177,7 @@ def test_purge_period_hold_and_retention_keep_expunged_messages(
     assert stored_messages(services, user.user_id) == 1
     assert len(list(services.placement.home(user.user_id).shard.purge.of_user(user.user_id))) <= 1
     services.retention.set_tenant_rule(OPERATOR, user.tenant_id, NOW_RULE)
+    services.retention.set_tenant_hold(OPERATOR, user.tenant_id, held=False)
     assert services.retention.collect(user.user_id).messages == 1
 
 
@@ -390,6 +391,7 @@ def test_messages_of_a_deleted_mailbox_go_when_their_time_is_over(services: Mail
     assert services.retention.collect(user.user_id).messages == 0
     assert stored_messages(services, user.user_id) == 1
     services.retention.set_tenant_rule(OPERATOR, user.tenant_id, NOW_RULE)
+    services.retention.set_tenant_hold(OPERATOR, user.tenant_id, held=False)
     assert services.retention.collect(user.user_id).messages == 1
     assert stored_messages(services, user.user_id) == blob_bytes(services, user) == 0
 

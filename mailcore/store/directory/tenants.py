@@ -14,7 +14,7 @@ from mailcore.model.ids import TenantId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
 from mailcore.store.client import Document
-from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
+from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
 from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import OwnedCollection, deadline
 
@@ -102,7 +102,13 @@ class Tenants:
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
-            result = self._collection.update_one({"_id": tenant_id}, {"$set": {FIELD: rule_document(rule)}})
+            result = self._collection.update_one({"_id": tenant_id}, rule_update(rule))
+        return result.matched_count == 1
+
+    def set_legal_hold(self, tenant_id: TenantId, *, held: bool) -> bool:
+        """Hold or release; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {HOLD: held}})
         return result.matched_count == 1
 
     def count_on_shard(self, shard: str) -> int:

@@ -18,7 +18,7 @@ from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State, User
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
-from mailcore.store.directory.retention_rules import FIELD, read_rule, rule_document
+from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
 from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import OwnedCollection, deadline
 
@@ -147,8 +147,20 @@ class Users:
     def set_retention(self, user_id: UserId, rule: RetentionRule) -> bool:
         """Replace the user's retention rule; False if there is no such user."""
         with deadline():
-            result = self._collection.update_one({"_id": user_id}, {"$set": {FIELD: rule_document(rule)}})
+            result = self._collection.update_one({"_id": user_id}, rule_update(rule))
         return result.matched_count == 1
+
+    def set_legal_hold(self, user_id: UserId, *, held: bool) -> bool:
+        """Hold or release; False if there is no such user."""
+        with deadline():
+            result = self._collection.update_one({"_id": user_id}, {"$set": {HOLD: held}})
+        return result.matched_count == 1
+
+    def list_held(self, tenant_id: TenantId) -> list[User]:
+        """Return the tenant's users who are under a legal hold of their own."""
+        with deadline(30):
+            found = self._collection.find({"tenant": tenant_id, HOLD: True}, _WITHOUT_PASSWORD).sort("_id", 1)
+            return [read_user(document) for document in found]
 
     def mark_over_quota(self, user_id: UserId, now: datetime) -> datetime:
         """Note when mail was first refused for want of room, and return that; `now` if it is the first time."""

@@ -30,6 +30,8 @@ from mailcore.store.mailbox.view import flag_names
 
 KEY_BYTES: Final = 36
 PURGE_ROWS: Final = 1024
+_RESTORED: Final = 1 << 31
+"""In a block's number: its rows are in a mailbox again, and named here only until they are due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class PurgeBlock:
     def key(self) -> bytes:
         """The document's key."""
         return keys.change_key(self.user_id, self.mailbox_id, self.modseq, self.number)
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the rows were restored."""
+        return self.number >= _RESTORED
 
     def flag_names(self, row: int) -> tuple[str, ...]:
         """Return the flags a row had, by name."""
@@ -136,6 +143,11 @@ class Purge:
                 {"_id": key}, {"$currentDate": {"expunged_at": True}, "$inc": {"revision": 1}}
             )
         return bool(result.matched_count)
+
+
+def restored_number(block: PurgeBlock) -> int:
+    """Return the number of the block that holds a block's rows once they are restored: no other has it."""
+    return _RESTORED | int(block.rows.uids[0])
 
 
 def blocks_of(block: PurgeBlock, rows: Columns) -> Iterator[PurgeBlock]:

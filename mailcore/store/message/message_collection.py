@@ -70,6 +70,7 @@ class MessageCollector:
         due: Sequence[DueRows],
         unnamed: Oids,
         stored_before: datetime,
+        may_go_on: Callable[[], bool] = lambda: True,
     ) -> int:
         """Remove messages that nothing names any more and return how many went.
 
@@ -79,6 +80,8 @@ class MessageCollector:
             due: purge rows that may go, as read just before; what else names their messages is found out here.
             unnamed: further messages, of which the caller has seen nothing that names them.
             stored_before: a message stored later is not touched: it is on its way into a mailbox.
+            may_go_on: asked right before rows are taken out and before messages go; False stops the run. Messages
+                whose rows were taken out by then stay too, without a row.
 
         Raises:
             StoreUnavailable: the next run goes on; `unnamed` finds what was left half done.
@@ -91,10 +94,12 @@ class MessageCollector:
         named = self._named_in_mailboxes(user_id, candidates)
         named |= self._named_in_purge(user_id, candidates, due)
         for rows in due:
+            if not may_go_on():
+                return 0
             if not self._stores.purge.keep_rows(rows.block, ~rows.mask):
                 _note(named, candidates, rows.oids)  # somebody changed it: restored, or collected elsewhere
             self._pause()
-        return self._destroy(tenant_id, user_id, candidates[~named], stored_before)
+        return self._destroy(tenant_id, user_id, candidates[~named], stored_before, may_go_on)
 
     # -- what names a message ---------------------------------------------------------------
 
@@ -156,10 +161,19 @@ class MessageCollector:
 
     # -- removal ----------------------------------------------------------------------------
 
-    def _destroy(self, tenant_id: ObjectId, user_id: UserId, dead: Oids, stored_before: datetime) -> int:
+    def _destroy(
+        self,
+        tenant_id: ObjectId,
+        user_id: UserId,
+        dead: Oids,
+        stored_before: datetime,
+        may_go_on: Callable[[], bool],
+    ) -> int:
         removed = 0
         oids = oid_list(dead)
         for start in range(0, len(oids), BATCH):
+            if not may_go_on():
+                break
             batch = oids[start : start + BATCH]
             fields = {"attempt": 1, "splices": 1}
             before = self._stores.messages.find(user_id, batch, fields)

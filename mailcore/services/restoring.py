@@ -1,0 +1,146 @@
+"""Restoring: bring back what was expunged, while retention still keeps it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from mailcore.errors import MailboxChanged, MailboxExists, MailboxNotFound, StoreUnavailable
+from mailcore.model.actor import Actor
+from mailcore.model.changes import Cause
+from mailcore.model.flags import DELETED, SYSTEM_MASK
+from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.row import NewRow
+from mailcore.services.mailboxes import Mailboxes
+from mailcore.services.messages import Messages
+from mailcore.services.quotas import Quotas
+from mailcore.store.mailbox.purge import Purge, PurgeBlock, restored_number
+from mailcore.store.mailbox.view import keyword_names
+from mailcore.store.placement import Placement
+
+ATTEMPTS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Expunged:
+    """Messages that one change expunged and that can be restored."""
+
+    mailbox: str
+    cause: Cause
+    expunged_at: datetime
+    count: int
+    size_bytes: int
+
+
+class Restoring:
+    """Lists and restores expunged messages."""
+
+    def __init__(self, placement: Placement, mailboxes: Mailboxes, messages: Messages, quotas: Quotas) -> None:
+        self._placement = placement
+        self._mailboxes = mailboxes
+        self._messages = messages
+        self._quotas = quotas
+
+    def list_expunged(self, user_id: UserId, since: datetime | None = None) -> list[Expunged]:
+        """Return what can be restored, expunged at or after `since`."""
+        return [
+            Expunged(block.path, block.cause, block.expunged_at, len(block.rows), int(block.rows.sizes.sum()))
+            for block in self._blocks(user_id, since)
+        ]
+
+    def restore(self, actor: Actor, user_id: UserId, since: datetime, mailbox: str | None = None) -> int:
+        """Put back what was expunged at or after `since`, from one mailbox or from all, and return how many messages.
+
+        Each goes to the mailbox it was in, which is made again if it is gone, with its flags and dates and a new UID.
+        About eight round trips for each 1024 messages. What a collection took before is not brought back.
+
+        Raises:
+            OverQuota: they do not fit; nothing is restored.
+            StoreUnavailable: call again; what was restored already is not there twice.
+        """
+        blocks = [block for block in self._blocks(user_id, since) if mailbox is None or block.path == mailbox]
+        self._quotas.check(user_id, sum(int(block.rows.sizes.sum()) for block in blocks))
+        restored = sum(self._restore(actor, user_id, block) for block in blocks)
+        self._quotas.forget(user_id)
+        return restored
+
+    def _blocks(self, user_id: UserId, since: datetime | None) -> Iterator[PurgeBlock]:
+        shard = self._placement.home(user_id).shard
+        for mailbox_id, head in shard.heads.each(user_id):
+            if head.state.log:
+                self._messages.fold(user_id, mailbox_id)  # what was expunged lately is in the log only
+        for block in shard.purge.of_user(user_id, since):
+            if not block.is_restored:
+                yield block
+
+    def _restore(self, actor: Actor, user_id: UserId, listed: PurgeBlock) -> int:
+        """Restore a block, if no collection was faster.
+
+        At every moment either it, its restored twin or a mailbox names its messages. The twin stays until it is
+        due: a collection that read the mailbox before the commit reads the twin after it. A collection that
+        began after the epoch was read makes the commit fail, and the block is looked at again.
+        """
+        for _ in range(ATTEMPTS):
+            target, epoch = self._target(actor, user_id, listed.path)
+            purge = self._placement.home(user_id).shard.purge
+            block = self._made_young(purge, user_id, listed.key)
+            if block is None:
+                return 0
+            purge.insert(user_id, [replace(block, number=restored_number(block), revision=0)])
+            try:
+                self._commit(actor, user_id, block, target, epoch)
+            except MailboxChanged:
+                self._mailboxes.forget_tree(user_id)
+                continue
+            purge.keep_rows(block, np.empty(0, np.intp))  # changed meanwhile: listed once more, restored once
+            return len(block.rows)
+        raise StoreUnavailable("collections keep coming in between", user_id)
+
+    @staticmethod
+    def _made_young(purge: Purge, user_id: UserId, key: bytes) -> PurgeBlock | None:
+        """Return the block as it is once no run under way can take it; None if one was faster."""
+        return purge.get(user_id, key) if purge.touch(user_id, key) else None
+
+    def _commit(self, actor: Actor, user_id: UserId, block: PurgeBlock, target: MailboxId, epoch: int) -> None:
+        commit_key = hashlib.sha256(b"restore" + block.key + block.rows.uids.tobytes()).digest()
+        rows, keywords = _rows(block)
+        self._messages.commit_rows(
+            user_id, target, rows, Cause.RESTORE, actor, commit_key, keywords=keywords, collection_epoch=epoch
+        )
+
+    def _target(self, actor: Actor, user_id: UserId, name: str) -> tuple[MailboxId, int]:
+        try:
+            mailbox_id = self._mailboxes.find(user_id, name).id
+        except MailboxNotFound:
+            try:
+                mailbox_id = self._mailboxes.create(user_id, actor, name)
+            except MailboxExists:
+                mailbox_id = self._mailboxes.find(user_id, name).id
+        state = self._placement.home(user_id).shard.heads.state_of(user_id, mailbox_id)
+        if state is None:
+            raise MailboxChanged(mailbox_id)
+        return mailbox_id, state.collection_epoch
+
+
+def _rows(block: PurgeBlock) -> tuple[list[NewRow], Sequence[Sequence[str]]]:
+    r"""Return rows to append, without \Deleted, and the keywords of each by name."""
+    rows = block.rows
+    kept = np.uint64(SYSTEM_MASK & ~DELETED)
+    made = [
+        NewRow(
+            block.message_oid(index),
+            int(rows.flags[index] & kept),
+            int(rows.sizes[index]),
+            int(rows.internal_dates[index]),
+            int(rows.saved_dates[index]),
+            int(rows.header_dates[index]),
+            int(rows.threads[index]),
+        )
+        for index in range(len(rows))
+    ]
+    return made, [keyword_names(int(flags), block.keywords) for flags in rows.flags]

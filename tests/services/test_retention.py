@@ -1,0 +1,255 @@
+"""Legal hold, retention and restoring: what may be destroyed, and what can be brought back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mailcore.errors import MailError, OverQuota
+from mailcore.model.flags import FLAGGED, FlagOperation, FlagSet
+from mailcore.model.ids import MailboxId
+from mailcore.model.retention import RetentionRule
+from mailcore.model.uid_set import UidSet
+from mailcore.services import MailServices
+from mailcore.services import retention as retention_service
+from mailcore.services.retention import Retention
+from mailcore.store.mailbox.purge import Purge
+from mailcore.store.message.message_collection import MessageCollector
+from tests.builders import OPERATOR, MadeUser, make_user
+from tests.store.test_delivery import deliver, expunge_all, inbox, message, stored_messages
+
+AT_ONCE = RetentionRule(purge_after=timedelta(0))
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+MESSAGES = [message(body) for body in (b"one", b"two" * 20_000, b"three")]
+
+
+@pytest.fixture
+def user(services: MailServices) -> MadeUser:
+    """A user with three expunged messages that nothing keeps."""
+    made = make_user(services, shard="a")
+    services.retention.set_tenant_rule(OPERATOR, made.tenant_id, AT_ONCE)
+    for raw in MESSAGES:
+        deliver(services, raw, made)
+    expunge_all(services, made)
+    return made
+
+
+def hold(services: MailServices, user: MadeUser, of: str, held: bool = True) -> None:
+    if of == "user":
+        services.retention.set_user_hold(OPERATOR, user.user_id, held=held)
+    else:
+        services.retention.set_tenant_hold(OPERATOR, user.tenant_id, held=held)
+
+
+def collect(services: MailServices, user: MadeUser) -> int:
+    return services.retention.collect(user.user_id, sweep=True).messages
+
+
+def restore(services: MailServices, user: MadeUser) -> int:
+    return services.restoring.restore(OPERATOR, user.user_id, LONG_AGO)
+
+
+@pytest.mark.parametrize("of", ["user", "tenant"])
+def test_a_hold_set_after_expunge_keeps_messages_restorable(services: MailServices, user: MadeUser, of: str) -> None:
+    hold(services, user, of)
+    assert collect(services, user) == 0
+    assert restore(services, user) == 3
+    assert inbox(services, user) == MESSAGES
+    expunge_all(services, user)
+    hold(services, user, of, held=False)
+    assert collect(services, user) == 3, "released, it goes on time"
+    assert stored_messages(services, user.user_id) == 0
+    assert restore(services, user) == 0
+
+
+def test_without_may_destroy_a_held_message_goes(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control: the function before every destruction is what keeps it, together with the look at the start of a run."""
+    policy = Retention.policy
+
+    def careless(self: Retention, user_id: object) -> object:
+        found = policy(self, user_id)  # type: ignore[arg-type]
+        return retention_service.RetentionPolicy(
+            found.purge_after, found.keep_for, found.mailbox_keep_for, legal_hold=False
+        )
+
+    monkeypatch.setattr(Retention, "policy", careless)
+    hold(services, user, "user")
+    assert collect(services, user) == 3
+
+
+@pytest.mark.parametrize("step", ["take", "destroy"])
+def test_a_hold_set_during_a_run_ends_it(
+    services: MailServices, user: MadeUser, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before rows are taken out of purge they can be restored; after it the messages are still there, for fsck."""
+    if step == "take":
+        real = MessageCollector._named_in_purge
+
+        def named(self: MessageCollector, *arguments: object) -> object:
+            hold(services, user, "user")
+            return real(self, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(MessageCollector, "_named_in_purge", named)
+    else:
+        keep_rows = Purge.keep_rows
+
+        def keep(self: Purge, *arguments: object) -> bool:
+            done = keep_rows(self, *arguments)  # type: ignore[arg-type]
+            if not services.retention.policy(user.user_id).legal_hold:
+                hold(services, user, "user")
+            return done
+
+        monkeypatch.setattr(Purge, "keep_rows", keep)
+    assert collect(services, user) == 0
+    monkeypatch.undo()
+    assert stored_messages(services, user.user_id) == 3
+    if step == "take":
+        assert restore(services, user) == 3
+
+
+def test_a_new_rule_does_not_release_a_hold(services: MailServices, user: MadeUser) -> None:
+    hold(services, user, "user")
+    services.retention.set_user_rule(OPERATOR, user.user_id, AT_ONCE)
+    assert services.retention.policy(user.user_id).legal_hold
+    assert [one.id for one in services.retention.list_held(user.tenant_id)] == [user.user_id]
+    hold(services, user, "user", held=False)
+    assert services.retention.list_held(user.tenant_id) == []
+
+
+def mailbox_rule(services: MailServices, user: MadeUser) -> RetentionRule:
+    inbox_id = services.mailboxes.find(user.user_id, "INBOX").id
+    return RetentionRule(mailbox_keep_for={MailboxId(inbox_id): timedelta(days=9)})
+
+
+@pytest.mark.parametrize("of", ["tenant", "user", "mailbox", "purge"])
+def test_each_rule_keeps_what_it_says_and_no_longer(services: MailServices, user: MadeUser, of: str) -> None:
+    keeping = RetentionRule(purge_after=timedelta(0), keep_for=timedelta(days=9))
+    if of == "tenant":
+        services.retention.set_tenant_rule(OPERATOR, user.tenant_id, keeping)
+    elif of == "user":
+        services.retention.set_user_rule(OPERATOR, user.user_id, keeping)
+    elif of == "mailbox":
+        services.retention.set_user_rule(OPERATOR, user.user_id, mailbox_rule(services, user))
+    else:
+        services.retention.set_user_rule(OPERATOR, user.user_id, RetentionRule(purge_after=timedelta(days=1)))
+    assert collect(services, user) == 0
+    services.retention.set_tenant_rule(OPERATOR, user.tenant_id, AT_ONCE)
+    services.retention.set_user_rule(OPERATOR, user.user_id, RetentionRule())
+    assert collect(services, user) == 3
+
+
+# -- restoring ----------------------------------------------------------------------------------
+
+
+def test_restored_messages_have_flags_dates_and_a_new_uid(services: MailServices) -> None:
+    user = make_user(services, shard="a")
+    services.mailboxes.create(user.user_id, OPERATOR, "Work")
+    deliver(services, message(b"one"), user)
+    mailbox_id = services.mailboxes.find(user.user_id, "INBOX").id
+    services.messages.store(
+        user.user_id, OPERATOR, mailbox_id, UidSet.of([1]), FlagOperation.ADD, FlagSet(FLAGGED, ("Urgent",))
+    )
+    services.messages.move(user.user_id, OPERATOR, mailbox_id, UidSet.of([1]), "Work")
+    before = services.mailboxes.open(user.user_id, "Work")
+    services.mailboxes.delete(user.user_id, OPERATOR, "Work")
+    listed = services.restoring.list_expunged(user.user_id)
+    assert [(one.mailbox, one.count) for one in listed] == [("Work", 1)]
+    assert restore(services, user) == 1
+    assert restore(services, user) == 0
+    after = services.mailboxes.open(user.user_id, "Work")
+    assert after.uid_validity > before.uid_validity
+    assert after.flag_names(int(after.flags[0])) == before.flag_names(int(before.flags[0])) == ("\\Flagged", "Urgent")
+    assert (after.internal_dates[0], after.saved_dates[0]) == (before.internal_dates[0], before.saved_dates[0])
+    assert services.restoring.list_expunged(user.user_id) == []
+
+
+def test_one_mailbox_is_restored_and_not_another(services: MailServices) -> None:
+    user = make_user(services, shard="a")
+    for name in ("Archive", "INBOX"):
+        deliver(services, message(name.encode()), user)
+        if name == "Archive":
+            mailbox_id = services.mailboxes.find(user.user_id, "INBOX").id
+            services.messages.move(user.user_id, OPERATOR, mailbox_id, UidSet.of([1]), name)
+    for name in ("Archive", "INBOX"):
+        mailbox_id = services.mailboxes.find(user.user_id, name).id
+        services.messages.expunge(user.user_id, OPERATOR, mailbox_id, None, only_deleted=False)
+    assert services.restoring.restore(OPERATOR, user.user_id, LONG_AGO, "Archive") == 1
+    assert services.mailboxes.open(user.user_id, "Archive").exists == 1
+    assert services.mailboxes.open(user.user_id, "INBOX").exists == 0
+
+
+def test_what_does_not_fit_is_not_restored(services: MailServices) -> None:
+    user = make_user(services, shard="a")
+    deliver(services, message(b"x" * 9000), user)
+    expunge_all(services, user)
+    services.users.set_quota(OPERATOR, user.user_id, 5000)
+    with pytest.raises(OverQuota):
+        restore(services, user)
+    assert inbox(services, user) == []
+
+
+def restore_with_a_collection(
+    services: MailServices, user: MadeUser, step: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, int]:
+    """Restore while a collection runs right before or after a step; return how many were restored and collected."""
+    cls = type(services.restoring)
+    before, name = step.startswith("before"), step.split()[1]
+    real = getattr(services.restoring, name)
+    collected: list[int] = []
+
+    def with_collection(*arguments: object) -> object:
+        if before:
+            collected.append(collect(services, user))
+        result = real(*arguments)
+        if not before:
+            collected.append(collect(services, user))
+        return result
+
+    monkeypatch.setattr(services.restoring.__class__, name, lambda _, *arguments: with_collection(*arguments))
+    if name == "_made_young":
+        monkeypatch.setattr(cls, name, staticmethod(with_collection))
+    restored = restore(services, user)
+    monkeypatch.undo()
+    assert collected
+    return restored, sum(collected)
+
+
+def whole(services: MailServices, user: MadeUser) -> bool:
+    """Whether every message that INBOX names is there."""
+    try:
+        return all(raw in MESSAGES for raw in inbox(services, user))
+    except (AssertionError, MailError, LookupError):
+        return False
+
+
+STEPS = ["before _made_young", "after _made_young", "before _commit", "after _commit"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_collection_and_restore_at_once_lose_nothing(
+    services: MailServices, user: MadeUser, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is due at once, the worst case: a message is restored whole, or gone before."""
+    restored, collected = restore_with_a_collection(services, user, step, monkeypatch)
+    assert restored + collected == 3
+    assert whole(services, user)
+    assert len(inbox(services, user)) == restored
+    collect(services, user)
+    assert whole(services, user), "what was restored stays"
+
+
+def test_a_restore_without_the_epoch_names_what_is_gone(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control: a commit that does not ask for the epoch brings back rows whose messages were destroyed."""
+    commit_rows = type(services.messages).commit_rows
+
+    def careless(self: object, *arguments: object, collection_epoch: int | None = None, **options: object) -> object:
+        return commit_rows(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(services.messages), "commit_rows", careless)
+    restore_with_a_collection(services, user, "after _made_young", monkeypatch)
+    assert not whole(services, user)
