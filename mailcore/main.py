@@ -107,4 +107,4 @@ def _health(services: MailServices, settings: MailSettings, listener: Listener) 
             return False
         return True
 
-    return HealthServer(settings.health_listen.host, settings.health_listen.port, is_ready)
+    return HealthServer(settings.health_listen.host, settings.health_listen.port, is_ready, services.acme.answer)

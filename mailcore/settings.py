@@ -50,6 +50,17 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeSettings:
+    """Which authority issues certificates, and who answers for us there."""
+
+    directory_url: str
+    contact: str = ""
+    """An address for mail about our account; may be empty."""
+    authority_path: str | None = None
+    """PEM file of who signs the authority's own certificate, where the system does not know them."""
+
+
+@dataclass(frozen=True, slots=True)
 class MailSettings:
     """Everything a mail process needs to know before it reaches the directory."""
 
@@ -58,6 +69,7 @@ class MailSettings:
     sealing_keys: Mapping[int, Secret]
     """Keys by number; the highest seals, all open."""
     redis_url: Secret | None = None
+    acme: AcmeSettings | None = None
     hostname: str = "localhost"
     """The name servers give in greetings and trace headers."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict)
@@ -131,6 +143,7 @@ class _Reader:
             mongo_uri=Secret(mongo_uri),
             sealing_keys=self._sealing_keys(),
             redis_url=Secret(redis_url) if redis_url else None,
+            acme=self._acme(),
             hostname=self._text("EIDER_HOSTNAME") or platform.node() or "localhost",
             servers=self._servers(),
             health_listen=health[0] if health else None,
@@ -159,6 +172,14 @@ class _Reader:
         elif not re.match(r"mongodb(\+srv)?://[^/]+/[^/?]+", uri):
             self._problems.append("MONGO_URI must look like mongodb://host:port/database")
         return uri
+
+    def _acme(self) -> AcmeSettings | None:
+        url = self._text("EIDER_ACME_DIRECTORY")
+        if not url:
+            return None
+        if not url.startswith("https://"):
+            self._problems.append("EIDER_ACME_DIRECTORY must begin with https://")
+        return AcmeSettings(url, self._text("EIDER_ACME_CONTACT"), self._text("EIDER_ACME_CA") or None)
 
     def _sealing_keys(self) -> dict[int, Secret]:
         keys: dict[int, Secret] = {}

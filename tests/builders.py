@@ -46,10 +46,14 @@ def make_settings(directory_uri: str, redis_url: str | None = None, **variables:
 
 
 def make_services(
-    directory_uri: str, shard_uris: Mapping[str, Any], redis_url: str | None = None, offload: Offload | None = None
+    directory_uri: str,
+    shard_uris: Mapping[str, Any],
+    redis_url: str | None = None,
+    offload: Offload | None = None,
+    **variables: str,
 ) -> MailServices:
     """Connected services whose directory knows the given shards, all in region `eu`."""
-    services = connect(make_settings(directory_uri, redis_url), offload)
+    services = connect(make_settings(directory_uri, redis_url, **variables), offload)
     known = {shard.name for shard in services.shards.list_all()}
     for name, uris in shard_uris.items():
         if name not in known:

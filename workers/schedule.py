@@ -32,6 +32,8 @@ class Periodic:
 
 SCHEDULE = (
     Periodic("demotion.all", timedelta(minutes=10)),
+    Periodic("certificates.renew", timedelta(minutes=10)),
+    Periodic("sealing.rotate", timedelta(days=1)),
     Periodic("retention.all", timedelta(days=1)),
     Periodic("collection.all", timedelta(days=7)),
     Periodic("scrub.all", timedelta(days=28)),

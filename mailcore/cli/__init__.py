@@ -30,6 +30,8 @@ NOUNS: tuple[str, ...] = (
     "hold",
     "retention",
     "restore",
+    "sealing",
+    "cert",
 )  # fmt: skip
 """Modules of this package, in the order in which help lists them: add yours here."""
 

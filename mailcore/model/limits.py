@@ -147,6 +147,11 @@ class Limits:
     idle_timeout_s: int = 30 * 60
     user: UserLimits = field(default_factory=UserLimits)
     logins: LoginLimits = field(default_factory=LoginLimits)
+    auth_log_waiting: int = 10_000
+    """Groups of sign-ins that a process holds until they are written."""
+    auth_log_kept_s: int = 30 * 24 * 3600
+    networks_kept_s: int = 180 * 24 * 3600
+    """So long after the last sign-in from there a network is not new to a user."""
     pop3_idle_timeout_s: int = 10 * 60
     second_factors: SecondFactorLimits = field(default_factory=SecondFactorLimits)
 

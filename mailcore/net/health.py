@@ -1,4 +1,4 @@
-"""The small HTTP port of each process: /health, /ready and /metrics."""
+"""The small HTTP port of each process: /health, /ready, /metrics, and answers to an ACME authority."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 from gevent.pywsgi import WSGIServer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from mailcore.errors import Unavailable
 from mailcore.net.listener import StartRefused
 
+Answer = Callable[[str], str | None]
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
+CHALLENGE_PATH = "/.well-known/acme-challenge/"
 READY_FRESH_S = 2.0
 """How long the answer of the readiness check is used again."""
 
@@ -20,9 +23,13 @@ READY_FRESH_S = 2.0
 class HealthServer:
     """Says whether the process lives (/health) and should get new connections (/ready)."""
 
-    def __init__(self, host: str, port: int, is_ready: Callable[[], bool]) -> None:
-        """Answer /ready with 200 while `is_ready` says so; it may make one short round trip."""
+    def __init__(self, host: str, port: int, is_ready: Callable[[], bool], answer: Answer = lambda _: None) -> None:
+        """Answer /ready with 200 while `is_ready` says so; both it and `answer` may make one short round trip.
+
+        `answer` tells what to say to an authority that asks for a token (RFC 8555 §8.3); None to refuse it.
+        """
         self._is_ready = is_ready
+        self._answer_token = answer
         self._checked_at = float("-inf")
         self._ready = False
         self._server: Any = WSGIServer((host, port), self._answer, log=None, error_log=None)
@@ -56,7 +63,18 @@ class HealthServer:
         if path == "/metrics":
             start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
             return [generate_latest()]
+        if path.startswith(CHALLENGE_PATH):
+            return self._answer_challenge(path.removeprefix(CHALLENGE_PATH), start)
         return _text(start, "404 Not Found", b"/health, /ready, /metrics\n")
+
+    def _answer_challenge(self, token: str, start: Start) -> Iterable[bytes]:
+        try:
+            answer = self._answer_token(token)
+        except Unavailable:
+            return _text(start, "503 Service Unavailable", b"try again\n")
+        if answer is None:
+            return _text(start, "404 Not Found", b"no such token\n")
+        return _text(start, "200 OK", answer.encode())
 
     def _check(self) -> bool:
         now = time.monotonic()

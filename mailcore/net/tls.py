@@ -17,8 +17,8 @@ from mailcore.model.actions import Tls
 from mailcore.net import client_hello
 
 MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2
-NAME_FRESH_S = 60.0
-"""How soon a renewed certificate is used."""
+NAME_FRESH_S = 5.0
+"""How soon a new, renewed or deleted certificate shows; one or two reads for each name and so many seconds."""
 NAMES_KEPT = 1024
 HELLO_PAUSE_S = 0.5
 """A client that begins its hello and pauses for longer gets the default certificate."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailcore.model.tenant import Tenant
+from mailcore.services.acme import Acme
 from mailcore.services.addresses import Addresses
 from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.audit import Audit
+from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
 from mailcore.services.certificates import Certificates
 from mailcore.services.connections import Connections
@@ -34,6 +36,7 @@ from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
 from mailcore.services.restoring import Restoring
 from mailcore.services.retention import Retention
+from mailcore.services.rotation import Rotation
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
@@ -77,8 +80,11 @@ class MailServices:
     second_factors: SecondFactors
     totp: Totp
     passkeys: Passkeys
+    auth_log: AuthLog
     certificates: Certificates
+    acme: Acme
     sealing: Sealing
+    rotation: Rotation
     placement: Placement
     audit: Audit
     events: Events
@@ -106,6 +112,7 @@ class MailServices:
         self.failed_logins.start(spawn)
         self.connections.start(spawn)
         self.usage.start(spawn)
+        self.auth_log.start(spawn)
 
     def close(self) -> None:
         """End background work and close every connection."""
@@ -113,6 +120,7 @@ class MailServices:
         self.notices.close()
         self.usage.close()
         self.connections.close()
+        self.auth_log.close()
         self._clients.close()
         self._link.close()
 
@@ -134,6 +142,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
 
     placement = Placement(directory, clients, open_key, user_limits=settings.limits.user)
     audit = Audit(directory, placement)
+    auth_log = AuthLog(placement, audit)
+    certificates = Certificates(directory, sealing, audit)
     views = ViewCache()
     notices = Notices(settings.redis_url.reveal_text() if settings.redis_url else None, placement, views)
     quotas = Quotas(placement)
@@ -154,7 +164,14 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     link = RedisLink(settings.redis_url)
     failed_logins = FailedLogins(link, settings.limits.logins)
     authentication = Authentication(
-        directory, placement, passwords, app_passwords, temporary_passwords, tokens, uses, failed_logins
+        directory,
+        placement,
+        passwords,
+        app_passwords,
+        temporary_passwords,
+        tokens,
+        uses,
+        LoggedGuard(failed_logins, auth_log),
     )
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
@@ -179,8 +196,11 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         second_factors=second_factors,
         totp=Totp(directory, sealing, second_factors, confirming, audit, factor_limits),
         passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),
-        certificates=Certificates(directory, sealing, audit),
+        auth_log=auth_log,
+        certificates=certificates,
+        acme=Acme(directory, sealing, certificates, audit, settings.acme),
         sealing=sealing,
+        rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,
         audit=audit,
         events=Events(directory, placement),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -51,8 +52,8 @@ class Certificates:
         key = self._sealing.open(_purpose(stored.fingerprint), stored.sealed_key)
         return Certificate(stored.fingerprint, stored.chain_pem, key)
 
-    def add(self, actor: Actor, chain_pem: bytes, key_pem: bytes, *, is_default: bool = False) -> None:
-        """Store a certificate for the names it holds, in place of older ones for any of them.
+    def add(self, actor: Actor, chain_pem: bytes, key_pem: bytes, *, is_default: bool = False) -> datetime:
+        """Store a certificate for the names it holds, in place of older ones for any of them; return when it ends.
 
         Raises:
             ValueInvalid: not PEM, without names, or the key is another certificate's.
@@ -77,6 +78,21 @@ class Certificates:
         wanted = {"names": stored.server_names, "fingerprint": fingerprint}
         with self._audit.of_platform(actor, "certificate.added", wanted):
             self._directory.certs.replace(stored)
+        return stored.not_after
+
+    def delete(self, actor: Actor, name: str) -> int:
+        """Remove the certificates for a server name, or a wildcard; return how many there were.
+
+        Raises:
+            DomainInvalid: not a name that a server can have.
+        """
+        canonical = f"*.{domain_name(name[2:])}" if name.startswith("*.") else domain_name(name)
+        with self._audit.of_platform(actor, "certificate.deleted", {"name": canonical}):
+            return self._directory.certs.delete(canonical)
+
+    def list_all(self) -> list[StoredCertificate]:
+        """Return every certificate, its key sealed."""
+        return self._directory.certs.list_all()
 
 
 def _purpose(fingerprint: str) -> str:

@@ -31,6 +31,11 @@ class Sealing:
         self._current = max(keys)
         self._ciphers = {number: AESGCM(key.reveal()) for number, key in keys.items()}
 
+    @property
+    def newest_key(self) -> int:
+        """The number of the key that seals."""
+        return self._current
+
     def seal(self, purpose: str, plaintext: bytes) -> bytes:
         """Return `plaintext` sealed; only the same purpose opens it, so a stored value cannot be put elsewhere."""
         header = _HEADER.pack(_VERSION, _AES_256_GCM, self._current)

@@ -43,6 +43,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "purge": (IndexModel([("expunged_at", ASCENDING)], name="expunged_at"),),
     "events": EVENTS,
     "streams": (),
+    "auth_log": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
 }
 COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
 DIRECTORY: dict[str, Sequence[IndexModel]] = {
@@ -65,6 +66,9 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("user", ASCENDING)], name="user"),
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
+    "acme_accounts": (),
+    "acme_orders": (IndexModel([("names", ASCENDING)], name="names"),),
+    "acme_challenges": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
     "events": EVENTS,

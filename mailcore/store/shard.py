@@ -24,6 +24,7 @@ from mailcore.store.message.blob_refs import BlobRefs
 from mailcore.store.message.blobs import Blobs
 from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.messages import Messages
+from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.trail import Trail
 
@@ -49,6 +50,7 @@ class ShardStores:
     events: ChangeEvents
     trail: Trail
     streams: Streams
+    auth_log: AuthLogRows
     messages: Messages
     blobs: Blobs
     blob_refs: BlobRefs
@@ -75,6 +77,7 @@ class ShardStores:
             events=ChangeEvents(hot),
             trail=Trail(hot),
             streams=Streams(hot),
+            auth_log=AuthLogRows(hot),
             messages=Messages(hot),
             blobs=Blobs(hot),
             blob_refs=BlobRefs(hot),

@@ -143,12 +143,24 @@ def _passkey(scene: Scene, begin: Actor, finish: Actor) -> bytes:
     return device.id
 
 
+def _renew(scene: Scene) -> object:
+    """The authority is not there: what is told is the order that led to it."""
+    acme = scene.services.acme
+    acme.request(scene.actor, [f"mail.{scene.domain()}"])
+    return acme.renew_due(scene.actor)
+
+
 Call = Callable[[Scene], object]
 CALLS: dict[str, Call] = {
     "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
     "addresses.delete": lambda s: s.services.addresses.delete(s.actor, s.user.user_id, f"second@{s.domain()}"),
     "app_passwords.create": lambda s: s.services.app_passwords.create(s.actor, s.user.user_id, "Phone"),
     "app_passwords.revoke": lambda s: s.services.app_passwords.revoke(s.actor, s.user.user_id, s.app_password()),
+    "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
+    "acme.renew_due": _renew,
+    "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
+    "certificates.delete": lambda s: s.services.certificates.delete(s.actor, "mail.example.org"),
+    "rotation.rotate": lambda s: s.services.rotation.rotate(s.actor),
     "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
     "delivery.deliver": lambda s: deliver(s.services, message(b"mail"), s.user, actor=s.actor),
     "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),
@@ -247,7 +259,8 @@ def test_no_method_is_missing_in_the_table() -> None:
 def services(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[MailServices]:
     uris = stack.mongo.shards["a"]
     shard = ShardUris(fresh_uri(uris.hot, "audit_hot"), fresh_uri(uris.cold, "audit_cold"))
-    connected = make_services(fresh_uri(stack.mongo.directory, "audit_directory"), {"a": shard})
+    uri = fresh_uri(stack.mongo.directory, "audit_directory")
+    connected = make_services(uri, {"a": shard}, EIDER_ACME_DIRECTORY="https://127.0.0.1:9/nobody")
     yield connected
     connected.close()
 

@@ -43,7 +43,7 @@ def test_each_period_is_enqueued_once_whoever_looks(redis: Redis) -> None:
     now = 1_800_000_000.0
     assert len(enqueue_due(redis, now)) == len(SCHEDULE)
     assert enqueue_due(redis, now) == []
-    assert enqueue_due(redis, now + timedelta(minutes=10).total_seconds()) == ["demotion.all"]
+    assert enqueue_due(redis, now + timedelta(minutes=10).total_seconds()) == ["demotion.all", "certificates.renew"]
     assert Queue(MAINTENANCE, connection=redis, serializer=JSONSerializer).count == len(SCHEDULE) + 1
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pymongo.database import Database
 
 from mailcore.store.client import Document
+from mailcore.store.directory.acme import Acme
 from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.api_tokens import ApiTokens
 from mailcore.store.directory.app_passwords import AppPasswords
 from mailcore.store.directory.certs import Certs
 from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.nonces import Nonces
+from mailcore.store.directory.sealed import SealedFields
 from mailcore.store.directory.second_factors import SecondFactors
 from mailcore.store.directory.settings import Settings
 from mailcore.store.directory.shards import Shards
@@ -35,6 +37,8 @@ class Directory:
     addresses: Addresses
     users: Users
     certs: Certs
+    acme: Acme
+    sealed: SealedFields
     second_factors: SecondFactors
     nonces: Nonces
     trail: Trail
@@ -56,6 +60,8 @@ class Directory:
             Addresses(database),
             Users(database),
             Certs(database),
+            Acme(database),
+            SealedFields(database),
             SecondFactors(database),
             Nonces(database),
             Trail(database),

@@ -70,6 +70,16 @@ class Certs:
                     {"$set": {"is_default": False}},
                 )
 
+    def list_all(self) -> list[StoredCertificate]:
+        """Return every certificate in order of arrival."""
+        with deadline():
+            return [_certificate(document) for document in self._collection.find().sort("_id", 1)]
+
+    def delete(self, name: str) -> int:
+        """Remove the certificates that hold a name; return how many there were."""
+        with deadline():
+            return self._collection.delete_many({"server_names": str(name)}).deleted_count
+
 
 def _certificate(document: Document) -> StoredCertificate:
     return StoredCertificate(

@@ -1,0 +1,116 @@
+"""`auth_log`: sign-ins of each user, grouped, kept for a while on the user's shard.
+
+A row is user ‖ hour ‖ hash of what is grouped (24 bytes), so a user's rows lie in order of time without an index. The
+networks a user signed in from are rows of an hour that never comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pymongo import DESCENDING, UpdateOne
+from pymongo.database import Database
+
+from mailcore.model.ids import UserId
+from mailcore.store.guard import Document, OwnedCollection, deadline
+
+WINDOW_S: Final = 3600
+KEY_BYTES: Final = 24
+_NETWORKS: Final = b"\xff\xff\xff\xff"
+_HASH_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What is grouped: everything that two tries to sign in have in common."""
+
+    protocol: str
+    remote_address: str
+    result: str
+    """"accepted", or why not."""
+    credential: str
+    """What was offered, "" if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthLogRow:
+    """One group of sign-ins within an hour."""
+
+    key: bytes
+    sign_in: SignIn
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+class AuthLogRows:
+    """The authentication log of all users of a shard."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["auth_log"])
+
+    def add(self, rows: Sequence[AuthLogRow], kept_for: timedelta) -> None:
+        """Count sign-ins up; one round trip for all of them."""
+        requests = [
+            UpdateOne(
+                {"_id": row.key},
+                {
+                    "$inc": {"count": row.count},
+                    "$min": {"first_at": row.first_at},
+                    "$max": {"last_at": row.last_at, "expires_at": row.last_at + kept_for},
+                    "$setOnInsert": {
+                        "protocol": row.sign_in.protocol,
+                        "remote_address": row.sign_in.remote_address,
+                        "result": row.sign_in.result,
+                        "credential": row.sign_in.credential,
+                    },
+                },
+                upsert=True,
+            )
+            for row in rows
+        ]
+        with deadline():
+            self._collection.bulk_write(requests, ordered=False)
+
+    def is_new_network(self, user_id: UserId, network: str, at: datetime, kept_for: timedelta) -> bool:
+        """Note that a user is in from a network; True once if it is new to somebody who was in from another before."""
+        key = user_id.binary + _NETWORKS + _hash(network)
+        update = {
+            "$max": {"last_at": at, "expires_at": at + kept_for},
+            "$setOnInsert": {"network": network, "first_at": at},
+        }
+        with deadline():
+            result = self._collection.update_one({"_id": key}, update, upsert=True)
+            if result.upserted_id is None:
+                return False
+            known = {"$gte": user_id.binary + _NETWORKS + bytes(8), "$lte": user_id.binary + _NETWORKS + b"\xff" * 8}
+            return self._collection.count_documents({"_id": known}, limit=2) > 1
+
+    def list_of_user(self, user_id: UserId, before: bytes | None, limit: int) -> list[AuthLogRow]:
+        """Return a page of a user's log, latest hour first, from right before a row."""
+        bounds = {"$gte": user_id.binary + bytes(12), "$lt": user_id.binary + _NETWORKS + bytes(8)}
+        if before is not None:
+            bounds["$lt"] = min(before, bounds["$lt"])
+        with deadline():
+            found = list(self._collection.find({"_id": bounds}).sort("_id", DESCENDING).limit(limit))
+        return [_row(document) for document in found]
+
+
+def row_key(user_id: UserId, sign_in: SignIn, at: datetime) -> bytes:
+    """Return the key of the row that a sign-in counts in."""
+    parts = (sign_in.protocol, sign_in.remote_address, sign_in.result, sign_in.credential)
+    return user_id.binary + struct.pack(">I", int(at.timestamp()) // WINDOW_S) + _hash("\n".join(parts))
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH_BYTES]
+
+
+def _row(document: Document) -> AuthLogRow:
+    sign_in = SignIn(document["protocol"], document["remote_address"], document["result"], document["credential"])
+    return AuthLogRow(bytes(document["_id"]), sign_in, document["count"], document["first_at"], document["last_at"])
