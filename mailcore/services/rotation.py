@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SealedField:
-    """Where sealed values are, and what they are sealed for: `purpose`, or `purpose:X` with X from another field."""
+    """Where sealed values are, and what they are sealed for: `purpose:X` with X from another field, or X alone."""
 
     collection: str
     path: str
@@ -33,6 +33,9 @@ SEALED: Final = (
     SealedField("tenants", "content_key", "tenant.content_key"),
     SealedField("certs", "sealed_key", "cert.key", "fingerprint"),
     SealedField("acme_accounts", "key", "acme.account"),
+    SealedField("users", "second_factors.totp.seed", "totp"),
+    SealedField("users", "second_factors.pending_totp.seed", "totp"),
+    SealedField("settings", "sealed", ""),
 )
 """Every field of every collection that holds sealed values; a test dumps all stores and finds no other."""
 
@@ -73,8 +76,8 @@ class Rotation:
     def _look(self, field: SealedField, *, rotate: bool) -> FieldState:
         current = older = broken = 0
         for value in self._fields.each(field.collection, field.path, field.purpose_field):
-            suffix = value.owner.get(field.purpose_field)
-            purpose = f"{field.purpose}:{suffix}"
+            named = str(value.owner.get(field.purpose_field))
+            purpose = f"{field.purpose}:{named}" if field.purpose else named
             try:
                 plain = self._sealing.open(purpose, value.sealed)
             except SealBroken:

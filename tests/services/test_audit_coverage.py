@@ -159,7 +159,7 @@ CALLS: dict[str, Call] = {
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
     "acme.renew_due": _renew,
     "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
-    "certificates.delete": lambda s: s.services.certificates.delete(s.actor, "mail.example.org"),
+    "certificates.delete": lambda s: s.services.certificates.delete(s.actor, "gone.example.org"),
     "rotation.rotate": lambda s: s.services.rotation.rotate(s.actor),
     "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
     "delivery.deliver": lambda s: deliver(s.services, message(b"mail"), s.user, actor=s.actor),
@@ -267,12 +267,17 @@ def services(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator
 
 @pytest.fixture
 def scene(services: MailServices, tmp_path: Path) -> Scene:
+    return make_scene(services, tmp_path)
+
+
+def make_scene(services: MailServices, folder: Path) -> Scene:
+    """A user of a tenant of its own with something of everything."""
     user = make_user(services, shard="a")
     services.addresses.create(OPERATOR, user.user_id, f"second@{user.address.partition('@')[2]}")
     services.mailboxes.create(user.user_id, OPERATOR, "Folder")
     for body in (b"one", b"two"):
         deliver(services, message(body), user)
-    return Scene(services, user, replace(ACTOR, request_id=f"r{ObjectId()}"), tmp_path)
+    return Scene(services, user, replace(ACTOR, request_id=f"r{ObjectId()}"), folder)
 
 
 def told(services: MailServices, actor: Actor) -> list[Event]:
