@@ -32,6 +32,7 @@ NOUNS: tuple[str, ...] = (
     "restore",
     "sealing",
     "cert",
+    "sign_ins",
 )  # fmt: skip
 """Modules of this package, in the order in which help lists them: add yours here."""
 

@@ -44,7 +44,7 @@ def test_each_period_is_enqueued_once_whoever_looks(redis: Redis) -> None:
     assert len(enqueue_due(redis, now)) == len(SCHEDULE)
     assert enqueue_due(redis, now) == []
     assert enqueue_due(redis, now + timedelta(minutes=10).total_seconds()) == ["demotion.all", "certificates.renew"]
-    assert Queue(MAINTENANCE, connection=redis, serializer=JSONSerializer).count == len(SCHEDULE) + 1
+    assert Queue(MAINTENANCE, connection=redis, serializer=JSONSerializer).count == len(SCHEDULE) + 2
 
 
 def test_unknown_name_is_not_enqueued(redis: Redis) -> None:
