@@ -156,8 +156,10 @@ class Acme:
 
         url = settings.directory_url
         purpose = f"acme.account:{url}"
-        sealed = self._sealing.seal(purpose, _pem(rsa.generate_private_key(65537, KEY_BITS)))
-        account = self._directory.acme.account(url, sealed)
+        account = self._directory.acme.find_account(url)
+        if account is None:
+            sealed = self._sealing.seal(purpose, _pem(rsa.generate_private_key(65537, KEY_BITS)))
+            account = self._directory.acme.insert_account_once(url, sealed)
         key = JWKRSA(key=serialization.load_pem_private_key(self._sealing.open(purpose, account.sealed_key), None))
         trusted = cast("bool", settings.authority_path or True)  # requests takes a path as well
         network = client.ClientNetwork(key, user_agent=USER_AGENT, verify_ssl=trusted)

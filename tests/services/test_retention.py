@@ -15,7 +15,9 @@ from mailcore.services import MailServices
 from mailcore.services import retention as retention_service
 from mailcore.services.retention import Retention
 from mailcore.store.mailbox.purge import Purge
+from mailcore.store.message import message_collection
 from mailcore.store.message.message_collection import MessageCollector
+from mailcore.store.message.messages import Messages
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.store.test_delivery import deliver, expunge_all, inbox, message, stored_messages
 
@@ -84,7 +86,7 @@ def test_without_may_destroy_a_held_message_goes(
 def test_a_hold_set_during_a_run_ends_it(
     services: MailServices, user: MadeUser, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before rows are taken out of purge they can be restored; after it the messages are still there, for fsck."""
+    """Whether their rows are still in purge or taken out already, its messages can be restored."""
     if step == "take":
         real = MessageCollector._named_in_purge
 
@@ -106,8 +108,27 @@ def test_a_hold_set_during_a_run_ends_it(
     assert collect(services, user) == 0
     monkeypatch.undo()
     assert stored_messages(services, user.user_id) == 3
-    if step == "take":
-        assert restore(services, user) == 3
+    assert restore(services, user) == 3
+    assert inbox(services, user) == MESSAGES
+
+
+def test_a_hold_set_between_two_batches_keeps_the_second(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went before the hold is gone; the rest can be restored, and nothing that is restored is missing."""
+    delete = Messages.delete
+
+    def then_hold(self: Messages, *arguments: object) -> object:
+        done = delete(self, *arguments)  # type: ignore[arg-type]
+        hold(services, user, "tenant")
+        return done
+
+    monkeypatch.setattr(message_collection, "BATCH", 1)
+    monkeypatch.setattr(Messages, "delete", then_hold)
+    assert collect(services, user) == 1
+    monkeypatch.undo()
+    assert restore(services, user) == 2
+    assert all(raw in MESSAGES for raw in inbox(services, user))
 
 
 def test_a_new_rule_does_not_release_a_hold(services: MailServices, user: MadeUser) -> None:

@@ -50,8 +50,14 @@ class Acme:
 
     # -- account ----------------------------------------------------------------------------
 
-    def account(self, authority_url: str, sealed_key: bytes) -> StoredAccount:
-        """Return our account at an authority; `sealed_key` is its key if there is none yet."""
+    def find_account(self, authority_url: str) -> StoredAccount | None:
+        """Return our account at an authority, or None."""
+        with deadline():
+            found = self._accounts.find_one({"_id": str(authority_url)})
+        return None if found is None else StoredAccount(bytes(found["key"]), found["uri"])
+
+    def insert_account_once(self, authority_url: str, sealed_key: bytes) -> StoredAccount:
+        """Store a new account's key unless there is an account; return the one that is stored."""
         with deadline():
             found = self._accounts.find_one_and_update(
                 {"_id": str(authority_url)},

@@ -30,6 +30,8 @@ from mailcore.store.mailbox.view import flag_names
 
 KEY_BYTES: Final = 36
 PURGE_ROWS: Final = 1024
+_PUT_BACK: Final = 1 << 30
+"""In a block's number: its rows had been taken out to be destroyed, and were put back."""
 _RESTORED: Final = 1 << 31
 """In a block's number: its rows are in a mailbox again, and named here only until they are due."""
 
@@ -147,7 +149,17 @@ class Purge:
 
 def restored_number(block: PurgeBlock) -> int:
     """Return the number of the block that holds a block's rows once they are restored: no other has it."""
-    return _RESTORED | int(block.rows.uids[0])
+    return _RESTORED | _low_uid(block.rows)
+
+
+def put_back_number(rows: Columns) -> int:
+    """Return the number of the block that holds rows of a change once they are put back: no other has it."""
+    return _PUT_BACK | _low_uid(rows)
+
+
+def _low_uid(rows: Columns) -> int:
+    """Return the bits of the first UID that go into a number; UIDs that high do not occur."""
+    return int(rows.uids[0]) & (_PUT_BACK - 1)
 
 
 def blocks_of(block: PurgeBlock, rows: Columns) -> Iterator[PurgeBlock]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.store.keys import message_key
 from mailcore.store.mailbox.head import DELETED, Head
 from mailcore.store.mailbox.log_entry import Op, decode_entry
-from mailcore.store.mailbox.purge import PurgeBlock
+from mailcore.store.mailbox.purge import PurgeBlock, put_back_number
 from mailcore.store.message.blob_refs import OwnerKind, RefOwner
 from mailcore.store.message.collection import BlobCollector
 from mailcore.store.message.skeleton import unpack_splices
@@ -40,6 +40,7 @@ PASSES = 50
 """So often heads that changed meanwhile are read again before a user is left for the next run."""
 ATTEMPTS = 6
 OID_TYPE = np.dtype("S12")
+NO_OIDS: Oids = np.empty(0, OID_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class MessageCollector:
             due: purge rows that may go, as read just before; what else names their messages is found out here.
             unnamed: further messages, of which the caller has seen nothing that names them.
             stored_before: a message stored later is not touched: it is on its way into a mailbox.
-            may_go_on: asked right before rows are taken out and before messages go; False stops the run. Messages
-                whose rows were taken out by then stay too, without a row.
+            may_go_on: asked right before rows are taken out and before messages go; False stops the run, and rows
+                whose messages are still there are put back.
 
         Raises:
             StoreUnavailable: the next run goes on; `unnamed` finds what was left half done.
@@ -93,13 +94,21 @@ class MessageCollector:
         fault.hit("gc.after_epoch")
         named = self._named_in_mailboxes(user_id, candidates)
         named |= self._named_in_purge(user_id, candidates, due)
+        taken: list[DueRows] = []
         for rows in due:
             if not may_go_on():
+                self._put_back(user_id, taken, candidates)
                 return 0
-            if not self._stores.purge.keep_rows(rows.block, ~rows.mask):
+            if self._stores.purge.keep_rows(rows.block, ~rows.mask):
+                taken.append(rows)
+            else:
                 _note(named, candidates, rows.oids)  # somebody changed it: restored, or collected elsewhere
             self._pause()
-        return self._destroy(tenant_id, user_id, candidates[~named], stored_before, may_go_on)
+        dead = candidates[~named]
+        removed, left = self._destroy(tenant_id, user_id, dead, stored_before, may_go_on)
+        if len(left):
+            self._put_back(user_id, taken, left)
+        return removed
 
     # -- what names a message ---------------------------------------------------------------
 
@@ -168,12 +177,13 @@ class MessageCollector:
         dead: Oids,
         stored_before: datetime,
         may_go_on: Callable[[], bool],
-    ) -> int:
+    ) -> tuple[int, Oids]:
+        """Return how many messages went, and which are left because the run may not go on."""
         removed = 0
         oids = oid_list(dead)
         for start in range(0, len(oids), BATCH):
             if not may_go_on():
-                break
+                return removed, dead[start:]
             batch = oids[start : start + BATCH]
             fields = {"attempt": 1, "splices": 1}
             before = self._stores.messages.find(user_id, batch, fields)
@@ -183,7 +193,17 @@ class MessageCollector:
             self._release(tenant_id, user_id, gone)
             removed += len(gone)
             self._pause()
-        return removed
+        return removed, NO_OIDS
+
+    def _put_back(self, user_id: UserId, taken: Sequence[DueRows], left: Oids) -> None:
+        """Put rows back into purge whose messages are `left`; after a crash before this, fsck brings those back."""
+        blocks = []
+        for rows in taken:
+            mine = rows.block.rows.take(rows.mask)
+            again = mine.take(np.isin(oid_array(mine.message_oids), left))
+            if len(again):
+                blocks.append(replace(rows.block, rows=again, number=put_back_number(again), revision=0))
+        self._stores.purge.insert(user_id, blocks)
 
     def _release(self, tenant_id: ObjectId, user_id: UserId, gone: Sequence[dict[str, Any]]) -> None:
         """Take away the references of messages that are gone, and collect blobs that nobody else refers to."""
