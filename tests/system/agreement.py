@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.system.strict_imap import StrictImap
-from tests.system.tracked_session import TrackedSession
+from tests.system.tracked_session import TrackedSession, View
 
 Copy = tuple[int, int]
 """UIDVALIDITY and UID: one copy of a message for ever."""
@@ -29,6 +29,7 @@ class Ledger:
     void: set[Copy] = field(default_factory=set)
     """Flags were replaced here, so that owned keywords went."""
     counts: Counter[str] = field(default_factory=Counter)
+    _highest: dict[int, tuple[int, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def bear(self, copy: Copy, token: bytes) -> None:
@@ -36,6 +37,21 @@ class Ledger:
         with self._lock:
             if self.born.setdefault(copy, token) != token:
                 self.faults.append(f"{copy} was {self.born[copy]!r} and now is {token!r}")
+
+    def floor(self) -> dict[int, tuple[int, int]]:
+        """HIGHESTMODSEQ and UIDNEXT by UIDVALIDITY, as anybody was told them so far."""
+        with self._lock:
+            return dict(self._highest)
+
+    def rise(self, floor: dict[int, tuple[int, int]], view: View) -> Iterator[str]:
+        """Compare a mailbox that was selected after `floor` was taken: neither number ever falls."""
+        now = (view.highest_modseq, view.uid_next)
+        before = floor.get(view.uid_validity, (0, 0))
+        if now[0] < before[0] or now[1] < before[1]:
+            yield f"HIGHESTMODSEQ and UIDNEXT of {view.uid_validity} fell from {before} to {now}"
+        with self._lock:
+            last = self._highest.get(view.uid_validity, (0, 0))
+            self._highest[view.uid_validity] = max(last[0], now[0]), max(last[1], now[1])
 
     def count(self, what: str) -> None:
         with self._lock:

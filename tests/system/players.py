@@ -1,27 +1,18 @@
-"""Sessions that change the same mailboxes at random, and a ledger of what the server acknowledged to them.
+"""A player: one session after the other that changes mailboxes at random, and says what was acknowledged to it.
 
-    report = play(servers, user, seed=7, sessions=10, operations=60)
-    assert report.faults == []
-
-Every third player ends as a listener: it goes on idling while the others change mailboxes, and has to end
-with their true state by what IDLE tells alone. The others ask once (NOOP). Seeds decide what each player does;
-how the players meet is the machine's business.
+Players with an odd number enable QRESYNC and come back to a mailbox with what they knew of it (RFC 7162).
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from tests.builders import MadeUser
-from tests.system.agreement import Copy, Ledger, compare, read_truth, token_of
-from tests.system.servers import RunningServer
-from tests.system.strict_imap import Response, StrictImap
+from tests.system.agreement import Copy, Ledger, token_of
+from tests.system.resync import Known, enable_qresync, remember, resynchronise
+from tests.system.strict_imap import Response
 from tests.system.tracked_session import LOST, EndedByServer, TrackedSession
 
 SHARED = ("INBOX", "one", "two")
@@ -31,20 +22,6 @@ CROWDED = (*("INBOX",) * 6, *SHARED[1:] * 2, *FLEETING)
 """Where players go; most of them meet in one mailbox."""
 FLAGS = (b"\\Seen", b"\\Flagged", b"\\Answered", b"\\Deleted", b"$Forwarded")
 EXPECTED_NO = (b"EXPUNGEISSUED", b"INUSE", b"NONEXISTENT", b"TRYCREATE", b"ALREADYEXISTS", b"HASCHILDREN", b"CANNOT")
-CONVERGE_S = 40.0
-"""The poll finds within 35 s what no notice told."""
-
-
-@dataclass(repr=False)
-class Report:
-    """What a run showed."""
-
-    seed: str
-    faults: list[str]
-    counts: Counter[str]
-
-    def __repr__(self) -> str:
-        return f"seed {self.seed}: {dict(sorted(self.counts.items()))}; {len(self.faults)} faults {self.faults[:12]}"
 
 
 class Player(threading.Thread):
@@ -52,12 +29,13 @@ class Player(threading.Thread):
 
     def __init__(self, connect: Callable[[], TrackedSession], ledger: Ledger, seed: str, number: int) -> None:
         super().__init__(daemon=True)
-        self.session = connect()
         self.number = number
+        self._connect = connect
+        self._known: dict[str, Known] = {}
+        self.session = self._connected()
         self.operations = 0
         self.at_rest = threading.Event()
         self.may_go_on: Callable[[int], bool] = lambda _: False
-        self._connect = connect
         self._ledger = ledger
         self._random = random.Random(f"{seed}/{number}")
         self._actions: tuple[tuple[int, Callable[[], None]], ...] = (
@@ -80,12 +58,18 @@ class Player(threading.Thread):
     def connect_anew(self) -> None:
         """Perhaps to another process."""
         self.session.close()
-        self.session = self._connect()
+        self.session = self._connected()
+
+    def _connected(self) -> TrackedSession:
+        session = self._connect()
+        if self.number % 2:
+            enable_qresync(session)
+        return session
 
     def rest(self) -> None:
         """Come to rest, if possible where it is: what it was told so far is compared in the end. A listener idles."""
         if self.session.name not in SHARED or not self.session.view.selected:
-            self.session.select(self._random.choice(SHARED))
+            self._enter(self._random.choice(SHARED))
         self.session.learn()
         if self.is_listener and not self.session.idle():
             self._ledger.faults.append(f"player {self.number}: IDLE was refused")
@@ -173,6 +157,7 @@ class Player(threading.Thread):
         numbers = self._some()
         if not numbers:
             return
+        validity = self.session.view.uid_validity
         subject = b"(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])"
         what = self._random.choice((b"(FLAGS UID)", b"FLAGS", subject, b"(UID BODY[])"))
         if self._random.random() < 0.5:
@@ -183,7 +168,7 @@ class Player(threading.Thread):
             if response.kind == b"FETCH" and b"UID" in response.value:
                 content = response.value.get(b"BODY[]") or response.value.get(b"BODY[HEADER.FIELDS (SUBJECT)]")
                 if content:
-                    self._ledger.bear((self.session.view.uid_validity, response.value[b"UID"]), token_of(content))
+                    self._ledger.bear((validity, response.value[b"UID"]), token_of(content))
 
     def search(self) -> None:
         key = self._random.choice((b"ALL", b"SEEN", b"DELETED", b"UNFLAGGED", b"KEYWORD " + self._keyword, b"1:3"))
@@ -230,12 +215,28 @@ class Player(threading.Thread):
 
     def go_elsewhere(self) -> None:
         """Another mailbox; sometimes by CLOSE, which removes what is marked."""
-        if self.session.view.selected and self._random.random() < 0.2:
-            self._run(self._random.choice((b"CLOSE", b"UNSELECT")))
-        name = self._random.choice(CROWDED)
-        if self.session.select(name).kind != b"OK":
-            self.session.select(self._random.choice(SHARED))
-        self.session.learn()
+        if self.session.view.selected:
+            known = remember(self.session, asks=self._random.random() < 0.5)
+            if known is not None:
+                self._known[self.session.name] = known
+            if self._random.random() < 0.2:
+                self._run(self._random.choice((b"CLOSE", b"UNSELECT")))
+        if not self._enter(self._random.choice(CROWDED)):
+            self._enter(self._random.choice(SHARED))
+
+    def _enter(self, name: str) -> bool:
+        """Select: by what is known of it already, or by a look at everything."""
+        known = self._known.get(name)
+        floor = self._ledger.floor()
+        if known is None or not self.session.view.vanishes or self._random.random() < 0.2:
+            entered = self.session.select(name).kind == b"OK"
+            self.session.learn()
+        else:
+            entered, told = resynchronise(self.session, name, known)
+            self._ledger.count("resyncs" if told else "resyncs without news")
+        if entered:
+            self._ledger.faults += self._ledger.rise(floor, self.session.view)
+        return entered
 
     def rename(self) -> None:
         """Make, rename and delete fleeting mailboxes; others have them selected."""
@@ -330,58 +331,6 @@ class Player(threading.Thread):
             if verb == b"MOVE":
                 self._ledger.moved.add((validity, source))
         self._ledger.count(verb.decode().lower())
-
-
-def play(
-    servers: Sequence[RunningServer],
-    user: MadeUser,
-    *,
-    seed: str,
-    sessions: int,
-    operations: int = 0,
-    seconds: float = 0.0,
-    converge_s: float = CONVERGE_S,
-) -> Report:
-    """Play so many operations a session, or so many seconds; then compare every view with the truth."""
-    ledger = Ledger()
-    port = servers[0].port("imap")
-    with StrictImap.signed_in(port, user) as client:
-        for name in (*SHARED[1:], FLEETING[0]):
-            client.ok(b"CREATE " + name.encode())
-    players = [
-        Player(lambda: TrackedSession(port, user, ledger.faults), ledger, seed, number) for number in range(sessions)
-    ]
-    _spread_out(servers, players)
-    ends_at = time.monotonic() + seconds
-    for player in players:
-        share = 2 / 3 if player.is_listener else 1.0
-        if seconds:
-            begun = time.monotonic()
-            player.may_go_on = lambda _, last=begun + (ends_at - begun) * share: time.monotonic() < last
-        else:
-            player.may_go_on = lambda done, most=int(operations * share): done < most
-        player.start()
-    for player in players:
-        assert player.at_rest.wait(max(120.0, seconds * 4)), f"player {player.number} hangs"
-    with StrictImap.signed_in(port, user) as client:
-        truths = {truth.uid_validity: truth for truth in (read_truth(client, name) for name in SHARED)}
-    compare(truths, [(player.session, player.is_listener) for player in players], ledger, converge_s)
-    for player in players:
-        ledger.counts["operations"] += player.operations
-        ledger.counts["responses"] += player.session.responses
-        ledger.counts["removals told"] += player.session.view.removals
-        player.session.close()
-    return Report(seed, ledger.faults, ledger.counts)
-
-
-def _spread_out(servers: Sequence[RunningServer], players: Sequence[Player]) -> None:
-    """The kernel chooses the process of a connection: connect again until each has its share."""
-    for player in itertools.islice(itertools.cycle(players), 100 * len(players)):
-        held = [server.metric('eider_connections_open{server="imap"}') for server in servers]
-        if min(held) >= max(1, len(players) // 3):
-            return
-        player.connect_anew()
-    raise AssertionError(f"connections are not spread: {held}")
 
 
 def _changed(flags: frozenset[bytes], operation: bytes, changed: frozenset[bytes]) -> frozenset[bytes]:
