@@ -15,12 +15,15 @@ import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from contextlib import nullcontext  # noqa: E402
 from dataclasses import replace  # noqa: E402
+from typing import Any  # noqa: E402
 
 from mailcore.imap import commands, connection, selected  # noqa: E402
+from mailcore.imap.commands import select  # noqa: E402
 from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
+from mailcore.model.uid_set import UidSet  # noqa: E402
 from mailcore.net.offload import GeventOffload  # noqa: E402
 from mailcore.services import connections, failed_logins, notices  # noqa: E402
 from mailcore.services.heavy_work import HeavyWork  # noqa: E402
@@ -61,15 +64,30 @@ def hear_nothing() -> None:
     notices.Notices._tell = lambda *_: None  # type: ignore[method-assign]
 
 
+def poll_often() -> None:
+    """Nobody wants to wait half a minute."""
+    notices.Notices.__init__.__kwdefaults__.update(poll_s=0.5, poll_alone_s=0.5)
+
+
+def never_poll() -> None:
+    """What no notice told stays unknown."""
+    notices.Notices._poll = lambda _: None  # type: ignore[method-assign]
+
+
 def announce_unshifted_numbers() -> None:
     """Each EXPUNGE counts as if those before it had not been told."""
     original = selected.SelectedMailbox.announce
 
-    def unshifted(self: selected.SelectedMailbox, *, expunge: bool) -> bytes:
-        told, gone = original(self, expunge=expunge), itertools.count()
+    def unshifted(self: selected.SelectedMailbox, **how: Any) -> bytes:
+        told, gone = original(self, **how), itertools.count()
         return re.sub(rb"\* (\d+) EXPUNGE", lambda match: b"* %d EXPUNGE" % (int(match[1]) + next(gone)), told)
 
     selected.SelectedMailbox.announce = unshifted  # type: ignore[method-assign]
+
+
+def forget_what_vanished() -> None:
+    """Who comes back is not told what went meanwhile."""
+    select.vanished = lambda *_: UidSet()  # type: ignore[assignment]
 
 
 def tell_no_flags() -> None:
@@ -128,11 +146,14 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "no-turns": take_no_turns,
     "expunge-anywhere": announce_expunge_anywhere,
     "deaf": hear_nothing,
+    "poll-often": poll_often,
+    "no-poll": never_poll,
     "numbers-unshifted": announce_unshifted_numbers,
     "silent-flags": tell_no_flags,
     "count-apart": count_apart,
     "short-leases": short_leases,
     "count-never-alone": count_never_alone,
+    "nothing-vanished": forget_what_vanished,
 }
 LAUNCH = ("-m", "tests.system.altered_server")
 

@@ -91,6 +91,7 @@ def test_full_sync_is_incremental_sync_after_ten_thousand_operations(
         ("deaf", "was never told"),
         ("numbers-unshifted", "now is"),
         ("silent-flags", "flags"),
+        ("nothing-vanished", "by increments"),
     ],
 )
 def test_broken_server_would_be_seen(
