@@ -28,6 +28,7 @@ from mailcore.net.offload import GeventOffload  # noqa: E402
 from mailcore.services import connections, failed_logins, notices  # noqa: E402
 from mailcore.services.heavy_work import HeavyWork  # noqa: E402
 from mailcore.services.sessions import Sessions  # noqa: E402
+from mailcore.smtp import connection as smtp_connection  # noqa: E402
 
 _hoard: list[bytes] = []
 
@@ -51,6 +52,7 @@ def nest_without_limit() -> None:
 def leave_without_a_word() -> None:
     """A process that is to end just hangs up."""
     connection.ImapConnection.drain = lambda _self: iter((CLOSE,))  # type: ignore[method-assign]
+    smtp_connection.SmtpConnection.drain = lambda _self: (CLOSE,)  # type: ignore[method-assign]
 
 
 def announce_expunge_anywhere() -> None:

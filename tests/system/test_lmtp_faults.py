@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.devstack.stack import Stack
+from mailcore.services import MailServices
 from tests.builders import MadeUser, make_services, make_user
+from tests.system import altered_server
 from tests.system.servers import RunningServer, environment_of, start
 from tests.system.test_lmtp import Raw, inbox
 
@@ -179,3 +181,32 @@ def test_rolling_restart_loses_nothing_and_cuts_nobody_off(
         assert inbox(services, agent.user) == [f"Subject: {ident}\r\n\r\n".encode() for ident in agent.accepted]
         assert len(agent.accepted) > 20
     services.close()
+
+
+@pytest.mark.parametrize("launcher", [("-m", "mailcore"), (*altered_server.LAUNCH, "no-bye")], ids=["ours", "control"])
+def test_goodbye_of_a_process_that_ends(
+    services: MailServices,
+    user: MadeUser,
+    directory_uri: str,
+    redis_url: str,
+    tmp_path: Path,
+    launcher: tuple[str, ...],
+) -> None:
+    """Promise P13: a DATA under way is stored and answered, others hear 421; one that just hangs up would be seen."""
+    goes_well = "no-bye" not in launcher
+    environment = environment_of(directory_uri, redis_url, ["lmtp"])
+    with start(["lmtp"], environment, tmp_path, launcher=launcher) as server:
+        idle, busy = Raw(server), Raw(server)
+        busy.begin(user)
+        busy.send(b"DATA\r\n")
+        busy.expect("354")
+        server.process.terminate()
+        assert idle.reply().startswith(b"421 4.3.2") is goes_well
+        with nullcontext() if goes_well else suppress(OSError):
+            busy.send(b"Subject: late\r\n\r\n.\r\n")
+        answer = b""
+        with suppress(ConnectionResetError):
+            answer = busy.reply()
+        assert answer.startswith(b"250 2.0.0") is goes_well
+        assert server.process.wait(30) == 0
+    assert services.mailboxes.open(user.user_id, "INBOX").exists == goes_well
