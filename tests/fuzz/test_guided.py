@@ -20,7 +20,8 @@ from tests.system.servers import ROOT
 pytest.importorskip("atheris")
 
 SECONDS = int(os.environ.get("EIDER_FUZZ_S", "100"))
-LONGEST = 64 * 1024
+LONGEST = {"mime": 64 * 1024}
+LONGEST_OF_OTHERS = 2048
 MEMORY_MB = 1024
 TARGETS = ("scanner", "arguments", "mime", "header", "smtp_line", "smtp_data")
 LINES = (
@@ -29,20 +30,21 @@ LINES = (
 )  # fmt: skip
 
 
-def seeds(folder: Path) -> None:
+def seeds(folder: Path, longest: int) -> None:
     """Write a corpus to begin with."""
     folder.mkdir()
     small = [message.build() for message in HOSTILE if not message.is_large]
     lines = [b"t " + fragment + b" " + other + b"\r\n" for fragment in FRAGMENTS for other in FRAGMENTS[::7]]
-    for number, seed in enumerate([*LINES, *FRAGMENTS, *lines, *(raw for raw in small if len(raw) <= LONGEST)]):
+    for number, seed in enumerate([*LINES, *FRAGMENTS, *lines, *(raw for raw in small if len(raw) <= longest)]):
         (folder / f"{number:04}").write_bytes(seed)
 
 
 def fuzz(target: str, folder: Path, module: str, seconds: int) -> subprocess.CompletedProcess[bytes]:
     """Run one target; its exit status is not 0 if it found something."""
     corpus = folder / "corpus"
-    seeds(corpus)
-    options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=20", f"-rss_limit_mb={MEMORY_MB}"]
+    longest = LONGEST.get(target, LONGEST_OF_OTHERS)
+    seeds(corpus, longest)
+    options = [f"-max_total_time={seconds}", f"-max_len={longest}", "-timeout=20", f"-rss_limit_mb={MEMORY_MB}"]
     return subprocess.run(
         [sys.executable, "-m", module, target, *options, "-print_final_stats=1", f"-artifact_prefix={folder}/", corpus],
         cwd=ROOT,
