@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,8 +23,8 @@ from mailcore.services.keywords import Keywords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import KEY_BYTES, RowChanges, new_key
-from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, Head, HeadState
-from mailcore.store.mailbox.log_entry import LogEntry, Op, append_entry, decode_entry
+from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, HeadState
+from mailcore.store.mailbox.log_entry import LogEntry, append_entry, appended_count, decode_entry, joined_rows
 from mailcore.store.mailbox.packed import LOG_ROW, Array, pack_uids, uid_set_of
 from mailcore.store.mailbox.replay import count_unseen
 from mailcore.store.mailbox.view import MailboxView
@@ -149,26 +150,22 @@ class Transfers:
     ) -> tuple[tuple[Array, Array], Done | None, UidValidity]:
         """Add rows to the target unless its log took them; return their UIDs here, ascending, and there."""
         while True:
-            target = self._target(user_id, target_id, target_name)
+            target, log_base_uid = self._target(user_id, target_id, target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)
             rows = view.rows_of(uids)
             try:
-                known = self._taken(user_id, target_id, target, mailbox_id)
+                known = self._taken(user_id, target_id, target.log, log_base_uid, mailbox_id)
             except LookupError:
                 patience.wait(target_id)  # folded since, and so finished; unless its log is damaged
                 continue
             before = known[0][np.isin(known[0], view.uids[rows])], known[1][np.isin(known[0], view.uids[rows])]
             rows = rows[~np.isin(view.uids[rows], known[0])]
             if not len(rows):
-                return before, None, target.state.uid_validity
+                return before, None, target.uid_validity
             key = _move_key(mailbox_id, target_id, uid_set_of(view.uids[rows]))
-            conditions = Conditions(
-                highest_modseq=target.state.highest_modseq if patience.left_s > BLIND_AFTER_S else None
-            )
+            conditions = Conditions(highest_modseq=target.highest_modseq if patience.left_s > BLIND_AFTER_S else None)
             try:
-                done = self._push_rows(
-                    user_id, actor, view, rows, target_id, target.state, key, Cause.MOVE_FROM, conditions
-                )
+                done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.MOVE_FROM, conditions)
             except (ConditionUnmet, MailboxMoving):
                 patience.wait(target_id)
                 continue
@@ -181,21 +178,25 @@ class Transfers:
             order = np.argsort(here)
             return (here[order], there[order]), done, done.committed.commit.uid_validity
 
-    def _taken(self, user_id: UserId, target_id: MailboxId, target: Head, source: MailboxId) -> tuple[Array, Array]:
+    def _taken(
+        self, user_id: UserId, target_id: MailboxId, log: Sequence[bytes], first_uid: int, source: MailboxId
+    ) -> tuple[Array, Array]:
         """Return which UIDs of a source the target's log has taken, and the UIDs they got."""
-        here = [np.empty(0, np.uint32)]
+        entries: list[LogEntry] = []
         there = [np.empty(0, np.uint32)]
-        if not any(source.binary in stored for stored in target.state.log):
-            return here[0], there[0]
-        entries = [decode_entry(stored) for stored in target.state.log]
-        if any(entry.op is Op.APPEND and entry.mailbox == source for entry in entries):
-            uid = target.log_base_uid
-            for entry in self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries):
-                if entry.op is Op.APPEND and entry.mailbox == source and entry.stamp.cause is Cause.MOVE_FROM:
-                    here.append(entry.rows()["source_uid"])
-                    there.append(np.arange(uid, uid + entry.appended, dtype=np.uint32))
-                uid += entry.appended
-        return np.concatenate(here), np.concatenate(there)
+        uid = first_uid
+        for stored in log:
+            count = appended_count(stored)
+            if count and source.binary in stored:
+                entry = decode_entry(stored)
+                if entry.mailbox == source and entry.stamp.cause is Cause.MOVE_FROM:
+                    entries.append(entry)
+                    there.append(np.arange(uid, uid + count, dtype=np.uint32))
+            uid += count
+        if not entries:
+            return there[0], there[0]
+        entries = self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries)
+        return joined_rows(entries)["source_uid"], np.concatenate(there)
 
     def finish_move(self, user_id: UserId, target_id: MailboxId, entry: LogEntry, first_uid: int) -> None:
         """Expunge what another mailbox took, if whoever moved it died before doing so.
@@ -228,11 +229,11 @@ class Transfers:
         if view.exists:
             self.move(user_id, actor, mailbox_id, uid_set_of(view.uids), target)
 
-    def _target(self, user_id: UserId, target_id: MailboxId, name: str) -> Head:
-        head = self._commits.stores(user_id).heads.read(user_id, target_id)
-        if head is None or head.state.state == DELETED:
+    def _target(self, user_id: UserId, target_id: MailboxId, name: str) -> tuple[HeadState, int]:
+        found = self._commits.stores(user_id).heads.log_of(user_id, target_id)
+        if found is None or found[0].state == DELETED:
             raise MailboxNotFound(name)
-        return head
+        return found
 
     def _push_rows(
         self,

@@ -51,6 +51,7 @@ _COUNTERS: Final = (
 )  # fmt: skip
 _COMMITTED: Final = dict.fromkeys(_COUNTERS, 1) | {"_id": 0}
 _REFRESHED: Final = dict.fromkeys((*_COUNTERS, "keywords"), 1) | {"_id": 0}
+_LOGGED: Final = dict.fromkeys((*_COUNTERS, "keywords", "log", "log_base_uid"), 1) | {"_id": 0}
 _WHOLE: Final = dict.fromkeys(
     (*_COUNTERS, "keywords", "segments", "log", "log_base_uid", "recent_keys", "folded_uids", "old_segments",
      "vanished_floor", "name"), 1,
@@ -261,6 +262,12 @@ class Heads:
         with deadline():
             found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, _REFRESHED)
         return state_from(found) if found is not None else None
+
+    def log_of(self, user_id: UserId, mailbox_id: MailboxId) -> tuple[HeadState, int] | None:
+        """Return the counters with the whole log, and the UID that its first appended row got: one read."""
+        with deadline():
+            found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)}, _LOGGED)
+        return (state_from(found), found["log_base_uid"]) if found is not None else None
 
     def vanished_floor(self, user_id: UserId, mailbox_id: MailboxId) -> int:
         """Return the MODSEQ below which vanished UIDs are not kept: one small read."""
