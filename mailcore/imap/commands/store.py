@@ -110,8 +110,9 @@ def handle_store(session: Session, args: StoreArgs) -> Replies:
 
 
 def _tell(mailbox: SelectedMailbox, positions: Positions, names: Sequence[str]) -> Iterator[Wire]:
-    """Yield the new state of messages that are there."""
+    """Yield the new state of messages; of those that somebody removed meanwhile there is none."""
     rows = mailbox.rows(positions)
+    positions, rows = positions[rows >= 0], rows[rows >= 0]
     for start in range(0, len(positions), BATCH):
         batch = slice(start, start + BATCH)
         yield Wire(format_columns(mailbox.view, names, positions[batch], rows[batch]))

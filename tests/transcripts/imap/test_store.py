@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from mailcore import fault
+from mailcore.model.uid_set import UidSet
+from mailcore.services import connect
+from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
 
 
@@ -110,3 +114,27 @@ def test_removed_message_keeps_its_number_until_told(imap: Imap) -> None:
         S1: * 1 FETCH (UID 1 FLAGS (\Seen))
         S1: e OK Completed
         """)
+
+
+def test_silent_store_says_nothing_of_a_message_that_somebody_removes_meanwhile(imap: Imap) -> None:
+    """Its MODSEQ would be that of another message, under its number (RFC 7162 §3.1.3)."""
+    imap.fill(3)
+    client = imap.sign_in(select="INBOX")
+    client.run("ENABLE CONDSTORE")
+    other = connect(imap.services.settings)
+    inbox = imap.services.mailboxes.find(imap.user.user_id, "INBOX").id
+
+    def meanwhile() -> None:
+        fault.install({})
+        other.messages.expunge(imap.user.user_id, OPERATOR, inbox, UidSet.of([1]), only_deleted=False)
+
+    other.messages.copy(imap.user.user_id, OPERATOR, inbox, UidSet.of([3]), "INBOX")  # so that the view is read anew
+    fault.install({"commit.after_push": meanwhile})
+    try:
+        answer = client.ask(b"a UID STORE 1:2 +FLAGS.SILENT (\\Seen)\r\n")
+    finally:
+        fault.install({})
+        other.close()
+    assert b"* 1 FETCH" not in answer
+    assert answer.startswith(b"* 2 FETCH (UID 2 MODSEQ (")
+    assert b"* 1 EXPUNGE\r\n" in answer
