@@ -25,6 +25,8 @@ from tests.system.tracked_session import TrackedSession
 
 CONVERGE_S = 40.0
 """The poll finds within 35 s what no notice told."""
+HANGS_AFTER_S = 90.0
+"""Without a single operation."""
 
 
 @dataclass(repr=False)
@@ -69,7 +71,7 @@ def play(
             player.may_go_on = lambda done, most=int(operations * share): done < most
         player.start()
     for player in players:
-        assert player.at_rest.wait(max(120.0, seconds * 4)), f"player {player.number} hangs"
+        _await(player)
     with StrictImap.signed_in(port, user) as client:
         truths = {truth.uid_validity: truth for truth in (read_truth(client, name) for name in SHARED)}
     compare(truths, [(player.session, player.is_listener) for player in players], ledger, converge_s)
@@ -79,6 +81,14 @@ def play(
         ledger.counts["removals told"] += player.session.view.removals
         player.session.close()
     return Report(seed, ledger.faults, ledger.counts)
+
+
+def _await(player: Player) -> None:
+    """Wait until a player rests, as long as it gets on, however slowly."""
+    done = -1
+    while not player.at_rest.wait(HANGS_AFTER_S):
+        assert player.operations > done, f"player {player.number} hangs"
+        done = player.operations
 
 
 def _spread_out(servers: Sequence[RunningServer], players: Sequence[Player]) -> None:
