@@ -21,6 +21,7 @@ from mailcore.imap import commands, connection, selected  # noqa: E402
 from mailcore.imap.commands import select  # noqa: E402
 from mailcore.imap.wire import scanner  # noqa: E402
 from mailcore.main import main  # noqa: E402
+from mailcore.message import body_structure, envelope  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
 from mailcore.model.uid_set import UidSet  # noqa: E402
@@ -133,6 +134,13 @@ def never_pause() -> None:
     GeventOffload.pause = lambda _self: None  # type: ignore[method-assign]
 
 
+def write_strings_as_they_are() -> None:
+    """Whatever a header says stands between quotes in ENVELOPE and BODYSTRUCTURE."""
+    for module in (envelope, body_structure):
+        module.imap_string = lambda value: b'"' + value + b'"'  # type: ignore[attr-defined]
+        module.imap_nstring = lambda value: b"NIL" if value is None else b'"' + value + b'"'  # type: ignore[attr-defined]
+
+
 def take_no_turns() -> None:
     """Every session has a share of its own."""
     HeavyWork.turn = lambda _self, _user_id: nullcontext()  # type: ignore[method-assign,assignment]
@@ -146,6 +154,7 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "files": tell_of_files,
     "no-pause": never_pause,
     "no-turns": take_no_turns,
+    "naive-strings": write_strings_as_they_are,
     "expunge-anywhere": announce_expunge_anywhere,
     "deaf": hear_nothing,
     "poll-often": poll_often,
