@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mailcore import log, metrics
-from mailcore.errors import MailboxChanged, MailError, NotFound, Refused, SyntaxFault
+from mailcore.errors import MailboxChanged, MailError, NotFound, Refused
 from mailcore.imap.capabilities import capability_code
 from mailcore.imap.commands import COMMANDS, CommandRow
 from mailcore.imap.refusals import refusal_of, refusal_of_literal
-from mailcore.imap.replies import UNEXPECTED, reply_to
-from mailcore.imap.session import Continue, Replies, Session, State, StreamBroken
-from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.running import Running, begin, proceed
+from mailcore.imap.session import Continue, Session, State
 from mailcore.imap.wire.responses import (
     Bad,
     BeginCompression,
@@ -22,8 +21,6 @@ from mailcore.imap.wire.responses import (
     Completion,
     Condition,
     No,
-    Progress,
-    Response,
 )  # fmt: skip
 from mailcore.imap.wire.scanner import Command, Event, Head, LiteralOffered, LiteralTooLarge, Scanner, TooLong
 from mailcore.model.actions import (
@@ -44,7 +41,6 @@ from mailcore.model.limits import Traffic
 if TYPE_CHECKING:
     from mailcore.services import MailServices
 
-SEND_BYTES = 64 * 1024
 STILL_HERE_S = 120.0
 """How often an idling client hears that the connection lives."""
 MAX_FAULTS = 50
@@ -53,18 +49,6 @@ MAX_FAULTS_BEFORE_LOGIN = 10
 """The same before signing in, where refused ones count as well."""
 
 logger = logging.getLogger(__name__)
-
-
-class _Running:
-    """A command whose handler waits for the client's next line."""
-
-    __slots__ = ("awaits_news", "replies", "row", "tag")
-
-    def __init__(self, tag: str, row: CommandRow, replies: Replies) -> None:
-        self.tag = tag
-        self.row = row
-        self.replies = replies
-        self.awaits_news = False
 
 
 class ImapConnection:
@@ -92,7 +76,7 @@ class ImapConnection:
         )
         self._limits = self.session.limits
         self._scanner = Scanner(self._limits.command_bytes_before_login)
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._closed = False
         self._faults = 0
         self._idle_ticks = 0
@@ -202,35 +186,13 @@ class ImapConnection:
             yield from self._bye(self.session.ended)
             return
         row = COMMANDS[head.name]
-        outcome = self._begin(row, command)
+        outcome = begin(self.session, row, command)
         if isinstance(outcome, Completion):
             yield from self._complete(head, outcome, row)
         else:
-            yield from self._step(_Running(head.tag, row, outcome), None)
+            yield from self._step(Running(head.tag, row, outcome), None)
 
-    def _begin(self, row: CommandRow, command: Command) -> Replies | Completion:
-        """Parse a command and start it; whatever goes wrong becomes its answer."""
-        try:
-            run = row.prepare(Cursor(command, utf8=self.session.utf8))
-        except SyntaxFault as fault:
-            # the wire's own faults carry fixed text; those of values carry what the client sent
-            told = type(fault) is SyntaxFault and fault.details
-            return Bad(str(fault.details[0])) if told else reply_to(fault)
-        except Exception:
-            logger.exception("imap.parse.failed", extra={"command": row.name})
-            return UNEXPECTED
-        self.session.tag = command.head.tag
-        try:
-            if row.states is State.SELECTED:
-                self.session.check_rights()
-            return run(self.session)
-        except MailError as error:
-            return self._answer(error, command.head)
-        except Exception:
-            logger.exception("imap.command.failed", extra={"command": row.name})
-            return UNEXPECTED
-
-    def _resume(self, running: _Running, line: bytes | TooLong) -> Iterator[Action]:
+    def _resume(self, running: Running, line: bytes | TooLong) -> Iterator[Action]:
         """Hand the handler the line it waits for."""
         self._running = None
         if running.awaits_news:
@@ -241,54 +203,18 @@ class ImapConnection:
         else:
             yield from self._step(running, line)
 
-    def _step(self, running: _Running, line: bytes | None) -> Iterator[Action]:
-        """Run a handler to its end or to its next Continue; output leaves in pieces of SEND_BYTES."""
-        head = Head(running.tag, running.row.name, 0)
-        pending: list[bytes] = []
-        size = 0
-        completion: Completion = UNEXPECTED
-        waits: Continue | None = None
-        utf8 = self.session.utf8
-        try:
-            item: Response | Continue = next(running.replies) if line is None else running.replies.send(line)
-            while not isinstance(item, Continue):
-                data = item.encode(utf8=utf8)
-                pending.append(data)
-                size += len(data)
-                if size >= SEND_BYTES or isinstance(item, Progress):
-                    self.session.note_traffic(Traffic.IMAP_DOWNLOAD, size)
-                    yield Send(b"".join(pending))
-                    pending, size = [], 0
-                    if self.session.ended is not None:  # no word fits into the middle of a literal
-                        running.replies.close()
-                        self._closed = True
-                        yield CLOSE
-                        return
-                    if isinstance(item, Progress):
-                        yield FLUSH
-                item = next(running.replies)
-            waits = item
-            pending.append(b"+ " + item.text + b"\r\n")
-        except StopIteration as stop:
-            completion = stop.value
-        except MailError as error:
-            completion = self._answer(error, head)
-        except StreamBroken:
-            logger.warning("imap.stream.broken", extra={"command": head.name})
+    def _step(self, running: Running, line: bytes | None) -> Iterator[Action]:
+        """Run a handler to its end or to its next Continue."""
+        outcome = yield from proceed(self.session, running, line)
+        if outcome is None:
             self._closed = True
             yield CLOSE
-            return
-        except Exception:
-            logger.exception("imap.command.failed", extra={"command": head.name})
-        self.session.note_traffic(Traffic.IMAP_DOWNLOAD, size)
-        if pending:
-            yield Send(b"".join(pending))
-        if waits is not None:
-            yield from self._suspend(running, waits)
+        elif isinstance(outcome, Continue):
+            yield from self._suspend(running, outcome)
         else:
-            yield from self._complete(head, completion, running.row)
+            yield from self._complete(Head(running.tag, running.row.name, 0), outcome, running.row)
 
-    def _suspend(self, running: _Running, item: Continue) -> Iterator[Action]:
+    def _suspend(self, running: Running, item: Continue) -> Iterator[Action]:
         """Wait for the client's line."""
         self._running = running
         running.awaits_news = item.awaits_news
@@ -378,11 +304,6 @@ class ImapConnection:
             yield FLUSH
 
     # -- faults ---------------------------------------------------------------------------------
-
-    def _answer(self, error: MailError, head: Head) -> Completion:
-        """Return what the client is told about an error that is part of the business."""
-        logger.info("imap.command.refused", extra={"command": head.name, "error": type(error).__name__})
-        return reply_to(error)
 
     def _is_fault(self, completion: Completion) -> bool:
         if isinstance(completion, Bad):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailcore.imap import connection
+from mailcore.imap import connection, running
 from mailcore.imap.commands import COMMANDS
 from mailcore.imap.session import ANY_STATE, Session
 from mailcore.imap.wire import mailbox_name, responses, scanner
@@ -98,7 +98,7 @@ def _fault_tells_nothing(imap: Imap) -> bool:
 def test_faults_told_as_they_are(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
     """N11: texts are fixed; an error's own words stay in the log."""
     assert _fault_tells_nothing(imap)
-    monkeypatch.setattr(connection, "reply_to", lambda error: No(repr(error)))
+    monkeypatch.setattr(running, "reply_to", lambda error: No(repr(error)))
     assert not _fault_tells_nothing(imap)
 
 
