@@ -186,7 +186,10 @@ class Fsck:
             self._adopt(home)
         for mailbox_id in unsound:
             self._write_consequences(home, mailbox_id)
-            rebuild_mailbox(home.shard, home.user_id, mailbox_id, lambda oids: self._present(home, oids))
+            try:
+                rebuild_mailbox(home.shard, home.user_id, mailbox_id, lambda oids: self._present(home, oids))
+            except MailboxBusy:  # the report tells that it is left
+                log.warning("fsck.mailbox_busy", extra={"user": str(home.user_id), "mailbox": str(mailbox_id)})
             self._mailboxes.forget(home.user_id, mailbox_id)
         return self._recover(actor, home) if unsound or not has_tree else 0
 

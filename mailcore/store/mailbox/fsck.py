@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from mailcore.errors import MailboxNotFound, StoreDamaged
+from mailcore.errors import MailboxBusy, MailboxNotFound, StoreDamaged
 from mailcore.model.actor import SYSTEM
 from mailcore.model.changes import Cause
 from mailcore.model.flags import KEYWORD_SHIFT
@@ -35,6 +35,8 @@ ORPHAN_AFTER: Final = timedelta(days=1)
 """Longer than anything under way can last; what nothing names after that was left by a crash."""
 HEAD_ORPHAN_AFTER: Final = timedelta(hours=1)
 CHECKED_AT_ONCE: Final = 500
+ATTEMPTS: Final = 20
+"""So often a rebuild begins anew when others change the mailbox meanwhile."""
 UNKNOWN_CHANGES: Final = 1 << 32
 """More changes than a mailbox whose head is lost can have had since: no MODSEQ is given twice."""
 
@@ -177,7 +179,19 @@ def rebuild_mailbox(
 
     Raises:
         MailboxNotFound: the user's tree does not name the mailbox.
+        MailboxBusy: others changed it each time; nothing is rebuilt, and the sweep takes what was written for it.
     """
+    for _ in range(ATTEMPTS):
+        rebuilt = _rebuild_once(stores, user_id, mailbox_id, present)
+        if rebuilt is not None:
+            return rebuilt
+    raise MailboxBusy(mailbox_id)
+
+
+def _rebuild_once(
+    stores: ShardStores, user_id: UserId, mailbox_id: MailboxId, present: PresentMessages | None
+) -> Rebuilt | None:
+    """Rebuild, unless somebody changes the mailbox meanwhile."""
     tree = stores.trees.read(user_id)
     entry = tree.find_id(mailbox_id) if tree is not None else None
     if entry is None:
@@ -194,7 +208,7 @@ def rebuild_mailbox(
     document, parts = _rebuilt_head(user_id, mailbox_id, head, rows, entry.uid_validity)
     stores.segments.insert(user_id, mailbox_id, parts)
     if not stores.heads.replace(user_id, mailbox_id, document, seen):
-        return rebuild_mailbox(stores, user_id, mailbox_id, present)  # somebody changed it meanwhile
+        return None
     log.warning(
         "mailbox.rebuilt",
         extra={"user_id": str(user_id), "mailbox_id": str(mailbox_id), "exists": len(rows), "certain": certain},
@@ -297,7 +311,7 @@ def _present_rows(rows: Columns, present: PresentMessages) -> Array:
 
 
 def _new_uid_validity(stores: ShardStores, user_id: UserId, entry: MailboxEntry) -> MailboxEntry:
-    while True:
+    for _ in range(ATTEMPTS):
         tree = stores.trees.read(user_id)
         if tree is None or tree.find_id(entry.id) is None:
             raise MailboxNotFound(entry.id)
@@ -305,6 +319,7 @@ def _new_uid_validity(stores: ShardStores, user_id: UserId, entry: MailboxEntry)
         entries = [changed if each.id == entry.id else each for each in tree]
         if stores.trees.replace(user_id, tree, TreeChange(tree.next_uid_validity + 1, entries, tree.subscribed_names)):
             return changed
+    raise MailboxBusy(entry.id)
 
 
 def _rebuilt_head(

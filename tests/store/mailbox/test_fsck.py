@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from mailcore import fault
-from mailcore.errors import StoreDamaged
+from mailcore.errors import MailboxBusy, StoreDamaged
 from mailcore.model.flags import FLAGGED, SEEN, FlagOperation, FlagSet
 from mailcore.model.uid_set import UidSet
 from mailcore.store.keys import mailbox_key, segment_key
 from mailcore.store.mailbox.fsck import (
+    ATTEMPTS,
     check_mailbox,
     named_messages,
     rebuild_mailbox,
     sweep_user,
     unnamed_messages,
 )
+from mailcore.store.mailbox.heads import Heads
 from mailcore.store.mailbox.log_entry import decode_entry
 from mailcore.store.mailbox.row_blocks import pieces_of
 from tests.store.mailbox.conftest import ACTOR, Engine, same
@@ -113,6 +116,30 @@ def test_counters_counted_anew_cost_nothing(filled: Engine) -> None:
     assert after.uids.tolist() == before.uids.tolist()
     assert after.flags.tolist() == before.flags.tolist()
     assert after.keywords == before.keywords
+
+
+@pytest.mark.parametrize("times", [3, 10**9])
+def test_a_rebuild_among_writers_ends(filled: Engine, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each commit that comes between makes it begin anew; it does not go on for ever, and loses nothing."""
+    set_head(filled, exists=5)
+    replace_head, added = Heads.replace, []
+
+    def after_a_commit(self: Heads, *arguments: Any) -> bool:
+        if len(added) < times:
+            added.append(filled.add().first_uid)
+        return replace_head(self, *arguments)
+
+    monkeypatch.setattr(Heads, "replace", after_a_commit)
+    if times == 3:
+        rebuild_mailbox(filled.stores, filled.user_id, filled.inbox)
+        assert kinds(filled) == set()
+    else:
+        with pytest.raises(MailboxBusy):
+            rebuild_mailbox(filled.stores, filled.user_id, filled.inbox)
+        assert len(added) == ATTEMPTS
+        assert kinds(filled) == {"head.exists"}
+    filled.services.mailboxes.forget(filled.user_id, filled.inbox)
+    assert set(added) <= set(filled.fresh().uids.tolist())
 
 
 def test_without_a_head_the_segments_give_what_was_folded(filled: Engine) -> None:
