@@ -34,6 +34,7 @@ from mailcore.model.rights import Right
 from mailcore.services.access import is_own
 from mailcore.services.audit import Audit
 from mailcore.services.mailbox_reader import MailboxReader
+from mailcore.services.notices import Notices
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.tree_changes import renamed, with_special_use, with_subscription, without
 from mailcore.store.mailbox.fold import Fold
@@ -58,11 +59,13 @@ class Mailboxes(MailboxReader):
         self,
         placement: Placement,
         views: ViewCache,
+        notices: Notices,
         audit: Audit,
         offload: Offload | None = None,
         now: Now = time.time,
     ) -> None:
         super().__init__(placement, views, offload or InlineOffload())
+        self._notices = notices
         self._audit = audit
         self._now = now
         self._move_inbox: Callable[[UserId, Actor, MailboxId, MailboxName], None]
@@ -157,8 +160,11 @@ class Mailboxes(MailboxReader):
     def _delete_head(self, user_id: UserId, entry: MailboxEntry, actor: Actor) -> None:
         stores = self._stores(user_id)
         stamp = Stamp.of(Cause.DELETE_MAILBOX, actor, int(self._now() * 1000))
-        stores.heads.delete(user_id, entry.id, clear_entry(stamp, b"delete:" + entry.id.binary), entry.name)
+        cleared = clear_entry(stamp, b"delete:" + entry.id.binary)
+        deleted_at = stores.heads.delete(user_id, entry.id, cleared, entry.name)
         self._views.forget(user_id, entry.id)
+        if deleted_at is not None:
+            self._notices.publish(user_id, entry.id, deleted_at, None)
         try:
             stores.annotations.delete(user_id, entry.id)
             Fold(stores, user_id, entry.id, lambda: entry.name, pause=self._offload.pause).run()

@@ -101,22 +101,24 @@ class Heads:
             )
         return bool(result.deleted_count)
 
-    def delete(self, user_id: UserId, mailbox_id: MailboxId, entry: LogEntry, name: str) -> bool:
+    def delete(self, user_id: UserId, mailbox_id: MailboxId, entry: LogEntry, name: str) -> ModSeq | None:
         """Close a mailbox for good and clear it: the fold puts its rows into `purge`.
 
-        Returns whether it was open; a second call changes nothing.
+        Returns the MODSEQ of that, None if it was not open: a second call changes nothing.
         """
         encoded = encode_entry(entry)
         with deadline():
-            result = self._collection.update_one(
+            after = self._collection.find_one_and_update(
                 {"_id": keys.mailbox_key(user_id, mailbox_id), "state": {"$in": [OPEN, MOVING]}},
                 {
                     "$set": {"state": DELETED, "name": name, "exists": 0, "unseen": 0, "size_bytes": 0},
                     "$push": _pushed(encoded, entry.key),
                     "$inc": {"highest_modseq": 1, "flag_sequence": 1, "log_bytes": len(encoded)},
                 },
+                projection={"highest_modseq": 1},
+                return_document=True,
             )
-        return bool(result.matched_count)
+        return ModSeq(after["highest_modseq"]) if after is not None else None
 
     # -- commit ---------------------------------------------------------------------------------
 

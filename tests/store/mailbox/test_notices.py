@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
+from mailcore.errors import MailboxChanged
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices, connect
@@ -145,6 +146,26 @@ def test_a_mailbox_deleted_elsewhere_wakes_its_sessions(processes: Callable[...,
     writer.services.mailboxes.delete(writer.user_id, ACTOR, "Short")
     reader.services.notices._poll()
     assert woken
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["as it is", "negative control"])
+def test_a_deletion_is_told_at_once(
+    processes: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, tells: bool
+) -> None:
+    """By a notice, before that of a later change in another mailbox; without one only the poll would tell."""
+    writer, reader = processes(), processes()
+    mailbox_id = writer.services.mailboxes.create(writer.user_id, ACTOR, "Short")
+    deleted = reader.services.notices.subscribe(reader.user_id, mailbox_id, lambda: None)
+    later = Session(reader)
+    with monkeypatch.context() as patch:
+        if not tells:
+            patch.setattr(Notices, "publish", lambda *_: None)
+        writer.services.mailboxes.delete(writer.user_id, ACTOR, "Short")
+    writer.add(1)
+    wait_for(lambda: later.subscription.told > 0)
+    assert (deleted.told > 0) is tells
+    with pytest.raises(MailboxChanged):
+        reader.services.mailboxes.refresh(reader.user_id, mailbox_id)
 
 
 def test_a_redis_that_is_gone_fails_no_commit_and_delays_one_only(processes: Callable[..., Engine]) -> None:

@@ -76,7 +76,7 @@ def test_deleted_mailbox_ends_the_connection(imap: Imap) -> None:
     imap.sign_in("2")
     client.ask(b"a IDLE\r\n")
     imap.services.mailboxes.delete(imap.user.user_id, OPERATOR, "Gone")
-    client.is_woken = True
+    assert client.is_woken, "by the notice, not by the next poll"
     client.notice()
     assert client.take() == b"* BYE The mailbox was deleted\r\n"
     assert client.is_closed
