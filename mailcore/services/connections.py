@@ -3,6 +3,9 @@
 A process tells Redis how many of a user's connections it holds, and renews one lease for all of
 them; what a process held that was killed counts no more once its lease is over. Without Redis a
 process counts its own and allows less.
+
+No connection that ends waits for Redis: ends are added up and told all at once a moment later, or
+with the same user's next connection here.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LEASE_S: Final = 30
 BEAT_S: Final = 10.0
+FLUSH_S: Final = 0.25
+"""So long ends wait for others, to be told with them."""
 TELL_ANEW_BEATS: Final = 180
 KEY_S: Final = 2 * 3600
 """A user's counts are forgotten so long after they were last told; every process tells them again before."""
@@ -34,6 +39,9 @@ _OPEN: Final = """
 redis.replicate_commands()
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
+if tonumber(ARGV[5]) > 0 and redis.call('HINCRBY', KEYS[1], ARGV[1], -ARGV[5]) <= 0 then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+end
 local held = redis.call('HGETALL', KEYS[1])
 local total = 1
 for i = 1, #held, 2 do
@@ -49,7 +57,7 @@ redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1
 """
-"""KEYS: the user's counts by process, leases of the processes; ARGV: process, limit, lease, expiry."""
+"""KEYS: the user's counts by process, leases of the processes; ARGV: process, limit, lease, expiry, ended."""
 
 _BEAT: Final = """
 redis.replicate_commands()
@@ -60,10 +68,13 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])
 return good_until and tonumber(good_until) > now and 1 or 0
 """
 
-_CLOSE: Final = """
-if redis.call('HINCRBY', KEYS[1], ARGV[1], -1) <= 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end
+_ENDED: Final = """
+for i = 1, #KEYS do
+    if redis.call('HINCRBY', KEYS[i], ARGV[1], -ARGV[i + 1]) <= 0 then redis.call('HDEL', KEYS[i], ARGV[1]) end
+end
 return 1
 """
+"""KEYS: the counts of users; ARGV: process, then how many of each user's have ended."""
 
 _LEASES: Final = keyed("connections", "processes")
 
@@ -78,7 +89,7 @@ class Lease:
         self.user_id = user_id
 
     def close(self) -> None:
-        """Count it no more; closing twice is harmless. One round trip to Redis."""
+        """Count it no more; closing twice is harmless. Waits for nothing."""
         connections, self._connections = self._connections, None
         if connections is not None:
             connections.ended(self.user_id)
@@ -91,11 +102,15 @@ class Connections:
         self._link = link
         self._process = secrets.token_hex(8)
         self._held: Counter[UserId] = Counter()
+        self._ended: Counter[UserId] = Counter()
+        """Ends that Redis has not been told."""
+        self._ends_wait = threading.Event()
+        self._is_started = False
         self._told_losses = 0
         self._closed = threading.Event()
         client = link.client
         self._open_script: Any = client.register_script(_OPEN) if client is not None else None
-        self._close_script: Any = client.register_script(_CLOSE) if client is not None else None
+        self._ended_script: Any = client.register_script(_ENDED) if client is not None else None
         self._beat_script: Any = client.register_script(_BEAT) if client is not None else None
 
     def open(self, user_id: UserId, limit: int) -> Lease:
@@ -105,7 +120,7 @@ class Connections:
             TooManyConnections: the user has `limit` open already, or this process its share of them.
         """
         limit = limit or NO_LIMIT
-        values = (self._process, limit, LEASE_S, KEY_S)
+        values = (self._process, limit, LEASE_S, KEY_S, self._ended.pop(user_id, 0))
         let_in = self._link.ask(lambda client: self._open_script((_key(user_id), _LEASES), values, client))
         if let_in is None:
             let_in = self._held.get(user_id, 0) < max(limit // LONE_SHARE, 1)
@@ -115,11 +130,23 @@ class Connections:
         return Lease(self, user_id)
 
     def ended(self, user_id: UserId) -> None:
-        """Count one less; what Redis is not told now it is told by the next beat that reaches it."""
+        """Count one less; Redis is told a moment later, and what it misses it is told by the next beat."""
         self._held[user_id] -= 1
         if not self._held[user_id]:
             del self._held[user_id]
-        self._link.ask(lambda client: self._close_script((_key(user_id),), (self._process,), client))
+        self._ended[user_id] += 1
+        self._ends_wait.set()
+        if not self._is_started:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell Redis what has ended; one round trip for a thousand users."""
+        self._ends_wait.clear()
+        ended, self._ended = list(self._ended.items()), Counter()
+        for start in range(0, len(ended), PIPELINED):
+            users, counts = zip(*ended[start : start + PIPELINED], strict=True)
+            keys, values = [_key(user_id) for user_id in users], (self._process, *counts)
+            self._link.ask(lambda client, keys=keys, values=values: self._ended_script(keys, values, client))  # type: ignore[misc]
 
     def count(self, user_id: UserId) -> int | None:
         """Return how many are open by all processes, None without Redis; for operators."""
@@ -132,13 +159,16 @@ class Connections:
     # -- the life of the process ----------------------------------------------------------------
 
     def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
-        """Begin to renew the lease, in a greenlet or thread that `spawn` makes."""
+        """Begin to renew the lease and to tell ends, in greenlets or threads that `spawn` makes."""
         if self._link.client is not None:
+            self._is_started = True
             spawn(self._beat_forever)
+            spawn(self._flush_forever)
 
     def close(self) -> None:
         """Give the lease back: nothing of this process counts any more."""
         self._closed.set()
+        self._ends_wait.set()
         self._link.ask(lambda client: client.zrem(_LEASES, self._process))
 
     def beat(self, *, tell_anew: bool = False) -> None:
@@ -152,6 +182,7 @@ class Connections:
             self._told_losses = losses
 
     def _tell_all(self) -> None:
+        self.flush()  # else it would be taken off the new counts
         held = list(self._held.items())
         for start in range(0, len(held), PIPELINED):
             part = held[start : start + PIPELINED]
@@ -162,6 +193,12 @@ class Connections:
         while not self._closed.wait(BEAT_S):
             beats += 1
             self.beat(tell_anew=beats % TELL_ANEW_BEATS == 0)
+
+    def _flush_forever(self) -> None:
+        while not self._closed.is_set():
+            self._ends_wait.wait()
+            if not self._closed.wait(FLUSH_S):
+                self.flush()
 
 
 def _key(user_id: UserId) -> str:

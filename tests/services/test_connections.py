@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -106,6 +107,58 @@ def test_control_without_leases_the_dead_hold_their_connections_for_ever(
         assert client.zscore(module._LEASES, killed._process) > client.time()[0] + 10**6
     with pytest.raises(TooManyConnections):
         other.open(user, 5)
+
+
+def test_ends_wait_for_nobody_and_are_told_together(
+    process: Callable[[], Connections], user: UserId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = process(), process()
+    work: list[Callable[[], None]] = []
+    one.start(work.append)
+    mine, another = fill([one], user, 5), UserId(ObjectId())
+    theirs = fill([one], another, 3)
+    asked = []
+    ask = one._link.ask
+    monkeypatch.setattr(one._link, "ask", lambda question: (asked.append(question), ask(question))[1])
+    for lease in mine[:3] + theirs[:2]:
+        lease.close()
+    assert not asked, "somebody waited for Redis"
+    assert (other.count(user), other.count(another)) == (5, 3)
+    one.flush()
+    assert len(asked) == 1
+    assert (other.count(user), other.count(another)) == (2, 1)
+
+
+def test_an_end_makes_room_at_once_for_the_next_here(process: Callable[[], Connections], user: UserId) -> None:
+    one, other = process(), process()
+    one.start(lambda work: None)
+    leases = fill([one], user, 4)
+    leases[0].close()
+    leases[1].close()
+    assert len(fill([one], user, 4)) == 2
+    one.flush()
+    assert other.count(user) == 4
+
+
+def test_redis_is_told_of_ends_without_being_asked_to(process: Callable[[], Connections], user: UserId) -> None:
+    one, other = process(), process()
+    one.start(lambda work: threading.Thread(target=work, daemon=True).start())
+    for lease in fill([one], user, 4):
+        lease.close()
+    deadline = time.monotonic() + 30
+    while other.count(user) != 0:
+        assert time.monotonic() < deadline, "nobody told Redis"
+        time.sleep(0.02)
+    one.close()
+
+
+def test_ends_told_anew_are_not_taken_off_twice(process: Callable[[], Connections], user: UserId) -> None:
+    one, other = process(), process()
+    one.start(lambda work: None)
+    fill([one], user, 4)[0].close()
+    one.beat(tell_anew=True)
+    one.flush()
+    assert other.count(user) == 3
 
 
 def test_redis_restarted_empty_is_told_anew(process: Callable[[], Connections], user: UserId, redis_url: str) -> None:
