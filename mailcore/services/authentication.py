@@ -12,8 +12,6 @@ from dataclasses import replace
 from threading import Lock
 from typing import NoReturn
 
-from bson import ObjectId
-
 from mailcore.errors import AddressInvalid, TenantNotFound, Unavailable
 from mailcore.model.access import MASTER, RULES, Credential, CredentialKind, Protocol, Scope
 from mailcore.model.address import Address
@@ -40,8 +38,6 @@ log = logging.getLogger(__name__)
 
 VERIFIED_S = 60.0
 MAX_VERIFIED = 20_000
-NOBODY = UserId(ObjectId(b"\0" * 12))
-"""Looked for where an address is unknown, so that the round trips are the same."""
 
 
 class Authentication:
@@ -149,7 +145,9 @@ class Authentication:
         Raises as `login`.
         """
         route = self._directory.addresses.find(name) if name is not None else None
-        found = self._directory.users.find_credentials(route.user_id if route is not None else NOBODY)
+        found = self._directory.users.find_credentials(route.user_id) if route is not None else None
+        if route is None and name is not None:  # as many round trips, and the same count of the tenant's failures
+            attempt = replace(attempt, tenant_id=self._directory.domains.owner_of(name.rpartition("@")[2]))
         if found is not None:
             attempt = _of(attempt, found, None)
             app_password = self._app_passwords.matching(found.user.id, found.app_passwords, password)
@@ -174,9 +172,13 @@ class Authentication:
             raise
 
     def _upgrade(self, user_id: UserId, old: str, password: Secret) -> None:
-        new = self._passwords.upgraded(old, password)
-        if new is not None:
-            self._directory.users.upgrade_hash(user_id, old, new)
+        """Store a better hash if there is time for it: the password was right, whatever becomes of this."""
+        try:
+            new = self._passwords.upgraded(old, password)
+            if new is not None:
+                self._directory.users.upgrade_hash(user_id, old, new)
+        except Unavailable as error:
+            log.warning("login.hash.kept", extra={"user": str(user_id), "reason": type(error).__name__})
 
     def _is_address_of(self, username: str, found: Credentials) -> bool:
         name = _canonical(username)
@@ -190,7 +192,12 @@ class Authentication:
     def _check(self, attempt: Attempt, found: Credentials, app_password: AppPassword | None) -> None:
         assert attempt.kind is not None
         scopes: frozenset[Scope] = app_password.scopes if app_password is not None else frozenset()
-        reason = refusal(found.user, self._tenant(found.user.tenant_id), attempt.protocol, attempt.kind, scopes)
+        try:
+            tenant = self._tenant(found.user.tenant_id)
+        except Unavailable:
+            self._guard.withdrawn(attempt)
+            raise
+        reason = refusal(found.user, tenant, attempt.protocol, attempt.kind, scopes)
         if reason is not None:
             self._refuse(attempt, reason)
 

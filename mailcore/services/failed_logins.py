@@ -95,8 +95,8 @@ class FailedLogins:
     def admit(self, login: str, user_id: UserId | None, tenant_id: TenantId | None, remote_address: str) -> Permit:
         """Count an attempt that needs a hash; one round trip to Redis.
 
-        An unknown user is counted under `login`, and its domain stands for the tenant, so that unknown and known
-        ones are answered alike.
+        An unknown user is counted under `login`, and a domain of no tenant stands for one, so that unknown and
+        known ones are answered alike.
 
         Raises:
             TooManyAttempts: it must wait, and was not counted.
@@ -237,10 +237,8 @@ def _put(table: OrderedDict[str, Any], key: str, value: object) -> None:
 
 
 def _keys(login: str, user_id: UserId | None, tenant_id: TenantId | None, range_: str) -> tuple[str, ...]:
-    if user_id is not None:
-        name, owner = str(user_id), str(tenant_id)
-    else:
-        name, owner = (_digest(text) for text in (login, login.rpartition("@")[2]))
+    name = _digest(login) if user_id is None else str(user_id)
+    owner = _digest(login.rpartition("@")[2]) if tenant_id is None else str(tenant_id)
     return (
         keyed("known", name, range_),
         keyed("failed", "user-range", name, range_),

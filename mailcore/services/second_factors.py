@@ -18,6 +18,7 @@ from mailcore.errors import (
     NonceInvalid,
     SecondFactorWrong,
     TooManyAttempts,
+    UserDisabled,
     UserNotFound,
 )
 from mailcore.model.actor import Actor
@@ -25,13 +26,14 @@ from mailcore.model.factors import Factor, FactorStatus
 from mailcore.model.ids import UserId
 from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
-from mailcore.model.tenant import User
+from mailcore.model.tenant import State, User
 from mailcore.services.audit import Audit
 from mailcore.services.identity import Identity
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.sessions import Sessions
 from mailcore.store.directory import Directory
 from mailcore.store.directory.second_factors import StoredFactors
+from mailcore.store.placement import stricter
 
 log = logging.getLogger(__name__)
 
@@ -183,10 +185,11 @@ class SecondFactors:
     def finish_step(self, user_id: UserId, nonce: Secret, check: Callable[[], object]) -> User:
         """Let `check` look at the factor, then use the nonce up and return who is signed in.
 
-        A wrong factor leaves the nonce: the user may try again. Three round trips and those of `check`.
+        A wrong factor leaves the nonce: the user may try again. Four round trips and those of `check`.
 
         Raises:
             NonceInvalid: it is unknown, somebody else's, used or too old, or the password was changed meanwhile.
+            UserDisabled: the tenant was suspended or removed meanwhile.
             SecondFactorWrong, TooManyAttempts: as `check`.
         """
         self.step_of(user_id, nonce)
@@ -195,6 +198,9 @@ class SecondFactors:
         user = self._directory.users.find(user_id) if content is not None else None
         if content is None or user is None or user.auth_version != content["auth_version"]:
             raise NonceInvalid
+        tenant = self._directory.tenants.find(user.tenant_id)
+        if tenant is None or stricter(user.state, tenant.state) is not State.ACTIVE:
+            raise UserDisabled(user_id)
         return user
 
     def step_of(self, user_id: UserId, nonce: Secret) -> str:

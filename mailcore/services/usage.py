@@ -47,7 +47,7 @@ class Usage:
         self._shared: Any = None
         if link.client is not None:
             self._shared = RedisStorage("redis://", connection_pool=link.client.connection_pool, key_prefix="eider")
-        self._day = 0
+        self._day = int(clock()) // DAY_S
         self._flowed: Counter[_Counted] = Counter()
         """Bytes that Redis has not been told."""
         self._known: dict[_Counted, int] = {}
@@ -96,15 +96,20 @@ class Usage:
 
     def flush(self) -> None:
         """Tell Redis what has flowed, and hear what all processes know; one round trip for a thousand users."""
-        day = int(self._clock()) // DAY_S
-        if day != self._day or len(self._known) > MAX_REMEMBERED:
-            self._day, self._known = day, {}
+        self._tell()
+        today = int(self._clock()) // DAY_S
+        if today != self._day:  # what could not be told of yesterday is no limit of today's
+            self._day, self._known, self._flowed = today, {}, Counter()
+        elif len(self._known) > MAX_REMEMBERED:
+            self._known = {}
+
+    def _tell(self) -> None:
         flowed = list(self._flowed.items())
         for start in range(0, len(flowed), PIPELINED):
             part = flowed[start : start + PIPELINED]
-            totals = self._link.ask(lambda client, part=part: _add(client, part, day))  # type: ignore[misc]
+            totals = self._link.ask(lambda client, part=part: _add(client, part, self._day))  # type: ignore[misc]
             if totals is None:
-                return  # kept until it can be told
+                return  # kept until it can be told, or until the day is over
             for (counted, size_bytes), total in zip(part, totals, strict=True):
                 self._known[counted] = total
                 self._flowed[counted] -= size_bytes

@@ -8,17 +8,20 @@ from collections.abc import Iterator
 import pytest
 from bson import ObjectId
 
-from mailcore.errors import AuthenticationFailed, StoreUnavailable, UserDisabled
+from mailcore.errors import AuthenticationFailed, ServerBusy, StoreUnavailable, TooManyAttempts, UserDisabled
 from mailcore.model.access import Protocol
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import DEFAULT_LIMITS, LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices, connect
 from mailcore.services import authentication as module
 from mailcore.services.authentication import Authentication
+from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.identity import Identity
 from mailcore.services.offload import InlineOffload
 from mailcore.services.passwords import Argon2, Passwords
+from mailcore.services.redis_link import RedisLink
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_settings, make_user
@@ -61,8 +64,8 @@ class Bench:
             clock=lambda: self.now,
         )
 
-    def login(self, username: str, password: str | bytes = PASSWORD) -> Identity:
-        return self.authentication.login(username, Secret(password), Protocol.IMAP, "192.0.2.1")
+    def login(self, username: str, password: str | bytes = PASSWORD, address: str = "192.0.2.1") -> Identity:
+        return self.authentication.login(username, Secret(password), Protocol.IMAP, address)
 
     def may_stay(self, identity: Identity) -> bool:
         """Whether a session that this login opened goes on."""
@@ -208,6 +211,56 @@ def test_an_outdated_hash_is_upgraded_at_login(
     assert found.password_hash is not None
     assert "m=19456,t=2,p=1" in found.password_hash
     assert found.user.auth_version == 2  # open sessions go on: the password is the same
+
+
+def guarded(bench: Bench, limits: LoginLimits = DEFAULT_LIMITS.logins) -> FailedLogins:
+    """Have failures counted, by this process alone."""
+    guard = FailedLogins(RedisLink(None), limits)
+    bench.authentication._guard = guard
+    return guard
+
+
+def test_a_right_password_counts_as_no_failure_when_the_directory_fails_after_it(
+    bench: Bench, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = guarded(bench)
+
+    def away(_tenant_id: TenantId) -> None:
+        raise StoreUnavailable("directory")
+
+    monkeypatch.setattr(bench.services.placement, "tenant", away)
+    with pytest.raises(StoreUnavailable):
+        bench.login(user.address)
+    assert {count for count, _, _ in guard._alone._counts.values()} == {0}
+    monkeypatch.undo()
+    assert bench.login(user.address)
+
+
+def test_no_time_for_a_better_hash_keeps_nobody_out(
+    bench: Bench, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = guarded(bench)
+
+    def busy(_encoded: str, _password: Secret) -> None:
+        raise ServerBusy("passwords")
+
+    monkeypatch.setattr(bench.passwords, "upgraded", busy)
+    assert bench.login(user.address).user_id == user.user_id
+    assert {count for count, _, _ in guard._alone._counts.values()} <= {0}
+
+
+def test_failures_of_unknown_names_and_of_users_are_one_count_of_their_tenant(bench: Bench, user: MadeUser) -> None:
+    """Else whoever made unknown names wait could tell by who need not wait that there is such a user."""
+    guarded(bench, LoginLimits(tenant=Penalty(free=20, first_wait_s=600, longest_wait_s=600), lone_share=5))
+    domain = user.address.rpartition("@")[2]
+    for number in range(4):
+        with pytest.raises(AuthenticationFailed):
+            bench.login(f"nobody{number}@{domain}", "wrong password", f"203.0.{number}.1")
+    for name in (f"nobody@{domain}", user.address):
+        with pytest.raises(TooManyAttempts):
+            bench.login(name, "wrong password", "192.0.2.1")
+    with pytest.raises(AuthenticationFailed):
+        bench.login("nobody@nowhere.test", "wrong password", "192.0.2.1")
 
 
 def test_a_deleted_users_session_ends(bench: Bench) -> None:

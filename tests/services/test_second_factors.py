@@ -18,6 +18,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.factors import Factor
 from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
 from mailcore.services import MailServices
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.second_factors import SecondFactors
@@ -367,6 +368,21 @@ def test_a_step_is_its_users_alone_and_ends_with_the_password(enrolled: Enrolled
     with pytest.raises(errors.NonceInvalid):
         factors.finish_step(other.user_id, nonce, lambda: None)
     enrolled.services.users.set_password(OPERATOR, user_id, Secret("another password"))
+    with pytest.raises(errors.NonceInvalid):
+        factors.finish_step(user_id, nonce, lambda: None)
+
+
+def test_a_step_ends_with_its_user_or_tenant_suspended_meanwhile(enrolled: Enrolled, other_node: MailServices) -> None:
+    factors, user_id = enrolled.services.second_factors, enrolled.user.user_id
+    nonce = factors.begin_step(log_in(enrolled.services, enrolled.user))
+    other_node.tenants.set_state(OPERATOR, enrolled.user.tenant_id, State.SUSPENDED)
+    with pytest.raises(errors.UserDisabled):
+        factors.finish_step(user_id, nonce, lambda: None)
+    other_node.tenants.set_state(OPERATOR, enrolled.user.tenant_id, State.ACTIVE)
+    with pytest.raises(errors.NonceInvalid):
+        factors.finish_step(user_id, nonce, lambda: None)
+    nonce = factors.begin_step(log_in(enrolled.services, enrolled.user))
+    other_node.users.set_state(OPERATOR, user_id, State.SUSPENDED)
     with pytest.raises(errors.NonceInvalid):
         factors.finish_step(user_id, nonce, lambda: None)
 

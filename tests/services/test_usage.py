@@ -110,6 +110,20 @@ def test_alone_a_process_allows_its_share_and_tells_later(
     assert services.usage.used(user.user_id)["imap_upload_bytes_per_day"] == 200
 
 
+def test_without_redis_a_day_ends_too(services: MailServices, user: MadeUser) -> None:
+    what = Traffic.IMAP_DOWNLOAD
+    services.users.set_limit(OPERATOR, user.user_id, what.value, 1000)
+    now = [10 * DAY_S + 5.0]
+    alone = Usage(RedisLink(None), services.placement, lambda: now[0])
+    alone.note(user.user_id, what, 200)
+    alone.flush()
+    with pytest.raises(RateExceeded):
+        alone.check(user.user_id, what)
+    now[0] += DAY_S
+    alone.flush()
+    alone.check(user.user_id, what)
+
+
 def test_limits_of_nobody(services: MailServices) -> None:
     from bson import ObjectId
 

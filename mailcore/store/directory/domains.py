@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import TenantId
 from mailcore.model.tenant import Domain
+from mailcore.store import direct
 from mailcore.store.client import Document
 from mailcore.store.guard import OwnedCollection, deadline
 
@@ -17,6 +18,7 @@ class Domains:
 
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["domains"], "tenant", ObjectId)
+        self._by_name = self._collection.across_owners("the name establishes the owner")
 
     def insert(self, domain: Domain) -> bool:
         """Store a new domain; False if it belongs to a tenant already."""
@@ -40,6 +42,12 @@ class Domains:
         with deadline():
             document = self._collection.find_one({"tenant": tenant_id, "name": name})
         return None if document is None else _domain(document)
+
+    def owner_of(self, name: str) -> TenantId | None:
+        """Return whose domain that A-label name is, or None; one round trip."""
+        with deadline():
+            document = direct.find_one(self._by_name, {"name": str(name)})
+        return None if document is None else TenantId(document["tenant"])
 
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains in order of creation."""
