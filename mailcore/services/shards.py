@@ -42,7 +42,7 @@ class Shards:
 
         Raises:
             ShardExists: the name is taken.
-            ValueInvalid: name, region or URI is malformed, or a URI holds a password.
+            ValueInvalid: name, region or URI is malformed, a URI holds a password, or a database is another shard's.
             StoreUnavailable: the directory or one of the sets does not answer.
         """
         if _IDENTIFIER.fullmatch(name) is None:
@@ -54,6 +54,7 @@ class Shards:
         except (UriInvalid, WeakSettings) as error:
             raise ValueInvalid(f"shard {name}: {error}") from error
         self._directory.ensure_indexes()
+        self._check_own(name, hot_uri, cold_uri)
         stores.ensure_indexes()
         with self._audit.of_platform(actor, "shard.added", {"shard": name, "region": shard.region}):
             if not self._directory.shards.insert(shard):
@@ -77,10 +78,11 @@ class Shards:
 
         Raises:
             ShardNotFound: there is none of that name.
-            ValueInvalid: a URI holds a password.
+            ValueInvalid: a URI holds a password, or a database is another shard's.
         """
         _check_passwords(hot_uri, cold_uri)
         shard = self.get(name)
+        self._check_own(name, hot_uri, cold_uri)
         with self._audit.of_platform(actor, "shard.readdressed", {"shard": name}):
             self._directory.shards.update(replace(shard, hot_uri=hot_uri, cold_uri=cold_uri))
         self._placement.forget_shards()
@@ -99,6 +101,19 @@ class Shards:
     def list_all(self) -> list[Shard]:
         """Return every shard by name."""
         return self._directory.shards.list_all()
+
+    def _check_own(self, name: str, *uris: str) -> None:
+        """See that no other shard has these databases: its mail would lie in two regions, its events be told twice."""
+        wanted = {place for uri in uris for place in _places(uri)}
+        for other in self._directory.shards.list_all():
+            if other.name != name and wanted & {*_places(other.hot_uri), *_places(other.cold_uri)}:
+                raise ValueInvalid(f"shard {name}: a database of shard {other.name} cannot be its own too")
+
+
+def _places(uri: str) -> set[tuple[str, str]]:
+    """Return each server a URI names, with its database."""
+    parts = urlsplit(uri)
+    return {(server.lower(), parts.path.strip("/")) for server in parts.netloc.rpartition("@")[2].split(",")}
 
 
 def _check_passwords(*uris: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_type_hints
+from urllib.parse import urlsplit
 
 import pyotp
 import pytest
@@ -21,6 +22,7 @@ import trustme
 from bson import ObjectId
 
 from infra.devstack.endpoints import Endpoints, ShardUris
+from infra.devstack.stack import with_database
 from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.changes import Cause
@@ -73,6 +75,11 @@ class Scene:
     def uris(self) -> tuple[str, str]:
         shard = self.services.shards.get("a")
         return shard.hot_uri, shard.cold_uri
+
+    def other_uris(self) -> tuple[str, str]:
+        """Databases of no shard, beside those of `own_shard`."""
+        hot, cold = (with_database(uri, f"{urlsplit(uri).path.strip('/')}_again") for uri in self.uris())
+        return hot, cold
 
     def place(self) -> Place:
         return Place(self.user.user_id, MailboxName("Folder"))
@@ -218,7 +225,7 @@ CALLS: dict[str, Call] = {
     "second_factors.disable_all": lambda s: s.services.second_factors.disable_all(s.actor, s.user.user_id),
     "second_factors.enable_custom": lambda s: s.services.second_factors.enable_custom(s.actor, s.user.user_id),
     "second_factors.make_recovery_codes": _make_recovery_codes,
-    "shards.add": lambda s: s.services.shards.add(s.actor, "again", "eu", *s.uris()),
+    "shards.add": lambda s: s.services.shards.add(s.actor, "again", "eu", *s.other_uris()),
     "shards.set_open": lambda s: s.services.shards.set_open(s.actor, "a", is_open=True),
     "shards.set_uris": lambda s: s.services.shards.set_uris(s.actor, "a", *s.uris()),
     "tenants.create": lambda s: s.services.tenants.create(s.actor, f"T {ObjectId()}", "eu", "a"),
@@ -272,10 +279,17 @@ def test_no_method_is_missing_in_the_table() -> None:
     assert methods_with_an_actor() == sorted({*CALLS, *READS})
 
 
+def own_shard(stack: Endpoints, fresh_uri: Callable[[str, str], str], name: str) -> ShardUris:
+    """Databases of a shard of its own, and room beside them for another's."""
+    uris = stack.mongo.shards["a"]
+    hot, _ = (fresh_uri(uris.hot, f"{name}_hot{end}") for end in ("", "_again"))
+    cold, _ = (fresh_uri(uris.cold, f"{name}_cold{end}") for end in ("", "_again"))
+    return ShardUris(hot, cold)
+
+
 @pytest.fixture(scope="module")
 def services(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[MailServices]:
-    uris = stack.mongo.shards["a"]
-    shard = ShardUris(fresh_uri(uris.hot, "audit_hot"), fresh_uri(uris.cold, "audit_cold"))
+    shard = own_shard(stack, fresh_uri, "audit")
     uri = fresh_uri(stack.mongo.directory, "audit_directory")
     connected = make_services(uri, {"a": shard}, EIDER_ACME_DIRECTORY="https://127.0.0.1:9/nobody")
     yield connected

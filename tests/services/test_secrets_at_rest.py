@@ -19,7 +19,7 @@ from prometheus_client import generate_latest
 from pymongo.database import Database
 from redis import Redis
 
-from infra.devstack.endpoints import Endpoints, ShardUris
+from infra.devstack.endpoints import Endpoints
 from mailcore.log import JsonFormatter
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
@@ -27,7 +27,7 @@ from mailcore.services import MailServices, connect
 from mailcore.services.rotation import SEALED
 from mailcore.services.sealing import Sealing
 from tests.builders import SEALING_KEYS, make_services, make_settings
-from tests.services.test_audit_coverage import ACTOR, CALLS, make_scene
+from tests.services.test_audit_coverage import ACTOR, CALLS, make_scene, own_shard
 from workers.context import JobContext
 from workers.enqueue import enqueue
 from workers.jobs.sealing import rotate
@@ -78,14 +78,14 @@ def run(
     postgres_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Run]:
-    uris = stack.mongo.shards["a"]
-    shard = ShardUris(fresh_uri(uris.hot, "secrets_hot"), fresh_uri(uris.cold, "secrets_cold"))
+    shard = own_shard(stack, fresh_uri, "secrets")
     directory_uri = fresh_uri(stack.mongo.directory, "secrets_directory")
     canaries, lines = Canaries(), Lines()
     with pytest.MonkeyPatch.context() as patch:
         record_secrets(patch, canaries)
         logging.getLogger().addHandler(lines)
-        patch.setattr(logging.getLogger(), "level", logging.DEBUG)
+        level = logging.getLogger().level
+        logging.getLogger().setLevel(logging.DEBUG)  # not setattr: loggers remember what they are to leave out
         services = make_services(
             directory_uri, {"a": shard}, redis_url, EIDER_ACME_DIRECTORY="https://127.0.0.1:9/nobody"
         )
@@ -96,6 +96,7 @@ def run(
             for job in JOBS:
                 enqueue(redis, job)
         logging.getLogger().removeHandler(lines)
+        logging.getLogger().setLevel(level)
     home = services.placement.shard("a")
     databases = [services.users._directory.database, home.hot, home.cold]
     yield Run(services, canaries, "\n".join(lines.lines), redis_url, postgres_url, databases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -64,11 +65,13 @@ def test_malformed_tenants_are_refused(services: MailServices, name: str, region
         services.tenants.create(OPERATOR, name, region)
 
 
-def test_no_mail_of_a_region_is_placed_outside_it(services: MailServices, shard_uris: dict[str, Any]) -> None:
+def test_no_mail_of_a_region_is_placed_outside_it(
+    services: MailServices, shard_uris: dict[str, Any], fresh_uri: Callable[[str, str], str]
+) -> None:
     """Region: a shard elsewhere is refused, whether asked for, chosen, or moved under the tenant later."""
     name = f"us{ObjectId()}"
     uris = next(iter(shard_uris.values()))
-    services.shards.add(OPERATOR, name, "us", uris.hot, uris.cold)
+    services.shards.add(OPERATOR, name, "us", fresh_uri(uris.hot, "us_hot"), fresh_uri(uris.cold, "us_cold"))
     with pytest.raises(RegionForbids):
         services.tenants.create(OPERATOR, f"T {ObjectId()}", "eu", name)
     with pytest.raises(ShardNotFound):
@@ -154,6 +157,19 @@ def test_malformed_shards_are_refused_without_repeating_a_password(
     with pytest.raises(ValueInvalid, match=said) as refusal:
         services.shards.add(OPERATOR, name, "eu", hot, "mongodb://h/cold")
     assert "hunter2" not in str(refusal.value)
+
+
+def test_two_shards_share_no_database(services: MailServices, shard_uris: dict[str, Any]) -> None:
+    """Else its mail would lie in two regions, and each event of its tenants be told twice."""
+    (hot, cold), other = (shard_uris["a"].hot, shard_uris["a"].cold), shard_uris["b"]
+    same = hot.replace("mongodb://", "mongodb://user:${EIDER_SECRET_X}@").replace("?", "?appname=x&")
+    for uris in ((hot, f"{cold}x"), (f"{hot}x", cold), (hot.replace("mongodb://", "mongodb://other:1,"), cold)):
+        with pytest.raises(ValueInvalid, match="shard a "):
+            services.shards.add(OPERATOR, "twice", "eu", *uris)
+    with pytest.raises(ValueInvalid, match="shard a "):
+        services.shards.set_uris(OPERATOR, "b", same, other.cold)
+    services.shards.set_uris(OPERATOR, "b", other.hot, other.cold)
+    assert "twice" not in {shard.name for shard in services.shards.list_all()}
 
 
 # -- domains ------------------------------------------------------------------------------------
