@@ -50,7 +50,7 @@ def _login_impossible(session: Session) -> bool:
 
 
 def _tls_possible(session: Session) -> bool:
-    return _before_login(session) and session.offers_starttls and not session.encrypted
+    return _before_login(session) and session.offers_tls and not session.encrypted
 
 
 CAPABILITIES: tuple[Capability, ...] = (

@@ -72,7 +72,7 @@ class ImapConnection:
             peer,
             wake,
             plaintext_allowed=plaintext_allowed,
-            offers_starttls=offers_starttls,
+            offers_tls=offers_starttls,
         )
         self._limits = self.session.limits
         self._scanner = Scanner(self._limits.command_bytes_before_login)

@@ -14,18 +14,15 @@ from mailcore.imap.selected import SelectedMailbox
 from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.responses import Completion, Condition, Response
 from mailcore.model.actions import Peer, Wake
-from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.actor import Door
 from mailcore.model.ids import MailboxId, MailboxName, UserId
-from mailcore.model.limits import Limits, Traffic
 from mailcore.model.rights import FLAG_RIGHTS, Right
+from mailcore.services.door_session import DoorSession
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
     from mailcore.services.access import Place
-    from mailcore.services.connections import Lease
-    from mailcore.services.identity import Identity
     from mailcore.services.notices import Subscription
-    from mailcore.services.sessions import SignedIn
 
 
 class State(Flag):
@@ -61,38 +58,20 @@ Replies = Generator[Response | Continue, bytes, Completion]
 """A handler: yields responses, is sent the lines it asks for, returns how it ended."""
 
 
-class Session:
+class Session(DoorSession):
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_lease", "_signed_in", "_subscription", "_wake", "actor", "client_id", "clock", "compressed", "dialect",
-        "enabled", "encrypted", "identity",
-        "offers_starttls", "plaintext_allowed", "remote_address", "selected", "services", "session_id", "tag", "utf8",
+        "_subscription", "client_id", "clock", "compressed", "dialect", "enabled", "selected", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(
-        self,
-        services: MailServices,
-        peer: Peer,
-        wake: Wake,
-        *,
-        plaintext_allowed: bool,
-        offers_starttls: bool,
+        self, services: MailServices, peer: Peer, wake: Wake, *, plaintext_allowed: bool, offers_tls: bool
     ) -> None:
-        """Begin not authenticated; `wake` is called when the selected mailbox may have changed.
-
-        `plaintext_allowed`: passwords may come without TLS, for only this machine can connect.
-        """
-        self.services = services
+        """Begin not authenticated; `wake` is called when the selected mailbox may have changed, too."""
+        super().__init__(services, peer, wake, Door.IMAP, plaintext_allowed=plaintext_allowed, offers_tls=offers_tls)
         self.clock = time.monotonic
         """Seconds; only differences mean something."""
-        self.remote_address = peer.address
-        self.session_id = peer.session
-        self.encrypted = peer.tls is not None
-        self.plaintext_allowed = plaintext_allowed
-        self.offers_starttls = offers_starttls
-        self.identity: Identity | None = None
-        self.actor = Actor(ActorKind.USER, Door.IMAP, "", remote_address=peer.address, request_id=self.session_id)
         self.selected: SelectedMailbox | None = None
         self.utf8 = False
         self.enabled: set[str] = set()
@@ -101,10 +80,7 @@ class Session:
         """Of the command that is being carried out."""
         self.client_id: dict[str, str] = {}
         self.compressed = False
-        self._wake = wake
         self._subscription: Subscription | None = None
-        self._lease: Lease | None = None
-        self._signed_in: SignedIn | None = None
 
     @property
     def state(self) -> State:
@@ -112,22 +88,6 @@ class Session:
         if self.identity is None:
             return State.NOT_AUTHENTICATED
         return State.AUTHENTICATED if self.selected is None else State.SELECTED
-
-    @property
-    def limits(self) -> Limits:
-        """What holds for this process."""
-        return self.services.settings.limits
-
-    @property
-    def may_sign_in(self) -> bool:
-        """Whether a password may be sent on this connection."""
-        return self.encrypted or self.plaintext_allowed
-
-    @property
-    def user_id(self) -> UserId:
-        """Who is signed in; the command table lets nobody else come here."""
-        assert self.identity is not None
-        return self.identity.user_id
 
     @property
     def owner_id(self) -> UserId:
@@ -178,34 +138,6 @@ class Session:
 
     # -- transitions ----------------------------------------------------------------------------
 
-    def sign_in(self, identity: Identity) -> None:
-        """Enter the authenticated state, until `ended` says otherwise; one round trip to Redis.
-
-        Raises:
-            TooManyConnections: the user has as many open as may be.
-        """
-        self._lease = self.services.connections.open(identity.user_id, identity.limits.connections)
-        self.identity = identity
-        self._signed_in = self.services.sessions.open(identity, self._wake)
-        self.actor = Actor(
-            ActorKind.USER,
-            Door.IMAP,
-            identity.address,
-            on_behalf_of=identity.user_id,
-            remote_address=self.remote_address,
-            request_id=self.session_id,
-        )
-
-    @property
-    def ended(self) -> str | None:
-        """Why who signed in may no longer be here, None while it may; the connection is woken when that changes."""
-        return self._signed_in.ended if self._signed_in is not None else None
-
-    def note_traffic(self, what: Traffic, size_bytes: int) -> None:
-        """Count what has flowed for who is signed in; no round trip."""
-        if self.identity is not None and size_bytes:
-            self.services.usage.note(self.identity.user_id, what, size_bytes)
-
     def select(self, mailbox: SelectedMailbox) -> None:
         """Enter the selected state."""
         self.selected = mailbox
@@ -220,13 +152,7 @@ class Session:
     def forget(self) -> None:
         """Drop what was said before TLS (RFC 9051 §6.2.1), or everything when the connection ends."""
         self.unselect()
-        if self._lease is not None:
-            self._lease.close()
-            self._lease = None
-        if self._signed_in is not None:
-            self._signed_in.close()
-            self._signed_in = None
-        self.identity = None
+        self.leave()
         self.client_id = {}
         self.enabled = set()
         self.dialect = PLAIN

@@ -29,7 +29,7 @@ def _may_sign_in(session: Session) -> bool:
 
 
 def _tls_possible(session: Session) -> bool:
-    return session.offers_stls and not session.encrypted and session.state is State.AUTHORIZATION
+    return session.offers_tls and not session.encrypted and session.state is State.AUTHORIZATION
 
 
 CAPABILITIES: tuple[Capability, ...] = (

@@ -117,7 +117,7 @@ def handle_stls(session: Session, _args: None) -> Reply:
     """Begin the handshake (RFC 2595 §4); everything said before is forgotten after it."""
     if session.encrypted:
         return err("The connection is encrypted already")
-    if not session.offers_stls:
+    if not session.offers_tls:
         return err("TLS is not to be had here")
     return ok("Begin TLS negotiation now", Then.BEGIN_TLS)
 
@@ -209,7 +209,7 @@ def _opened(session: Session, number: int, *, whole: bool) -> Content:
 def _noted(session: Session, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the pieces, each counted as traffic."""
     for piece in pieces:
-        session.services.usage.note(session.user_id, Traffic.POP3_DOWNLOAD, len(piece))
+        session.note_traffic(Traffic.POP3_DOWNLOAD, len(piece))
         yield piece
 
 

@@ -39,7 +39,7 @@ class Pop3Connection:
         plaintext_allowed: bool = False,
         offers_stls: bool = False,
     ) -> None:
-        self.session = Session(services, peer, wake, plaintext_allowed=plaintext_allowed, offers_stls=offers_stls)
+        self.session = Session(services, peer, wake, plaintext_allowed=plaintext_allowed, offers_tls=offers_stls)
         self._limits = self.session.limits
         self._reader = LineReader(self._limits.command_bytes_before_login)
         self._exchange: Exchange | None = None

@@ -59,5 +59,5 @@ def handle_login(session: Session, args: LoginArgs) -> Completion:
 
 def sign_in(session: Session, offer: Offer) -> Completion:
     """Check what the client offers and enter the authenticated state; raises as `Authentication.accept`."""
-    session.sign_in(session.services.authentication.accept(offer, Protocol.IMAP, session.remote_address))
+    session.enter(session.services.authentication.accept(offer, Protocol.IMAP, session.remote_address))
     return Done("Signed in", capability_code(session))

@@ -10,6 +10,6 @@ def handle_starttls(session: Session, _args: None) -> Completion:
     """Begin the handshake; everything said before is forgotten after it."""
     if session.encrypted:
         return Bad("The connection is encrypted already")
-    if not session.offers_starttls:
+    if not session.offers_tls:
         return Bad("TLS is not to be had here")
     return BeginTls("Begin TLS negotiation now")
