@@ -54,7 +54,7 @@ class ForeignCopies:
             MailboxNotFound: there is no such target, or none the actor may know of.
             NotPermitted: the actor may not insert there.
             MessageNotFound: one is gone meanwhile; nothing was copied.
-            OverQuota, TooManyKeywords, StoreUnavailable: nothing was copied.
+            OverQuota, StoreUnavailable: nothing was copied.
         """
         entry = self._mailboxes.find(target.owner_id, target.name, actor, Right.INSERT)
         rights = self._mailboxes.access.rights(target.owner_id, actor, entry)
@@ -69,7 +69,16 @@ class ForeignCopies:
             flags = permitted_flags(_flags(view, row), rights)
             stored.append(self._stored(view, row, flags, target.owner_id))
             keywords.append(flags.keywords)
-        commit = self._commit_rows(target.owner_id, entry.id, stored, Cause.COPY, actor, new_key(), keywords=keywords)
+        commit = self._commit_rows(
+            target.owner_id,
+            entry.id,
+            stored,
+            Cause.COPY,
+            actor,
+            new_key(),
+            keywords=keywords,
+            as_many_keywords_as_fit=True,
+        )
         last = commit.first_uid + len(rows) - 1
         return CopyResult(commit.uid_validity, uid_set_of(view.uids[rows]), UidSet(((commit.first_uid, last),)))
 

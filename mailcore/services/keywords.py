@@ -20,14 +20,23 @@ class Keywords:
         self._commits = commits
         self._mailboxes = mailboxes
 
-    def bits(self, user_id: UserId, mailbox_id: MailboxId, names: Iterable[str]) -> dict[str, int]:
+    def bits(
+        self, user_id: UserId, mailbox_id: MailboxId, names: Iterable[str], *, as_many_as_fit: bool = False
+    ) -> dict[str, int]:
         """Return the bits of keywords by lower-case name; unknown ones are added to the mailbox first.
 
         No round trip if the view in memory knows them.
 
+        Args:
+            user_id: whose mailbox.
+            mailbox_id: which mailbox.
+            names: the keywords.
+            as_many_as_fit: those the mailbox has no room for are 0, for a message that comes from another
+                mailbox must not be kept from coming by its keywords.
+
         Raises:
             FlagInvalid: not a keyword.
-            TooManyKeywords: one is one too many.
+            TooManyKeywords: one is one too many, and not only as many as fit were asked for.
             MailboxChanged: the mailbox is deleted.
             MailboxBusy: others kept adding keywords for 3 s.
         """
@@ -47,12 +56,15 @@ class Keywords:
                 raise MailboxChanged(mailbox_id)
             known = {name.lower(): keyword_bit(index) for index, name in enumerate(state.keywords)}
             missing = [name for lower, name in wanted.items() if lower not in known]
+            room = DEFAULT_LIMITS.keywords - len(known)
+            if len(missing) > room:
+                if not as_many_as_fit:
+                    raise TooManyKeywords(mailbox_id, len(known))
+                missing = missing[:room]
             if not missing:
                 if view is not None:
                     self._mailboxes.refresh(user_id, mailbox_id)  # so that the cached view has the names
-                return {name: known[name] for name in wanted}
-            if len(known) + len(missing) > DEFAULT_LIMITS.keywords:
-                raise TooManyKeywords(mailbox_id, len(known))
+                return {name: known.get(name, 0) for name in wanted}
             if heads.add_keywords(user_id, mailbox_id, len(known), missing) is None:
                 patience.wait(mailbox_id)
 

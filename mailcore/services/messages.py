@@ -216,6 +216,7 @@ class Messages:
         key: bytes,
         *,
         keywords: Sequence[Sequence[str]] | None = None,
+        as_many_keywords_as_fit: bool = False,
         collection_epoch: int | None = None,
     ) -> Commit:
         """Add rows whose messages are stored: the one push of delivery, append, import and restore.
@@ -228,6 +229,7 @@ class Messages:
             actor: who brings them.
             key: at most 32 bytes; the same key commits once, however often it is sent.
             keywords: names for each row, in addition to the bits in its flags.
+            as_many_keywords_as_fit: leave out those the mailbox has no room for.
             collection_epoch: commit only while the mailbox has this one (restore).
 
         Raises:
@@ -237,7 +239,8 @@ class Messages:
             StoreUnavailable: outcome unknown; call again with the same key.
         """
         if keywords is not None and any(keywords):
-            bits = self._keywords.bits(user_id, mailbox_id, [name for names in keywords for name in names])
+            every = [name for names in keywords for name in names]
+            bits = self._keywords.bits(user_id, mailbox_id, every, as_many_as_fit=as_many_keywords_as_fit)
             rows = [
                 _with_flags(row, row.flags | sum({bits[name.lower()] for name in names}))
                 for row, names in zip(rows, keywords, strict=True)

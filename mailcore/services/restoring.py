@@ -110,7 +110,15 @@ class Restoring:
         commit_key = hashlib.sha256(b"restore" + block.key + block.rows.uids.tobytes()).digest()
         rows, keywords = _rows(block)
         self._messages.commit_rows(
-            user_id, target, rows, Cause.RESTORE, actor, commit_key, keywords=keywords, collection_epoch=epoch
+            user_id,
+            target,
+            rows,
+            Cause.RESTORE,
+            actor,
+            commit_key,
+            keywords=keywords,
+            as_many_keywords_as_fit=True,
+            collection_epoch=epoch,
         )
 
     def _target(self, actor: Actor, user_id: UserId, name: str) -> tuple[MailboxId, int]:

@@ -67,11 +67,12 @@ class Transfers:
     def copy(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> CopyResult:
         """Add messages to another mailbox too, any number with one push (RFC 9051 §6.4.7).
 
+        Keywords that the target has no room for are left behind: nobody's mail stays out of Trash for them.
+
         Raises:
             MailboxNotFound: there is no mailbox of the target's name.
             MailboxChanged: the source is deleted.
             OverQuota: the copies do not fit.
-            TooManyKeywords: the target has no room for a keyword.
         """
         target_id = self._mailboxes.find(user_id, target_name, actor, Right.INSERT).id
         patience = Patience()
@@ -275,7 +276,7 @@ class Transfers:
     def _translated(
         self, user_id: UserId, view: MailboxView, rows: Array, target_id: MailboxId, keywords: tuple[str, ...]
     ) -> Array:
-        """Return the flags of rows with keyword bits of the target's list."""
+        """Return the flags of rows with keyword bits of the target's list, as far as that has room."""
         flags = view.flags[rows]
         if view.mailbox_id == target_id or view.keywords == keywords[: len(view.keywords)]:
             return flags
@@ -283,7 +284,7 @@ class Transfers:
         names = [(index, name) for index, name in enumerate(view.keywords) if used & keyword_bit(index)]
         result = flags & np.uint64(keyword_bit(0) - 1)
         if names:
-            bits = self._keywords.bits(user_id, target_id, [name for _, name in names])
+            bits = self._keywords.bits(user_id, target_id, [name for _, name in names], as_many_as_fit=True)
             for index, name in names:
                 result[flags & np.uint64(keyword_bit(index)) != 0] |= np.uint64(bits[name.lower()])
         return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mailcore.model.flags import SEEN, FlagSet
+from mailcore.services.messages import NewMessage
 from tests.transcripts.imap.dialogue import Imap
 
 
@@ -76,3 +78,25 @@ def test_messages_that_another_session_removed(imap: Imap) -> None:
         S2: * STATUS Archive (MESSAGES 0)
         S2: b OK STATUS completed
         """)
+
+
+def test_keywords_without_room_stay_behind(imap: Imap) -> None:
+    """A mailbox with as many keywords as may be still takes messages (RFC 9051 §6.4.7: flags SHOULD be preserved)."""
+    names = tuple(f"k{number}" for number in range(55))
+    imap.append(NewMessage(b"Subject: full\r\n\r\n", FlagSet(0, names)), mailbox="Trash")
+    for _ in range(2):
+        imap.append(NewMessage(b"Subject: much\r\n\r\n", FlagSet(SEEN, ("k7", "First", "Second"))))
+    imap.sign_in(select="INBOX")
+    imap.transcript(r"""
+        C: a COPY 1 Trash
+        S: a OK [COPYUID … 1 2] COPY completed
+        C: b MOVE 1:2 Trash
+        S: * OK [COPYUID … 1:2 3:4] Moved
+        S: * 1 EXPUNGE
+        S: * 1 EXPUNGE
+        S: b OK MOVE completed
+        """)
+    client = imap.sign_in("2", "Trash")
+    assert client.run("FETCH 2:4 FLAGS") == b"".join(
+        b"* %d FETCH (FLAGS (\\Seen k7 First))\r\n" % number for number in (2, 3, 4)
+    ) + b"t OK FETCH completed\r\n"
