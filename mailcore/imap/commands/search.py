@@ -67,9 +67,13 @@ def read_charset(cursor: Cursor) -> str | None:
 
 
 def read_criterion(cursor: Cursor, codec: str | None) -> Criterion | None:
-    """Read `search-key *(SP search-key)` to the end; None if the charset of its strings is not known."""
+    """Read `search-key *(SP search-key)` to the end; None if the charset of its strings is not known.
+
+    UTF-8 may be quoted before it is enabled (RFC 9051 §9; imaplib and what is built on it send it so).
+    """
     if codec is None:
         return None
+    cursor.utf8 = True
     criterion = KeyReader(cursor, codec).keys()
     cursor.end()
     return criterion

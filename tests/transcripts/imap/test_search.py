@@ -211,6 +211,29 @@ def test_charset(imap: Imap) -> None:
     assert answer == b"c BAD string is not in the charset\r\n"
 
 
+def test_quoted_utf8(imap: Imap) -> None:
+    """UTF-8 may be quoted in a search before it is enabled (RFC 9051 §9): imaplib and others send it so."""
+    imap.append("Subject: Grüße\r\nMessage-ID: <a@x>\r\n\r\n".encode())
+    imap.sign_in(select="INBOX")
+    imap.transcript("""
+        C: a SEARCH CHARSET UTF-8 SUBJECT "grüße"
+        S: * SEARCH 1
+        S: a OK SEARCH completed
+        C: b SEARCH SUBJECT "GRÜSSE"
+        S: * SEARCH 1
+        S: b OK SEARCH completed
+        C: c SORT (DATE) UTF-8 TEXT "rüß"
+        S: * SORT 1
+        S: c OK SORT completed
+        C: d THREAD REFERENCES UTF-8 SUBJECT "ü"
+        S: * THREAD (1)
+        S: d OK THREAD completed
+        C: e SEARCH CHARSET US-ASCII SUBJECT "ü"
+        S: e BAD string is not in the charset
+        """)
+    assert imap.clients[""].ask(b'f SEARCH SUBJECT "\xff"\r\n').startswith(b"f BAD ")
+
+
 def test_charset_is_bad_once_utf8_is_enabled(imap: Imap) -> None:
     """RFC 6855 §3."""
     client = imap.sign_in()
