@@ -31,6 +31,7 @@ Rows = npt.NDArray[np.int64]
 
 VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.HAS_NOTE)
 _EMPTY = np.empty(0, np.int64)
+ALL_FLAGS = (1 << 64) - 1
 
 
 class NoSuchNumber(SyntaxFault):
@@ -40,11 +41,15 @@ class NoSuchNumber(SyntaxFault):
 class SelectedMailbox:
     """The selected mailbox of one session."""
 
-    __slots__ = ("_announced", "_overrides", "_told", "_uids", "name", "read_only", "saved", "told_modseq", "view")
+    __slots__ = (
+        "_announced", "_overrides", "_permanent", "_told", "_uids", "name", "read_only", "saved", "told_modseq", "view",
+    )  # fmt: skip
 
-    def __init__(self, name: MailboxName, view: MailboxView, *, read_only: bool) -> None:
+    def __init__(self, name: MailboxName, view: MailboxView, *, read_only: bool, permanent: int = ALL_FLAGS) -> None:
+        """Begin with `view`; `permanent`: the flag bits that the user may change, unless `read_only`."""
         self.name = name
         self.read_only = read_only
+        self._permanent = 0 if read_only else permanent
         self.view = view
         """The newest state this session knows; `adopt` replaces it."""
         self.saved = UidSet()
@@ -173,7 +178,7 @@ class SelectedMailbox:
             return b""
         output: list[bytes] = []
         if len(view.keywords) > len(self._announced.keywords):
-            output.append(flags_and_permanent_flags(view, read_only=self.read_only))
+            output.append(self.flags_and_permanent_flags())
         count = len(self._uids)
         if len(view.uids) >= count and np.array_equal(view.uids[:count], self._uids):
             output.append(self._announce_grown(count, dialect))
@@ -185,6 +190,19 @@ class SelectedMailbox:
         self._announced = view
         self._overrides.clear()
         return b"".join(output)
+
+    def flags_and_permanent_flags(self) -> bytes:
+        r"""Return FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1); `\*` while keywords can be added."""
+        system, keywords = list(flags.SYSTEM_FLAGS.items()), self.view.keywords
+        names = [*(name for name, _ in system), *keywords]
+        permanent = [name for name, bit in system if bit & self._permanent]
+        if self._permanent & flags.keyword_bit(0):
+            permanent += keywords
+        told = flag_list(permanent)
+        if self._permanent & flags.keyword_bit(0) and len(keywords) < DEFAULT_LIMITS.keywords:
+            told = told[:-1] + b" \\*)"
+        text = b"Flags permitted" if permanent else b"No permanent flags permitted"
+        return b"* FLAGS " + flag_list(names) + b"\r\n* OK [PERMANENTFLAGS " + told + b"] " + text + b"\r\n"
 
     def _announce_grown(self, count: int, dialect: Dialect) -> bytes:
         """Nothing was removed: tell arrivals, and flags that are not as told."""
@@ -258,20 +276,6 @@ def _overridden(
     """Return `told`, which is of `changed`, with `values` where `positions` are among them."""
     index = _find(positions, changed)
     return np.where(index >= 0, values[index], told) if len(positions) else told
-
-
-def flags_and_permanent_flags(view: MailboxView, *, read_only: bool) -> bytes:
-    r"""Return FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1); `\*` while keywords can be added."""
-    names = [*flags.SYSTEM_FLAGS, *view.keywords]
-    if read_only:
-        permanent: list[str] = []
-    elif len(view.keywords) < DEFAULT_LIMITS.keywords:
-        permanent = [*names, "\\*"]
-    else:
-        permanent = names
-    permanent_list = flag_list(permanent[:-1])[:-1] + b" \\*)" if permanent[-1:] == ["\\*"] else flag_list(permanent)
-    text = b"No permanent flags permitted" if read_only else b"Flags permitted"
-    return b"* FLAGS " + flag_list(names) + b"\r\n* OK [PERMANENTFLAGS " + permanent_list + b"] " + text + b"\r\n"
 
 
 def _find(haystack: npt.NDArray[Any], needles: npt.NDArray[Any]) -> Rows:

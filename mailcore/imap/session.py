@@ -16,7 +16,7 @@ from mailcore.imap.wire.responses import Completion, Condition, Response
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Door
 from mailcore.model.ids import MailboxId, MailboxName, UserId
-from mailcore.model.rights import FLAG_RIGHTS, Right
+from mailcore.model.rights import Right
 from mailcore.services.door_session import DoorSession
 
 if TYPE_CHECKING:
@@ -131,10 +131,13 @@ class Session(DoorSession):
             access = self.services.mailboxes.access
             access.require(self.selected.owner_id, self.actor, self.selected.mailbox_id, Right.READ)
 
-    def may_change(self, owner_id: UserId, mailbox_id: MailboxId) -> bool:
-        """Return whether the user may change anything in a mailbox; no round trip for the user's own, else one."""
-        rights = self.services.mailboxes.access.require(owner_id, self.actor, mailbox_id, Right.READ)
-        return bool(rights & (FLAG_RIGHTS | Right.INSERT | Right.EXPUNGE))
+    def rights(self, owner_id: UserId, mailbox_id: MailboxId) -> Right:
+        """Return what the user may do with a mailbox that may be read; no round trip for the user's own, else one.
+
+        Raises:
+            MailboxNotFound, NotPermitted: it may not be read.
+        """
+        return self.services.mailboxes.access.require(owner_id, self.actor, mailbox_id, Right.READ)
 
     # -- transitions ----------------------------------------------------------------------------
 

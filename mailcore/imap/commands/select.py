@@ -12,7 +12,7 @@ from mailcore.imap.dialect import Dialect
 from mailcore.imap.fetch_items import format_flags
 from mailcore.imap.fetching import COLUMN_BATCH
 from mailcore.imap.resynchronisation import QresyncArgs, changed_rows, read_qresync, vanished
-from mailcore.imap.selected import SelectedMailbox, flags_and_permanent_flags
+from mailcore.imap.selected import SelectedMailbox
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import shown
@@ -20,6 +20,8 @@ from mailcore.imap.wire.object_ids import mailbox_object_id
 from mailcore.imap.wire.responses import Bad, Condition, Done, ListResponse, Response, Wire
 from mailcore.model import flags
 from mailcore.model.ids import MailboxName
+from mailcore.model.rights import FLAG_RIGHTS, Right
+from mailcore.services.access import flag_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ def _open(session: Session, args: SelectArgs, *, read_only: bool) -> Replies:
         yield Condition("OK", "Previous mailbox is closed", b"CLOSED")
     place = session.place(args.name)
     view = session.services.mailboxes.open(place.owner_id, place.name, session.actor)
-    read_only = read_only or not session.may_change(view.user_id, view.mailbox_id)
-    selected = SelectedMailbox(args.name, view, read_only=read_only)
+    rights = session.rights(view.user_id, view.mailbox_id)
+    read_only = read_only or not rights & (FLAG_RIGHTS | Right.INSERT | Right.EXPUNGE)  # RFC 4314 §4
+    selected = SelectedMailbox(args.name, view, read_only=read_only, permanent=flag_mask(rights))
     yield _state(selected, session.dialect)
     if session.dialect.rev2:
         yield ListResponse(b"LIST", (), args.name)
@@ -101,7 +104,7 @@ def _state(selected: SelectedMailbox, dialect: Dialect) -> Wire:
     view = selected.view
     rev2 = dialect.rev2
     lines = [
-        flags_and_permanent_flags(view, read_only=selected.read_only),
+        selected.flags_and_permanent_flags(),
         b"* %d EXISTS\r\n" % view.exists,
         b"" if rev2 else b"* 0 RECENT\r\n",
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n"

@@ -237,6 +237,35 @@ def test_flags_that_may_be_changed(shared: Shared, rights: str, stored: bytes, l
     assert b"FLAGS ()" in answer if rights == "lrw" else b"FLAGS ($Work)" in answer
 
 
+@pytest.mark.parametrize(
+    ("rights", "permanent"),
+    [("lr", rb"()"), ("lri", rb"()"), ("lrs", rb"(\Seen)"), ("lrt", rb"(\Deleted)"),
+     ("lrw", rb"(\Answered \Flagged \Draft $Work \*)"),
+     ("lrswt", rb"(\Seen \Answered \Flagged \Deleted \Draft $Work \*)")],
+)  # fmt: skip
+def test_permanent_flags_are_those_that_may_be_changed(shared: Shared, rights: str, permanent: bytes) -> None:
+    """RFC 9051 §7.1: PERMANENTFLAGS lists what the client can change permanently, and no more."""
+    shared.grant(rights)
+    answer = shared.guest.run(f'SELECT "{shared.name}"')
+    assert b"* OK [PERMANENTFLAGS " + permanent + b"] " in answer
+    assert rb"* FLAGS (\Seen \Answered \Flagged \Deleted \Draft $Work)" in answer
+    shared.owner.run("SELECT Team")
+    shared.owner.run("STORE 1 +FLAGS ($More)")
+    assert b"[PERMANENTFLAGS " + permanent.replace(b"$Work", b"$Work $More") + b"] " in shared.guest.run("IDLE\r\nDONE")
+
+
+def test_foreign_keywords_without_room_stay_behind(shared: Shared) -> None:
+    """A copy to another user's mailbox is not refused for a keyword that has no room there."""
+    shared.grant("lriw")
+    shared.owner.run("SELECT Team")
+    shared.owner.run("STORE 2 +FLAGS (" + " ".join(f"k{number}" for number in range(55)) + ")")
+    shared.ann.append(NewMessage(b"Subject: three\r\n\r\n", FlagSet(0, ("$Work", "Other"))))
+    shared.guest.run("SELECT INBOX")
+    assert b"[COPYUID " in shared.guest.run(f'COPY 1 "{shared.name}"')
+    shared.owner.run("NOOP")
+    assert b"* 3 FETCH (FLAGS ($Work))" in shared.owner.run("FETCH 3 FLAGS")
+
+
 def test_seen_is_the_mailboxs(shared: Shared) -> None:
     r"""\Seen is one flag for all who share the mailbox."""
     shared.grant("lrs")
