@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from mailcore.errors import TenantNotFound, UserNotFound
+from mailcore.errors import TenantNotFound, UserNotFound, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.event import Detail
 from mailcore.model.ids import MailboxId, TenantId, UserId
-from mailcore.model.retention import DEFAULT_PURGE_AFTER, RetentionPolicy, RetentionRule
+from mailcore.model.retention import DEFAULT_PURGE_AFTER, NO_TIME, RetentionPolicy, RetentionRule
 from mailcore.model.tenant import User
 from mailcore.services.audit import Audit
 from mailcore.services.messages import Messages
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 MAX_BLOCKS = 200_000
 """So many purge blocks are looked at in one run for a shard."""
+LONGEST = timedelta(days=36_500)
 NOTHING = oid_array_of([])
 
 
@@ -89,8 +90,10 @@ class Retention:
         """Replace a tenant's rule; it may set a hold, and never releases one.
 
         Raises:
+            ValueInvalid: a time is negative or longer than a hundred years.
             TenantNotFound: there is no such tenant.
         """
+        _check_times(rule)
         with self._audit.of_tenant(actor, "retention.tenant", tenant_id, _told(rule)) as change:
             tenant = self._directory.tenants.find(tenant_id)
             if tenant is None or not self._directory.tenants.set_retention(tenant_id, rule):
@@ -101,8 +104,10 @@ class Retention:
         """Replace a user's rule; it may set a hold, and never releases one.
 
         Raises:
+            ValueInvalid: as for a tenant.
             UserNotFound: there is no such user.
         """
+        _check_times(rule)
         with self._audit.of_user(actor, "retention.user", user_id, _told(rule)) as change:
             user = self._directory.users.find(user_id)
             if user is None or not self._directory.users.set_retention(user_id, rule):
@@ -230,6 +235,12 @@ class Retention:
 
     def _stored_ids(self, shard: ShardStores, user_id: UserId, before: datetime) -> Oids:
         return oid_array_of([oid for oid, stored_at in shard.messages.stored_ids(user_id) if stored_at < before])
+
+
+def _check_times(rule: RetentionRule) -> None:
+    for time_ in (rule.purge_after or NO_TIME, rule.keep_for, *rule.mailbox_keep_for.values()):
+        if not NO_TIME <= time_ <= LONGEST:
+            raise ValueInvalid("mail is kept for 0 days to a hundred years")
 
 
 def _told(rule: RetentionRule) -> dict[str, Detail]:

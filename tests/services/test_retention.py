@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mailcore.errors import MailError, OverQuota
+from mailcore.errors import MailError, OverQuota, ValueInvalid
 from mailcore.model.flags import FLAGGED, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId
 from mailcore.model.retention import RetentionRule
@@ -129,6 +129,23 @@ def test_a_hold_set_between_two_batches_keeps_the_second(
     monkeypatch.undo()
     assert restore(services, user) == 2
     assert all(raw in MESSAGES for raw in inbox(services, user))
+
+
+@pytest.mark.parametrize("days", [-1, 36_501, 999_999_999])
+def test_a_rule_that_no_calendar_holds_is_refused(services: MailServices, user: MadeUser, days: int) -> None:
+    """Stored, it would end every run for its users: nothing of them would go any more."""
+    period = timedelta(days=days)
+    mailbox_id = MailboxId(services.mailboxes.find(user.user_id, "INBOX").id)
+    for rule in (
+        RetentionRule(purge_after=period),
+        RetentionRule(keep_for=period),
+        RetentionRule(mailbox_keep_for={mailbox_id: period}),
+    ):
+        with pytest.raises(ValueInvalid):
+            services.retention.set_user_rule(OPERATOR, user.user_id, rule)
+        with pytest.raises(ValueInvalid):
+            services.retention.set_tenant_rule(OPERATOR, user.tenant_id, rule)
+    assert services.retention.collect(user.user_id).messages == 3, "the rules before it still hold"
 
 
 def test_a_new_rule_does_not_release_a_hold(services: MailServices, user: MadeUser) -> None:

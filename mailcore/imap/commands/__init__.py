@@ -57,7 +57,7 @@ from mailcore.imap.commands.subscribe import handle_subscribe, handle_unsubscrib
 from mailcore.imap.commands.thread import handle_thread, parse_thread, parse_uid_thread
 from mailcore.imap.commands.unselect import handle_close, handle_unselect
 from mailcore.imap.session import ANY_STATE, SIGNED_IN, Replies, Session, State
-from mailcore.imap.traffic import refuse_download, refuse_upload
+from mailcore.imap.traffic import refuse_upload
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Completion
 
@@ -136,8 +136,8 @@ _ROWS = (
     _row("UNSELECT", State.SELECTED, Cursor.end, handle_unselect),
     _row("EXPUNGE", State.SELECTED, Cursor.end, handle_expunge),
     _row("UID EXPUNGE", State.SELECTED, parse_uid_expunge, handle_uid_expunge),
-    _row("FETCH", State.SELECTED, parse_fetch, handle_fetch, expunge=False, refuse=refuse_download),
-    _row("UID FETCH", State.SELECTED, parse_uid_fetch, handle_fetch, refuse=refuse_download),
+    _row("FETCH", State.SELECTED, parse_fetch, handle_fetch, expunge=False),
+    _row("UID FETCH", State.SELECTED, parse_uid_fetch, handle_fetch),
     _row("STORE", State.SELECTED, parse_store, handle_store, expunge=False),
     _row("UID STORE", State.SELECTED, parse_uid_store, handle_store),
     _row("SEARCH", State.SELECTED, parse_search, handle_search, expunge=False),

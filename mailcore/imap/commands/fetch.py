@@ -12,6 +12,7 @@ from mailcore.imap.fetching import FetchPlan, fetch
 from mailcore.imap.resynchronisation import vanished_since
 from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
+from mailcore.imap.traffic import check_download
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.fetch_att import FetchAtt, SimpleAtt, read_fetch_atts
 from mailcore.imap.wire.fetch_modifiers import FetchModifiers, read_fetch_modifiers
@@ -59,8 +60,15 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> FetchArgs:
 
 
 def handle_fetch(session: Session, args: FetchArgs) -> Replies:
-    r"""Answer in the order of the mailbox; then one STORE for those that become \Seen."""
+    r"""Answer in the order of the mailbox; then one STORE for those that become \Seen.
+
+    Raises:
+        RateExceeded: parts of messages are asked for, and the user has fetched as much as a day allows.
+    """
     mailbox = session.mailbox
+    plan = FetchPlan.of(args.atts)
+    if plan.bodies:
+        check_download(session)
     modifiers = args.modifiers
     if modifiers.vanished and not session.dialect.qresync:
         return Bad("ENABLE QRESYNC first")
@@ -82,7 +90,6 @@ def handle_fetch(session: Session, args: FetchArgs) -> Replies:
     if modifiers.partial is not None:
         page = modifiers.partial.slice(len(rows))
         positions, rows = positions[page], rows[page]
-    plan = FetchPlan.of(args.atts)
     if "FLAGS" in plan.columns:
         mailbox.flags_told(positions)
     try:

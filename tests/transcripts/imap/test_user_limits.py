@@ -53,8 +53,11 @@ def test_who_has_fetched_enough_for_today_may_do_all_else(imap: Imap) -> None:
     for _ in range(2):
         assert b"xxx" in client.ask(b"a UID FETCH 1:* BODY[]\r\n")
     assert client.ask(b"a UID FETCH 1:* BODY[]\r\n") == b"a " + TOO_MUCH
-    assert client.ask(b"a FETCH 1 FLAGS\r\n") == b"a " + TOO_MUCH
-    assert client.ask(b"a STORE 1 +FLAGS (\\Seen)\r\n").endswith(b"a OK STORE completed\r\n")
+    assert client.ask(b"a FETCH 1 (FLAGS BINARY.PEEK[1])\r\n") == b"a " + TOO_MUCH
+    assert client.ask(b"a FETCH 1 (FLAGS UID)\r\n") == b"* 1 FETCH (FLAGS (\\Seen) UID 1)\r\na OK FETCH completed\r\n"
+    overview = b"a UID FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])\r\n"
+    assert client.ask(overview).endswith(b"a OK FETCH completed\r\n")
+    assert client.ask(b"a STORE 1 +FLAGS (\\Flagged)\r\n").endswith(b"a OK STORE completed\r\n")
     assert client.ask(b"a APPEND INBOX {3+}\r\nx\r\n\r\n").startswith(b"* 2 EXISTS\r\na OK")
 
 
