@@ -1,6 +1,7 @@
 """A server process that fails where a test says: `python -m tests.chaos.launcher POINT:N[,POINT:N] SERVER ...`.
 
-At the N-th pass of POINT the process ends by SIGKILL.
+At the N-th pass of POINT the process ends by SIGKILL. Instead of a point there may be the name of an alteration: one
+function replaced, so that a promise is broken and the test of it must turn red.
 """
 
 from gevent import monkey
@@ -13,8 +14,14 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
-from mailcore import fault  # noqa: E402
+import redis  # noqa: E402
+
+from mailcore import errors, fault  # noqa: E402
 from mailcore.main import main  # noqa: E402
+from mailcore.model.ids import UserId  # noqa: E402
+from mailcore.services.notices import Notices  # noqa: E402
+from mailcore.smtp import replies  # noqa: E402
+from mailcore.store import client, guard, placement  # noqa: E402
 
 
 def die_at(pass_number: int) -> Callable[[], None]:
@@ -28,7 +35,56 @@ def die_at(pass_number: int) -> Callable[[], None]:
     return action
 
 
+def acknowledge_alone() -> None:
+    """A write counts as done when the primary alone has it."""
+    client.STRONG_OPTIONS["w"] = 1
+    client.assert_strong = lambda _handle: None
+
+
+def ask_every_shard() -> None:
+    """Whoever is looked up, every shard is asked as well."""
+    home = placement.Placement.home
+
+    def slow(self: placement.Placement, user_id: UserId) -> placement.Home:
+        for name in ("a", "b"):
+            with guard.deadline():
+                self.shard(name).hot.command("ping")
+        return home(self, user_id)
+
+    placement.Placement.home = slow  # type: ignore[method-assign]
+
+
+def insist_on_redis() -> None:
+    """A change that cannot be told of is a fault."""
+
+    def publish(self: Notices, channel: bytes, message: bytes) -> None:
+        assert self._redis is not None
+        try:
+            self._redis.set(b"told", message)
+        except (OSError, redis.RedisError):
+            raise errors.StoreUnavailable(channel) from None
+
+    Notices._publish = publish  # type: ignore[method-assign]
+
+
+def say_yes() -> None:
+    """What could not be stored is acknowledged."""
+    reply_for = replies.reply_for
+    yes = replies.Reply.of(250, "2.0.0", "Stored")
+    replies.reply_for = lambda error, now=None: yes if isinstance(error, errors.Unavailable) else reply_for(error, now)
+
+
+ALTERATIONS: dict[str, Callable[[], None]] = {
+    "acknowledged-alone": acknowledge_alone,
+    "every-shard": ask_every_shard,
+    "redis-needed": insist_on_redis,
+    "always-yes": say_yes,
+}
+
 if __name__ == "__main__":
-    points = dict(entry.split(":") for entry in sys.argv[1].split(","))
-    fault.install({name: die_at(int(count)) for name, count in points.items()})
+    if sys.argv[1] in ALTERATIONS:
+        ALTERATIONS[sys.argv[1]]()
+    else:
+        points = dict(entry.split(":") for entry in sys.argv[1].split(","))
+        fault.install({name: die_at(int(count)) for name, count in points.items()})
     sys.exit(main(sys.argv[2:], os.environ))

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import imapclient
+
 from infra.devstack.stack import Stack
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
@@ -127,6 +129,13 @@ class Rig:
     def on(self, shard: str) -> list[Login]:
         """Return the users of a shard."""
         return [login for login in self.logins if login.shard == shard]
+
+    @contextlib.contextmanager
+    def reader(self, login: Login) -> Iterator[imapclient.IMAPClient]:
+        """A session of a user, signed in anew."""
+        with imapclient.IMAPClient("127.0.0.1", self.ports("imap")[0], ssl=False, timeout=30) as client:
+            client.login(login.address, login.password)
+            yield client
 
     def tracebacks(self) -> list[str]:
         """Return the log lines of every server that tell of an unexpected error."""

@@ -1,4 +1,4 @@
-"""A dead shard stops its own users only; a dead or full cold set stops nothing."""
+"""Promise P11: a dead shard stops its own users only; a dead or full cold set stops nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def two_shards(new_stack: Callable[..., Stack], tmp_path: Path) -> Iterator[Rig]
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("how", ["kill", "pause"])
 def test_shard_b_away_is_not_noticed_on_shard_a(two_shards: Rig, how: str) -> None:
-    """Commands of shard A's users are all answered OK while those of shard B are told to come again."""
+    """Promise P11: killed or stopped (SIGSTOP), B answers nobody; what A's users ask is all answered OK, counted."""
     stack = two_shards.stack
     with under_load(two_shards) as load:
         getattr(stack, how)("b-hot")
@@ -44,3 +44,19 @@ def test_shard_b_away_is_not_noticed_on_shard_a(two_shards: Rig, how: str) -> No
     counted = check_ledger("127.0.0.1", two_shards.ports("imap")[0], two_shards.logins, two_shards.ledger, load)
     assert counted["acked"] > 80
     assert not two_shards.tracebacks(), two_shards.tracebacks()[:2]
+
+
+@pytest.mark.timeout(120)
+def test_request_of_shard_a_that_waits_on_shard_b_would_be_seen(
+    new_stack: Callable[..., Stack], tmp_path: Path
+) -> None:
+    """Negative control: were every shard asked for every user, A's users would be told to come again too."""
+    stack = new_stack(databases=("main", "b-hot", "redis"))
+    with (
+        Rig(stack, tmp_path, users_per_shard=1, imap_processes=1, faults={"lmtp": "every-shard"}) as rig,
+        under_load(rig, readers=1, warm=5) as load,
+    ):
+        stack.pause("b-hot")
+        load.wait_answered("lmtp/a/4", 1)
+        stack.resume("b-hot")
+        load.wait_acked(5)
