@@ -1,4 +1,4 @@
-"""Server processes killed at every named step of a delivery, restarted, and drained under load."""
+"""Server processes killed at every named step of a delivery, restarted, and drained under load (P1, P13, F11)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stack(one_stack: Stack) -> Iterator[Stack]:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_path: Path, point: str) -> None:
-    """The MTA retries under the same queue id; the mailbox has one copy of each message."""
+    """Promises P1 and P3, fault F11: the MTA retries under the same queue id; each mailbox has one copy of each."""
     pass_number = 1 if point.startswith("fold") else 7
     with Rig(stack, tmp_path, imap_processes=1, faults={"lmtp": f"{point}:{pass_number}"}) as rig:
         with under_load(rig, readers=1, warm=0) as load:
@@ -70,7 +70,7 @@ def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_
 
 @pytest.mark.timeout(120)
 def test_rolling_restart_under_load_answers_421_or_finishes(stack: Stack, tmp_path: Path) -> None:
-    """SIGTERM lets a DATA in progress end or answers 421; nothing acknowledged is lost (RFC 5321 §3.8)."""
+    """Promise P13: SIGTERM lets a DATA in progress end or answers 421; nothing acknowledged is lost (RFC 5321 §3.8)."""
     with Rig(stack, tmp_path) as rig:
         with under_load(rig) as load:
             for server in rig.servers.values():
@@ -85,7 +85,7 @@ def test_rolling_restart_under_load_answers_421_or_finishes(stack: Stack, tmp_pa
 
 @pytest.mark.timeout(120)
 def test_killed_processes_are_replaced_by_others(stack: Stack, tmp_path: Path) -> None:
-    """Any process serves any user: with one of two killed, its clients go on at the other."""
+    """Promise P1: any process serves any user; with one of two killed, its clients go on at the other."""
     with Rig(stack, tmp_path) as rig:
         with under_load(rig) as load:
             for name in ("lmtp-0", "imap-0"):

@@ -1,4 +1,4 @@
-"""A change that a failover takes back is never shown: what clients see is read by majority."""
+"""Promise P4, fault F5: a change that a failover takes back is never shown; clients see what a majority has."""
 
 from __future__ import annotations
 

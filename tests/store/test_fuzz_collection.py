@@ -1,4 +1,4 @@
-"""Deliverers and collectors at once: what a reference protects is readable, and nothing stays behind."""
+"""Promise P8, deliverers and collectors at once: what a reference protects is readable, nothing stays behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies, moves, expunges, folds and collections of one user's messages at once: no row without its message."""
+"""Promise P8, copies, moves, expunges, folds and collections at once: no row without its message."""
 
 from __future__ import annotations
 

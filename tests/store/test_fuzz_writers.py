@@ -1,4 +1,4 @@
-"""Many stateless writers, killed at random, on the same mailboxes: the invariants of mail storage hold."""
+"""Many stateless writers, killed at random steps, on the same mailboxes: all stays true (promises P4 and P7)."""
 
 from __future__ import annotations
 
@@ -251,6 +251,7 @@ def fuzz(services: MailServices, directory_uri: str, tmp_path: Path) -> Iterator
 
 
 def test_writers_that_are_killed_at_random_lose_and_repeat_nothing(fuzz: Callable[..., Fuzz]) -> None:
+    """Promise P7: dead at any fault point, a MOVE, COPY or EXPUNGE is there whole or not at all, never twice."""
     run = fuzz()
     run.run(seconds=8, changes=500, writers=6, checkers=1, death=0.001, kill_every_s=0.8)
     changes = run.check()
@@ -271,7 +272,7 @@ def test_writers_for_long(fuzz: Callable[..., Fuzz]) -> None:
 
 @pytest.mark.parametrize("sabotage", ["no-compare-and-set", "no-generation", "no-consequences", "no-keys"])
 def test_a_fault_put_in_on_purpose_is_found(fuzz: Callable[..., Fuzz], sabotage: str) -> None:
-    """The fuzz sees what it is there to see."""
+    """Negative control of P4 and P7: one rule of the engine taken away, and the fuzz sees it."""
     run = fuzz(sabotage)
     with pytest.raises(AssertionError):
         run.run(seconds=1, changes=300, writers=4, checkers=1, death=0.0, kill_every_s=None)

@@ -1,4 +1,4 @@
-"""No process starts with settings under which an acknowledged write can vanish."""
+"""Promise P1: no process starts with settings under which an acknowledged write can vanish."""
 
 from __future__ import annotations
 

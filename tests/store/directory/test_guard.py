@@ -1,4 +1,4 @@
-"""Guards of every database call: no query without its owner, no operator in a value, no error untranslated."""
+"""Guards of every database call: an owner in each query (attack T10), no operator in a value, each error translated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COPY and MOVE: one push whatever the number; a move that dies is finished, never doubled, never lost."""
+"""Promise P7: COPY and MOVE are one push whatever the number; a move that dies is finished, never doubled or lost."""
 
 from __future__ import annotations
 
@@ -160,6 +160,7 @@ def test_a_move_within_a_mailbox_gives_new_uids(engine: Engine) -> None:
 
 @pytest.mark.parametrize("finisher", ["the same again", "other messages too", "the fold"])
 def test_a_move_that_died_in_the_middle_is_finished(engine: Engine, finisher: str) -> None:
+    """Promise P7: killed when the target has the messages and the source still has them too."""
     engine.add(4)
     before = oids(engine, "INBOX")
     fault.install({"move.after_copy": die})

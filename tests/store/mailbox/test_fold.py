@@ -87,6 +87,7 @@ def test_random_changes_and_folds_stay_sound(engine: Engine) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_dying_in_a_fold_loses_and_repeats_nothing(engine: Engine, point: str) -> None:
+    """Promise P7: what an expunge leads to is written before the log forgets it."""
     busy(engine)
     before = engine.fresh()
     fault.install({point: die})

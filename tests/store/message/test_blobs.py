@@ -1,4 +1,4 @@
-"""Content is stored once per tenant, stays while somebody refers to it, and goes with the last reference."""
+"""Promise P8: content is stored once per tenant, stays while somebody refers to it, goes with the last reference."""
 
 from __future__ import annotations
 

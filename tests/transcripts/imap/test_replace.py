@@ -73,7 +73,7 @@ def test_what_is_replaced_makes_room(imap: Imap) -> None:
 
 
 def test_a_crash_between_leaves_both(imap: Imap) -> None:
-    """Never neither: the new one is stored before the old one goes."""
+    """Promise P7: never neither; the new one is stored before the old one goes."""
     imap.fill(1, mailbox="Drafts")
     client = imap.sign_in(select="Drafts")
 

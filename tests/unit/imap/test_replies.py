@@ -35,6 +35,13 @@ def test_temporary_trouble_says_so(kind: type[MailError]) -> None:
     assert completion.code == b"UNAVAILABLE"
 
 
+def test_temporary_trouble_that_says_nothing_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of P12."""
+    monkeypatch.setitem(REPLIES, errors.StoreUnavailable, REPLIES[errors.MailboxNotFound])
+    with pytest.raises(AssertionError):
+        test_temporary_trouble_says_so(errors.StoreUnavailable)
+
+
 def test_an_unknown_leaf_is_answered_as_its_category() -> None:
     class Later(errors.Unavailable):
         pass

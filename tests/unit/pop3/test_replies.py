@@ -35,6 +35,13 @@ def test_temporary_trouble_says_so(kind: type[MailError]) -> None:
     assert reply_to(kind()).code == "SYS/TEMP"
 
 
+def test_temporary_trouble_that_says_nothing_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of P12."""
+    monkeypatch.setitem(REPLIES, errors.StoreUnavailable, REPLIES[errors.AuthenticationFailed])
+    with pytest.raises(AssertionError):
+        test_temporary_trouble_says_so(errors.StoreUnavailable)
+
+
 @pytest.mark.parametrize("kind", [errors.AuthenticationFailed, errors.UserDisabled])
 def test_trouble_with_credentials_says_so(kind: type[MailError]) -> None:
     assert reply_to(kind()).code == "AUTH"

@@ -40,6 +40,13 @@ def test_an_error_without_a_row_would_be_noticed() -> None:
     assert replies.reply_for(Unheard()) is replies.INTERNAL_FAULT
 
 
+def test_temporary_trouble_refused_for_good_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of P12."""
+    monkeypatch.setitem(replies.ERROR_REPLIES, errors.StoreUnavailable, Reply.of(554, "5.3.0", "Away"))
+    with pytest.raises(AssertionError, match="temporary trouble"):
+        test_every_error_has_a_reply(errors.StoreUnavailable)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
