@@ -113,7 +113,7 @@ def test_mailbox_whose_deletion_was_cut_off_is_finished_by_the_sweep(
     lost = services.mailboxes.find(user.user_id, "Lost")
     tree = services.mailboxes.tree(user.user_id)
     left = [entry for entry in tree if entry.id != lost.id]
-    shard.trees.replace(user.user_id, tree.version, TreeChange(tree.next_uid_validity, left, tree.subscribed_names))
+    shard.trees.replace(user.user_id, tree, TreeChange(tree.next_uid_validity, left, tree.subscribed_names))
     sweep_messages(context, "a")
     assert shard.heads.user_bytes(user.user_id) > len(message(b"kept")), "younger than any deletion lasts"
 
