@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mailcore.errors import MailError, OverQuota, ValueInvalid
+from mailcore.errors import MailError, OverQuota, StoreUnavailable, ValueInvalid
 from mailcore.model.flags import FLAGGED, FlagOperation, FlagSet
-from mailcore.model.ids import MailboxId
-from mailcore.model.retention import RetentionRule
+from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.retention import RetentionPolicy, RetentionRule
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
 from mailcore.services import retention as retention_service
@@ -146,6 +146,28 @@ def test_a_rule_that_no_calendar_holds_is_refused(services: MailServices, user: 
         with pytest.raises(ValueInvalid):
             services.retention.set_tenant_rule(OPERATOR, user.tenant_id, rule)
     assert services.retention.collect(user.user_id).messages == 3, "the rules before it still hold"
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_run_that_cannot_look_again_puts_back_what_it_took(
+    services: MailServices, user: MadeUser, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory goes away after so many looks: the run ends in a fault, and a hold set then holds everything."""
+    policy, left = Retention.policy, [looks]
+
+    def failing(self: Retention, user_id: UserId) -> RetentionPolicy:
+        if not left[0]:
+            raise StoreUnavailable("away")
+        left[0] -= 1
+        return policy(self, user_id)
+
+    monkeypatch.setattr(Retention, "policy", failing)
+    with pytest.raises(StoreUnavailable):
+        collect(services, user)
+    monkeypatch.undo()
+    hold(services, user, "user")
+    assert restore(services, user) == 3
+    assert inbox(services, user) == MESSAGES
 
 
 def test_a_run_that_looks_once_would_be_seen(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import StoreUnavailable
+from mailcore.errors import MailError, StoreUnavailable
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store.keys import message_key
 from mailcore.store.mailbox.head import DELETED, Head
@@ -56,6 +56,27 @@ class DueRows:
         return oid_array(self.block.rows.message_oids[self.mask])
 
 
+class _Permission:
+    """What `may_go_on` says; an error counts as no, and is raised when everything is in its place again."""
+
+    def __init__(self, may_go_on: Callable[[], bool]) -> None:
+        self._may_go_on = may_go_on
+        self._error: MailError | None = None
+
+    def holds(self) -> bool:
+        """Return whether the run may go on, asked afresh."""
+        try:
+            return self._may_go_on()
+        except MailError as error:
+            self._error = error
+            return False
+
+    def raise_error(self) -> None:
+        """Raise what kept it from being asked."""
+        if self._error is not None:
+            raise self._error
+
+
 class MessageCollector:
     """Collects the messages of one user after the other."""
 
@@ -81,11 +102,12 @@ class MessageCollector:
             due: purge rows that may go, as read just before; what else names their messages is found out here.
             unnamed: further messages, of which the caller has seen nothing that names them.
             stored_before: a message stored later is not touched: it is on its way into a mailbox.
-            may_go_on: asked right before rows are taken out and before messages go; False stops the run, and rows
-                whose messages are still there are put back.
+            may_go_on: asked right before rows are taken out and before messages go; False or an error stops the
+                run, and rows whose messages are still there are put back.
 
         Raises:
             StoreUnavailable: the next run goes on; `unnamed` finds what was left half done.
+            MailError: what `may_go_on` raised.
         """
         candidates = np.unique(np.concatenate([unnamed, *(rows.oids for rows in due)]))
         if not len(candidates):
@@ -94,10 +116,12 @@ class MessageCollector:
         fault.hit("gc.after_epoch")
         named = self._named_in_mailboxes(user_id, candidates)
         named |= self._named_in_purge(user_id, candidates, due)
+        permission = _Permission(may_go_on)
         taken: list[DueRows] = []
         for rows in due:
-            if not may_go_on():
+            if not permission.holds():
                 self._put_back(user_id, taken, candidates)
+                permission.raise_error()
                 return 0
             if self._stores.purge.keep_rows(rows.block, ~rows.mask):
                 taken.append(rows)
@@ -105,9 +129,10 @@ class MessageCollector:
                 _note(named, candidates, rows.oids)  # somebody changed it: restored, or collected elsewhere
             self._pause()
         dead = candidates[~named]
-        removed, left = self._destroy(tenant_id, user_id, dead, stored_before, may_go_on)
+        removed, left = self._destroy(tenant_id, user_id, dead, stored_before, permission)
         if len(left):
             self._put_back(user_id, taken, left)
+        permission.raise_error()
         return removed
 
     # -- what names a message ---------------------------------------------------------------
@@ -176,13 +201,13 @@ class MessageCollector:
         user_id: UserId,
         dead: Oids,
         stored_before: datetime,
-        may_go_on: Callable[[], bool],
+        permission: _Permission,
     ) -> tuple[int, Oids]:
         """Return how many messages went, and which are left because the run may not go on."""
         removed = 0
         oids = oid_list(dead)
         for start in range(0, len(oids), BATCH):
-            if not may_go_on():
+            if not permission.holds():
                 return removed, dead[start:]
             batch = oids[start : start + BATCH]
             fields = {"attempt": 1, "splices": 1}
