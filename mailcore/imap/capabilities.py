@@ -83,6 +83,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("THREAD=ORDEREDSUBJECT", "RFC 5256", _always),
     Capability("INPROGRESS", "RFC 9585", _always),
     Capability("IDLE", "RFC 2177", _always),
+    Capability("NOTIFY", "RFC 5465", _always),
     Capability("NAMESPACE", "RFC 2342", _always),
     Capability("CHILDREN", "RFC 3348", _always),
     Capability("LIST-EXTENDED", "RFC 5258", _always),

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mailcore import log, metrics
-from mailcore.errors import MailboxChanged, MailError, NotFound, Refused
 from mailcore.imap.capabilities import capability_code
 from mailcore.imap.commands import COMMANDS, CommandRow
+from mailcore.imap.news import MailboxDeleted, at_completion, changes, elsewhere, hear
+from mailcore.imap.notifications import APART_S
 from mailcore.imap.refusals import refusal_of, refusal_of_literal
 from mailcore.imap.running import Running, begin, proceed
-from mailcore.imap.session import Continue, Session, State
+from mailcore.imap.session import Continue, Session, State, StreamBroken
 from mailcore.imap.wire.responses import (
     Bad,
     BeginCompression,
@@ -55,7 +56,7 @@ class ImapConnection:
     """The dialogue with one client; see `mailcore.model.actions.Connection`."""
 
     __slots__ = (
-        "_closed", "_faults", "_idle_ticks", "_limits", "_running", "_scanner", "session",
+        "_closed", "_faults", "_holds_notices", "_idle_ticks", "_limits", "_running", "_scanner", "session",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,8 @@ class ImapConnection:
         self._closed = False
         self._faults = 0
         self._idle_ticks = 0
+        self._holds_notices = False
+        """Whether the deadline is that of notices which have to wait."""
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -123,18 +126,25 @@ class ImapConnection:
         if self.session.ended is not None:
             yield from self._bye(self.session.ended)
             return
-        if self._running is not None and self._running.awaits_news and self.session.selected is not None:
+        if self._idles or self.session.notifications is not None:
             yield from self._tell_news()
 
     def timeout(self) -> Iterator[Action]:
         """Say that we are still here to who idles; end who has been silent for too long."""
-        if self._running is not None and self._running.awaits_news:
+        if self._holds_notices:
+            yield from self._tell_held_notices()
+            return
+        if self._idles:
             self._idle_ticks += 1
             if self._idle_ticks * STILL_HERE_S < self._limits.idle_timeout_s:
                 yield SetDeadline(STILL_HERE_S)
                 yield self._untagged(Condition("OK", "Still here"))
                 return
         yield from self._bye("Autologout, idle for too long")
+
+    @property
+    def _idles(self) -> bool:
+        return self._running is not None and self._running.awaits_news
 
     def drain(self) -> Iterator[Action]:
         """Ask the client to come back; nothing unacknowledged is lost by it."""
@@ -220,20 +230,20 @@ class ImapConnection:
         running.awaits_news = item.awaits_news
         if item.awaits_news:
             self._idle_ticks = 0
+            self._holds_notices = False
             yield SetDeadline(STILL_HERE_S)
-            yield from self._tell_changes()
+            yield from self._tell_at_once()
 
     def _complete(self, head: Head, completion: Completion, row: CommandRow | None = None) -> Iterator[Action]:
         """Tell what else changed, then how the command ended, and do what follows from that."""
-        output = b""
-        selected = self.session.selected
-        if row is not None and selected is not None:
+        if row is not None:
             try:
-                self.session.take_news()
-            except MailError:
-                pass  # news can wait; the command's own answer must not be lost
-            output = selected.announce(expunge=row.expunge, dialect=self.session.dialect)
-        yield Send(output + completion.encode(head.tag))
+                for data in at_completion(self.session, row):
+                    yield Send(data)
+            except StreamBroken:
+                yield from self._break_off(row.name)
+                return
+        yield Send(completion.encode(head.tag))
         self._count(head, completion)
         if isinstance(completion, Closing):
             self._closed = True
@@ -264,6 +274,7 @@ class ImapConnection:
         log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
         self._scanner.command_bytes = self._limits.command_bytes
         self._scanner.append_bytes = self._limits.message_bytes
+        self._holds_notices = False
         yield SetDeadline(self._limits.idle_timeout_s)
 
     def _begin_tls(self) -> Iterator[Action]:
@@ -283,25 +294,64 @@ class ImapConnection:
             self.session.compressed = True
             yield StartCompression(b"* BYE Compressed input cannot be read, or expands too much\r\n")
 
+    # -- what is told unasked -------------------------------------------------------------------
+
     def _tell_news(self) -> Iterator[Action]:
-        """Look for the change that woke us; the database is asked only if this process has not been told it."""
+        """Tell what woke us; other mailboxes' news wait until APART_S after the last ones."""
+        told = False
         try:
-            self.session.check_rights()
-            self.session.hear_news()
-        except (MailboxChanged, NotFound, Refused):
+            for data in hear(self.session, idles=self._idles):
+                yield Send(data)
+                told = True
+        except MailboxDeleted:
             yield from self._bye("The mailbox was deleted")
             return
-        except MailError:
-            return  # the next poll wakes us again
-        yield from self._tell_changes()
-
-    def _tell_changes(self) -> Iterator[Action]:
-        """Announce to an idling client what is new."""
-        selected = self.session.selected
-        data = selected.announce(expunge=True, dialect=self.session.dialect) if selected is not None else b""
-        if data:
-            yield Send(data)
+        except StreamBroken:
+            yield from self._break_off("NOTIFY")
+            return
+        if told:
             yield FLUSH
+        yield from self._tell_notices()
+
+    def _tell_at_once(self) -> Iterator[Action]:
+        """Tell a client that begins to idle what is new."""
+        told = False
+        try:
+            for data in changes(self.session, expunge=True):
+                yield Send(data)
+                told = True
+        except StreamBroken:
+            yield from self._break_off("IDLE")
+            return
+        if told:
+            yield FLUSH
+        yield from self._tell_notices()
+
+    def _tell_notices(self) -> Iterator[Action]:
+        notifications = self.session.notifications
+        if notifications is None or self._holds_notices or not notifications.pending:
+            return
+        wait_s = notifications.told_at + APART_S - self.session.clock()
+        if wait_s > 0:
+            self._holds_notices = True
+            yield SetDeadline(wait_s)
+            return
+        for data in elsewhere(self.session):
+            yield Send(data)
+        yield FLUSH
+
+    def _tell_held_notices(self) -> Iterator[Action]:
+        """Tell what had to wait, and count the client's silence anew."""
+        self._holds_notices = False
+        yield SetDeadline(STILL_HERE_S if self._idles else self._limits.idle_timeout_s)
+        for data in elsewhere(self.session):
+            yield Send(data)
+
+    def _break_off(self, command: str) -> Iterator[Action]:
+        """Close in the middle of a literal: nothing else could tell the client."""
+        logger.warning("imap.stream.broken", extra={"command": command})
+        self._closed = True
+        yield CLOSE
 
     # -- faults ---------------------------------------------------------------------------------
 

@@ -165,12 +165,22 @@ class SelectedMailbox:
             told[:] = bits
         self._overrides.append((positions, told))
 
-    def announce(self, *, expunge: bool, dialect: Dialect = PLAIN) -> bytes:
+    @property
+    def last_uid(self) -> int:
+        """The UID of the last message that the client counts, 0 if there is none."""
+        return int(self._uids[-1]) if len(self._uids) else 0
+
+    def positions_after(self, uid: int) -> Positions:
+        """Return the positions of the messages that the client counts behind a UID."""
+        return np.arange(np.searchsorted(self._uids, uid, "right"), len(self._uids), dtype=np.int64)
+
+    def announce(self, *, expunge: bool, dialect: Dialect = PLAIN, flags_too: bool = True) -> bytes:
         """Return the responses that bring the client to `view`, and count them as told.
 
         Args:
             expunge: whether EXPUNGE may be sent now; without, removed messages keep their numbers.
             dialect: what the client has enabled.
+            flags_too: whether new flags are sent; without, they count as told all the same.
         """
         view = self.view
         if view is self._announced and (self._uids is view.uids or not expunge):
@@ -181,10 +191,10 @@ class SelectedMailbox:
             output.append(self.flags_and_permanent_flags())
         count = len(self._uids)
         if len(view.uids) >= count and np.array_equal(view.uids[:count], self._uids):
-            output.append(self._announce_grown(count, dialect))
+            output.append(self._announce_grown(count, dialect, flags_too=flags_too))
             self.told_modseq = view.highest_modseq
         else:
-            output.append(self._announce_other(dialect, expunge=expunge))
+            output.append(self._announce_other(dialect, expunge=expunge, flags_too=flags_too))
             if expunge:
                 self.told_modseq = view.highest_modseq
         self._announced = view
@@ -204,7 +214,7 @@ class SelectedMailbox:
         text = b"Flags permitted" if permanent else b"No permanent flags permitted"
         return b"* FLAGS " + flag_list(names) + b"\r\n* OK [PERMANENTFLAGS " + told + b"] " + text + b"\r\n"
 
-    def _announce_grown(self, count: int, dialect: Dialect) -> bytes:
+    def _announce_grown(self, count: int, dialect: Dialect, *, flags_too: bool) -> bytes:
         """Nothing was removed: tell arrivals, and flags that are not as told."""
         view = self.view
         output = b"* %d EXISTS\r\n" % len(view.uids) if len(view.uids) > count else b""
@@ -218,12 +228,12 @@ class SelectedMailbox:
             for positions, values in self._overrides:
                 told = _overridden(told, changed, positions, values)
             changed = changed[((told ^ now[changed]) & VISIBLE) != 0]
-            if len(changed):
+            if len(changed) and flags_too:
                 output += format_flags(view, changed, changed, with_uid=True, with_modseq=dialect.condstore)
         self._uids, self._told = view.uids, view.flags
         return output
 
-    def _announce_other(self, dialect: Dialect, *, expunge: bool) -> bytes:
+    def _announce_other(self, dialect: Dialect, *, expunge: bool, flags_too: bool) -> bytes:
         """Messages were removed: drop them if that may be told, else keep their places."""
         view = self.view
         output: list[bytes] = []
@@ -244,7 +254,7 @@ class SelectedMailbox:
         if first_new < len(view.uids):
             output.append(b"* %d EXISTS\r\n" % (len(uids) + len(view.uids) - first_new))
         changed = ((told[positions] ^ view.flags[rows]) & VISIBLE) != 0
-        if changed.any():
+        if flags_too and changed.any():
             output.append(
                 format_flags(view, positions[changed], rows[changed], with_uid=True, with_modseq=dialect.condstore)
             )

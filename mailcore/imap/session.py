@@ -20,9 +20,11 @@ from mailcore.model.rights import Right
 from mailcore.services.door_session import DoorSession
 
 if TYPE_CHECKING:
+    from mailcore.imap.notifications import Notifications
     from mailcore.services import MailServices
     from mailcore.services.access import Place
     from mailcore.services.notices import Subscription
+    from mailcore.services.watch import Watch
 
 
 class State(Flag):
@@ -62,7 +64,8 @@ class Session(DoorSession):
     """The state of one connection; handlers read and change it."""
 
     __slots__ = (
-        "_subscription", "client_id", "clock", "compressed", "dialect", "enabled", "selected", "tag", "utf8",
+        "_subscription", "client_id", "clock", "compressed", "dialect", "enabled", "notifications", "selected", "tag",
+        "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +83,8 @@ class Session(DoorSession):
         """Of the command that is being carried out."""
         self.client_id: dict[str, str] = {}
         self.compressed = False
+        self.notifications: Notifications | None = None
+        """What NOTIFY asked for; None until it is used for the first time."""
         self._subscription: Subscription | None = None
 
     @property
@@ -144,6 +149,8 @@ class Session(DoorSession):
     def select(self, mailbox: SelectedMailbox) -> None:
         """Enter the selected state."""
         self.selected = mailbox
+        if self.notifications is not None and self.notifications.hears_selected:
+            self.watch()
 
     def unselect(self) -> None:
         """Leave the selected state; nothing more is heard of the mailbox."""
@@ -152,9 +159,29 @@ class Session(DoorSession):
             self._subscription.close()
             self._subscription = None
 
+    def notify(self, notifications: Notifications) -> None:
+        """Be told so from now on (RFC 5465); what was asked for before is dropped."""
+        if self.notifications is not None:
+            self.notifications.close()
+        self.notifications = notifications
+        if self.selected is not None and notifications.hears_selected:
+            self.watch()
+
+    def watch_user(self, owner_id: UserId) -> Watch:
+        """Have the connection woken by changes of a user's mailboxes and of their names, until the watch is closed."""
+        return self.services.notices.watch(owner_id, self._wake)
+
+    @property
+    def hears_selected(self) -> bool:
+        """Whether what others do in the selected mailbox is told: always, unless NOTIFY said otherwise."""
+        return self.notifications is None or self.notifications.hears_selected
+
     def forget(self) -> None:
         """Drop what was said before TLS (RFC 9051 §6.2.1), or everything when the connection ends."""
         self.unselect()
+        if self.notifications is not None:
+            self.notifications.close()
+            self.notifications = None
         self.leave()
         self.client_id = {}
         self.enabled = set()

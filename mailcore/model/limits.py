@@ -120,6 +120,8 @@ class Limits:
     message_bytes: int = 64 * MIB
     scan: ScanLimits = field(default_factory=ScanLimits)
     mailboxes: int = 1500
+    watched_mailboxes: int = 1500
+    """So many one session may hear of by NOTIFY."""
     mailbox_depth: int = 32
     mailbox_part_bytes: int = 255
     keywords: int = 56

@@ -120,7 +120,7 @@ class Mailboxes(MailboxReader):
             change = TreeChange(tree.next_uid_validity + 1, (*tree.entries, entry), tree.subscribed_names - {wanted})
             changed = stores.trees.replace(user_id, tree, change)
             if changed is not None:
-                self._remember(user_id, changed)
+                self._adopt(user_id, changed)
                 return mailbox_id
             stores.heads.discard_empty(user_id, mailbox_id)
             self._wait_a_little()
@@ -233,8 +233,9 @@ class Mailboxes(MailboxReader):
             self.change_tree(user_id, lambda tree: (with_subscription(tree, name, subscribed=subscribed), None))
 
     def note_sharer(self, user_id: UserId, owner_id: UserId) -> None:
-        """Note that somebody shares a mailbox with a user, so that LIST looks there; one round trip."""
-        self._stores(user_id).trees.note_sharer(user_id, owner_id, DEFAULT_LIMITS.sharers)
+        """Note that somebody shares a mailbox with a user, so that LIST looks there; one round trip, three if new."""
+        if self._stores(user_id).trees.note_sharer(user_id, owner_id, DEFAULT_LIMITS.sharers):
+            self._notices.publish_names(user_id, self.tree(user_id).version)
 
     def change_tree(
         self, user_id: UserId, change: Callable[[MailboxTree], tuple[TreeChange | None, Extra]]
@@ -248,9 +249,14 @@ class Mailboxes(MailboxReader):
                 return tree, extra
             changed = stores.trees.replace(user_id, tree, wanted)
             if changed is not None:
-                return self._remember(user_id, changed), extra
+                return self._adopt(user_id, changed), extra
             self._wait_a_little()
         raise MailboxBusy(user_id)
+
+    def _adopt(self, user_id: UserId, changed: MailboxTree) -> MailboxTree:
+        """Remember a tree that was just stored, and tell of it."""
+        self._notices.publish_names(user_id, changed.version)
+        return self._remember(user_id, changed)
 
     # -- parts ----------------------------------------------------------------------------------
 

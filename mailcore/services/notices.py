@@ -1,5 +1,7 @@
 """Notices: tells sessions of every process that a mailbox changed, so that IDLE need not ask the database.
 
+Sessions that watch all mailboxes of a user (NOTIFY) are told by the same notices, and by one for the tree of names.
+
 A notice is a hint and never fails a commit. It carries the log entry where that is small, so a
 process that is up to date applies it without the database. What a lost notice would have told
 is found by a poll: every 30 s with Redis, more often without.
@@ -24,10 +26,12 @@ from redis.client import PubSub
 from mailcore.errors import MailError
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.services.publisher import Publisher
+from mailcore.services.watch import Watch
 from mailcore.store import keys
 from mailcore.store.keys import OWNER_BYTES
 from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Placement
+from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)
 _RANDOM = SystemRandom()
@@ -43,7 +47,8 @@ SOCKET_TIMEOUT_S: Final = 0.5
 PAUSE_AFTER_FAULT_S: Final = 5.0
 LISTEN_S: Final = 1.0
 _NOTICE: Final = struct.Struct(">12s12sQ8s")
-"""User, mailbox, MODSEQ, sending process; the entry follows."""
+"""User, mailbox, MODSEQ, sending process; the entry follows. NAMES as the mailbox: the tree, its version for MODSEQ."""
+NAMES: Final = bytes(OWNER_BYTES)
 
 Wake = Callable[[], None]
 Spawn = Callable[[Callable[[], None]], Any]
@@ -99,6 +104,7 @@ class Notices:
         self._sender = secrets.token_bytes(8)
         self._silent_until = 0.0
         self._subscriptions: dict[bytes, set[Subscription]] = defaultdict(set)
+        self._watches: dict[bytes, set[Watch]] = defaultdict(set)
         self._users: dict[bytes, int] = defaultdict(int)
         self._lock = threading.RLock()
         self._pubsub: PubSub | None = None
@@ -114,6 +120,12 @@ class Notices:
         self._tell(keys.mailbox_key(user_id, mailbox_id), modseq, entry)
         small = entry if entry is not None and len(entry) <= MAX_ENTRY_BYTES else b""
         message = _NOTICE.pack(user_id.binary, mailbox_id.binary, modseq, self._sender) + small
+        self._publish(CHANNEL + user_id.binary.hex().encode(), message)
+
+    def publish_names(self, user_id: UserId, version: int) -> None:
+        """Tell everybody who watches that a user's tree of names changed; never raises."""
+        self._tell_names(user_id.binary, version)
+        message = _NOTICE.pack(user_id.binary, NAMES, version, self._sender)
         self._publish(CHANNEL + user_id.binary.hex().encode(), message)
 
     def publish_sign_in_change(self, owner: bytes) -> None:
@@ -135,6 +147,12 @@ class Notices:
         for subscription in tuple(self._subscriptions.get(key, ())):
             subscription.told = max(modseq, subscription.told)
             subscription.wake()
+        for watch in tuple(self._watches.get(key[:OWNER_BYTES], ())):
+            watch.hear(ObjectId(key[OWNER_BYTES:]), modseq)
+
+    def _tell_names(self, user: bytes, version: int) -> None:
+        for watch in tuple(self._watches.get(user, ())):
+            watch.hear_names(version)
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -148,10 +166,31 @@ class Notices:
         subscription = Subscription(self, key, wake)
         with self._lock:
             self._subscriptions[key].add(subscription)
-            self._users[key[:12]] += 1
-            if self._users[key[:12]] == 1:
-                self._on_channel("subscribe", key[:12])
+            self._open_channel(key[:OWNER_BYTES])
         return subscription
+
+    def watch(self, user_id: UserId, wake: Wake) -> Watch:
+        """Have `wake` called after changes of all mailboxes of a user that the watch knows, and of their names.
+
+        As with `subscribe`: watch first, read then.
+        """
+        watch = Watch(self, user_id, wake)
+        with self._lock:
+            self._watches[user_id.binary].add(watch)
+            self._open_channel(user_id.binary)
+        return watch
+
+    def remove_watch(self, watch: Watch) -> None:
+        """End a watch."""
+        user = watch.user_id.binary
+        with self._lock:
+            watching = self._watches.get(user)
+            if watching is None or watch not in watching:
+                return
+            watching.discard(watch)
+            if not watching:
+                del self._watches[user]
+            self._leave_channel(user)
 
     def remove(self, subscription: Subscription) -> None:
         """End a subscription."""
@@ -163,10 +202,18 @@ class Notices:
             waiting.discard(subscription)
             if not waiting:
                 del self._subscriptions[key]
-            self._users[key[:12]] -= 1
-            if not self._users[key[:12]]:
-                del self._users[key[:12]]
-                self._on_channel("unsubscribe", key[:12])
+            self._leave_channel(key[:OWNER_BYTES])
+
+    def _open_channel(self, user: bytes) -> None:
+        self._users[user] += 1
+        if self._users[user] == 1:
+            self._on_channel("subscribe", user)
+
+    def _leave_channel(self, user: bytes) -> None:
+        self._users[user] -= 1
+        if not self._users[user]:
+            del self._users[user]
+            self._on_channel("unsubscribe", user)
 
     def _on_channel(self, verb: str, user: bytes) -> None:
         if self._pubsub is None:
@@ -232,7 +279,11 @@ class Notices:
         if len(data) < _NOTICE.size:
             return
         user, mailbox, modseq, sender = _NOTICE.unpack_from(data)
-        if sender != self._sender:
+        if sender == self._sender:
+            return
+        if mailbox == NAMES:
+            self._tell_names(user, modseq)
+        else:
             self._tell(user + mailbox, modseq, data[_NOTICE.size :])
 
     def _received_sign_in_change(self, data: bytes) -> None:
@@ -253,24 +304,38 @@ class Notices:
             self._poll()
 
     def _poll(self) -> None:
-        """Compare HIGHESTMODSEQ of all subscribed mailboxes: one query for each shard."""
-        by_shard: dict[str, list[bytes]] = defaultdict(list)
-        stores = {}
-        for key in list(self._subscriptions):
+        """Compare HIGHESTMODSEQ of all mailboxes somebody listens to: one query for each shard, another for names."""
+        watched = [watch for watches in list(self._watches.values()) for watch in tuple(watches)]
+        head_keys = set(self._subscriptions)
+        for watch in watched:
+            head_keys.update(watch.head_keys())
+        for shard, of_shard in self._by_shard(head_keys):
             try:
-                shard = self._placement.home(UserId(ObjectId(key[:12]))).shard
+                found = shard.heads.highest_modseqs(of_shard)
+            except MailError as error:
+                log.warning("notices.poll.failed", extra={"shard": shard.name, "reason": str(error)})
+                continue
+            for key in of_shard:
+                self._compare(key, found.get(key, -1))
+        for shard, users in self._by_shard({watch.user_id.binary for watch in watched}):
+            try:
+                versions = shard.trees.versions(users)
+            except MailError as error:
+                log.warning("notices.poll.failed", extra={"shard": shard.name, "reason": str(error)})
+                continue
+            for user, version in versions.items():
+                self._tell_names(user, version)
+
+    def _by_shard(self, owned: set[bytes]) -> list[tuple[ShardStores, list[bytes]]]:
+        """Return keys by the shard on which their owners live."""
+        found: dict[str, tuple[ShardStores, list[bytes]]] = {}
+        for key in owned:
+            try:
+                shard = self._placement.home(UserId(ObjectId(key[:OWNER_BYTES]))).shard
             except MailError:
                 continue  # the session finds out with its next command
-            stores[shard.name] = shard
-            by_shard[shard.name].append(key)
-        for name, head_keys in by_shard.items():
-            try:
-                found = stores[name].heads.highest_modseqs(head_keys)
-            except MailError as error:
-                log.warning("notices.poll.failed", extra={"shard": name, "reason": str(error)})
-                continue
-            for key in head_keys:
-                self._compare(key, found.get(key, -1))
+            found.setdefault(shard.name, (shard, []))[1].append(key)
+        return list(found.values())
 
     def _compare(self, key: bytes, modseq: int) -> None:
         """Wake the sessions that have not seen this state; -1: the mailbox is gone."""
@@ -278,3 +343,5 @@ class Notices:
             if modseq < 0 or modseq > subscription.seen:
                 subscription.told = max(modseq, subscription.told)
                 subscription.wake()
+        for watch in tuple(self._watches.get(key[:OWNER_BYTES], ())):
+            watch.hear(ObjectId(key[OWNER_BYTES:]), modseq)

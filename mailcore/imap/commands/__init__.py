@@ -38,6 +38,7 @@ from mailcore.imap.commands.metadata import (
 )  # fmt: skip
 from mailcore.imap.commands.namespace import handle_namespace
 from mailcore.imap.commands.noop import handle_noop
+from mailcore.imap.commands.notify import handle_notify
 from mailcore.imap.commands.quota import (
     handle_getquota,
     handle_getquotaroot,
@@ -59,6 +60,7 @@ from mailcore.imap.commands.unselect import handle_close, handle_unselect
 from mailcore.imap.session import ANY_STATE, SIGNED_IN, Replies, Session, State
 from mailcore.imap.traffic import refuse_upload
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.event_groups import read_notify
 from mailcore.imap.wire.responses import Completion
 
 Args = TypeVar("Args")
@@ -131,6 +133,7 @@ _ROWS = (
     _row("EXAMINE", SIGNED_IN, parse_select, handle_examine),
     _row("APPEND", SIGNED_IN, parse_append, handle_append, refuse=refuse_upload),
     _row("IDLE", SIGNED_IN, Cursor.end, handle_idle),
+    _row("NOTIFY", SIGNED_IN, read_notify, handle_notify),
     _row("CHECK", State.SELECTED, Cursor.end, handle_noop),
     _row("CLOSE", State.SELECTED, Cursor.end, handle_close),
     _row("UNSELECT", State.SELECTED, Cursor.end, handle_unselect),

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mailcore.errors import SyntaxFault
+from mailcore.imap.mailbox_list import ListedNames, ancestors, in_order
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.status_items import read_status_items, status_responses
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.mailbox_pattern import MailboxPattern
 from mailcore.imap.wire.responses import Done, ListResponse, MailboxResponse, StatusResponse
 from mailcore.model.ids import MailboxId, MailboxName, UserId
-from mailcore.model.mailbox import MailboxEntry, MailboxTree
+from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.rights import ALL_RIGHTS, Right, shown_letters
 from mailcore.services.sharing import VisibleMailboxes
 
@@ -90,15 +91,17 @@ def handle_list(session: Session, args: ListArgs) -> Replies:
         yield ListResponse(b"LIST", ("\\Noselect",), "")
         return Done("LIST completed")
     visible = session.services.sharing.visible(session.user_id, session.actor)
-    names = _Names(visible.tree)
+    names = ListedNames(visible.tree)
     listed = list(_matching(names, args, session.services.offload.pause))
     statuses: dict[MailboxId, StatusResponse] = {}
     if args.status_items:
         if "HIGHESTMODSEQ" in args.status_items:
             yield from session.use_condstore()
         statuses = _statuses(session, visible, [names.entries[name] for name in listed if name in names.entries], args)
+    subscription = "SUBSCRIBED" in args.selection | args.returned
     for name in listed:
-        yield ListResponse(b"LIST", names.attributes(name, args), name, names.child_info(name, args))
+        info = names.child_info(name, args.selection)
+        yield ListResponse(b"LIST", names.attributes(name, subscription=subscription), name, info)
         entry = names.entries.get(name)
         if entry is not None and "MYRIGHTS" in args.returned:  # RFC 8440
             rights = shown_letters(visible.rights.get(entry.id, ALL_RIGHTS))
@@ -127,95 +130,27 @@ def handle_lsub(session: Session, args: ListArgs) -> Replies:
     if args.patterns == ("",):
         yield ListResponse(b"LSUB", ("\\Noselect",), "")
         return Done("LSUB completed")
-    names = _Names(session.services.sharing.visible(session.user_id, session.actor).tree)
+    names = ListedNames(session.services.sharing.visible(session.user_id, session.actor).tree)
     pattern = MailboxPattern(args.patterns[0])
     candidates = set(names.subscribed)
     if pattern.has_percent:
-        candidates |= _ancestors(names.subscribed)
-    for name in sorted(candidates, key=_order):
+        candidates |= ancestors(names.subscribed)
+    for name in sorted(candidates, key=in_order):
         if pattern.matches(name):
             yield ListResponse(b"LSUB", () if name in names.subscribed else ("\\Noselect",), name)
     return Done("LSUB completed")
 
 
-class _Names:
-    """A user's mailboxes by name, with the parents that have none of their own."""
-
-    def __init__(self, tree: MailboxTree) -> None:
-        self.entries: dict[MailboxName, MailboxEntry] = {entry.name: entry for entry in tree.entries}
-        self.parents = _ancestors(self.entries)
-        self.all = self.entries.keys() | self.parents
-        self.subscribed = tree.subscribed_names | {entry.name for entry in tree.entries if entry.subscribed}
-        self._recursive: set[MailboxName] | None = None
-
-    def selected(self, name: MailboxName, selection: frozenset[str]) -> bool:
-        """Whether the name itself meets the selection options."""
-        if "SUBSCRIBED" in selection and name not in self.subscribed:
-            return False
-        if "SPECIAL-USE" in selection:
-            entry = self.entries.get(name)
-            return entry is not None and entry.special_use is not None
-        return True
-
-    def attributes(self, name: MailboxName, args: ListArgs) -> list[str]:
-        r"""Return the attributes of a listed name; \NonExistent implies \Noselect, older clients know only that."""
-        attributes = []
-        entry = self.entries.get(name)
-        if entry is None:
-            attributes += ["\\NonExistent", "\\Noselect"]
-        attributes.append("\\HasChildren" if name in self.parents else "\\HasNoChildren")
-        if name in self.subscribed and "SUBSCRIBED" in args.selection | args.returned:
-            attributes.append("\\Subscribed")
-        if entry is not None and entry.special_use is not None:
-            attributes.append(entry.special_use)
-        return attributes
-
-    def child_info(self, name: MailboxName, args: ListArgs) -> bytes:
-        """Return CHILDINFO where RECURSIVEMATCH found children (RFC 5258 §3.5)."""
-        if name not in self.recursive(args.selection):
-            return b""
-        options = [option for option in ("SUBSCRIBED", "SPECIAL-USE") if option in args.selection]
-        return b'"CHILDINFO" (' + b" ".join(b'"%b"' % option.encode() for option in options) + b")"
-
-    def recursive(self, selection: frozenset[str]) -> set[MailboxName]:
-        """Return the names with a descendant that meets the selection options; none without RECURSIVEMATCH."""
-        if self._recursive is None:
-            self._recursive = set()
-            if "RECURSIVEMATCH" in selection:
-                candidates = self.subscribed | self.all
-                self._recursive = _ancestors(name for name in candidates if self.selected(name, selection))
-        return self._recursive
-
-
-def _matching(names: _Names, args: ListArgs, pause: Callable[[], None]) -> Iterable[MailboxName]:
+def _matching(names: ListedNames, args: ListArgs, pause: Callable[[], None]) -> Iterable[MailboxName]:
     patterns = [MailboxPattern(pattern) for pattern in args.patterns if pattern]
     candidates = set(names.all)
     if "SUBSCRIBED" in args.selection:
         candidates |= names.subscribed
     recursive = names.recursive(args.selection)
-    for index, name in enumerate(sorted(candidates | recursive, key=_order), 1):
+    for index, name in enumerate(sorted(candidates | recursive, key=in_order), 1):
         if index % NAMES_BETWEEN_PAUSES == 0:
             pause()
         if not (names.selected(name, args.selection) or name in recursive):
             continue
         if any(pattern.matches(name) for pattern in patterns):
             yield name
-
-
-def _ancestors(names: Iterable[MailboxName]) -> set[MailboxName]:
-    """Return every parent, at any height, of these names."""
-    parents: set[MailboxName] = set()
-    for name in names:
-        end = name.rfind("/")
-        while end > 0:
-            parent = MailboxName(name[:end])
-            if parent in parents:
-                break
-            parents.add(parent)
-            end = name.rfind("/", 0, end)
-    return parents
-
-
-def _order(name: MailboxName) -> tuple[bool, str]:
-    """INBOX and what is below it first, then by name."""
-    return not (name == "INBOX" or name.startswith("INBOX/")), name

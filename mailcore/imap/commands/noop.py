@@ -8,6 +8,6 @@ from mailcore.imap.wire.responses import Completion, Done
 
 def handle_noop(session: Session, _args: None) -> Completion:
     """Look for changes of the selected mailbox: one round trip."""
-    if session.selected is not None:
+    if session.selected is not None and session.hears_selected:
         session.refresh()
     return Done("Completed")

@@ -94,6 +94,8 @@ def _open(session: Session, args: SelectArgs, *, read_only: bool) -> Replies:
         session.use_condstore()
     if args.qresync is not None and args.qresync.uid_validity == view.uid_validity:
         yield from _resynchronise(session, selected, args.qresync)
+    if session.notifications is not None and session.hears_selected:
+        session.refresh()  # it is listened to since it was read
     if read_only:
         return Done("EXAMINE completed", b"READ-ONLY")
     return Done("SELECT completed", b"READ-WRITE")

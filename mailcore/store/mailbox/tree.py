@@ -6,7 +6,7 @@ the tree's own counter, which begins at a value stored when the tree is made and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,6 +70,16 @@ class MailboxTrees:
             found = self._collection.find_one({"_id": key})
         return _tree(found) if found is not None else None
 
+    def versions(self, owners: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the versions of the trees of many users, by their keys, in one read."""
+        if not owners:
+            return {}
+        with deadline():
+            found = list(
+                self._collection.find({"_id": {"$in": list(owners)}}, {"version": 1}, batch_size=len(owners) + 1)
+            )
+        return {bytes(tree["_id"]): tree["version"] for tree in found}
+
     def replace(self, user_id: UserId, tree: MailboxTree, change: TreeChange) -> MailboxTree | None:
         """Put a changed tree in place of the one that was read; None if somebody else was faster."""
         entries = sorted_entries(change.entries)
@@ -90,13 +100,14 @@ class MailboxTrees:
             return None
         return MailboxTree(tree.version + 1, change.next_uid_validity, entries, names, tree.shared_from)
 
-    def note_sharer(self, user_id: UserId, owner_id: UserId, most: int) -> None:
-        """Note that somebody shares a mailbox with a user, unless that is noted, or too many are."""
+    def note_sharer(self, user_id: UserId, owner_id: UserId, most: int) -> bool:
+        """Note that somebody shares a mailbox with a user; False if that is noted, or too many are."""
         with deadline():
-            self._collection.update_one(
+            result = self._collection.update_one(
                 {"_id": keys.user_key(user_id), "shared_from": {"$ne": owner_id}, f"shared_from.{most - 1}": None},
                 {"$push": {"shared_from": owner_id}, "$inc": {"version": 1}},
             )
+        return bool(result.modified_count)
 
 
 def _entry_document(entry: MailboxEntry) -> dict[str, Any]:

@@ -24,6 +24,7 @@ FRAGMENTS = [
     b"{3}\r\nabc", b"{0+}\r\n", b"~{2}\r\n\0\0", b"{4}\r\n\r\n\r\n", b"4294967296", b"0",
     b"$", b"MODSEQ", b'"/flags/\\\\draft"', b"CHANGEDSINCE", b"VANISHED", b"UNCHANGEDSINCE", b"QRESYNC", b"CONDSTORE",
     b"PARTIAL", b"-1:-30", b"(MIN MAX)", b"SAVE", b"COUNT", b"YOUNGER", b"EMAILID", b"THREADID", b"X-GM-MSGID",
+    b"SET", b"(selected (MessageNew (UID)", b"MessageExpunge))", b"(subtree (a b) NONE)", b"(personal (FlagChange))",
     b"PREVIEW (LAZY)", b"SAVEDON", b"(REVERSE SUBJECT)", b"REFERENCES", b"99999999999999999999999",
 ]  # fmt: skip
 arguments = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=4)), max_size=14).map(b"".join)

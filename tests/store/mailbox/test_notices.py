@@ -117,6 +117,23 @@ def test_a_closed_subscription_is_woken_no_more(processes: Callable[..., Engine]
     assert not reader.services.notices._users
 
 
+def test_a_watch_hears_of_mailboxes_and_names_from_another_process(processes: Callable[..., Engine]) -> None:
+    writer, reader = processes(listen=False), processes()
+    woken: list[int] = []
+    watch = reader.services.notices.watch(reader.user_id, lambda: woken.append(1))
+    watch.learn(reader.inbox, reader.services.mailboxes.status(reader.user_id, [reader.inbox])[reader.inbox])
+    watch.tree_version = reader.services.mailboxes.tree(reader.user_id).version
+    writer.add(1)
+    wait_for(lambda: bool(woken))
+    assert (watch.changed, watch.names_changed) == ({reader.inbox}, False)
+    writer.services.mailboxes.subscribe(writer.user_id, ACTOR, "elsewhere")
+    wait_for(lambda: watch.names_changed)
+    watch.close()
+    watch.close()
+    assert not reader.services.notices._watches
+    assert not reader.services.notices._users
+
+
 def test_without_redis_the_poll_finds_changes(
     processes: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,8 +216,8 @@ def test_the_poll_asks_once_for_all_mailboxes_of_a_shard(directory_uri: str, sha
 
     class Listener(monitoring.CommandListener):
         def started(self, event: monitoring.CommandStartedEvent) -> None:
-            if event.command_name in {"find", "aggregate"} and event.command.get("find") == "mailboxes":
-                commands.append(event.database_name)
+            if event.command.get("find") in {"mailboxes", "mailbox_trees"}:
+                commands.append(event.command["find"])
 
         def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
 
@@ -214,9 +231,11 @@ def test_the_poll_asks_once_for_all_mailboxes_of_a_shard(directory_uri: str, sha
         for user in users:
             for entry in services.mailboxes.tree(user.user_id):
                 services.notices.subscribe(user.user_id, entry.id, lambda: None)
+                watch = services.notices.watch(user.user_id, lambda: None)
+                watch.learn(entry.id, services.mailboxes.status(user.user_id, [entry.id])[entry.id])
         commands.clear()
         services.notices._poll()
-        assert len(commands) == 2
+        assert sorted(commands) == ["mailbox_trees"] * 2 + ["mailboxes"] * 2
         services.close()
     finally:
         monitoring._LISTENERS.command_listeners.remove(listener)

@@ -97,6 +97,8 @@ def test_keywords_without_room_stay_behind(imap: Imap) -> None:
         S: b OK MOVE completed
         """)
     client = imap.sign_in("2", "Trash")
-    assert client.run("FETCH 2:4 FLAGS") == b"".join(
-        b"* %d FETCH (FLAGS (\\Seen k7 First))\r\n" % number for number in (2, 3, 4)
-    ) + b"t OK FETCH completed\r\n"
+    assert (
+        client.run("FETCH 2:4 FLAGS")
+        == b"".join(b"* %d FETCH (FLAGS (\\Seen k7 First))\r\n" % number for number in (2, 3, 4))
+        + b"t OK FETCH completed\r\n"
+    )
