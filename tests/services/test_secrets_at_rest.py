@@ -18,6 +18,8 @@ from bson import ObjectId, encode
 from prometheus_client import generate_latest
 from pymongo.database import Database
 from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from infra.devstack.endpoints import Endpoints
 from mailcore.log import JsonFormatter
@@ -93,13 +95,15 @@ def run(
             CALLS[name](make_scene(services, tmp_path_factory.mktemp("scene")))
         services.auth_log.flush()
         with Redis.from_url(redis_url) as redis:
-            for job in JOBS:
-                enqueue(redis, job)
+            queued = [enqueue(redis, job) for job in JOBS]
         logging.getLogger().removeHandler(lines)
         logging.getLogger().setLevel(level)
     home = services.placement.shard("a")
     databases = [services.users._directory.database, home.hot, home.cold]
     yield Run(services, canaries, "\n".join(lines.lines), redis_url, postgres_url, databases)
+    with Redis.from_url(redis_url) as redis:
+        for job_id in queued:  # no worker of another test is to find them
+            Job.fetch(job_id, connection=redis, serializer=JSONSerializer).delete()
     services.close()
 
 
