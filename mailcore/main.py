@@ -34,9 +34,7 @@ logger = logging.getLogger(__name__)
 class ServerModule(Protocol):
     """What a server's module offers."""
 
-    def endpoints(
-        self, services: MailServices, settings: MailSettings, tls: TlsAcceptor | None
-    ) -> tuple[Endpoint, ...]:
+    def endpoints(self, services: MailServices, settings: MailSettings, tls: TlsAcceptor) -> tuple[Endpoint, ...]:
         """Return its ports; none if the settings name none."""
 
 
@@ -80,11 +78,12 @@ def _serve(names: Sequence[str], settings: MailSettings) -> int:
     return 0
 
 
-def _tls(services: MailServices) -> TlsAcceptor | None:
-    """Return the acceptor for the directory's certificates, None without one; waits for the directory."""
+def _tls(services: MailServices) -> TlsAcceptor:
+    """Return the acceptor for the directory's certificates, with none yet or some; waits for the directory."""
+    acceptor = TlsAcceptor(services.certificates.certificate)
     while True:
         try:
-            return TlsAcceptor.create(services.certificates.certificate)
+            found = acceptor.look()
         except errors.Unavailable as error:
             logger.warning("server.waiting_for_directory", extra={"reason": str(error)})
             time.sleep(DIRECTORY_RETRY_S)
@@ -92,6 +91,9 @@ def _tls(services: MailServices) -> TlsAcceptor | None:
             raise StartRefused(f"tls: EIDER_SEALING_KEYS does not open the certificate's key: {error}") from None
         except ValueError as error:
             raise StartRefused(f"tls: {error}") from None
+        if not found:
+            logger.warning("server.without_certificate")
+        return acceptor
 
 
 def _health(services: MailServices, settings: MailSettings, listener: Listener) -> HealthServer | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from mailcore.imap.connection import ImapConnection
+from mailcore.model.actions import Connection, Peer, Wake
 from mailcore.net.listener import Endpoint
 from mailcore.net.ports import sign_in_ports
 from mailcore.net.tls import TlsAcceptor
@@ -15,7 +14,10 @@ TOO_MANY = b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n"
 TOO_MANY_OF_ADDRESS = b"* BYE [LIMIT] Too many connections from your address\r\n"
 
 
-def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor | None) -> tuple[Endpoint, ...]:
-    """Return the ports to listen on: `imap` with STARTTLS where there is a certificate, `imaps` with TLS at once."""
-    open_ = partial(ImapConnection, services, offers_starttls=tls is not None)
+def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor) -> tuple[Endpoint, ...]:
+    """Return the ports to listen on: `imap` with STARTTLS once there is a certificate, `imaps` with TLS at once."""
+
+    def open_(peer: Peer, wake: Wake, *, plaintext_allowed: bool) -> Connection:
+        return ImapConnection(services, peer, wake, plaintext_allowed=plaintext_allowed, offers_starttls=tls.is_ready)
+
     return sign_in_ports("imap", settings, tls, open_, refusal=TOO_MANY, refusal_of_address=TOO_MANY_OF_ADDRESS)

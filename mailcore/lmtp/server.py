@@ -16,7 +16,7 @@ from mailcore.smtp.connection import SmtpConnection
 NAME = "lmtp"
 
 
-def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor | None) -> tuple[Endpoint, ...]:
+def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor) -> tuple[Endpoint, ...]:
     """Return the ports to listen on.
 
     Raises:
@@ -28,8 +28,8 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor |
     authority = settings.lmtp_client_authority_pem
     acceptor = tls
     if authority is not None:
-        acceptor = TlsAcceptor.create(services.certificates.certificate, authority)
-        if acceptor is None:
+        acceptor = TlsAcceptor(services.certificates.certificate, authority)
+        if not acceptor.look():
             raise StartRefused("lmtp: EIDER_LMTP_CLIENT_CA is set, but the server has no certificate of its own")
     if authority is None and len(settings.lmtp_peers) <= len(LOOPBACK):
         for listen in server.listen:
@@ -41,7 +41,7 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor |
     policy = LmtpPolicy(services.delivery, settings)
 
     def open_connection(peer: Peer, _wake: Wake) -> Connection:
-        return SmtpConnection(policy, peer, acceptor is not None)
+        return SmtpConnection(policy, peer, acceptor.is_ready)
 
     return tuple(
         Endpoint(

@@ -134,7 +134,7 @@ class Listener:
             self._empty.wait(1.0)
 
     def _bind(self, endpoint: Endpoint) -> Any:
-        if endpoint.implicit_tls and endpoint.tls is None:
+        if endpoint.implicit_tls and (endpoint.tls is None or not endpoint.tls.is_ready):
             raise StartRefused(f"{endpoint.server}: port {endpoint.port} is for TLS, but there is no certificate")
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)

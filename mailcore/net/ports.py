@@ -20,7 +20,7 @@ class OpenSignIn(Protocol):
 def sign_in_ports(
     name: str,
     settings: MailSettings,
-    tls: TlsAcceptor | None,
+    tls: TlsAcceptor,
     open_: OpenSignIn,
     *,
     refusal: bytes,

@@ -17,7 +17,7 @@ from mailcore.model.actions import Tls
 from mailcore.net import client_hello
 
 MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2
-NAME_FRESH_S = 5.0
+NAME_FRESH_S = 2.0
 """How soon a new, renewed or deleted certificate shows; one or two reads for each name and so many seconds."""
 NAMES_KEPT = 1024
 HELLO_PAUSE_S = 0.5
@@ -86,25 +86,37 @@ FindCertificate = Callable[[str | None], CertificateText | None]
 class TlsAcceptor:
     """Does handshakes with the certificate that fits the name the client asks for (RFC 6066 §3)."""
 
-    def __init__(
-        self, find: FindCertificate, default: CertificateText, client_authority_pem: bytes | None = None
-    ) -> None:
-        """Serve with `default` and what `find` returns; with an authority, ask clients for its certificate.
-
-        Raises:
-            ValueError: the default certificate cannot be used.
-        """
+    def __init__(self, find: FindCertificate, client_authority_pem: bytes | None = None) -> None:
+        """Serve with what `find` returns; with an authority, ask clients for its certificate."""
         self._find = find
         self._client_authority_pem = client_authority_pem
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._names: dict[str, tuple[float, ssl.SSLContext]] = {}
-        self._default = self._context(default)
+        self._default: ssl.SSLContext | None = None
+        self._look_at = 0.0
 
-    @classmethod
-    def create(cls, find: FindCertificate, client_authority_pem: bytes | None = None) -> TlsAcceptor | None:
-        """Return an acceptor, or None if there is no default certificate."""
-        default = find(None)
-        return None if default is None else cls(find, default, client_authority_pem)
+    def look(self) -> bool:
+        """Look for the default certificate, and return whether there is one.
+
+        Raises:
+            ValueError: it cannot be used.
+            MailError: as `find`.
+        """
+        self._look_at = time.monotonic() + NAME_FRESH_S
+        default = self._find(None)
+        if default is not None:
+            self._default = self._context(default)
+        return self._default is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether TLS can be offered; while there is no default certificate, one is looked for every few seconds."""
+        if self._default is None and time.monotonic() >= self._look_at:
+            try:
+                self.look()
+            except (errors.MailError, ValueError):
+                logger.warning("tls.certificate_unavailable", extra={"server_name": ""}, exc_info=True)
+        return self._default is not None
 
     def handshake(self, accepted: Any, seconds: float) -> tuple[Any, Tls]:
         """Turn a connected socket into an encrypted one within `seconds`.
@@ -133,7 +145,13 @@ class TlsAcceptor:
         return encrypted, Tls(encrypted.version() or "", cipher[0] if cipher else "", _client_name(encrypted))
 
     def _choose(self, hello: bytes) -> ssl.SSLContext:
-        """Return the context for the name in a ClientHello; what is known serves while the directory is away."""
+        """Return the context for the name in a ClientHello; what is known serves while the directory is away.
+
+        Raises:
+            TlsFailed: there is not even a default certificate.
+        """
+        if self._default is None:
+            raise TlsFailed("there is no certificate yet")
         name = client_hello.server_name(hello) or ""
         now = time.monotonic()
         until, context = self._names.get(name, (0.0, self._default))

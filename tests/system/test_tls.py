@@ -129,6 +129,44 @@ def test_certificates_come_are_renewed_and_go_without_a_restart(services: MailSe
     served_soon(server, name, ["mx.test"])
 
 
+def test_the_first_certificate_comes_without_a_restart(
+    stack: Endpoints,
+    fresh_uri: Callable[[str, str], str],
+    shard_uris: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """A server may run before there is any: the authority's questions have to be answered first."""
+    directory = fresh_uri(stack.mongo.directory, "tls_later_directory")
+    services = make_services(directory, shard_uris)
+    with start(["imap", "pop3"], environment_of(directory, None, ["imap", "pop3"]), tmp_path) as server:
+
+        def offers(port: str, ask: bytes) -> bytes:
+            with socket.create_connection(("127.0.0.1", server.port(port)), DEADLINE_S) as client:
+                client.sendall(ask)
+                client.shutdown(socket.SHUT_WR)
+                return b"".join(iter(lambda: client.recv(4096), b""))
+
+        questions = {"imap": (b"a CAPABILITY\r\na LOGOUT\r\n", b"STARTTLS"), "pop3": (b"CAPA\r\nQUIT\r\n", b"STLS")}
+        for port, (ask, offer) in questions.items():
+            assert offer not in offers(port, ask)
+        add(services, "mx.test", is_default=True)
+        ends_at = time.monotonic() + DEADLINE_S
+        for port, (ask, offer) in questions.items():
+            while offer not in offers(port, ask):
+                assert time.monotonic() < ends_at, port
+                time.sleep(0.2)
+        with socket.create_connection(("127.0.0.1", server.port("imap")), DEADLINE_S) as raw:
+            assert raw.recv(4096).startswith(b"* OK")
+            raw.sendall(b"a STARTTLS\r\n")
+            assert raw.recv(4096).startswith(b"a OK")
+            context = ssl.create_default_context()
+            AUTHORITY.configure_trust(context)
+            with context.wrap_socket(raw, server_hostname="mx.test") as client:
+                client.sendall(b"b NOOP\r\n")
+                assert client.recv(4096).startswith(b"b OK")
+    services.close()
+
+
 def test_a_careless_look_up_serves_another_tenants_certificate(
     services: MailServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,8 +41,8 @@ def find(name: str | None) -> Certificate:
 
 
 def acceptor(client_authority: trustme.CA | None = None) -> TlsAcceptor:
-    made = TlsAcceptor.create(find, client_authority.cert_pem.bytes() if client_authority else None)
-    assert made is not None
+    made = TlsAcceptor(find, client_authority.cert_pem.bytes() if client_authority else None)
+    assert made.look()
     return made
 
 
