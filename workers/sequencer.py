@@ -73,6 +73,9 @@ def follow(sequencer: Sequencer, goes_on: GoesOn) -> None:
         except (MailError, PyMongoError) as error:
             log.warning("events.shard_away", extra={"shard": sequencer.name, "reason": type(error).__name__})
             _pause(PAUSE_S, goes_on)
+        except Exception:  # a thread that ended would be missed by nobody: the lease would go, events stay away
+            log.exception("events.failed", extra={"shard": sequencer.name})
+            _pause(PAUSE_S, goes_on)
     try:
         sequencer.streams.give_up_lease(holder)
     except MailError:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 import pytest
 
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.services import MailServices
+from mailcore.services.sequencer import Sequencer
 from mailcore.store.mailbox.change_events import ChangeEvents
 from tests.builders import SEALING_KEYS, make_user
 from tests.services.test_events import check_stream
@@ -67,6 +68,32 @@ def test_two_followers_number_everything_as_it_happens(services: MailServices) -
             thread.join(DEADLINE_S)
     events = check_stream(services, user)
     assert sum(event.kind == "user.quota" for event in events) == 3
+
+
+def test_a_follower_survives_what_nobody_expects(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = make_user(services, shard="a")
+    free_leases(services)
+    failures = iter([ValueError("unforeseen"), KeyError("this too")])
+    step = Sequencer.step
+
+    def failing(self: Sequencer, mailbox_keys: Collection[bytes] = ()) -> int:
+        for failure in failures:
+            raise failure
+        return step(self, mailbox_keys)
+
+    monkeypatch.setattr(Sequencer, "step", failing)
+    stopping = threading.Event()
+    sequencer = next(one for one in services.events.sequencers() if one.name == "a")
+    thread = threading.Thread(target=follow, args=(sequencer, lambda: not stopping.is_set()))
+    thread.start()
+    try:
+        deliver(services, message(b"x"), user)
+        until(lambda: numbered(services, user.tenant_id) > 0 and thread.is_alive())
+    finally:
+        stopping.set()
+        thread.join(DEADLINE_S)
+    sequencer.catch_up()
+    check_stream(services, user)
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(40, marks=pytest.mark.soak)])

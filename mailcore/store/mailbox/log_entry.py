@@ -86,6 +86,7 @@ _HEAD = struct.Struct("<BBBBBBBBQIBB")
 """Version, codec, key id, op, cause, actor kind, door, whether a block holds the payload, time in ms,
 count, length of the key, length of the party."""
 _PREFIX = bytes((VERSION, PLAIN, NO_KEY))
+_APPEND = bytes([Op.APPEND])
 _MASKS = struct.Struct("<QQ")
 _NO_MAILBOX = b"\x00" * 12
 
@@ -270,7 +271,7 @@ def joined_rows(entries: Sequence[LogEntry]) -> Array:
 
 def appended_count(stored: bytes) -> int:
     """Return how many UIDs a stored entry takes, without decoding it whole."""
-    return int.from_bytes(stored[16:20], "little") if stored[3] == Op.APPEND else 0
+    return int.from_bytes(stored[16:20], "little") if stored[3:4] == _APPEND else 0
 
 
 def entry_key(stored: bytes) -> bytes:

@@ -102,3 +102,9 @@ def test_an_entry_of_another_version_is_damaged() -> None:
 def test_a_payload_that_is_still_in_its_block_is_not_taken_for_empty() -> None:
     with pytest.raises(StoreDamaged):
         replace(ENTRIES[0], payload=b"", block=b"12345678").rows()
+
+
+@pytest.mark.parametrize("size", range(24))
+def test_an_entry_cut_short_counts_without_an_error(size: int) -> None:
+    """One damaged entry must not stop who reads the logs of a whole shard."""
+    assert appended_count(b"\xff" * size) == 0
