@@ -26,7 +26,10 @@ DOCUMENT = REPOSITORY / "docs" / "performance.md"
 BEGIN = "<!-- bench: begin, written by `make bench` -->"
 END = "<!-- bench: end -->"
 OURS = "ours"
-WORKLOADS = ("lmtp", "imap_sync_new", "imap_select_large", "imap_fetch_bodies", "imap_mutate")
+WORKLOADS = (
+    "lmtp", "imap_sync_new", "imap_select_large", "imap_fetch_bodies", "imap_mutate", "imap_search", "idle", "pop3",
+    "login",
+)  # fmt: skip
 QUIET_CORES = 0.5  # rounds with more load from elsewhere are left out where quieter ones exist
 
 Row = Mapping[str, Any]
