@@ -17,7 +17,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State
-from mailcore.services import MailServices
+from mailcore.services import MailServices, delivery
 from mailcore.services.delivery import DeliveryTarget
 from mailcore.store.message.chunks import Tier
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
@@ -236,6 +236,21 @@ def test_crash_leaves_only_what_the_sweep_removes_and_the_repeat_delivers_once(
     services.retention.collect(user.user_id)
     _sweep_at_once(services, user, monkeypatch)
     assert stored_messages(services, user.user_id) == blob_bytes(services, user) == 0
+
+
+@pytest.mark.parametrize("point", ["commit.after_push", "delivery.before_reply"])
+def test_repeat_that_is_not_known_again_would_be_seen(
+    services: MailServices, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of P3 and F11: with ids made anew each time, a delivery that died and is repeated is doubled."""
+    monkeypatch.setattr(delivery._Attempt, "message_oid", lambda _self, _repeat: None)
+    user = make_user(services, shard="a")
+    fault.install({point: crash})
+    with pytest.raises(Crash):
+        deliver(services, message(b"twice"), user, ident="Q")
+    fault.install({})
+    deliver(services, message(b"twice"), user, ident="Q")
+    assert inbox(services, user) == [message(b"twice")] * 2
 
 
 @pytest.mark.parametrize("point", POINTS[:4])
