@@ -23,6 +23,8 @@ _HEADER_BYTES = 64 * 1024
 
 _MARKS = re.compile(r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){31,}")
 _MARKS_KEPT = 30
+_READABLE = frozenset({"text", "message"})
+"""Leaves of type message are reports, such as who a bounced message did not reach (RFC 3464, RFC 8098, RFC 5965)."""
 _CIPHERS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
 
 
@@ -39,7 +41,7 @@ def is_encrypted(tree: MimeTree) -> bool:
 
 
 def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
-    """Text of all text parts, HTML without its markup, file names, and the main fields of messages within.
+    """Text of all text parts and reports, HTML without its markup, file names, the main fields of messages within.
 
     Of an encrypted message there is none: not even the names of its parts are gathered.
 
@@ -64,7 +66,7 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
                 value = find_first(header, name)
                 if value:
                     pieces.append(decode_header(value))
-        if part.kind is PartKind.LEAF and part.type == "text":
+        if part.kind is PartKind.LEAF and part.type in _READABLE:
             pieces.append(part_text(raw, part, left, guess=guesses > 0))
             guesses -= 1
         for piece in pieces:
@@ -81,7 +83,7 @@ def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False, ma
 
     Args:
         raw: the message.
-        part: a leaf of type text.
+        part: a leaf of type text or message.
         max_bytes: what is needed; where the first few times as many bytes do not yield it, the whole part is read.
         guess: see `decode_text`.
         markup: so many characters of source are read at most for each byte that is needed.

@@ -124,6 +124,21 @@ def test_searchable_text_has_what_people_see() -> None:
     assert text == "Grüße\nGrüße\nBob <bob@x>\ngrün\nforwarded\nRechnung.pdf"
 
 
+def test_searchable_text_has_what_reports_say() -> None:
+    """Who looks for an address finds the bounce that names it (RFC 3464)."""
+    raw = (
+        b"Subject: failed\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+        b"--b\r\n\r\nNot delivered.\r\n"
+        b"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.a\r\n\r\n"
+        b"Final-Recipient: rfc822; lost@b.c\r\nAction: failed\r\n"
+        b"--b\r\nContent-Type: message/global-disposition-notification\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        b"w7xiZXI=\r\n--b--\r\n"
+    )
+    assert searchable_text(raw, scan(raw), 10_000) == (
+        "Not delivered.\nReporting-MTA: dns; mx.a\n\nFinal-Recipient: rfc822; lost@b.c\nAction: failed\nüber"
+    )
+
+
 @pytest.mark.parametrize("size", range(0, 40, 3))
 def test_searchable_text_is_cut_at_a_character(size: int) -> None:
     whole = searchable_text(MESSAGE, scan(MESSAGE), 10_000)
