@@ -1,4 +1,4 @@
-"""AUTHENTICATE beyond PLAIN: LOGIN, and bearer tokens with their explained refusal (RFC 7628 §3.2.3)."""
+"""AUTHENTICATE beyond PLAIN: LOGIN (RFC 4422), and bearer tokens with their explained refusal (RFC 7628 §3.2.3)."""
 
 from __future__ import annotations
 

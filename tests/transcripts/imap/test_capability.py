@@ -1,6 +1,9 @@
-"""CAPABILITY, ID, NOOP, ENABLE: in any state, and nothing that tells who we are in detail (N11)."""
+"""CAPABILITY, ID (RFC 2971), NOOP, ENABLE (RFC 5161): in any state; nothing tells who we are in detail (N11)."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 from mailcore.imap.capabilities import CAPABILITIES
 from tests.transcripts.imap.dialogue import Imap
@@ -121,3 +124,16 @@ def test_noise(imap: Imap) -> None:
     assert client.ask(b"* NOOP\r\n") == b"* BAD Tag expected\r\n"
     assert client.ask(b"a noop\n") == b"a OK Completed\r\n"
     assert client.ask(b"GET / HTTP/1.1\r\n") == b"GET BAD Unknown command\r\n"
+
+
+def test_every_capability_is_documented_and_has_dialogues() -> None:
+    """docs/imap.md names each with its RFC, and the file of dialogues that knows it by name or by RFC."""
+    here = Path(__file__)
+    text = (here.parents[3] / "docs" / "imap.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| (.+?) \| .+? \| `(test_\w+\.py)` \|$", text, re.MULTILINE)
+    assert [(name, rfc) for name, rfc, _ in rows] == [(each.name, each.rfc) for each in CAPABILITIES]
+    for name, rfc, file in rows:
+        dialogues = (here.parent / file).read_text(encoding="utf-8")
+        number = re.match(r"RFC \d+", rfc)
+        assert number is not None
+        assert name in dialogues or number[0] in dialogues, (name, file)

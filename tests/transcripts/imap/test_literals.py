@@ -1,4 +1,4 @@
-"""A literal may stand wherever the grammar has `string`, `astring` or `mailbox` (RFC 9051 §9), in both forms."""
+"""A literal, of either form (RFC 7888), may stand wherever RFC 9051 §9 has `string`, `astring` or `mailbox`."""
 
 from __future__ import annotations
 

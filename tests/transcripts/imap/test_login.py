@@ -1,4 +1,4 @@
-"""Signing in: LOGIN, AUTHENTICATE, STARTTLS, and what is refused before (RFC 9051 §6.2; N1, N2, N12)."""
+"""Signing in: LOGIN, AUTHENTICATE, STARTTLS, and what is refused before (RFC 3501 §6.2; N1, N2, N12)."""
 
 from __future__ import annotations
 
