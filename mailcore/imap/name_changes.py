@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from mailcore.imap.mailbox_list import ListedNames, in_order
 from mailcore.imap.wire.event_groups import MAILBOX_NAME, SUBSCRIPTION_CHANGE
-from mailcore.imap.wire.responses import ListResponse, mailbox
+from mailcore.imap.wire.responses import ListResponse, renamed_response
 from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import SEPARATOR, MailboxEntry, MailboxTree
 
@@ -37,9 +37,11 @@ def name_changes(old: MailboxTree, new: MailboxTree, events_of: EventsOf, *, utf
             affected.setdefault(name, None)
     found = []
     for name in sorted(affected, key=in_order):
-        was_name = affected[name]
-        old_name_item = b"" if was_name is None else b'"OLDNAME" (%b)' % mailbox(was_name, utf8=utf8)
-        found.append(ListResponse(b"LIST", after.attributes(name, subscription=True), name, old_name_item))
+        attributes, was_name = after.attributes(name, subscription=True), affected[name]
+        if was_name is None:
+            found.append(ListResponse(b"LIST", attributes, name))
+        else:
+            found.append(renamed_response(name, was_name, utf8=utf8, attributes=attributes))
     return found
 
 

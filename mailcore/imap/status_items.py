@@ -61,14 +61,20 @@ def _item(cursor: Cursor) -> str:
 def status_responses(
     session: Session, owner_id: UserId, entries: Iterable[MailboxEntry], items: tuple[str, ...]
 ) -> dict[MailboxId, StatusResponse]:
-    """Return the counters of mailboxes that are there: one round trip, and one each to count what is deleted."""
+    r"""Return the counters of mailboxes that are there: one round trip, and one each to count what is \Deleted.
+
+    None where nothing is in it or this process knows its newest state; others' turn comes between two.
+    """
     named = {entry.id: entry for entry in entries}
     mailboxes = session.services.mailboxes
     found: dict[MailboxId, StatusResponse] = {}
     for mailbox_id, status in mailboxes.status(owner_id, list(named)).items():
         if status.deleted:
             continue
-        deleted = mailboxes.count_deleted(owner_id, mailbox_id) if _COUNTED.intersection(items) else (0, 0)
+        deleted = (0, 0)
+        if status.exists and _COUNTED.intersection(items):
+            session.services.offload.pause()
+            deleted = mailboxes.count_deleted(owner_id, mailbox_id, status.highest_modseq)
         counted = Counted(mailbox_id, status, session.limits, deleted)
         values = [(item, STATUS_ITEMS[item](counted)) for item in items]
         found[mailbox_id] = StatusResponse(named[mailbox_id].name, values)

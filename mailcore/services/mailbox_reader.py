@@ -141,13 +141,17 @@ class MailboxReader:
             raise
         return self._views.put(view)
 
-    def count_deleted(self, user_id: UserId, mailbox_id: MailboxId) -> tuple[int, int]:
+    def count_deleted(self, user_id: UserId, mailbox_id: MailboxId, modseq: ModSeq) -> tuple[int, int]:
         r"""Return how many messages are \Deleted, and their bytes: as many round trips as `refresh`.
+
+        None if this process knows the mailbox as of `modseq`.
 
         Raises:
             MailboxChanged: it was deleted.
         """
-        view = self.refresh(user_id, mailbox_id)
+        view = self.cached(user_id, mailbox_id)
+        if view is None or view.highest_modseq < modseq:
+            view = self.refresh(user_id, mailbox_id)
         sizes = view.sizes[(view.flags & np.uint64(flags.DELETED)) != 0]
         return len(sizes), int(sizes.sum(dtype=np.uint64))
 

@@ -21,7 +21,7 @@ from mailcore.imap.commands.capability import handle_capability
 from mailcore.imap.commands.compress import handle_compress, parse_compress
 from mailcore.imap.commands.copy import handle_copy, handle_move, parse_copy, parse_uid_copy
 from mailcore.imap.commands.create import handle_create, parse_create
-from mailcore.imap.commands.delete import handle_delete
+from mailcore.imap.commands.delete import handle_delete, parse_delete
 from mailcore.imap.commands.enable import handle_enable, parse_enable
 from mailcore.imap.commands.expunge import handle_expunge, handle_uid_expunge, parse_uid_expunge
 from mailcore.imap.commands.fetch import handle_fetch, parse_fetch, parse_uid_fetch
@@ -116,7 +116,7 @@ _ROWS = (
     _row("SUBSCRIBE", SIGNED_IN, parse_mailbox, handle_subscribe),
     _row("UNSUBSCRIBE", SIGNED_IN, parse_mailbox, handle_unsubscribe),
     _row("CREATE", SIGNED_IN, parse_create, handle_create),
-    _row("DELETE", SIGNED_IN, parse_mailbox, handle_delete),
+    _row("DELETE", SIGNED_IN, parse_delete, handle_delete),
     _row("RENAME", SIGNED_IN, parse_rename, handle_rename),
     _row("STATUS", SIGNED_IN, parse_status, handle_status),
     _row("GETQUOTA", SIGNED_IN, parse_quota_root, handle_getquota),

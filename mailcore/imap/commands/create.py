@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailcore.errors import SyntaxFault
-from mailcore.imap.session import Session
+from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.object_ids import mailbox_object_id
-from mailcore.imap.wire.responses import Completion, Done, No
+from mailcore.imap.wire.responses import Done, No, renamed_response
 from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import SpecialUse
 
@@ -21,9 +21,10 @@ SPECIAL_USES = {
 
 @dataclass(frozen=True, slots=True)
 class CreateArgs:
-    """The new mailbox; `uses` in lower case as asked for."""
+    """The new mailbox, `written` as the client wrote it; `uses` in lower case as asked for."""
 
     name: MailboxName
+    written: str
     uses: tuple[str, ...]
 
 
@@ -31,6 +32,7 @@ def parse_create(cursor: Cursor) -> CreateArgs:
     """Read `SP mailbox [SP "(" "USE" SP "(" *use-attr ")" ")"]`."""
     cursor.space()
     name = cursor.new_mailbox()
+    written = cursor.written_name
     uses: list[str] = []
     if cursor.accept(b" "):
         cursor.expect(b"(")
@@ -40,7 +42,7 @@ def parse_create(cursor: Cursor) -> CreateArgs:
         uses = cursor.parenthesized(lambda: _use(cursor), may_be_empty=True)
         cursor.expect(b")")
     cursor.end()
-    return CreateArgs(name, tuple(uses))
+    return CreateArgs(name, written, tuple(uses))
 
 
 def _use(cursor: Cursor) -> str:
@@ -48,8 +50,8 @@ def _use(cursor: Cursor) -> str:
     return "\\" + cursor.atom().decode("ascii").lower()
 
 
-def handle_create(session: Session, args: CreateArgs) -> Completion:
-    """Create, with its special use if one was given."""
+def handle_create(session: Session, args: CreateArgs) -> Replies:
+    """Create, with its special use if one was given; IMAP4rev2 is told what a name has become (RFC 9051 §6.3.9.7)."""
     uses = {SPECIAL_USES.get(use) for use in args.uses}
     if None in uses or len(uses) > 1:
         return No("This use is not supported", b"USEATTR")
@@ -58,4 +60,6 @@ def handle_create(session: Session, args: CreateArgs) -> Completion:
     if use is not None and session.services.mailboxes.tree(place.owner_id).find_special(use) is not None:
         return No("Another mailbox has this use already", b"USEATTR")
     mailbox_id = session.services.mailboxes.create(place.owner_id, session.actor, place.name, use)
+    if session.dialect.rev2 and args.written != args.name:
+        yield renamed_response(args.name, args.written, utf8=session.utf8)
     return Done("CREATE completed", b"MAILBOXID (%b)" % mailbox_object_id(mailbox_id))  # RFC 8474 §4.1

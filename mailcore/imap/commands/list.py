@@ -25,9 +25,14 @@ RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"}
 
 @dataclass(frozen=True, slots=True)
 class ListArgs:
-    """What to list, and what to tell of it."""
+    """What to list, and what to tell of it.
+
+    Attributes:
+        basic: an empty pattern asks for the root, as it does without any of the extensions.
+    """
 
     patterns: tuple[str, ...]
+    basic: bool = True
     selection: frozenset[str] = frozenset()
     returned: frozenset[str] = frozenset()
     status_items: tuple[str, ...] = ()
@@ -37,18 +42,21 @@ def parse_list(cursor: Cursor) -> ListArgs:
     """Read `SP [list-select-opts SP] mailbox SP mbox-or-pat [SP list-return-opts]`."""
     cursor.space()
     selection: list[str] = []
-    if cursor.peek() == b"(":
+    basic = cursor.peek() != b"("
+    if not basic:
         selection = cursor.parenthesized(lambda: _option(cursor, SELECTION_OPTIONS), may_be_empty=True)
         if "RECURSIVEMATCH" in selection and not {"SUBSCRIBED", "SPECIAL-USE"} & set(selection):
             raise SyntaxFault("RECURSIVEMATCH needs another selection option")
         cursor.space()
     reference = cursor.mailbox_reference()
     cursor.space()
-    patterns = cursor.parenthesized(cursor.list_mailbox) if cursor.peek() == b"(" else [cursor.list_mailbox()]
+    one = cursor.peek() != b"("
+    patterns = [cursor.list_mailbox()] if one else cursor.parenthesized(cursor.list_mailbox)
     if len(patterns) > MAX_PATTERNS:
         raise SyntaxFault("too many patterns")
     returned: list[str] = []
     status_items: tuple[str, ...] = ()
+    basic = basic and one and cursor.at_end()
     if cursor.accept(b" "):
         if not cursor.accept_word(b"RETURN"):
             raise SyntaxFault("RETURN expected")
@@ -58,7 +66,7 @@ def parse_list(cursor: Cursor) -> ListArgs:
             status_items = items or status_items
     cursor.end()
     full = tuple(reference + pattern if pattern else "" for pattern in patterns)
-    return ListArgs(full, frozenset(selection), frozenset(returned), status_items)
+    return ListArgs(full, basic, frozenset(selection), frozenset(returned), status_items)
 
 
 def parse_lsub(cursor: Cursor) -> ListArgs:
@@ -87,12 +95,12 @@ def _return_option(cursor: Cursor) -> tuple[str, tuple[str, ...]]:
 
 def handle_list(session: Session, args: ListArgs) -> Replies:
     """Answer with one LIST per mailbox: one read, and one more for all counters if asked for."""
-    if args.patterns == ("",):
+    if args.basic and args.patterns == ("",):
         yield ListResponse(b"LIST", ("\\Noselect",), "")
         return Done("LIST completed")
     visible = session.services.sharing.visible(session.user_id, session.actor)
     names = ListedNames(visible.tree)
-    listed = list(_matching(names, args, session.services.offload.pause))
+    listed = _matching(names, args, session.services.offload.pause)
     statuses: dict[MailboxId, StatusResponse] = {}
     if args.status_items:
         if "HIGHESTMODSEQ" in args.status_items:
@@ -141,16 +149,24 @@ def handle_lsub(session: Session, args: ListArgs) -> Replies:
     return Done("LSUB completed")
 
 
-def _matching(names: ListedNames, args: ListArgs, pause: Callable[[], None]) -> Iterable[MailboxName]:
+def _matching(names: ListedNames, args: ListArgs, pause: Callable[[], None]) -> list[MailboxName]:
+    """Return what is listed; with RECURSIVEMATCH also parents of what is selected, but not listed itself."""
     patterns = [MailboxPattern(pattern) for pattern in args.patterns if pattern]
     candidates = set(names.all)
     if "SUBSCRIBED" in args.selection:
         candidates |= names.subscribed
     recursive = names.recursive(args.selection)
+    matching: list[tuple[MailboxName, bool]] = []
+    untold: list[MailboxName] = []
     for index, name in enumerate(sorted(candidates | recursive, key=in_order), 1):
         if index % NAMES_BETWEEN_PAUSES == 0:
             pause()
-        if not (names.selected(name, args.selection) or name in recursive):
+        selected = names.selected(name, args.selection)
+        if not (selected or name in recursive):
             continue
         if any(pattern.matches(name) for pattern in patterns):
-            yield name
+            matching.append((name, selected))
+        elif selected:
+            untold.append(name)
+    needed = ancestors(untold)
+    return [name for name, selected in matching if selected or name in needed]

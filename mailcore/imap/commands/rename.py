@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
-from mailcore.imap.wire.responses import Done, ListResponse, No, mailbox
+from mailcore.imap.wire.responses import Done, No, renamed_response
 from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import INBOX
 
@@ -39,6 +39,5 @@ def handle_rename(session: Session, args: RenameArgs) -> Replies:
         return No("A mailbox stays with its owner", b"CANNOT")
     session.services.mailboxes.rename(old.owner_id, session.actor, old.name, new.name)
     if session.dialect.rev2 and args.old.upper() != INBOX:
-        told = mailbox(args.old, utf8=session.utf8)
-        yield ListResponse(b"LIST", (), args.new, b'"OLDNAME" (%b)' % told)
+        yield renamed_response(args.new, args.old, utf8=session.utf8)
     return Done("RENAME completed")

@@ -17,7 +17,7 @@ from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.modseq import shown
 from mailcore.imap.wire.object_ids import mailbox_object_id
-from mailcore.imap.wire.responses import Bad, Condition, Done, ListResponse, Response, Wire
+from mailcore.imap.wire.responses import Bad, Condition, Done, ListResponse, Response, Wire, renamed_response
 from mailcore.model import flags
 from mailcore.model.ids import MailboxName
 from mailcore.model.rights import FLAG_RIGHTS, Right
@@ -26,9 +26,10 @@ from mailcore.services.access import flag_mask
 
 @dataclass(frozen=True, slots=True)
 class SelectArgs:
-    """Which mailbox, and how it is to be brought up to date."""
+    """Which mailbox, `written` as the client wrote it, and how it is to be brought up to date."""
 
     name: MailboxName
+    written: str
     condstore: bool = False
     qresync: QresyncArgs | None = None
 
@@ -45,6 +46,7 @@ def parse_select(cursor: Cursor) -> SelectArgs:
     """Read `SP mailbox [SP "(" select-param *(SP select-param) ")"]`."""
     cursor.space()
     name = cursor.mailbox()
+    written = cursor.written_name
     parameters: dict[str, QresyncArgs | None] = {}
     if cursor.accept(b" "):
         for word, qresync in cursor.parenthesized(lambda: _parameter(cursor)):
@@ -52,7 +54,7 @@ def parse_select(cursor: Cursor) -> SelectArgs:
                 raise SyntaxFault("the same parameter twice")
             parameters[word] = qresync
     cursor.end()
-    return SelectArgs(name, bool(parameters), parameters.get("QRESYNC"))
+    return SelectArgs(name, written, bool(parameters), parameters.get("QRESYNC"))
 
 
 def _parameter(cursor: Cursor) -> tuple[str, QresyncArgs | None]:
@@ -88,7 +90,12 @@ def _open(session: Session, args: SelectArgs, *, read_only: bool) -> Replies:
     selected = SelectedMailbox(args.name, view, read_only=read_only, permanent=flag_mask(rights))
     yield _state(selected, session.dialect)
     if session.dialect.rev2:
-        yield ListResponse(b"LIST", (), args.name)
+        same = args.written == args.name
+        yield (
+            ListResponse(b"LIST", (), args.name)
+            if same
+            else renamed_response(args.name, args.written, utf8=session.utf8)
+        )
     session.select(selected)
     if args.condstore:
         session.use_condstore()

@@ -12,11 +12,12 @@ from datetime import date, datetime, timedelta, timezone
 from typing import TypeVar
 
 from mailcore.errors import SyntaxFault
-from mailcore.imap.wire.mailbox_name import decode_name, decode_text
+from mailcore.imap.wire.mailbox_name import decode_text, decode_written
 from mailcore.imap.wire.scanner import Command, Literal
 from mailcore.model import flags as flag_bits
 from mailcore.model.flags import FlagSet
 from mailcore.model.ids import MailboxName
+from mailcore.model.mailbox import parse_mailbox_name
 from mailcore.model.uid_set import MAX_NUMBER, STAR, SequenceSet, UidSet
 
 Value = TypeVar("Value")
@@ -47,7 +48,7 @@ _SYSTEM_FLAGS = {name.lower(): bit for name, bit in flag_bits.SYSTEM_FLAGS.items
 class Cursor:
     """A place in one command's text."""
 
-    __slots__ = ("_literals", "_next_literal", "_position", "_text", "utf8")
+    __slots__ = ("_literals", "_next_literal", "_position", "_text", "utf8", "written_name")
 
     def __init__(self, command: Command, *, utf8: bool = False) -> None:
         """Start behind the command's name; `utf8`: quoted strings and names are UTF-8 (RFC 6855)."""
@@ -56,6 +57,8 @@ class Cursor:
         self._next_literal = 0
         self._position = command.head.arguments
         self.utf8 = utf8
+        self.written_name = ""
+        """The mailbox read last, as the client wrote it; what it means may be written otherwise."""
 
     # -- punctuation ----------------------------------------------------------------------------
 
@@ -201,7 +204,7 @@ class Cursor:
         Raises:
             MailboxNameInvalid: a string, but not the canonical encoding of a mailbox name.
         """
-        return decode_name(self._mailbox_bytes(_ASTRING), utf8=self.utf8)
+        return self._name(self._mailbox_bytes(_ASTRING))
 
     def new_mailbox(self) -> MailboxName:
         """Read `mailbox`; a delimiter at its end is no part of the name (RFC 9051 §6.3.4).
@@ -209,7 +212,11 @@ class Cursor:
         Raises:
             MailboxNameInvalid: a string, but not the canonical encoding of a mailbox name.
         """
-        return decode_name(self._mailbox_bytes(_ASTRING).removesuffix(b"/"), utf8=self.utf8)
+        return self._name(self._mailbox_bytes(_ASTRING).removesuffix(b"/"))
+
+    def _name(self, wire: bytes) -> MailboxName:
+        self.written_name = decode_written(wire, utf8=self.utf8)
+        return parse_mailbox_name(self.written_name)
 
     def mailbox_reference(self) -> str:
         """Read the reference of LIST: a mailbox name that may be empty or end in a delimiter."""

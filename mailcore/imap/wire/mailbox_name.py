@@ -61,10 +61,19 @@ def decode_text(wire: bytes, *, utf8: bool) -> str:
     Raises:
         MailboxNameInvalid: not in the encoding that holds for this session.
     """
+    return unicodedata.normalize("NFC", decode_written(wire, utf8=utf8))
+
+
+def decode_written(wire: bytes, *, utf8: bool) -> str:
+    """Read a name as it was written, in whatever form.
+
+    Raises:
+        MailboxNameInvalid: not in the encoding that holds for this session.
+    """
     if not utf8:
-        return unicodedata.normalize("NFC", decode_utf7(wire))
+        return decode_utf7(wire)
     try:
-        return unicodedata.normalize("NFC", wire.decode("utf-8"))
+        return wire.decode("utf-8")
     except UnicodeDecodeError:
         raise MailboxNameInvalid(wire) from None
 

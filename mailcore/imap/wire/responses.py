@@ -198,6 +198,11 @@ class ListResponse:
         return b"* " + self.kind + b" (" + attributes + b") " + delimiter_and_name + extended + b"\r\n"
 
 
+def renamed_response(name: str, old_name: str, *, utf8: bool, attributes: Sequence[str] = ()) -> ListResponse:
+    """Return a LIST that says what another name has become (OLDNAME, RFC 9051 §6.3.9.7)."""
+    return ListResponse(b"LIST", attributes, name, b'"OLDNAME" (%b)' % mailbox(old_name, utf8=utf8))
+
+
 @dataclass(frozen=True, slots=True)
 class StatusResponse:
     """STATUS (RFC 9051 §7.3.4), items in the order asked for."""

@@ -68,6 +68,28 @@ def test_names_are_utf8(imap: Imap) -> None:
         """)
 
 
+def test_names_that_were_written_otherwise(imap: Imap) -> None:
+    """RFC 9051 §6.3.9.7: what a name that is not in its one form has become is told."""
+    imap.sign_in().run("ENABLE IMAP4rev2")
+    imap.names["written"] = "Gru\u0308\u00dfe"
+    imap.transcript(r"""
+        C: a1 CREATE "«written»"
+        S: * LIST () "/" "Grüße" ("OLDNAME" ("«written»"))
+        S: a1 OK [MAILBOXID …] CREATE completed
+        C: a2 CREATE "other/"
+        S: a2 OK [MAILBOXID …] CREATE completed
+        C: a3 DELETE "«written»"
+        S: * LIST (\NonExistent) "/" "Grüße" ("OLDNAME" ("«written»"))
+        S: a3 OK DELETE completed
+        """)
+    assert b'* LIST () "/" INBOX ("OLDNAME" (inbox))\r\n' in imap.clients[""].run("SELECT inbox")
+    imap.sign_in("2")
+    imap.transcript("""
+        C2: b1 CREATE inbox/x
+        S2: b1 OK [MAILBOXID …] CREATE completed
+        """)
+
+
 def test_searches_of_the_older_kind_stay(imap: Imap) -> None:
     """Who enables nothing is answered as RFC 3501 says."""
     imap.fill(2)
