@@ -11,6 +11,7 @@ from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.audit import Audit
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
+from mailcore.services.background import keeping_up
 from mailcore.services.certificates import Certificates
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
@@ -106,13 +107,17 @@ class MailServices:
     _link: RedisLink
 
     def start(self, spawn: Spawn) -> None:
-        """Begin the background work of a server process, each part in a greenlet or thread that `spawn` makes."""
-        self.notices.start(spawn)
-        self.sessions.start(spawn)
+        """Begin the background work of a server process, each part in a greenlet or thread that `spawn` makes.
+
+        What goes on for ever begins anew after a fault: without it sessions would not end and limits not hold.
+        """
         self.failed_logins.start(spawn)
-        self.connections.start(spawn)
-        self.usage.start(spawn)
-        self.auth_log.start(spawn)
+        kept_up = keeping_up(spawn)
+        self.notices.start(kept_up)
+        self.sessions.start(kept_up)
+        self.connections.start(kept_up)
+        self.usage.start(kept_up)
+        self.auth_log.start(kept_up)
 
     def close(self) -> None:
         """End background work and close every connection."""

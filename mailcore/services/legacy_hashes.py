@@ -25,7 +25,9 @@ from mailcore.errors import HashUnsuitable
 MAX_BCRYPT_COST: Final = 14
 MAX_SHA_CRYPT_ROUNDS: Final = 1_000_000
 MAX_PBKDF2_ITERATIONS: Final = 2_000_000
-"""Each about a second of one core."""
+"""Each about a second of one core; of PBKDF2 for each block of output (RFC 8018 §5.2)."""
+MIN_PBKDF2_BYTES: Final = 16
+"""Of a shorter output so many passwords have the same that guessing finds one."""
 MAX_HASH_CHARACTERS: Final = 512
 _CRYPT_DATA_BYTES: Final = 32768
 _LIBRARIES: Final = ("libcrypt.so.1", "libcrypt.so.2")
@@ -110,6 +112,12 @@ def _pbkdf2(match: re.Match[str], password: bytes) -> bool:
     )
 
 
+def _is_affordable_pbkdf2(match: re.Match[str]) -> bool:
+    size = len(_base64(match["hash"]))
+    blocks = -(-size // hashlib.new((match["algorithm"] or "sha1").lower(), usedforsecurity=False).digest_size)
+    return size >= MIN_PBKDF2_BYTES and 0 < int(match["iterations"]) * blocks <= MAX_PBKDF2_ITERATIONS
+
+
 def _dovecot_pbkdf2(match: re.Match[str], password: bytes) -> bool:
     expected = bytes.fromhex(match["hash"])
     found = hashlib.pbkdf2_hmac("sha1", password, match["salt"].encode(), int(match["iterations"]), len(expected))
@@ -177,7 +185,7 @@ SCHEMES: Final[tuple[Scheme, ...]] = (
             rf"\$(?P<salt>{_B64})\$(?P<hash>{_B64})"
         ),
         _pbkdf2,
-        is_affordable=_at_most("iterations", MAX_PBKDF2_ITERATIONS),
+        is_affordable=_is_affordable_pbkdf2,
     ),
     Scheme(
         "pbkdf2 of Dovecot",

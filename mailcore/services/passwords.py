@@ -92,9 +92,21 @@ class Passwords:
         """Return the hash of a password that somebody chooses.
 
         Raises:
-            PasswordUnsuitable: shorter than 8 characters, longer than 1024 octets, or not text.
+            PasswordUnsuitable: as `check_new`.
             PasswordLeaked: known to be stolen elsewhere, and not `allow_leaked`.
             ServerBusy: too many hashes wait.
+        """
+        self.check_new(password)
+        prepared = prepare(password)
+        if not allow_leaked and self._leaked.has(Secret(prepared)):
+            raise PasswordLeaked("this password is known to be stolen: choose another")
+        return self._run(lambda: self._argon2.hash(prepared))
+
+    def check_new(self, password: Secret) -> None:
+        """Look at the form of a password that somebody chooses; hashes nothing.
+
+        Raises:
+            PasswordUnsuitable: shorter than 8 characters, longer than 1024 octets, or not text.
         """
         try:
             text = password.reveal_text()
@@ -104,10 +116,6 @@ class Passwords:
             raise PasswordUnsuitable(
                 f"a password has at least {MIN_PASSWORD_CHARACTERS} characters and at most {MAX_PASSWORD_BYTES} octets"
             )
-        prepared = prepare(password)
-        if not allow_leaked and self._leaked.has(Secret(prepared)):
-            raise PasswordLeaked("this password is known to be stolen: choose another")
-        return self._run(lambda: self._argon2.hash(prepared))
 
     def check_hash(self, encoded: str) -> bool:
         """Look at a hash brought along; return whether it is a weak one, which should not stay for long.

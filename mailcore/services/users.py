@@ -141,6 +141,7 @@ class Users:
             PasswordUnsuitable: too short or too long; PasswordLeaked, PasswordReused likewise.
             UserNotFound: there is no such user.
         """
+        self._passwords.check_new(password)
         former = self._directory.users.former_hashes(user_id)
         if any(self._passwords.verify(encoded, password) for encoded in former):
             raise PasswordReused("this is the present password or one of the last")

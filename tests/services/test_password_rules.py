@@ -14,6 +14,7 @@ from mailcore.errors import (
     PasswordLeaked,
     PasswordNotYetValid,
     PasswordReused,
+    PasswordUnsuitable,
     UserNotFound,
     ValueInvalid,
 )
@@ -23,6 +24,7 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices, connect, leaked_passwords
 from mailcore.services.clock import now
 from mailcore.services.leaked_passwords import LeakedPasswords
+from mailcore.services.passwords import Argon2
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import Clients
 from mailcore.store.directory.users import HISTORY
@@ -52,6 +54,16 @@ def test_the_last_passwords_cannot_be_had_again(services: MailServices, user: Ma
     assert login(services, user, used[-1]).user_id == user.user_id
     change(OPERATOR, user.user_id, Secret("one more password"))
     change(OPERATOR, user.user_id, Secret(user.password))
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 1025, b"\xff" * 20, "with a NUL\x00"])
+def test_what_can_be_no_password_is_compared_with_no_former_one(
+    services: MailServices, user: MadeUser, password: str | bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte is not hashed six times to be refused then."""
+    monkeypatch.setattr(Argon2, "verify", lambda *_: pytest.fail("hashed"))
+    with pytest.raises(PasswordUnsuitable):
+        services.users.set_password(OPERATOR, user.user_id, Secret(password))
 
 
 def test_former_hashes_are_not_read_by_logins(services: MailServices, user: MadeUser, directory_uri: str) -> None:

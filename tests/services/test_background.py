@@ -1,0 +1,66 @@
+"""What a process does beside serving goes on whatever happens to it: sessions end, limits hold, sign-ins are logged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mailcore.services import background
+from mailcore.services.auth_log import AuthLog
+from mailcore.services.connections import Connections
+from mailcore.services.sessions import Sessions
+from mailcore.services.usage import Usage
+from tests.builders import make_services
+
+DEADLINE_S = 30.0
+PARTS: dict[str, tuple[type, str]] = {
+    "lease": (Connections, "beat"),
+    "traffic": (Usage, "flush"),
+    "sign-ins": (AuthLog, "flush"),
+    "sessions": (Sessions, "poll"),
+}
+
+
+@pytest.fixture
+def rounds(
+    directory_uri: str, shard_uris: dict[str, Any], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Counter[str]]:
+    """How often each part came round; its first time it fails. They wait for hardly anything."""
+    counted: Counter[str] = Counter()
+    for module, name in (
+        ("connections", "BEAT_S"),
+        ("usage", "FLUSH_S"),
+        ("auth_log", "FLUSH_S"),
+        ("sessions", "POLL_S"),
+    ):
+        monkeypatch.setattr(f"mailcore.services.{module}.{name}", 0.05)
+    monkeypatch.setattr(background, "BEGIN_ANEW_S", 0.05)
+    for part, (owner, name) in PARTS.items():
+        monkeypatch.setattr(owner, name, failing_once(part, getattr(owner, name), counted))
+    services = make_services(directory_uri, shard_uris, redis_url)
+    services.start(lambda work: threading.Thread(target=work, daemon=True).start())
+    yield counted
+    services.close()
+
+
+def failing_once(part: str, real: Callable[..., Any], counted: Counter[str]) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:
+        counted[part] += 1
+        if counted[part] == 1:
+            raise KeyError(part)
+        return real(*arguments, **named)
+
+    return call
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_fault_that_nobody_foresaw_ends_no_work(rounds: Counter[str], part: str) -> None:
+    ends_at = time.monotonic() + DEADLINE_S
+    while rounds[part] < 3:
+        assert time.monotonic() < ends_at, f"{part} has ended"
+        time.sleep(0.02)
