@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -104,7 +105,14 @@ def _first_address(value: bytes | None) -> tuple[str, str]:
 
 
 def _compared(text: str) -> str:
-    return _BLANKS.sub(" ", normalize(text)).encode("utf-8", "replace").decode()
+    """Return the form whose bytes are compared: capitals, decomposed (i;unicode-casemap, RFC 5051).
+
+    So a letter with an accent follows the one without, and `[` and `_` follow Z.
+    """
+    text = normalize(text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
+    return _BLANKS.sub(" ", text.upper()).encode("utf-8", "replace").decode()
 
 
 def _number(message_id: bytes) -> int:

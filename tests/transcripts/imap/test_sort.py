@@ -42,7 +42,7 @@ def test_keys(imap: Imap) -> None:
         S: * SORT 5 1 4 2 3
         S: A284 OK SORT completed
         C: A285 SORT (DISPLAYFROM) UTF-8 ALL
-        S: * SORT 5 4 2 1 3
+        S: * SORT 5 4 3 2 1
         S: A285 OK SORT completed
         C: A286 SORT (DATE) UTF-8 1:4
         S: * SORT 2 1 3 4
@@ -71,6 +71,18 @@ def test_keys(imap: Imap) -> None:
         C: A294 SORT (SUBJECT) UTF-8 TEXT "not in mailbox"
         S: * SORT
         S: A294 OK SORT completed
+        """)
+
+
+def test_collation(imap: Imap) -> None:
+    """RFC 5256 §2.2 asks for i;unicode-casemap (RFC 5051): capitals, decomposed, then byte for byte."""
+    subjects = ("Émile", "fabel", "EMIR", "_x", "straße", "strasse", "ﬁle", "emile", "9", "東京", "Ωmega", "ωmega 2")
+    imap.append(*(f"Subject: {subject}\r\n\r\n".encode() for subject in subjects))
+    imap.sign_in(select="INBOX")
+    imap.transcript("""
+        C: a SORT (SUBJECT) UTF-8 ALL
+        S: * SORT 9 8 3 1 2 7 5 6 4 11 12 10
+        S: a OK SORT completed
         """)
 
 
