@@ -12,7 +12,7 @@ from mailcore.imap.wire.event_groups import FLAG_CHANGE
 
 _OWN_FLAGS = frozenset({"FETCH", "UID FETCH"})
 r"""Commands that set \Seen by themselves: their client hears of it whatever it wants to be told."""
-_OWN_NAMES = frozenset({"CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "SETMETADATA"})
+_OWN_CHANGES = frozenset({"CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "SETMETADATA"})
 
 
 def at_completion(session: Session, row: CommandRow) -> Iterator[bytes]:
@@ -30,7 +30,7 @@ def at_completion(session: Session, row: CommandRow) -> Iterator[bytes]:
         yield from changes(session, expunge=row.expunge, own_flags=row.name in _OWN_FLAGS)
     notifications = session.notifications
     if notifications is not None and notifications.pending:
-        yield from elsewhere(session, own_names=row.name in _OWN_NAMES)
+        yield from elsewhere(session, own=row.name in _OWN_CHANGES)
 
 
 def hear(session: Session, *, idles: bool) -> Iterator[bytes]:
@@ -89,8 +89,8 @@ def changes(session: Session, *, expunge: bool, own_flags: bool = False) -> Iter
         pass  # the client knows that they are there and can fetch them itself
 
 
-def elsewhere(session: Session, *, own_names: bool = False) -> Iterator[bytes]:
+def elsewhere(session: Session, *, own: bool = False) -> Iterator[bytes]:
     """Tell what happened to other mailboxes; see `Notifications.news`."""
     if session.notifications is not None:
-        for response in session.notifications.news(session, own_names=own_names):
+        for response in session.notifications.news(session, own=own):
             yield response.encode(utf8=session.utf8)

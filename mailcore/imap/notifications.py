@@ -11,17 +11,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailcore.errors import MailError
+from mailcore.imap.annotation_changes import annotation_changes
 from mailcore.imap.fetching import FetchPlan
 from mailcore.imap.name_changes import name_changes
 from mailcore.imap.status_items import STATUS_ITEMS, Counted
-from mailcore.imap.wire.event_groups import FLAG_CHANGE, MESSAGE_EVENTS, OF_SELECTED, EventGroup, MailboxFilter
+from mailcore.imap.wire.event_groups import (
+    FLAG_CHANGE,
+    MAILBOX_METADATA_CHANGE,
+    MESSAGE_EVENTS,
+    METADATA_EVENTS,
+    OF_SELECTED,
+    SERVER_METADATA_CHANGE,
+    EventGroup,
+    MailboxFilter,
+)
 from mailcore.imap.wire.fetch_att import SimpleAtt
-from mailcore.imap.wire.responses import Condition, ListResponse, Response, StatusResponse
+from mailcore.imap.wire.responses import Condition, ListResponse, MailboxResponse, Response, StatusResponse
 from mailcore.model.ids import MailboxId, MailboxName, ModSeq, UidValidity, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import SEPARATOR, MailboxEntry, MailboxStatus
 from mailcore.model.rights import ALL_RIGHTS, Right
 from mailcore.services.access import SHARED
+from mailcore.services.metadata import SERVER, Digests
 
 if TYPE_CHECKING:
     from mailcore.imap.session import Session
@@ -42,12 +53,13 @@ class TooMuch(Exception):
 class Notifications:
     """The groups of one NOTIFY; those of NOTIFY NONE are none, and nothing is told at all."""
 
-    __slots__ = ("_groups", "_visible", "_watches", "delayed", "events", "plan", "told_at")
+    __slots__ = ("_digests", "_groups", "_visible", "_watches", "delayed", "events", "plan", "told_at")
 
     def __init__(self, groups: Iterable[EventGroup]) -> None:
         self._groups: list[EventGroup] = []
         self._watches: dict[UserId, Watch] = {}
         self._visible: VisibleMailboxes | None = None
+        self._digests: dict[UserId, Digests] = {}
         self.events: frozenset[str] = frozenset()
         """Which are told of the selected mailbox."""
         self.delayed = False
@@ -79,7 +91,7 @@ class Notifications:
     @property
     def pending(self) -> bool:
         """Whether there may be something to tell of other mailboxes; no round trip."""
-        return any(watch.changed or watch.names_changed for watch in self._watches.values())
+        return any(watch.pending for watch in self._watches.values())
 
     def begin(self, session: Session, *, tell_status: bool) -> Iterator[Response]:
         """Listen, then read: the names, and the counters of all mailboxes once for each owner.
@@ -99,9 +111,10 @@ class Notifications:
                 watch.learn(mailbox_id, status)
                 if tell_status and not status.deleted and not _is_selected(session, mailbox_id):
                     yield self._status(session, mailbox_id, status, first=True)
+        self._begin_annotations(session)
 
-    def news(self, session: Session, *, own_names: bool) -> list[Response]:
-        """Return what happened elsewhere; `own_names`: a change of names by one step is the client's own.
+    def news(self, session: Session, *, own: bool) -> list[Response]:
+        """Return what happened elsewhere; `own`: a change of names or annotations by one step is the client's.
 
         Round trips: one for the names if they changed, more for those shared; one for each owner
         whose mailboxes changed. What cannot be read now is told after the next poll.
@@ -110,10 +123,12 @@ class Notifications:
         self.told_at = session.clock()
         try:
             if any(watch.names_changed for watch in self._watches.values()):
-                found += self._news_of_names(session, own=own_names)
+                found += self._news_of_names(session, own=own)
             for watch in self._watches.values():
                 if watch.changed:
                     found += self._news_of_counters(session, watch)
+                if watch.annotations_changed:
+                    found += self._news_of_annotations(session, watch, own=own)
         except TooMuch:
             self.close()
             self._groups = []
@@ -131,6 +146,7 @@ class Notifications:
         after, fresh = self._look(session)
         for owner_id, mailbox_ids in fresh.items():
             self._begin_with(session, owner_id, mailbox_ids, before)
+        self._begin_annotations(session)
         if own and after.tree.version == before.tree.version + 1:
             return []
         return name_changes(before.tree, after.tree, self._events_of, utf8=session.utf8)
@@ -256,6 +272,56 @@ class Notifications:
             items.append("HIGHESTMODSEQ")
         counted = Counted(mailbox_id, status, session.limits)
         return StatusResponse(self._entry(mailbox_id).name, [(item, STATUS_ITEMS[item](counted)) for item in items])
+
+    # -- annotations ----------------------------------------------------------------------------
+
+    @property
+    def _all_events(self) -> frozenset[str]:
+        return frozenset().union(*(group.events for group in self._groups))
+
+    def _begin_annotations(self, session: Session) -> None:
+        """Read those of owners that were not watched before, where annotations are told: one round trip each."""
+        if METADATA_EVENTS & self._all_events:
+            for watch in self._watches.values():
+                if watch.annotation_changes is None:
+                    self._read_annotations(session, watch)
+
+    def _news_of_annotations(self, session: Session, watch: Watch, *, own: bool) -> list[MailboxResponse]:
+        before, known_changes = self._digests.get(watch.user_id, {}), watch.annotation_changes
+        self._read_annotations(session, watch)
+        if own and known_changes is not None and watch.annotation_changes == known_changes + 1:
+            return []
+        return annotation_changes(before, self._digests[watch.user_id], self._name_to_tell)
+
+    def _read_annotations(self, session: Session, watch: Watch) -> None:
+        """Learn what there is; a change heard of from now on leads to another look.
+
+        Raises:
+            TooMuch: more annotations than may be watched.
+        """
+        watch.annotations_changed = False
+        if watch.annotation_changes is None:
+            watch.annotation_changes = -1
+        try:
+            changes, digests = session.services.metadata.digests(session.user_id, watch.user_id)
+        except MailError:
+            watch.annotations_changed = True
+            raise
+        if sum(map(len, digests.values())) > DEFAULT_LIMITS.watched_annotations:
+            raise TooMuch
+        watch.annotation_changes, self._digests[watch.user_id] = changes, digests
+
+    def _name_to_tell(self, mailbox_id: MailboxId) -> str | None:
+        """Return what a mailbox is called if its annotations are told; the empty name is the server's."""
+        if mailbox_id == SERVER:
+            return "" if SERVER_METADATA_CHANGE in self._all_events else None
+        assert self._visible is not None
+        entry = self._visible.tree.find_id(mailbox_id)
+        if entry is None or Right.READ not in _rights(self._visible, entry):
+            return None
+        return entry.name if MAILBOX_METADATA_CHANGE in self._events_of(entry.name, entry.subscribed) else None
+
+    # -- parts ----------------------------------------------------------------------------------
 
     def _events_of_id(self, mailbox_id: MailboxId) -> frozenset[str]:
         entry = self._entry(mailbox_id)

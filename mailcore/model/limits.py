@@ -122,6 +122,8 @@ class Limits:
     mailboxes: int = 1500
     watched_mailboxes: int = 1500
     """So many one session may hear of by NOTIFY."""
+    watched_annotations: int = 1000
+    """The same for annotations, of each owner."""
     mailbox_depth: int = 32
     mailbox_part_bytes: int = 255
     keywords: int = 56

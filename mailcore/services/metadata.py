@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from random import SystemRandom
 from typing import Final
 
@@ -15,23 +16,29 @@ from mailcore.model.rights import Right
 from mailcore.services.access import Place
 from mailcore.services.audit import Audit
 from mailcore.services.mailboxes import Mailboxes
+from mailcore.services.notices import Notices
 from mailcore.store.mailbox.annotations import WHOLE_USER, sorted_rows
 from mailcore.store.placement import Placement
 
 ATTEMPTS: Final = 20
+SERVER: Final = WHOLE_USER
+"""Stands for the server among mailboxes."""
 PRIVATE: Final = "/private/"
 SHARED: Final = "/shared/"
 _RANDOM = SystemRandom()
 
 Values = Mapping[str, bytes | None]
 """By entry name, in lower case; None removes."""
+Digests = Mapping[MailboxId, Mapping[str, bytes]]
+"""What tells one value from another, by mailbox (WHOLE_USER: the server) and entry name."""
 
 
 class Metadata:
     """The door to annotations. Names begin with /private/ or /shared/; the caller has checked their form."""
 
-    def __init__(self, placement: Placement, mailboxes: Mailboxes, audit: Audit) -> None:
+    def __init__(self, placement: Placement, mailboxes: Mailboxes, notices: Notices, audit: Audit) -> None:
         self._audit = audit
+        self._notices = notices
         self._placement = placement
         self._mailboxes = mailboxes
 
@@ -49,6 +56,22 @@ class Metadata:
             name: value
             for (owner, name), value in sorted_rows(found.rows)
             if owner in {None, user_id} and matches(name)
+        }
+
+    def digests(self, user_id: UserId, owner_id: UserId) -> tuple[int, Digests]:
+        """Return what a user can see of all annotations of an owner, and how often they changed so far; one round trip.
+
+        The caller leaves out mailboxes that the user may not read.
+        """
+        found = self._placement.home(owner_id).shard.annotations.of_user(owner_id)
+        return sum(annotations.version for annotations in found.values()), {
+            mailbox_id: {
+                name: blake2b(value, digest_size=8).digest()
+                for (owner, name), value in annotations.rows.items()
+                if owner in {None, user_id}
+            }
+            for mailbox_id, annotations in found.items()
+            if mailbox_id != WHOLE_USER or owner_id == user_id
         }
 
     def set(self, user_id: UserId, actor: Actor, place: Place | None, values: Values) -> None:
@@ -70,6 +93,7 @@ class Metadata:
         details = {"mailbox_id": str(mailbox_id), "entries": sorted(values)}
         with self._audit.of_user(actor, "mailbox.annotated", owner_id, details):
             self._change(user_id, owner_id, mailbox_id, values)
+            self._notices.publish_annotations(owner_id)
 
     def _change(self, user_id: UserId, owner_id: UserId, mailbox_id: MailboxId, values: Values) -> None:
         repository = self._placement.home(owner_id).shard.annotations

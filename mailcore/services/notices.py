@@ -49,6 +49,8 @@ LISTEN_S: Final = 1.0
 _NOTICE: Final = struct.Struct(">12s12sQ8s")
 """User, mailbox, MODSEQ, sending process; the entry follows. NAMES as the mailbox: the tree, its version for MODSEQ."""
 NAMES: Final = bytes(OWNER_BYTES)
+ANNOTATIONS: Final = 0
+"""Stands for the version where annotations changed, not names."""
 
 Wake = Callable[[], None]
 Spawn = Callable[[Callable[[], None]], Any]
@@ -128,6 +130,12 @@ class Notices:
         message = _NOTICE.pack(user_id.binary, NAMES, version, self._sender)
         self._publish(CHANNEL + user_id.binary.hex().encode(), message)
 
+    def publish_annotations(self, user_id: UserId) -> None:
+        """Tell everybody who watches that annotations of a user's mailboxes changed; never raises."""
+        self._tell_names(user_id.binary, ANNOTATIONS)
+        message = _NOTICE.pack(user_id.binary, NAMES, ANNOTATIONS, self._sender)
+        self._publish(CHANNEL + user_id.binary.hex().encode(), message)
+
     def publish_sign_in_change(self, owner: bytes) -> None:
         """Tell every process that a user's or a tenant's rights to be signed in changed; never raises."""
         self._publish(SIGN_IN_CHANNEL, owner + self._sender)
@@ -152,7 +160,10 @@ class Notices:
 
     def _tell_names(self, user: bytes, version: int) -> None:
         for watch in tuple(self._watches.get(user, ())):
-            watch.hear_names(version)
+            if version == ANNOTATIONS:
+                watch.hear_annotations()
+            else:
+                watch.hear_names(version)
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -325,6 +336,20 @@ class Notices:
                 continue
             for user, version in versions.items():
                 self._tell_names(user, version)
+                self._poll_annotations(shard, user)
+
+    def _poll_annotations(self, shard: ShardStores, user: bytes) -> None:
+        """Look whether annotations changed, if anybody cares: one query for each such user, of whom there are few."""
+        watches = [watch for watch in tuple(self._watches.get(user, ())) if watch.annotation_changes is not None]
+        if not watches:
+            return
+        try:
+            changes = shard.annotations.changes_of_user(UserId(ObjectId(user)))
+        except MailError as error:
+            log.warning("notices.poll.failed", extra={"shard": shard.name, "reason": str(error)})
+            return
+        for watch in watches:
+            watch.hear_annotations(changes)
 
     def _by_shard(self, owned: set[bytes]) -> list[tuple[ShardStores, list[bytes]]]:
         """Return keys by the shard on which their owners live."""

@@ -24,9 +24,14 @@ class Watch:
         changed: those of them that may be newer.
         tree_version: of the names as the session has them.
         names_changed: whether they may be newer.
+        annotation_changes: how often annotations had changed as the session has them; None: it does not care.
+        annotations_changed: whether they may be newer.
     """
 
-    __slots__ = ("_notices", "_wake", "changed", "known", "names_changed", "tree_version", "user_id")
+    __slots__ = (
+        "_notices", "_wake", "annotation_changes", "annotations_changed", "changed", "known", "names_changed",
+        "tree_version", "user_id",
+    )  # fmt: skip
 
     def __init__(self, notices: Notices, user_id: UserId, wake: Callable[[], None]) -> None:
         self._notices = notices
@@ -36,6 +41,13 @@ class Watch:
         self.changed: set[MailboxId] = set()
         self.tree_version = 0
         self.names_changed = False
+        self.annotation_changes: int | None = None
+        self.annotations_changed = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether there may be anything that the session does not know."""
+        return bool(self.changed) or self.names_changed or self.annotations_changed
 
     def close(self) -> None:
         """Hear no more; closing twice is harmless."""
@@ -67,6 +79,12 @@ class Watch:
         """The tree of names is at `version`."""
         if version > self.tree_version:
             self.names_changed = True
+            self._wake()
+
+    def hear_annotations(self, changes: int | None = None) -> None:
+        """Annotations changed, or had changed so often when somebody looked."""
+        if self.annotation_changes is not None and changes != self.annotation_changes:
+            self.annotations_changed = True
             self._wake()
 
     def head_keys(self) -> list[bytes]:

@@ -18,6 +18,7 @@ from mailcore.store import keys
 from mailcore.store.guard import Document, OwnedCollection, deadline
 
 FORMAT: Final = 1
+KEY_BYTES: Final = 2 * keys.OWNER_BYTES
 WHOLE_USER: Final = MailboxId(ObjectId(b"\0" * 12))
 """Stands for no mailbox: the annotations of the server, as its user sees it."""
 
@@ -43,13 +44,19 @@ class Annotations:
         """Return what there is; one round trip."""
         with deadline():
             found = self._collection.find_one({"_id": keys.mailbox_key(user_id, mailbox_id)})
-        if found is None:
-            return AnnotationSet()
-        rows = {
-            (UserId(row["user"]) if row["user"] is not None else None, row["name"]): bytes(row["value"])
-            for row in found["rows"]
-        }
-        return AnnotationSet(found["version"], rows)
+        return _annotation_set(found) if found is not None else AnnotationSet()
+
+    def of_user(self, user_id: UserId) -> dict[MailboxId, AnnotationSet]:
+        """Return those of all mailboxes of a user, and the user's own under WHOLE_USER; one round trip."""
+        with deadline():
+            found = list(self._collection.find({"_id": keys.owner_range(user_id.binary, KEY_BYTES)}))
+        return {MailboxId(ObjectId(bytes(each["_id"])[keys.OWNER_BYTES :])): _annotation_set(each) for each in found}
+
+    def changes_of_user(self, user_id: UserId) -> int:
+        """Return a number that changes with any of a user's annotations, by one each; one small round trip."""
+        with deadline():
+            found = list(self._collection.find({"_id": keys.owner_range(user_id.binary, KEY_BYTES)}, {"version": 1}))
+        return sum(each["version"] for each in found)
 
     def replace(self, user_id: UserId, mailbox_id: MailboxId, version: int, rows: Rows) -> bool:
         """Put other annotations in place of those of that version; False if somebody else was faster."""
@@ -73,6 +80,14 @@ class Annotations:
         """Remove the annotations of a mailbox that is gone."""
         with deadline():
             self._collection.delete_one({"_id": keys.mailbox_key(user_id, mailbox_id)})
+
+
+def _annotation_set(found: Document) -> AnnotationSet:
+    rows = {
+        (UserId(row["user"]) if row["user"] is not None else None, row["name"]): bytes(row["value"])
+        for row in found["rows"]
+    }
+    return AnnotationSet(found["version"], rows)
 
 
 def sorted_rows(rows: Rows) -> list[tuple[tuple[UserId | None, str], bytes]]:
