@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from bson import ObjectId
@@ -48,7 +47,6 @@ class Credential:
 
     kind: CredentialKind
     id: ObjectId | None = None
-    expires_at: datetime | None = None
 
 
 MASTER = Credential(CredentialKind.MASTER)

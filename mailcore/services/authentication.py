@@ -135,7 +135,7 @@ class Authentication:
             self._refuse(attempt, Refusal.SCOPE)
         self._check(attempt, found, None)
         self._uses.of_token(found_token, LastUse(now(), protocol.value, remote_address))
-        return self._accepted(attempt, found, Credential(CredentialKind.TOKEN, found_token.id, found_token.ends_at))
+        return self._accepted(attempt, found, Credential(CredentialKind.TOKEN, found_token.id))
 
     # -- finding out ----------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class Authentication:
             attempt = _of(attempt, found, None)
             app_password = self._app_passwords.matching(found.user.id, found.app_passwords, password)
             if app_password is not None:
-                return attempt, found, Credential(CredentialKind.APP_PASSWORD, app_password.id, app_password.expires_at)
+                return attempt, found, Credential(CredentialKind.APP_PASSWORD, app_password.id)
             if self._temporary.matches(found.user.id, found.temporary, password):
                 if found.temporary is not None and now() < found.temporary.valid_after:
                     self._refuse(replace(attempt, kind=CredentialKind.TEMPORARY), Refusal.NOT_YET_VALID)

@@ -48,6 +48,8 @@ COMPARE_S: Final = 30.0
 SIGN_IN_AGAIN: Final = FAREWELLS[Refusal.WRONG]
 LOOK_FOR_S: Final = 30.0
 """So long each change is looked at again: the session of a login that was under way opens after it."""
+FORGET_FOR_S: Final = 2 * POLL_S
+"""So long what is known of the owner is forgotten at each poll: a reading that was under way may bring back the old."""
 GAP_S: Final = 0.2
 """Between two polls, however many notices come."""
 
@@ -153,7 +155,7 @@ class Sessions:
         known = self._first_seen
         self._first_seen = {change: known.get(change, at) for change in changes}
         for change in changes:
-            if change in known:
+            if at - self._first_seen[change] > FORGET_FOR_S:
                 continue
             if change.is_tenant:
                 self._placement.forget_tenant(TenantId(change.owner_id))
@@ -218,8 +220,8 @@ class Sessions:
             for one, _ in sessions
             if one.identity.credential.kind is CredentialKind.TOKEN and one.identity.credential.id is not None
         }
-        alive = self._directory.api_tokens.alive(list(tokens)) if tokens else set()
         at = now()
+        alive = self._directory.api_tokens.alive(list(tokens), at) if tokens else set()
         for one, state in sessions:
             reason = self._why_ended(one.identity, state, alive, at)
             if reason is not None:
@@ -236,9 +238,7 @@ class Sessions:
             app_password = state.app_passwords.get(credential.id)
             if app_password is None or not app_password.is_alive(at):
                 return "This app password was revoked or has expired"
-        if credential.kind is CredentialKind.TOKEN and (
-            credential.id not in tokens or (credential.expires_at is not None and credential.expires_at <= at)
-        ):
+        if credential.kind is CredentialKind.TOKEN and credential.id not in tokens:
             return "This token was revoked or has expired"
         scopes = app_password.scopes if app_password is not None else frozenset()
         found = refusal(state.user, self._tenant(state.user.tenant_id), identity.protocol, credential.kind, scopes)

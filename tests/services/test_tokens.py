@@ -28,7 +28,7 @@ from mailcore.services.clock import now
 from mailcore.services.identity import Identity
 from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.client import Clients
-from tests.builders import OPERATOR, MadeUser, make_user
+from tests.builders import OPERATOR, MadeUser, make_services, make_user
 
 
 @pytest.fixture
@@ -91,6 +91,43 @@ def test_a_revoked_one_ends_its_sessions_only(services: MailServices, user: Made
     login(services, other)
     stolen.close()
     kept.close()
+
+
+@pytest.mark.parametrize("life", [{"slides": timedelta(hours=1)}, {"ends_at": now() + timedelta(days=1)}])
+def test_a_session_ends_with_the_life_of_its_token(
+    services: MailServices, user: MadeUser, documents: Any, life: dict[str, Any]
+) -> None:
+    token_id, value = make(services, user, **life)
+    session = services.sessions.open(login(services, value), lambda: None)
+    services.last_uses.flush()
+    services.sessions.compare_all()
+    assert session.ended is None
+    documents["api_tokens"].update_one({"_id": token_id}, {"$set": {"expires_at": now()}})
+    services.sessions.compare_all()
+    assert session.ended == "This token was revoked or has expired"
+    session.close()
+
+
+def test_a_suspension_shows_though_a_reading_under_way_brought_back_the_old_state(
+    services: MailServices, user: MadeUser, directory_uri: str, shard_uris: dict[str, Any]
+) -> None:
+    other = make_services(directory_uri, shard_uris)
+    session = other.sessions.open(login(other, make(services, user)[1]), lambda: None)
+    before = dict(other.placement._tenants)
+    services.tenants.set_state(OPERATOR, user.tenant_id, State.SUSPENDED)
+    look_at = other.sessions._look_at
+
+    def late(changes: Any) -> None:
+        other.placement._tenants.update(before)  # read before the change, noted after the poll forgot it
+        look_at(changes)
+
+    other.sessions._look_at = late  # type: ignore[method-assign]
+    other.sessions.poll()
+    assert session.ended is None, "this poll was misled"
+    other.sessions._look_at = look_at  # type: ignore[method-assign]
+    other.sessions.poll()
+    assert session.ended == "This login is disabled"
+    other.close()
 
 
 def test_only_its_owner_revokes_and_lists_it(services: MailServices, user: MadeUser) -> None:

@@ -51,10 +51,11 @@ class ApiTokens:
         with deadline():
             return self._collection.delete_one({"_id": token_id, **_owner(owner)}).deleted_count == 1
 
-    def alive(self, ids: Sequence[ObjectId]) -> set[ObjectId]:
-        """Return which of these tokens are still there; one round trip."""
+    def alive(self, ids: Sequence[ObjectId], now: datetime) -> set[ObjectId]:
+        """Return which of these tokens are still there and have not expired; one round trip."""
+        query = {"_id": {"$in": list(ids)}, "$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}
         with deadline():
-            return {found["_id"] for found in self._collection.find({"_id": {"$in": list(ids)}}, {"_id": 1})}
+            return {found["_id"] for found in self._collection.find(query, {"_id": 1})}
 
     def note_uses(self, uses: Mapping[ObjectId, tuple[LastUse, datetime | None]]) -> None:
         """Note last uses, and the new expiry of those that slide; one round trip for all of them."""
