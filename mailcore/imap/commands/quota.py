@@ -44,11 +44,23 @@ def parse_setquota(cursor: Cursor) -> bytes:
 
 
 def handle_getquota(session: Session, args: bytes) -> Replies:
-    """Tell use and limit of the user's own root; one read."""
-    if args or session.services.quotas.limit(session.user_id) is None:
+    """Tell use and limit of a root; one read, and for another's root those of LIST."""
+    owner_id = _owner(session, args)
+    if owner_id is None or session.services.quotas.limit(owner_id) is None:
         raise NotFound("quota root", args)
-    yield _quota(session, session.user_id, args)
+    yield _quota(session, owner_id, args)
     return Done("GETQUOTA completed")
+
+
+def _owner(session: Session, root: bytes) -> UserId | None:
+    """Return whose root it is: the user's own, or that of somebody who shares a mailbox with the user."""
+    if not root:
+        return session.user_id
+    visible = session.services.sharing.visible(session.user_id, session.actor)
+    for entry in visible.tree.entries:
+        if entry.id in visible.owners and "/".join(entry.name.split("/", 2)[:2]).encode() == root:
+            return visible.owners[entry.id]
+    return None
 
 
 def handle_getquotaroot(session: Session, args: MailboxName) -> Replies:

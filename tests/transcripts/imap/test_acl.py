@@ -387,4 +387,13 @@ def test_quota_root_of_a_shared_mailbox(shared: Shared) -> None:
         S: * QUOTAROOT {shared.name} {root}
         S: * QUOTA {root} (STORAGE 1 1024)
         S: a OK GETQUOTAROOT completed
+        C: b GETQUOTA {root}
+        S: * QUOTA {root} (STORAGE 1 1024)
+        S: b OK GETQUOTA completed
+        C: c GETQUOTA {root}x
+        S: c NO [NONEXISTENT] No such thing
+        C: d GETQUOTA Shared
+        S: d NO [NONEXISTENT] No such thing
         """)
+    shared.owner.run(f"DELETEACL Team {shared.ann.user.address}")
+    assert shared.refused(f"GETQUOTA {root}", "NONEXISTENT")
