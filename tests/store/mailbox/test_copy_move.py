@@ -249,6 +249,24 @@ def test_renaming_inbox_moves_its_messages_and_leaves_it(engine: Engine) -> None
     assert engine.services.mailboxes.find(engine.user_id, "INBOX/sub")
 
 
+@pytest.mark.parametrize("point", ["commit.before_push", "move.after_copy", "expunge.before_push"])
+def test_renaming_inbox_that_died_in_the_middle_loses_nothing(engine: Engine, point: str) -> None:
+    """Promise P7: the messages are in INBOX until the new mailbox has them; its fold finishes what was begun."""
+    engine.add(3)
+    before = oids(engine, "INBOX")
+    fault.install({point: die})
+    with pytest.raises(Death):
+        engine.services.mailboxes.rename(engine.user_id, ACTOR, "INBOX", "Old")
+    fault.install({})
+    assert oids(engine, "INBOX") == before
+    other = engine.another()
+    other.fold("Old")
+    expected = ([], before) if point != "commit.before_push" else (before, [])
+    assert (oids(other, "INBOX"), oids(other, "Old")) == expected
+    for name in ("INBOX", "Old"):
+        assert check_mailbox(engine.stores, engine.user_id, engine.mailbox(name)) == []
+
+
 def test_deliveries_to_the_target_only_delay_a_move(engine: Engine) -> None:
     engine.add(1)
     other = engine.another()
