@@ -16,6 +16,8 @@ from workers.enqueue import enqueue
 log = logging.getLogger(__name__)
 
 TICK_S = 10.0
+CLAIM_S = 60
+"""So long a scheduler has to enqueue what it claimed; if it dies meanwhile, another does it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,14 @@ SCHEDULE = (
 def enqueue_due(connection: Redis, now: float) -> list[str]:
     """Enqueue what no scheduler has enqueued in this period yet, and return the names of those jobs.
 
-    Whoever sets the period's key first enqueues.
+    Whoever sets the period's key first enqueues, and only then keeps the key for the whole period.
     """
     enqueued: list[str] = []
     for periodic in SCHEDULE:
         key = f"eider:schedule:{periodic.job}:{periodic.slot(now)}"
-        if connection.set(key, 1, nx=True, ex=int(2 * periodic.every.total_seconds())):
+        if connection.set(key, 1, nx=True, ex=CLAIM_S):
             enqueue(connection, periodic.job)
+            connection.expire(key, int(2 * periodic.every.total_seconds()))
             enqueued.append(periodic.job)
     return enqueued
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import urllib.request
+from http.client import HTTPException
 from typing import Final
 
 from mailcore.model.secret import Secret
@@ -38,7 +39,7 @@ class LeakedPasswords:
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 lines = answer.read(MAX_ANSWER_BYTES).decode("ascii", "replace").splitlines()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             log.warning("leaked_passwords.unavailable", extra={"reason": str(error)})
             return False
         return any(_counts(line, suffix) for line in lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -96,6 +98,30 @@ def test_without_the_comparison_a_stolen_one_would_pass(monkeypatch: pytest.Monk
         monkeypatch.setattr(leaked_passwords, "_counts", lambda _line, _suffix: False)
         assert not LeakedPasswords(service.url).has(Secret("stolen one"))
     assert not leaked_passwords._counts("F" * 35 + ":0", "F" * 35)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nx",
+        b"HTTP/1.1 200 OK\r\n" * 300,
+    ],
+)
+def test_a_service_that_talks_nonsense_keeps_nobody_out(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.recv(4096)
+                accepted.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert not LeakedPasswords(f"http://127.0.0.1:{listening.getsockname()[1]}").has(Secret("stolen one"))
+        thread.join()
 
 
 def test_a_service_that_is_away_keeps_nobody_out() -> None:

@@ -7,12 +7,13 @@ import inspect
 from datetime import timedelta
 
 import pytest
-from redis import Redis
+from redis import ConnectionError, Redis  # noqa: A004  as the scheduler meets it
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from mailcore.services import MailServices
+from workers import schedule
 from workers.context import JobContext
 from workers.enqueue import enqueue
 from workers.main import make_worker
@@ -45,6 +46,25 @@ def test_each_period_is_enqueued_once_whoever_looks(redis: Redis) -> None:
     assert enqueue_due(redis, now) == []
     assert enqueue_due(redis, now + timedelta(minutes=10).total_seconds()) == ["demotion.all", "certificates.renew"]
     assert Queue(MAINTENANCE, connection=redis, serializer=JSONSerializer).count == len(SCHEDULE) + 2
+
+
+def test_what_a_scheduler_claimed_and_did_not_enqueue_another_does(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a moment without Redis would cost the period: a day of retention, four weeks of scrubbing."""
+    now = 1_800_000_000.0
+
+    def away(_connection: Redis, _job: str) -> str:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(schedule, "enqueue", away)
+        enqueue_due(redis, now)
+    [claim] = redis.keys("eider:schedule:*")
+    assert 0 < redis.ttl(claim) <= schedule.CLAIM_S
+    redis.delete(claim)  # as if that time had passed
+    assert len(enqueue_due(redis, now)) == len(SCHEDULE)
+    assert all(redis.ttl(key) > schedule.CLAIM_S for key in redis.keys("eider:schedule:*"))
 
 
 def test_unknown_name_is_not_enqueued(redis: Redis) -> None:
