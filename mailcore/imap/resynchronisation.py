@@ -47,10 +47,12 @@ def read_qresync(cursor: Cursor) -> QresyncArgs:
         raise SyntaxFault("mod-sequence must not be zero")
     known_uids: UidSet | None = None
     pairs: tuple[tuple[int, int], ...] = ()
-    if cursor.accept(b" ") and cursor.peek() != b"(":
+    more = cursor.accept(b" ")
+    if more and cursor.peek() != b"(":
         known_uids = cursor.known_set()
-        cursor.accept(b" ")
-    if cursor.accept(b"("):
+        more = cursor.accept(b" ")
+    if more:
+        cursor.expect(b"(")
         numbers = cursor.known_set()
         cursor.space()
         uids = cursor.known_set()
