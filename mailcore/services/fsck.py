@@ -184,14 +184,19 @@ class Fsck:
             self._mailboxes.forget_tree(home.user_id)
             self._mailboxes.create_defaults(home.user_id, actor)
             self._adopt(home)
-        for mailbox_id in unsound:
-            self._write_consequences(home, mailbox_id)
-            try:
-                rebuild_mailbox(home.shard, home.user_id, mailbox_id, lambda oids: self._present(home, oids))
-            except MailboxBusy:  # the report tells that it is left
-                log.warning("fsck.mailbox_busy", extra={"user": str(home.user_id), "mailbox": str(mailbox_id)})
-            self._mailboxes.forget(home.user_id, mailbox_id)
-        return self._recover(actor, home) if unsound or not has_tree else 0
+        left = [mailbox_id for mailbox_id in unsound if not self._rebuild(home, mailbox_id)]
+        return self._recover(actor, home) if not left and (unsound or not has_tree) else 0
+
+    def _rebuild(self, home: Home, mailbox_id: MailboxId) -> bool:
+        """Return whether it was rebuilt; if not, its messages must not be taken for unnamed."""
+        self._write_consequences(home, mailbox_id)
+        try:
+            rebuild_mailbox(home.shard, home.user_id, mailbox_id, lambda oids: self._present(home, oids))
+        except MailboxBusy:  # the report tells that it is left
+            log.warning("fsck.mailbox_busy", extra={"user": str(home.user_id), "mailbox": str(mailbox_id)})
+            return False
+        self._mailboxes.forget(home.user_id, mailbox_id)
+        return True
 
     def _adopt(self, home: Home) -> None:
         """Name the mailboxes that lost their names with the tree."""

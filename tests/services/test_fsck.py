@@ -16,6 +16,7 @@ from mailcore.services import MailServices
 from mailcore.services import fsck as module
 from mailcore.services.messages import NewMessage
 from mailcore.store.keys import mailbox_key, owner_range
+from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR, MadeUser, make_user
 
 COUNT = 150
@@ -121,6 +122,24 @@ def test_damage_is_found_and_repaired_without_losing_a_message(
     found = contents(services, user.user_id)
     assert set(ALIVE) <= set(found)
     assert services.fsck.run(OPERATOR, user.user_id, deep=True).found == ()
+
+
+@pytest.mark.parametrize("damage", [lose_head, lose_segments, miscount])
+def test_a_mailbox_that_others_keep_changing_is_left_for_the_next_time(
+    services: MailServices,
+    user: MadeUser,
+    damage: Callable[[MailServices, MadeUser], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report says so; what it holds is not taken for lost meanwhile."""
+    damage(services, user)
+    with monkeypatch.context() as patch:
+        patch.setattr(Heads, "replace", lambda *_: False)
+        busy = services.fsck.run(OPERATOR, user.user_id, repair=True)
+    assert busy.left
+    assert busy.recovered == 0
+    assert services.fsck.run(OPERATOR, user.user_id, repair=True).left == ()
+    assert set(ALIVE) <= set(contents(services, user.user_id))
 
 
 def test_a_message_that_is_gone_loses_its_row(services: MailServices, user: MadeUser) -> None:
