@@ -206,6 +206,7 @@ class ImapConnection:
         """Hand the handler the line it waits for."""
         self._running = None
         if running.awaits_news:
+            self._holds_notices = False
             yield SetDeadline(self._limits.idle_timeout_s)
         if isinstance(line, TooLong):
             running.replies.close()

@@ -279,6 +279,29 @@ def test_notices_are_told_apart(imap: Imap) -> None:
     assert client.time_out().startswith(b"* BYE ")
 
 
+def test_notices_held_while_idling_hold_up_no_later_ones(imap: Imap) -> None:
+    """Each end of IDLE sets the deadline anew."""
+    client = imap.sign_in("1")
+    now = [0.0]
+    client.connection.session.clock = lambda: now[0]
+    client.run("NOTIFY SET (personal (MessageNew MessageExpunge))")
+    client.ask(b"a IDLE\r\n")
+    for expected in (1, 0):
+        imap.fill(1, mailbox="Drafts")
+        assert len(told(client)) == expected
+    assert client.deadlines[-1].seconds == APART_S
+    answer = client.ask(b"DONE\r\n").decode().splitlines()
+    assert [line[:15] for line in answer] == ["* STATUS Drafts", "a OK IDLE compl"]
+    now[0] += APART_S
+    imap.fill(1, mailbox="Drafts")
+    assert len(told(client)) == 1
+    client.ask(b"b IDLE\r\n")
+    imap.fill(1, mailbox="Drafts")
+    assert told(client) == []
+    assert client.time_out().startswith(b"* STATUS Drafts")
+    assert client.time_out() == b"* OK Still here\r\n"
+
+
 def test_one_read_for_all_that_changed(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
     client = listening(imap, "(personal (MessageNew MessageExpunge))")
     for mailbox in ("Drafts", "Junk", "Trash", "Archive"):
