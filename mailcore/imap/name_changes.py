@@ -1,15 +1,17 @@
-"""What became of the names of mailboxes between two looks at them, as LIST responses (RFC 5465 §5.4, §5.5)."""
+"""What became of the names and uses of mailboxes between two looks at them (RFC 5465 §5.4 to §5.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from mailcore.imap.mailbox_list import ListedNames, in_order
-from mailcore.imap.wire.event_groups import MAILBOX_NAME, SUBSCRIPTION_CHANGE
-from mailcore.imap.wire.responses import ListResponse, renamed_response
+from mailcore.imap.wire.event_groups import MAILBOX_METADATA_CHANGE, MAILBOX_NAME, SUBSCRIPTION_CHANGE
+from mailcore.imap.wire.responses import ListResponse, MailboxResponse, renamed_response
 from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import SEPARATOR, MailboxEntry, MailboxTree
 
+SPECIAL_USE_ENTRY = "/private/specialuse"
+"""The annotation that is not stored as one: it is the mailbox's special use (RFC 6154 §4)."""
 EventsOf = Callable[[MailboxName, bool], frozenset[str]]
 """Which events are told of a name, by whether it is subscribed."""
 
@@ -43,6 +45,16 @@ def name_changes(old: MailboxTree, new: MailboxTree, events_of: EventsOf, *, utf
         else:
             found.append(renamed_response(name, was_name, utf8=utf8, attributes=attributes))
     return found
+
+
+def use_changes(old: MailboxTree, new: MailboxTree, events_of: EventsOf) -> list[MailboxResponse]:
+    """Return a METADATA for each mailbox whose special use changed, where that is to be told (RFC 6154 §4)."""
+    return [
+        MailboxResponse(b"METADATA", entry.name, SPECIAL_USE_ENTRY.encode("ascii"))
+        for was, entry in _in_both(old, new)
+        if was.special_use is not entry.special_use
+        and MAILBOX_METADATA_CHANGE in events_of(entry.name, entry.subscribed)
+    ]
 
 
 def _in_both(old: MailboxTree, new: MailboxTree) -> Iterator[tuple[MailboxEntry, MailboxEntry]]:

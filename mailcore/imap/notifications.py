@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mailcore.errors import MailError
 from mailcore.imap.annotation_changes import annotation_changes
 from mailcore.imap.fetching import FetchPlan
-from mailcore.imap.name_changes import name_changes
+from mailcore.imap.name_changes import name_changes, use_changes
 from mailcore.imap.status_items import STATUS_ITEMS, Counted
 from mailcore.imap.wire.event_groups import (
     FLAG_CHANGE,
@@ -51,7 +51,11 @@ class TooMuch(Exception):
 
 
 class Notifications:
-    """The groups of one NOTIFY; those of NOTIFY NONE are none, and nothing is told at all."""
+    """The groups of one NOTIFY; those of NOTIFY NONE are none, and nothing is told at all.
+
+    Names and annotations that the client changes itself are not told to it. Counters are, for nothing
+    tells its own message from one that somebody else puts into the same mailbox meanwhile.
+    """
 
     __slots__ = ("_digests", "_groups", "_visible", "_watches", "delayed", "events", "plan", "told_at")
 
@@ -140,7 +144,7 @@ class Notifications:
 
     # -- names ----------------------------------------------------------------------------------
 
-    def _news_of_names(self, session: Session, *, own: bool) -> list[ListResponse]:
+    def _news_of_names(self, session: Session, *, own: bool) -> list[Response]:
         before = self._visible
         assert before is not None
         after, fresh = self._look(session)
@@ -149,7 +153,10 @@ class Notifications:
         self._begin_annotations(session)
         if own and after.tree.version == before.tree.version + 1:
             return []
-        return name_changes(before.tree, after.tree, self._events_of, utf8=session.utf8)
+        return [
+            *name_changes(before.tree, after.tree, self._events_of, utf8=session.utf8),
+            *use_changes(before.tree, after.tree, self._events_of),
+        ]
 
     def _begin_with(
         self, session: Session, owner_id: UserId, mailbox_ids: list[MailboxId], before: VisibleMailboxes

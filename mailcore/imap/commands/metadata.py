@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mailcore.errors import LimitExceeded, SyntaxFault
 from mailcore.imap.commands.create import SPECIAL_USES
+from mailcore.imap.name_changes import SPECIAL_USE_ENTRY
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.mailbox_name import decode_name
@@ -19,8 +20,6 @@ from mailcore.services.metadata import PRIVATE, SHARED
 
 _ENTRY = re.compile(rb"(?:/[^\x00-\x20\x7f-\xff*%/]+){2,}\Z")
 MAX_ENTRY_BYTES = 255
-SPECIAL_USE_ENTRY = "/private/specialuse"
-"""Not stored as an annotation: it is the mailbox's special use (RFC 6154 §4). Set by itself."""
 MAX_ENTRIES = 100
 
 

@@ -409,6 +409,8 @@ def test_annotations_that_change(imap: Imap) -> None:
     other.run('SETMETADATA "" (/private/vendor "x")')
     assert told(client) == ['* METADATA "" /private/vendor']
     assert client.run('SETMETADATA INBOX (/private/comment "own")').count(b"\r\n") == 1
+    other.run('SETMETADATA Drafts (/private/specialuse "\\\\Junk")')
+    assert told(client) == ["* METADATA Drafts /private/specialuse", "* METADATA Junk /private/specialuse"]
     client.run("NOTIFY SET (mailboxes Drafts (MailboxMetadataChange))")
     other.run('SETMETADATA "" (/private/vendor "y")')
     other.run('SETMETADATA INBOX (/private/comment "y")')
