@@ -174,12 +174,13 @@ def test_a_deletion_is_told_at_once(
     mailbox_id = writer.services.mailboxes.create(writer.user_id, ACTOR, "Short")
     deleted = reader.services.notices.subscribe(reader.user_id, mailbox_id, lambda: None)
     later = Session(reader)
+    wait_for(lambda: writer.add(1).modseq > 0 and later.subscription.told > 0)  # Redis has the subscription
     with monkeypatch.context() as patch:
         if not tells:
             patch.setattr(Notices, "publish", lambda *_: None)
         writer.services.mailboxes.delete(writer.user_id, ACTOR, "Short")
-    writer.add(1)
-    wait_for(lambda: later.subscription.told > 0)
+    modseq = writer.add(1).modseq
+    wait_for(lambda: later.subscription.told >= modseq)
     assert (deleted.told > 0) is tells
     with pytest.raises(MailboxChanged):
         reader.services.mailboxes.refresh(reader.user_id, mailbox_id)
