@@ -147,9 +147,7 @@ class Users:
             raise PasswordReused("this is the present password or one of the last")
         password_hash = self._passwords.hash_new(password, allow_leaked=allow_leaked)
         with self._audit.of_user(actor, "user.password", user_id, {"change_needed": change_needed}):
-            changed = self._directory.users.set_password(
-                user_id, password_hash, former[0] if former else None, change_needed=change_needed
-            )
+            changed = self._directory.users.set_password(user_id, password_hash, change_needed=change_needed)
             self._changed(user_id, changed)
         self._sessions.user_changed(user_id, "The password was changed, sign in again")
 

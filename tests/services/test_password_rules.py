@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -56,6 +57,27 @@ def test_the_last_passwords_cannot_be_had_again(services: MailServices, user: Ma
     assert login(services, user, used[-1]).user_id == user.user_id
     change(OPERATOR, user.user_id, Secret("one more password"))
     change(OPERATOR, user.user_id, Secret(user.password))
+
+
+def test_of_passwords_chosen_at_once_none_is_forgotten(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen the same former ones; the one that lasted a moment only is a former one all the same."""
+    together = threading.Barrier(2)
+    hash_new = services.users._passwords.hash_new
+
+    def meeting(password: Secret, *, allow_leaked: bool = False) -> str:
+        made = hash_new(password, allow_leaked=allow_leaked)
+        together.wait(30)
+        return made
+
+    chosen = ["password number one", "password number two"]
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
+        patch.setattr(services.users._passwords, "hash_new", meeting)
+        list(threads.map(lambda text: services.users.set_password(OPERATOR, user.user_id, Secret(text)), chosen))
+    for password in (*chosen, user.password):
+        with pytest.raises(PasswordReused):
+            services.users.set_password(OPERATOR, user.user_id, Secret(password))
 
 
 @pytest.mark.parametrize("password", ["short", "x" * 1025, b"\xff" * 20, "with a NUL\x00"])

@@ -106,18 +106,27 @@ class Users:
             document = self._collection.find_one({"_id": user_id}, {"password": 1, "password_history": 1}) or {}
         return [found for found in (document.get("password"), *reversed(document.get("password_history", []))) if found]
 
-    def set_password(
-        self, user_id: UserId, password_hash: str, former: str | None = None, *, change_needed: bool = False
-    ) -> User | None:
-        """Replace the password, remember the former one, end every session and cached login; None: no such user."""
-        update: dict[str, Any] = {
-            "$set": {"password": password_hash, "password_change_needed": change_needed},
-            "$unset": {"temporary_password": ""},
-            "$inc": {"auth_version": 1},
-        }
-        if former is not None:
-            update["$push"] = {"password_history": {"$each": [former], "$slice": -HISTORY}}
-        return self._change(user_id, update)
+    def set_password(self, user_id: UserId, password_hash: str, *, change_needed: bool = False) -> User | None:
+        """Replace the password, remember the one it replaces, end every session and cached login; None: no such user.
+
+        What is remembered is what is replaced, however many change it at once.
+        """
+        replaced = {"$cond": [{"$eq": [{"$type": "$password"}, "string"]}, ["$password"], []]}
+        history = {"$concatArrays": [{"$ifNull": ["$password_history", []]}, replaced]}
+        return self._change(
+            user_id,
+            [
+                {"$set": {"password_history": {"$slice": [history, -HISTORY]}}},
+                {
+                    "$set": {
+                        "password": {"$literal": password_hash},
+                        "password_change_needed": change_needed,
+                        "auth_version": {"$add": ["$auth_version", 1]},
+                    }
+                },
+                {"$unset": "temporary_password"},
+            ],
+        )
 
     def set_temporary_password(self, user_id: UserId, temporary: TemporaryPassword) -> User | None:
         """Let a made-up password in beside the master one; None if there is no such user."""
@@ -189,7 +198,7 @@ class Users:
         with deadline():
             return self._collection.delete_one({"_id": user_id}).deleted_count == 1
 
-    def _change(self, user_id: UserId, update: dict[str, Any]) -> User | None:
+    def _change(self, user_id: UserId, update: dict[str, Any] | list[dict[str, Any]]) -> User | None:
         with deadline():
             document = self._collection.find_one_and_update(
                 {"_id": user_id}, update, projection=_WITHOUT_PASSWORD, return_document=ReturnDocument.AFTER
