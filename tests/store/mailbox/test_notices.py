@@ -123,8 +123,7 @@ def test_a_watch_hears_of_mailboxes_and_names_from_another_process(processes: Ca
     watch = reader.services.notices.watch(reader.user_id, lambda: woken.append(1))
     watch.learn(reader.inbox, reader.services.mailboxes.status(reader.user_id, [reader.inbox])[reader.inbox])
     watch.tree_version = reader.services.mailboxes.tree(reader.user_id).version
-    writer.add(1)
-    wait_for(lambda: bool(woken))
+    wait_for(lambda: writer.add(1).modseq > 0 and bool(woken))  # Redis has the subscription
     assert (watch.changed, watch.names_changed) == ({reader.inbox}, False)
     writer.services.mailboxes.subscribe(writer.user_id, ACTOR, "elsewhere")
     wait_for(lambda: watch.names_changed)
