@@ -106,6 +106,7 @@ class ContentStore:
         documents: dict[str, dict[int, dict[str, Any]]] = {}
         for (shard_name, _), indexes in groups.items():
             try:
+                copies[indexes[0]].home.shard.room.check()
                 stored = self._secure_blobs([copies[index] for index in indexes])
             except MailError as error:
                 for index in indexes:

@@ -24,6 +24,7 @@ from mailcore.store.message.blob_refs import BlobRefs
 from mailcore.store.message.blobs import Blobs
 from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.messages import Messages
+from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.trail import Trail
@@ -55,6 +56,7 @@ class ShardStores:
     blobs: Blobs
     blob_refs: BlobRefs
     chunks: Chunks
+    room: Room
 
     @classmethod
     def of(cls, name: str, hot: Database[Document], cold: Database[Document]) -> ShardStores:
@@ -82,6 +84,7 @@ class ShardStores:
             blobs=Blobs(hot),
             blob_refs=BlobRefs(hot),
             chunks=Chunks(hot, cold),
+            room=Room(hot),
         )
 
     def ensure_indexes(self) -> None:

@@ -17,6 +17,8 @@ from tests.chaos.load import Login
 from tests.chaos.rig import Rig
 
 LEFT_BYTES = 256 << 10
+LITTLE_ROOM = 0.03
+"""Of the disk: less than the servers' reserve, but enough for MongoDB to live on."""
 TEXT_BYTES = 1_500_000
 REFUSALS = 3
 """So many in a row are enough."""
@@ -42,14 +44,31 @@ def deliver(rig: Rig, login: Login, raw: bytes) -> int:
     return 250
 
 
+def fill(filler: Path, left_bytes: int) -> None:
+    """Write a file that leaves so much of its disk free."""
+    disk = os.statvfs(filler.parent)
+    with filler.open("wb") as file:
+        file.write(b"\0" * max(0, disk.f_bavail * disk.f_frsize - left_bytes))
+
+
+def answers_until(rig: Rig, wanted: int) -> list[bytes]:
+    """Deliver small messages until the answer is `wanted`; return those acknowledged before."""
+    acked: list[bytes] = []
+    until = time.monotonic() + 60
+    while (code := deliver(rig, rig.logins[0], small := b"Subject: small %d\r\n\r\nx\r\n" % len(acked))) != wanted:
+        assert time.monotonic() < until, f"the answer is {code}"
+        if code == 250:
+            acked.append(small)
+        time.sleep(0.1)
+    return acked
+
+
 def fill_and_heal(rig: Rig, filler: Path) -> tuple[list[bytes], list[int]]:
     """Deliver until there is no room, make room, deliver once more; return what was acknowledged, and the refusals."""
-    login, disk = rig.logins[0], filler.parent
+    login = rig.logins[0]
     acked, refused = [message(0)], list[int]()
     assert deliver(rig, login, acked[0]) == 250
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    with filler.open("wb") as file:
-        file.write(b"\0" * max(0, free - LEFT_BYTES))
+    fill(filler, LEFT_BYTES)
     for number in range(1, MOST):
         code = deliver(rig, login, message(number))
         if code == 250:
@@ -77,6 +96,24 @@ def check_full_disk(new_stack: Callable[..., Stack], tmp_path: Path, disk: Path,
         assert not lost, f"{len(lost)} of {len(acked)} acknowledged messages are lost or doubled"
         assert len(refused) == REFUSALS, "the disk was not full: the test proves nothing"
         assert all(400 <= code < 500 for code in refused), refused
+
+
+@pytest.mark.root
+@pytest.mark.timeout(240)
+def test_little_room_is_refused_before_mongodb_has_none(
+    new_stack: Callable[..., Stack], tmp_path: Path, small_disk: Path
+) -> None:
+    """452 4.3.1 while MongoDB lives on, and mail again as soon as there is room, without anybody's help."""
+    stack = new_stack(databases=("main", "redis"), dbpaths={"main": small_disk / "db"})
+    with Rig(stack, tmp_path, lmtp_processes=1, imap_processes=1, users_per_shard=1) as rig:
+        disk = os.statvfs(small_disk)
+        fill(small_disk / "filler", int(disk.f_blocks * disk.f_frsize * LITTLE_ROOM))
+        acked = answers_until(rig, 452)
+        assert len(read_inbox("127.0.0.1", rig.ports("imap")[0], rig.logins[0])) == len(acked), "reading goes on"
+        (small_disk / "filler").unlink()
+        answers_until(rig, 250)
+        found = read_inbox("127.0.0.1", rig.ports("imap")[0], rig.logins[0])
+        assert len(found) == len(acked) + 1
 
 
 @pytest.mark.root
