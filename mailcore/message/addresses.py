@@ -14,7 +14,7 @@ _ATOMS = rb"[\w.!#$%&'*+/=?^`{|}~-]++"
 _ADDR_SPEC = rb"(" + _ATOMS + rb")@([A-Za-z0-9.-]++)"
 _SIMPLE = re.compile(
     rb"[ \t,]*+(?:"
-    rb"(?:\"([^\"\\\x80-\xff\x00-\x1f]*+)\"[ \t]*+|(" + _ATOMS + rb"(?:[ \t]++" + _ATOMS + rb")*+)[ \t]++)?"
+    rb"(?:\"([^\"\\\x80-\xff\x00-\x1f]*+)\"[ \t]*+|(" + _ATOMS + rb"(?:[ \t]++" + _ATOMS + rb")*)[ \t]++)?"
     rb"<" + _ADDR_SPEC + rb">|" + _ADDR_SPEC + rb")[ \t]*+(?:,|\Z)"
 )
 """The usual forms: `"name" <a@b>`, `name <a@b>`, `a@b`."""

@@ -18,7 +18,7 @@ SUBJECT_CHARACTERS = 1000
 
 _NAMES = names_pattern((b"subject", b"from", b"to", b"cc"))
 _BLOB = r"\[[^\[\]]*+\][ ]*+"
-_LEADER = re.compile(rf"[ ]++|(?:{_BLOB})*+(?:re|fwd?)[ ]*+(?:{_BLOB})?:", re.IGNORECASE)
+_LEADER = re.compile(rf"[ ]++|(?:{_BLOB})*(?:re|fwd?)[ ]*+(?:{_BLOB})?:", re.IGNORECASE)
 _PREFIX_BLOB = re.compile(_BLOB)
 _TRAILER = re.compile(r"(?:\(fwd\)|[ ])+\Z", re.IGNORECASE)
 _BLANKS = re.compile(r"\s+")
