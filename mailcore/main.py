@@ -83,7 +83,8 @@ def _tls(services: MailServices) -> TlsAcceptor:
     acceptor = TlsAcceptor(services.certificates.certificate)
     while True:
         try:
-            found = acceptor.look()
+            if not acceptor.look():
+                logger.warning("server.without_certificate")
         except errors.Unavailable as error:
             logger.warning("server.waiting_for_directory", extra={"reason": str(error)})
             time.sleep(DIRECTORY_RETRY_S)
@@ -91,9 +92,8 @@ def _tls(services: MailServices) -> TlsAcceptor:
             raise StartRefused(f"tls: EIDER_SEALING_KEYS does not open the certificate's key: {error}") from None
         except ValueError as error:
             raise StartRefused(f"tls: {error}") from None
-        if not found:
-            logger.warning("server.without_certificate")
-        return acceptor
+        else:
+            return acceptor
 
 
 def _health(services: MailServices, settings: MailSettings, listener: Listener) -> HealthServer | None:

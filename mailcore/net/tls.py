@@ -114,8 +114,8 @@ class TlsAcceptor:
         if self._default is None and time.monotonic() >= self._look_at:
             try:
                 self.look()
-            except (errors.MailError, ValueError):
-                logger.warning("tls.certificate_unavailable", extra={"server_name": ""}, exc_info=True)
+            except (errors.MailError, ValueError) as error:
+                logger.warning("tls.certificate_unavailable", extra={"server_name": "", "reason": repr(error)})
         return self._default is not None
 
     def handshake(self, accepted: Any, seconds: float) -> tuple[Any, Tls]:
@@ -160,8 +160,8 @@ class TlsAcceptor:
         try:
             found = self._find(name or None)
             context = self._default if found is None else self._context(found)
-        except (errors.Unavailable, ValueError):
-            logger.warning("tls.certificate_unavailable", extra={"server_name": name}, exc_info=True)
+        except (errors.Unavailable, ValueError) as error:
+            logger.warning("tls.certificate_unavailable", extra={"server_name": name, "reason": repr(error)})
         if len(self._names) >= NAMES_KEPT:
             self._names.clear()
         self._names[name] = (now + NAME_FRESH_S, context)
