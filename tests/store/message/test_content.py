@@ -274,7 +274,8 @@ class Commands(CommandListener):
         self.names: list[str] = []
 
     def started(self, event: CommandStartedEvent) -> None:
-        self.names.append(f"{event.command_name} {event.command.get(event.command_name)}")
+        if event.command_name != "dbStats":  # once in a while, whatever is stored
+            self.names.append(f"{event.command_name} {event.command.get(event.command_name)}")
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         pass
@@ -301,7 +302,6 @@ def test_round_trips_do_not_grow_with_attachments_or_recipients(
     finally:
         monitoring._LISTENERS.command_listeners.remove(listener)
     prepared = services.content.prepare(many_parts(20, os.urandom(40_000)))
-    homes[0].shard.room.check()  # asks once in a while
     listener.names.clear()
     services.content.put(homes[0], prepared)
     new = ["insert blob_refs", "update blobs", "insert chunks", "insert blobs", "insert messages"]
