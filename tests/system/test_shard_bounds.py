@@ -19,7 +19,7 @@ from mailcore.lmtp.policy import LmtpPolicy
 from mailcore.model.actions import Peer, Send
 from mailcore.services import MailServices
 from mailcore.smtp.connection import SmtpConnection
-from mailcore.store import direct, guard
+from mailcore.store import direct, owned
 from tests.builders import MadeUser, make_services, make_settings, make_user
 from tests.system.strict_imap import read_responses
 from tests.transcripts.imap.dialogue import Imap
@@ -279,10 +279,10 @@ def test_repository_that_forgets_the_owner_turns_the_check_red(
     for _ in range(2):
         deliver(services, user, message())
 
-    def careless(self: guard.OwnedCollection, query: Any, *args: Any, **options: Any) -> Any:
+    def careless(self: owned.OwnedCollection, query: Any, *args: Any, **options: Any) -> Any:
         return direct.find_all(self._collection, {}, *args, **options)
 
-    monkeypatch.setattr(guard.OwnedCollection, "find_all", careless)
+    monkeypatch.setattr(owned.OwnedCollection, "find_all", careless)
     LISTENER.look()
     client = Imap(services, user).sign_in()
     client.ask(b"a SELECT INBOX\r\na FETCH 1:2 ENVELOPE\r\n")

@@ -10,7 +10,8 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
 from mailcore.store import direct
 from mailcore.store.client import Document
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
+from mailcore.store.owned import OwnedCollection
 
 
 class Addresses:

@@ -14,7 +14,8 @@ from mailcore.model.access import Scope
 from mailcore.model.app_password import AppPassword, LastUse
 from mailcore.model.ids import UserId
 from mailcore.store.client import Document
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
+from mailcore.store.owned import OwnedCollection
 
 FIELD = "app_passwords"
 

@@ -12,7 +12,8 @@ from pymongo.database import Database
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from mailcore.store.client import Document
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
+from mailcore.store.owned import OwnedCollection
 
 
 class Nonces:

@@ -20,7 +20,8 @@ from mailcore.model.ids import UserId
 from mailcore.model.tenant import User
 from mailcore.store.client import Document
 from mailcore.store.directory.users import read_user
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
+from mailcore.store.owned import OwnedCollection
 
 _ROOT = "second_factors"
 _Stages = list[dict[str, Any]]

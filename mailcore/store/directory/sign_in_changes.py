@@ -20,7 +20,8 @@ from mailcore.model.tenant import User
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.users import read_user
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
+from mailcore.store.owned import OwnedCollection
 
 OVERLAP = timedelta(seconds=60)
 """Looked at again by each poll: a change becomes visible some time after the time it bears."""

@@ -20,7 +20,8 @@ from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
 from mailcore.store.directory.user_limits import limit_change, read_limits
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
+from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
 HISTORY = 4

@@ -15,7 +15,8 @@ from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 FORMAT: Final = 1
 KEY_BYTES: Final = 2 * keys.OWNER_BYTES

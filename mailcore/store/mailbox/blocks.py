@@ -10,7 +10,8 @@ from pymongo.database import Database
 
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 33
 

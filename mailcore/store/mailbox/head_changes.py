@@ -9,7 +9,8 @@ from typing import Final
 from pymongo.change_stream import ChangeStream
 from pymongo.database import Database
 
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 _LOG: Final = {"log": 1, "log_base_modseq": 1, "log_base_uid": 1}
 

@@ -21,7 +21,7 @@ from mailcore.model.ids import MailboxId, ModSeq, Uid, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxStatus
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
 from mailcore.store.mailbox.head import (
     DELETED,
     MOVING,
@@ -42,6 +42,7 @@ from mailcore.store.mailbox.head import (
 )
 from mailcore.store.mailbox.log_entry import LogEntry, Op, encode_entry
 from mailcore.store.mailbox.segments import pack_table
+from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 24
 

@@ -12,7 +12,8 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from mailcore.model.ids import ThreadId, UserId
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 20
 

@@ -22,11 +22,12 @@ from pymongo.errors import BulkWriteError
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, MessageOid, UserId
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
 from mailcore.store.mailbox.columns import Columns
 from mailcore.store.mailbox.packed import Array
 from mailcore.store.mailbox.segments import SegmentRef, pack_flags_part, pack_rows_part, unpack_segment
 from mailcore.store.mailbox.view import flag_names
+from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 36
 PURGE_ROWS: Final = 1024

@@ -12,9 +12,10 @@ from pymongo.database import Database
 
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
 from mailcore.store.mailbox.log_entry import BLOCK_BYTES, LogEntry
 from mailcore.store.mailbox.packed import seal, unseal
+from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 32
 PIECE_BYTES: Final = 4 << 20

@@ -20,9 +20,10 @@ from pymongo.errors import BulkWriteError
 from mailcore.errors import StoreDamaged
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
 from mailcore.store.mailbox.columns import Columns
 from mailcore.store.mailbox.packed import Array, seal, unseal
+from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 8

@@ -18,7 +18,8 @@ from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.mailbox import MailboxEntry, MailboxTree, SpecialUse, sorted_entries
 from mailcore.model.rights import parse_rights, stored_letters
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 FORMAT: Final = 1
 

@@ -13,8 +13,9 @@ from pymongo.errors import BulkWriteError
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.uid_set import UidSet
 from mailcore.store import keys
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
 from mailcore.store.mailbox.packed import pack_uids, seal, unpack_uids, unseal
+from mailcore.store.owned import OwnedCollection
 
 KEPT_CHANGES: Final = 1000
 """Changes of a mailbox whose vanished UIDs are kept; below, the complement of the live UIDs answers."""

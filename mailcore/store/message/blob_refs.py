@@ -16,8 +16,9 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
 from mailcore.store.keys import blob_key, blob_ref_key, owner_range
+from mailcore.store.owned import OwnedCollection
 
 Document = dict[str, Any]
 

@@ -15,9 +15,10 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from mailcore.message.split import CHUNK_BYTES
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
 from mailcore.store.keys import blob_key, owner_range
 from mailcore.store.message.chunks import Tier, chunk_count
+from mailcore.store.owned import OwnedCollection
 
 Document = dict[str, Any]
 

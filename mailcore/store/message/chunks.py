@@ -22,8 +22,9 @@ from pymongo.errors import BulkWriteError
 
 from mailcore.errors import StoreFull, StoreUnavailable
 from mailcore.message.split import CHUNK_BYTES
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
 from mailcore.store.keys import blob_key, chunk_key, owner_range
+from mailcore.store.owned import OwnedCollection
 
 log = logging.getLogger(__name__)
 

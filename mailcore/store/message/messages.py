@@ -10,8 +10,9 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from mailcore.store.guard import OwnedCollection, deadline
+from mailcore.store.guard import deadline
 from mailcore.store.keys import OWNER_BYTES, message_key, owner_range
+from mailcore.store.owned import OwnedCollection
 
 Document = dict[str, Any]
 

@@ -17,7 +17,8 @@ from pymongo import DESCENDING, UpdateOne
 from pymongo.database import Database
 
 from mailcore.model.ids import UserId
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 WINDOW_S: Final = 3600
 KEY_BYTES: Final = 24

@@ -17,7 +17,8 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.database import Database
 
 from mailcore.model.ids import TenantId
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
+from mailcore.store.owned import OwnedCollection
 
 LEASE_S: Final = 20
 _LEASE_KEY: Final = b"lease"

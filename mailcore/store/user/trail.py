@@ -20,8 +20,9 @@ from pymongo.errors import BulkWriteError
 
 from mailcore.model.event import Outcome
 from mailcore.model.ids import TenantId
-from mailcore.store.guard import Document, OwnedCollection, deadline
+from mailcore.store.guard import Document, deadline
 from mailcore.store.keys import OWNER_BYTES
+from mailcore.store.owned import OwnedCollection
 
 RECORD_KEY_BYTES: Final = 24
 UNSETTLED_AFTER_S: Final = 600

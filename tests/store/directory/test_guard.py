@@ -14,8 +14,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from mailcore.errors import StoreFull, StoreUnavailable
 from mailcore.store.client import Clients, open_client
-from mailcore.store.guard import OperatorInValue, OwnedCollection, UnownedQuery, deadline, guarded, only_duplicates
+from mailcore.store.guard import deadline, guarded, only_duplicates
 from mailcore.store.keys import mailbox_key, owner_range
+from mailcore.store.owned import OperatorInValue, OwnedCollection, UnownedQuery
 
 ALICE, BOB = ObjectId(), ObjectId()
 INBOX, SENT = ObjectId(), ObjectId()
