@@ -13,6 +13,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
+from mailcore.model.user_settings import DEFAULTS, UserSettings
 
 
 class State(StrEnum):
@@ -123,3 +124,4 @@ class User:
     disabled_protocols: frozenset[Protocol] = frozenset()
     password_change_needed: bool = False
     """Somebody else chose the password; it opens no mail protocol until its owner has chosen another."""
+    settings: UserSettings = DEFAULTS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from bson import ObjectId
 
 from mailcore.errors import (
@@ -32,6 +35,8 @@ from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
 MAX_REASON_CHARACTERS = 128
+UNTOLD: Final = frozenset({"meta_data", "internal_data"})
+"""Settings whose content does not go into the audit trail, only that they changed."""
 
 
 class Users:
@@ -224,6 +229,36 @@ class Users:
         with self._audit.of_user(actor, "user.limit", user_id, {"limit": name, "value": value}) as change:
             change.before["value"] = self.get(user_id).own_limits.get(name)
             self._changed(user_id, self._directory.users.set_limit(user_id, name, value))
+
+    def set_name(self, actor: Actor, user_id: UserId, name: str) -> None:
+        """Change a person's name; it may be empty.
+
+        Raises:
+            ValueInvalid: too long, or with control characters.
+            UserNotFound: there is no such user.
+        """
+        cleaned = clean_name(name) if name else ""
+        with self._audit.of_user(actor, "user.name", user_id, {"name": cleaned}) as change:
+            change.before["name"] = self.get(user_id).name
+            self._changed(user_id, self._directory.users.set_name(user_id, cleaned))
+
+    def set_settings(self, actor: Actor, user_id: UserId, changes: Mapping[str, Any]) -> None:
+        """Change some of a user's settings, by their names in `UserSettings`; all or none.
+
+        Raises:
+            ValueInvalid: one is not right; the text says which.
+            UserNotFound: there is no such user.
+        """
+        before = self.get(user_id).settings
+        after = before.changed(changes)
+        names = frozenset(name for name in changes if getattr(before, name) != getattr(after, name))
+        if not names:
+            return
+        wanted = {name: getattr(after, name) for name in names - UNTOLD} | dict.fromkeys(names & UNTOLD, "changed")
+        with self._audit.of_user(actor, "user.settings", user_id, wanted) as change:
+            change.before.update({name: getattr(before, name) for name in names - UNTOLD})
+            self._changed(user_id, self._directory.users.set_settings(user_id, after, names))
+        self._sessions.user_changed(user_id)
 
     def _shard(self, tenant: Tenant) -> str:
         for shard in self._directory.shards.list_all():

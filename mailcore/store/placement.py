@@ -12,6 +12,7 @@ from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
 from mailcore.model.tenant import Shard, State, Tenant, User
+from mailcore.model.user_settings import DEFAULTS, UserSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
 from mailcore.store.shard import ShardStores
@@ -38,6 +39,7 @@ class Home:
     """How long the tenant's attachments lie on the hot set first."""
     limits: UserLimits = DEFAULT_USER_LIMITS
     """The user's own numbers, else the tenant's, else the platform's."""
+    settings: UserSettings = DEFAULTS
 
 
 class Placement:
@@ -97,6 +99,7 @@ class Placement:
             over_quota_since=user.over_quota_since,
             cold_after=tenant.cold_after,
             limits=self.limits(user, tenant),
+            settings=user.settings,
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

@@ -252,6 +252,8 @@ CALLS: dict[str, Call] = {
     "users.set_password_hash": lambda s: s.services.users.set_password_hash(
         s.actor, s.user.user_id, "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
     ),
+    "users.set_name": lambda s: s.services.users.set_name(s.actor, s.user.user_id, "Ada"),
+    "users.set_settings": lambda s: s.services.users.set_settings(s.actor, s.user.user_id, {"spam_level": 70}),
     "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),
     "users.set_state": lambda s: s.services.users.set_state(s.actor, s.user.user_id, State.SUSPENDED),
 }

@@ -16,6 +16,7 @@ from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State, User
+from mailcore.model.user_settings import SETTINGS, UserSettings
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
@@ -146,6 +147,10 @@ class Users:
         """Change the state and end every session and cached login; None if there is no such user."""
         return self._change(user_id, {"$set": {"state": state.value}, "$inc": {"auth_version": 1}})
 
+    def set_name(self, user_id: UserId, name: str) -> User | None:
+        """Change the name of the person; None if there is no such user."""
+        return self._change(user_id, {"$set": {"name": name}})
+
     def set_quota(self, user_id: UserId, quota_bytes: int | None) -> User | None:
         """Change the quota; None if there is no such user."""
         return self._change(user_id, {"$set": {"limits.quota_bytes": quota_bytes}})
@@ -153,6 +158,15 @@ class Users:
     def set_limit(self, user_id: UserId, name: str, value: int | None) -> User | None:
         """Change one of `USER_LIMITS` for this user, None: as the tenant's; None if there is no such user."""
         return self._change(user_id, limit_change(name, value))
+
+    def set_settings(self, user_id: UserId, settings: UserSettings, names: frozenset[str]) -> User | None:
+        """Store the named ones of these settings, already checked; None if there is no such user."""
+        assert names <= SETTINGS
+        stored = {name: getattr(settings, name) for name in sorted(names)}
+        kept = {
+            f"settings.{name}": list(value) if isinstance(value, tuple) else value for name, value in stored.items()
+        }
+        return self._change(user_id, {"$set": kept})
 
     def set_retention(self, user_id: UserId, rule: RetentionRule) -> bool:
         """Replace the user's retention rule; False if there is no such user."""
@@ -238,4 +252,5 @@ def read_user(document: Document) -> User:
         enabled_2fa=tuple(Factor(name) for name in document.get("enabled_2fa", ())),
         disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
         password_change_needed=document.get("password_change_needed", False),
+        settings=UserSettings.read(document.get("settings") or {}),
     )

@@ -1,0 +1,155 @@
+"""What a user, or an admin for the user, has set for its mail; no secrets here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from mailcore.errors import AddressInvalid, ValueInvalid
+from mailcore.model.address import Address
+
+MAX_LANGUAGE_CHARACTERS: Final = 20
+MAX_TAG_CHARACTERS: Final = 128
+MAX_TAGS: Final = 100
+MAX_TARGETS: Final = 20
+MAX_WHITELIST: Final = 100
+MAX_DATA_CHARACTERS: Final = 1 << 20
+RELAY_SCHEMES: Final = frozenset({"smtp", "smtps"})
+
+
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """One user's settings; what is not set has the default.
+
+    Attributes:
+        language: a BCP 47 tag, "" for none.
+        tags: groups that domain access lists and searches go by; case counts not.
+        targets: addresses that every incoming message is forwarded to, beside its copy here.
+        mta_relay: smtp(s) URL of a smarthost of the user's own, without credentials in clear; "" for none.
+        spam_level: 0 to 100: 0 takes everything for spam, 100 nothing.
+        from_whitelist: addresses, or patterns with one "*" at an end, that the user may send as besides its own.
+        uploads_sent: its clients file sent messages themselves, so none is filed for it.
+        meta_data: JSON text that the user's applications keep here.
+        internal_data: JSON text that the user does not see.
+    """
+
+    language: str = ""
+    tags: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    mta_relay: str = ""
+    spam_level: int = 50
+    from_whitelist: tuple[str, ...] = ()
+    uploads_sent: bool = False
+    meta_data: str = ""
+    internal_data: str = ""
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> UserSettings:
+        """Return the settings of a user's document."""
+        if not stored:
+            return DEFAULTS
+        known: dict[str, Any] = {name: value for name, value in stored.items() if name in SETTINGS}
+        return cls(**(known | {name: tuple(value) for name, value in known.items() if isinstance(value, list)}))
+
+    def changed(self, changes: Mapping[str, Any]) -> UserSettings:
+        """Return these settings with some replaced, all checked and in the form in which they are kept.
+
+        Raises:
+            ValueInvalid: the text says which and what is right.
+        """
+        unknown = changes.keys() - SETTINGS
+        if unknown:
+            raise ValueInvalid(f"there is no setting {min(unknown)}")
+        return replace(self, **{name: _CHECKS[name](value) for name, value in changes.items()})
+
+
+def _language(value: str) -> str:
+    return _text("a language", value, MAX_LANGUAGE_CHARACTERS)
+
+
+def _tags(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > MAX_TAGS:
+        raise ValueInvalid(f"at most {MAX_TAGS} tags")
+    kept: dict[str, str] = {}
+    for value in values:
+        tag = _text("a tag", value.strip(), MAX_TAG_CHARACTERS)
+        if tag:
+            kept.setdefault(tag.casefold(), tag)
+    return tuple(kept.values())
+
+
+def _targets(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > MAX_TARGETS:
+        raise ValueInvalid(f"at most {MAX_TARGETS} addresses to forward to")
+    kept: dict[str, str] = {}
+    for value in values:
+        try:
+            address = Address.parse(value.strip())
+        except AddressInvalid as error:
+            raise ValueInvalid(f"{value[:100]!r} is no address to forward to: {error.details[0]}") from error
+        kept.setdefault(address.canonical, address.display)
+    return tuple(kept.values())
+
+
+def _relay(value: str) -> str:
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ValueInvalid("a relay is written smtp://host:port or smtps://host:port") from error
+    if parts.scheme not in RELAY_SCHEMES or not parts.hostname or port == 0 or parts.password is not None:
+        raise ValueInvalid("a relay is written smtp://host:port or smtps://host:port, without a password")
+    return value
+
+
+def _spam_level(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+        raise ValueInvalid("a spam level is a number from 0 to 100")
+    return value
+
+
+def _whitelist(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > MAX_WHITELIST:
+        raise ValueInvalid(f"at most {MAX_WHITELIST} addresses to send as")
+    for value in values:
+        stars = value.count("*")
+        if not value or stars > 1 or (stars and not (value.startswith("*") or value.endswith("*"))):
+            raise ValueInvalid(f"{value[:100]!r}: an address, or one with a single * at its beginning or end")
+    return tuple(dict.fromkeys(_text("an address", value.strip(), MAX_TAG_CHARACTERS) for value in values))
+
+
+def _flag(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ValueInvalid("true or false")
+    return value
+
+
+def _data(value: str) -> str:
+    if len(value) > MAX_DATA_CHARACTERS:
+        raise ValueInvalid(f"data of an application has at most {MAX_DATA_CHARACTERS} characters of JSON")
+    return value
+
+
+def _text(what: str, value: str, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most or not (value.isprintable() or not value):
+        raise ValueInvalid(f"{what} is one line of up to {most} characters")
+    return value
+
+
+SETTINGS: Final = frozenset(each.name for each in fields(UserSettings))
+DEFAULTS: Final = UserSettings()
+_CHECKS: Final[Mapping[str, Any]] = {
+    "language": _language,
+    "tags": _tags,
+    "targets": _targets,
+    "mta_relay": _relay,
+    "spam_level": _spam_level,
+    "from_whitelist": _whitelist,
+    "uploads_sent": _flag,
+    "meta_data": _data,
+    "internal_data": _data,
+}
