@@ -106,6 +106,14 @@ class PasswordNotYetValid(Refused):
     """The temporary password is right, but its time has not come."""
 
 
+class MessageRejected(Refused):
+    """The recipient's own rules refuse the message; `reason` is what the recipient says to it."""
+
+    def __init__(self, *details: object, reason: str = "") -> None:
+        super().__init__(*details)
+        self.reason = reason
+
+
 class NotPermitted(Refused):
     """The actor may not do this."""
 

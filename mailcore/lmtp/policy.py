@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 from mailcore import metrics
-from mailcore.errors import OverQuota
+from mailcore.errors import MessageRejected, OverQuota
 from mailcore.model.actions import Peer, Tls
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget, Recipient
+from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget
+from mailcore.services.recipient import Recipient
 from mailcore.settings import MailSettings, Network
 from mailcore.smtp import replies, trace
 from mailcore.smtp.transaction import Origin, Transaction
@@ -93,9 +94,10 @@ class LmtpPolicy:
             request_id=origin.session,
         )
         targets = self._targets(transaction, origin, transaction_id)
+        reverse_path = transaction.reverse_path.address if transaction.reverse_path else ""
         outcomes: list[str] = []
         try:
-            for result in self._delivery.deliver(message, targets, origin.queue_id, actor):
+            for result in self._delivery.deliver(message, targets, origin.queue_id, actor, reverse_path):
                 reply = _reply(result)
                 outcomes.append(f"{result.recipient.address} {reply.code} {reply.enhanced}")
                 metrics.DELIVERIES.inc(reply.enhanced)
@@ -108,7 +110,7 @@ class LmtpPolicy:
                 extra={
                     "id": transaction_id,
                     "queue_id": origin.queue_id,
-                    "reverse_path": transaction.reverse_path.address if transaction.reverse_path else "",
+                    "reverse_path": reverse_path,
                     "size_bytes": len(message),
                     "recipients": outcomes,
                 },
@@ -133,7 +135,7 @@ def _reply(result: DeliveryResult) -> Reply:
     error = result.error
     if error is None:
         return replies.OK
-    if not isinstance(error, OverQuota):
+    if not isinstance(error, (OverQuota, MessageRejected)):
         logger.warning(
             "lmtp.delivery.failed",
             extra={"recipient": result.recipient.address, "error": type(error).__name__, "details": error.details},

@@ -23,6 +23,7 @@ from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.fsck import Fsck
 from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.imports import Imports
+from mailcore.services.inbound import Inbound
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.mailboxes import Mailboxes
@@ -216,7 +217,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         content=content,
         search=Search(placement, content, offload, heavy),
         sorting=Sorting(placement, content, offload, heavy),
-        delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas),
+        delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas, Inbound()),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,

@@ -1,18 +1,18 @@
 """Delivery of incoming mail: who receives it, and one committed copy for each recipient.
 
 Order (each step acknowledged by the majority before the next): references, blobs, message, the push on
-the mailbox's head, which is the commit, then the notice, then the answer. A crash leaves only what a
-sweep proves unreferenced.
+the mailbox's head, which is the commit, then the notice, then the queue for what is sent because of it, then
+the answer. A crash leaves only what a sweep proves unreferenced.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from bson import ObjectId
 
@@ -30,18 +30,22 @@ from mailcore.errors import (
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.content import NewRowContent
-from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
-from mailcore.model.mailbox import INBOX
+from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
+from mailcore.model.plan import PLAIN, Destination, Filing, Plan
 from mailcore.model.row import NewRow
 from mailcore.model.tenant import State
 from mailcore.services.addresses import Addresses
+from mailcore.services.arrival import Arrival
 from mailcore.services.content import ContentStore, Copy
+from mailcore.services.inbound import Inbound
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.prepared import PreparedMessage
 from mailcore.services.quotas import Quotas
+from mailcore.services.recipient import Recipient
 from mailcore.store.directory import Directory
-from mailcore.store.placement import Home, Placement
+from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
 
@@ -52,50 +56,52 @@ REPEATS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Recipient:
-    """Who receives mail for an address."""
-
-    user_id: UserId
-    tenant_id: TenantId
-    address: str
-    home: Home = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryTarget:
     """A recipient and the trace headers of its copy (RFC 5321 §4.4), whole lines."""
 
     recipient: Recipient
     trace: bytes = b""
-    mailbox_name: MailboxName = INBOX
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What became of one recipient's copy: committed if `error` is None."""
+    """What became of a message for one recipient: done if `error` is None."""
 
     recipient: Recipient
-    mailbox_name: MailboxName
     error: MailError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One recipient's copy on its way."""
+    """One copy for one recipient on its way."""
 
-    target: DeliveryTarget
+    recipient: Recipient
     prepared: PreparedMessage
+    filing: Filing
     key: bytes
     """Commits once, however often the same delivery is repeated."""
-    ident: str | None
+    arrival: Arrival
+    number: int
+    """Of the recipient's copies, from 0."""
 
     def message_oid(self, repeat: int) -> bytes | None:
         """Return the id of the copy; a repeat of the delivery has the same, so it finds what went before."""
-        if self.ident is None:
-            return None
-        recipient = self.target.recipient
-        what = "\0".join((self.ident, recipient.address.casefold(), str(repeat))).encode() + self.prepared.raw_sha256
-        return hmac.digest(recipient.user_id.binary, what, "sha256")[:12]
+        return self.arrival.copy_id(self.recipient, repeat, self.number)
+
+    def as_copy(self) -> Copy:
+        """Return what is to be stored at first."""
+        return Copy(self.recipient.home, self.prepared, self.message_oid(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is done for one recipient."""
+
+    target: DeliveryTarget
+    key: bytes
+    plan: Plan = PLAIN
+    attempts: tuple[_Attempt, ...] = ()
+    error: MailError | None = None
 
 
 class Delivery:
@@ -110,6 +116,7 @@ class Delivery:
         mailboxes: Mailboxes,
         messages: Messages,
         quotas: Quotas,
+        inbound: Inbound,
     ) -> None:
         self._addresses = addresses
         self._directory = directory
@@ -118,6 +125,7 @@ class Delivery:
         self._mailboxes = mailboxes
         self._messages = messages
         self._quotas = quotas
+        self._inbound = inbound
 
     def resolve(self, address: str) -> Recipient:
         """Return who receives mail for an address; never from a cache, at least if it is nobody.
@@ -142,69 +150,83 @@ class Delivery:
         return recipient
 
     def deliver(
-        self, raw: bytes, targets: Sequence[DeliveryTarget], ident: str | None, actor: Actor
+        self,
+        raw: bytes,
+        targets: Sequence[DeliveryTarget],
+        ident: str | None,
+        actor: Actor,
+        reverse_path: str = "",
     ) -> Iterator[DeliveryResult]:
-        """Give each recipient its copy and yield what became of it, in their order, each after its commit.
+        """Do with a message what each recipient wants, and yield what became of it, in their order.
 
-        Round trips: one insert for each shard, one push for each recipient; with attachments two to four more
-        for each tenant.
+        A result comes after the commit of the recipient's copies and after all that is sent because of them is
+        queued. Round trips: one insert for each shard, one push for each copy; with attachments two to four more
+        for each tenant; those of rules, forwards and replies only where a recipient has any.
 
         Args:
             raw: the message as it arrived, without trace headers of this hop.
             targets: the recipients; what fails for one changes nothing for the others.
             ident: the sending agent's queue id; the same message repeated under it is delivered once.
             actor: the sending agent.
+            reverse_path: whom the message comes from; "" is the null reverse-path, which nothing answers.
         """
-        prepared = self._content.prepare(raw)
-        attempts: list[_Attempt] = []
-        outcomes: list[NewRowContent | MailError] = []
-        copies: dict[int, Copy] = {}
-        for target in targets:
-            attempt = self._attempt(target, prepared, ident)
-            attempts.append(attempt)
-            try:
-                self._check_quota(target.recipient, len(raw))
-                copies[len(outcomes)] = Copy(target.recipient.home, attempt.prepared, attempt.message_oid(0))
-            except MailError as error:
-                outcomes.append(error)
-            else:
-                outcomes.append(_UNTRIED)
-        for index, outcome in zip(copies, self._content.put_many(list(copies.values())), strict=True):
-            outcomes[index] = outcome
-        for attempt, outcome in zip(attempts, outcomes, strict=True):
-            result = self._finish(attempt, outcome, actor)
+        arrival = Arrival(raw, self._content.prepare(raw), reverse_path, ident, actor)
+        parts = [self._begin(arrival, target) for target in targets]
+        outcomes = iter(self._content.put_many([attempt.as_copy() for part in parts for attempt in part.attempts]))
+        for part in parts:
+            result = self._finish(arrival, part, list(islice(outcomes, len(part.attempts))))
             fault.hit("delivery.before_reply")
             yield result
 
-    def _attempt(self, target: DeliveryTarget, prepared: PreparedMessage, ident: str | None) -> _Attempt:
-        attempt = _Attempt(target, prepared.with_prefix(target.trace), ObjectId().binary, ident)
-        key = attempt.message_oid(0)
-        return attempt if key is None else _Attempt(target, attempt.prepared, key, ident)
-
-    def _finish(self, attempt: _Attempt, outcome: NewRowContent | MailError, actor: Actor) -> DeliveryResult:
-        """Commit what was stored, and tell what became of it."""
-        recipient = attempt.target.recipient
+    def _begin(self, arrival: Arrival, target: DeliveryTarget) -> _Part:
+        """Find out what is to be done for a recipient."""
+        recipient = target.recipient
+        key = arrival.key(recipient)
         try:
-            if isinstance(outcome, MailError):
-                raise outcome
-            if outcome.existed:
-                repeated = self._put_again(attempt)
-                if repeated is None:
-                    return DeliveryResult(recipient, INBOX)
-                outcome = repeated
-            name = self._commit(attempt, outcome, actor)
+            self._check_quota(recipient, len(arrival.raw))
+            plan = self._inbound.plan(arrival, recipient)
         except MailError as error:
-            return DeliveryResult(recipient, attempt.target.mailbox_name, error)
-        return DeliveryResult(recipient, name)
+            return _Part(target, key, error=error)
+        prepared = arrival.prepared if plan.message is None else self._content.prepare(plan.message)
+        prepared = prepared.with_prefix(target.trace)
+        attempts = tuple(
+            _Attempt(recipient, prepared, filing, arrival.key(recipient, number) if number else key, arrival, number)
+            for number, filing in enumerate(plan.filings)
+        )
+        return _Part(target, key, plan, attempts)
+
+    def _finish(self, arrival: Arrival, part: _Part, outcomes: Sequence[NewRowContent | MailError]) -> DeliveryResult:
+        """Commit what was stored, queue what follows, and tell what became of it."""
+        recipient = part.target.recipient
+        try:
+            if part.error is not None:
+                raise part.error
+            for attempt, outcome in zip(part.attempts, outcomes, strict=True):
+                self._file(attempt, outcome, arrival.actor)
+            if part.plan is not PLAIN:
+                self._inbound.carry_out(recipient, part.plan)
+        except MailError as error:
+            return DeliveryResult(recipient, error)
+        return DeliveryResult(recipient)
+
+    def _file(self, attempt: _Attempt, outcome: NewRowContent | MailError, actor: Actor) -> None:
+        """Commit one copy that was stored."""
+        if isinstance(outcome, MailError):
+            raise outcome
+        if outcome.existed:
+            repeated = self._put_again(attempt)
+            if repeated is None:
+                return
+            outcome = repeated
+        self._commit(attempt, outcome, actor)
 
     def _put_again(self, attempt: _Attempt) -> NewRowContent | None:
         """Store a repeat of a delivery under the next id; None if an earlier one is in the mailbox.
 
         A message that is there already is never used again: it may be about to be collected.
         """
-        user_id, home = attempt.target.recipient.user_id, attempt.target.recipient.home
-        view = self._mailboxes.open(user_id, INBOX)
-        delivered = {oid.tobytes() for oid in view.message_oids}
+        user_id, home = attempt.recipient.user_id, attempt.recipient.home
+        delivered = self._delivered(user_id, attempt.filing.destination)
         for repeat in range(REPEATS):
             oid = attempt.message_oid(repeat)
             if oid in delivered:
@@ -216,20 +238,35 @@ class Delivery:
                 return outcome
         return self._content.put(home, attempt.prepared)
 
-    def _commit(self, attempt: _Attempt, content: NewRowContent, actor: Actor) -> MailboxName:
+    def _delivered(self, user_id: UserId, destination: Destination) -> set[bytes]:
+        """Return the messages where an earlier try may have put its copy: the mailbox as named now, and INBOX."""
+        tree = self._mailboxes.tree(user_id)
+        places = {entry.id for entry in (_find(tree, destination), tree.find(INBOX)) if entry is not None}
+        views = [self._mailboxes.refresh(user_id, mailbox_id) for mailbox_id in places]
+        return {oid.tobytes() for view in views for oid in view.message_oids}
+
+    def _commit(self, attempt: _Attempt, content: NewRowContent, actor: Actor) -> None:
         """Push the row; into INBOX if the mailbox is gone, after a wait if the user is being moved."""
-        user_id = attempt.target.recipient.user_id
-        name = attempt.target.mailbox_name
+        user_id, filing = attempt.recipient.user_id, attempt.filing
         give_up_at = time.monotonic() + MOVING_WAIT_S
-        home = attempt.target.recipient.home
+        home = attempt.recipient.home
         while True:
             try:
                 now_at = self._placement.home(user_id)
                 if now_at.shard.name != home.shard.name:  # moved since the content was stored
                     home = now_at
                     content = self._content.put(home, attempt.prepared)
-                mailbox_id, name = self._mailbox(user_id, name)
-                self._messages.commit_rows(user_id, mailbox_id, [_row(content)], Cause.DELIVERY, actor, attempt.key)
+                mailbox_id = self._mailbox(user_id, filing, actor)
+                self._messages.commit_rows(
+                    user_id,
+                    mailbox_id,
+                    [_row(content, filing.flags.system)],
+                    Cause.DELIVERY,
+                    actor,
+                    attempt.key,
+                    keywords=[filing.flags.keywords] if filing.flags.keywords else None,
+                    as_many_keywords_as_fit=True,
+                )
             except MailboxMoving:
                 if time.monotonic() >= give_up_at:
                     raise
@@ -240,15 +277,24 @@ class Delivery:
                     raise
                 self._mailboxes.forget_tree(user_id)
             else:
-                return name
+                return
 
-    def _mailbox(self, user_id: UserId, name: MailboxName) -> tuple[MailboxId, MailboxName]:
-        """Return the mailbox of that name, else INBOX; no round trip if this process knows the user's tree."""
-        tree = self._mailboxes.tree_cached(user_id)
-        entry = tree.find(name) or tree.find(INBOX)
+    def _mailbox(self, user_id: UserId, filing: Filing, actor: Actor) -> MailboxId:
+        """Return the mailbox a copy goes to, else INBOX; no round trip if this process knows the user's tree."""
+        destination = filing.destination
+        entry = _find(self._mailboxes.tree_cached(user_id), destination)
+        if entry is None:
+            tree = self._mailboxes.tree(user_id)  # what this process knows may be old
+            entry = _find(tree, destination)
+            if entry is None and filing.creates and isinstance(destination, str):
+                try:
+                    return self._mailboxes.create(user_id, actor, destination, subscribed=True)
+                except MailError as error:  # no such name, too many, or somebody was faster: then it is INBOX
+                    log.info("delivery.not_created", extra={"user": str(user_id), "reason": type(error).__name__})
+            entry = entry or tree.find(INBOX)
         if entry is None:
             raise MailboxNotFound(user_id, INBOX)
-        return entry.id, entry.name
+        return entry.id
 
     def _check_quota(self, recipient: Recipient, size_bytes: int) -> None:
         """Raises: OverQuota with the time of the first refusal since mail last fitted."""
@@ -264,14 +310,20 @@ class Delivery:
             self._placement.forget(user_id)
 
 
-_UNTRIED = MailError("not tried")
+def _find(tree: MailboxTree, destination: Destination) -> MailboxEntry | None:
+    """Return the mailbox that is meant."""
+    if isinstance(destination, SpecialUse):
+        return tree.find_special(destination)
+    if isinstance(destination, ObjectId):
+        return tree.find_id(destination)
+    return tree.find(destination)
 
 
-def _row(content: NewRowContent) -> NewRow:
+def _row(content: NewRowContent, flags: int) -> NewRow:
     now = int(time.time())
     return NewRow(
         message_oid=content.message_oid,
-        flags=0,
+        flags=flags,
         size_bytes=content.size_bytes,
         internal_date=now,
         saved_date=now,

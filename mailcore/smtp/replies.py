@@ -45,6 +45,9 @@ INTERNAL_FAULT = Reply.of(451, "4.3.0", "Something went wrong here; try again")
 
 FULL_FOR_GOOD = Reply.of(552, "5.2.2", "Mailbox full for over a day")
 
+REFUSAL_LINES = 10
+REFUSAL_LINE = 400
+"""So many characters of a line of a recipient's words are told."""
 OVER_QUOTA_GRACE = timedelta(seconds=DEFAULT_LIMITS.over_quota_grace_s)
 """How long the sender's transfer agent keeps trying before the sender is told."""
 
@@ -61,6 +64,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.AppPasswordNeeded: Reply.of(534, "5.7.9", "Sign in with an app password"),
     errors.PasswordChangeNeeded: Reply.of(535, "5.7.8", "Choose a new password in the browser first"),
     errors.PasswordNotYetValid: Reply.of(535, "5.7.8", "Authentication failed"),
+    errors.MessageRejected: Reply.of(550, "5.7.1", "The recipient refuses this message"),
     errors.NotFound: Reply.of(550, "5.1.1", "No such user"),
     errors.AddressNotFound: Reply.of(550, "5.1.1", "Nobody receives mail at this address"),
     errors.DomainNotFound: Reply.of(550, "5.1.2", "Mail for this domain is not ours"),
@@ -90,8 +94,18 @@ def reply_for(error: errors.MailError, now: datetime | None = None) -> Reply:
     since = error.since if isinstance(error, errors.OverQuota) else None
     if since is not None and (now or datetime.now(UTC)) - since > OVER_QUOTA_GRACE:
         return FULL_FOR_GOOD
+    if isinstance(error, errors.MessageRejected) and (lines := _refusal_lines(error.reason)):
+        return Reply.of(550, "5.7.1", *lines)
     for kind in type(error).__mro__:
         reply = ERROR_REPLIES.get(kind)
         if reply is not None:
             return reply
     return INTERNAL_FAULT
+
+
+def _refusal_lines(reason: str) -> list[str]:
+    """Return a recipient's words as lines of a reply (RFC 5429 §2.1.2): printable ASCII, or nothing of them."""
+    if not reason.isascii():
+        return []
+    lines = ["".join(filter(str.isprintable, line.replace("\t", " "))).strip() for line in reason.splitlines()]
+    return [line[:REFUSAL_LINE] for line in lines if line][:REFUSAL_LINES]

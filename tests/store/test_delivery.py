@@ -17,7 +17,8 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State
-from mailcore.services import MailServices, delivery
+from mailcore.services import MailServices
+from mailcore.services.arrival import Arrival
 from mailcore.services.delivery import DeliveryTarget
 from mailcore.store.message.chunks import Tier
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
@@ -243,7 +244,7 @@ def test_repeat_that_is_not_known_again_would_be_seen(
     services: MailServices, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control of P3 and F11: with ids made anew each time, a delivery that died and is repeated is doubled."""
-    monkeypatch.setattr(delivery._Attempt, "message_oid", lambda _self, _repeat: None)
+    monkeypatch.setattr(Arrival, "copy_id", lambda *_: None)
     user, raw = make_user(services, shard="a"), message(b"twice")
     fault.install({point: crash})
     with pytest.raises(Crash):

@@ -28,7 +28,9 @@ def check_little_room(lmtp: Lmtp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "LOOK_S", 0.0)
     monkeypatch.setattr(room, "RESERVE_SHARE", 2.0)
     monkeypatch.setattr(room, "RESERVE_BYTES", 1 << 60)
-    lmtp.services.placement.home(user.user_id).shard.room._look_at = 0.0
+    here = lmtp.services.placement.home(user.user_id).shard.room
+    monkeypatch.setattr(here, "_look_at", 0.0)
+    monkeypatch.setattr(here, "_is_short", False)
     lmtp.greet()
     lmtp.say(b"MAIL FROM:<a@b.example>\r\n", "250 2.1.0 ...")
     lmtp.say(b"RCPT TO:<%s>\r\n" % user.address.encode(), "250 2.1.5 ...")

@@ -93,3 +93,23 @@ def test_command_lines() -> None:
     for bad in (b"", b" NOOP", b"MAIL\x00 x", b"NO\rOP", b"a-b", b"\xff", b"x" * 17):
         with pytest.raises(errors.SyntaxFault):
             parse_command_line(bad)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wire"),
+    [
+        pytest.param("Not me.\r\nAsk Bob", b"550-5.7.1 Not me.\r\n550 5.7.1 Ask Bob\r\n", id="lines"),
+        pytest.param("a\x00b\x7f\tc\r250 ok", b"550-5.7.1 ab c\r\n550 5.7.1 250 ok\r\n", id="controls"),
+        pytest.param("nein, für niemanden", b"550 5.7.1 The recipient refuses this message\r\n", id="beyond-ascii"),
+        pytest.param("", b"550 5.7.1 The recipient refuses this message\r\n", id="nothing"),
+    ],
+)
+def test_words_of_a_recipient_who_refuses_are_told_as_lines_of_one_reply(reason: str, wire: bytes) -> None:
+    """RFC 5429 §2.1.2; nothing in them ends the reply (attack M8)."""
+    assert replies.reply_for(errors.MessageRejected("detail", reason=reason)).to_wire() == wire
+
+
+def test_words_without_end_are_cut() -> None:
+    wire = replies.reply_for(errors.MessageRejected(reason="x" * 5000 + "\n" + "y\n" * 100)).to_wire()
+    assert len(wire) < 1000
+    assert wire.count(b"\r\n") == replies.REFUSAL_LINES
