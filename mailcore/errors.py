@@ -189,6 +189,10 @@ class ShardNotFound(NotFound):
     """No such shard."""
 
 
+class QueueEntryNotFound(NotFound):
+    """No such message waits to be sent for this user."""
+
+
 # -- conflict -----------------------------------------------------------------------------------
 
 
@@ -230,6 +234,10 @@ class MailboxBusy(Conflict):
 
 class MailboxChanged(Conflict):
     """The mailbox was deleted or replaced under a session that had it open."""
+
+
+class BeingSent(Conflict):
+    """The message is on its way at this moment: it can be neither held nor cancelled now."""
 
 
 class MailboxHasChildren(Conflict):

@@ -114,6 +114,26 @@ class SecondFactorLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboundLimits:
+    """How long the queue tries, and how much at once."""
+
+    lifetime_s: int = 4 * 24 * 3600
+    """A message that could not be sent by then comes back (RFC 5321 §4.5.4.1)."""
+    warning_s: int = 4 * 3600
+    """After so long the sender hears that it is late."""
+    remembered_s: int = 7 * 24 * 3600
+    """So long after its end an entry tells what became of it, and a repeat of it is known."""
+    suppressed_s: int = 30 * 24 * 3600
+    """So long after a hard bounce nothing is sent to an address."""
+    connections_per_destination: int = 20
+    """Of all relays together; of each alone where Redis is away a quarter."""
+    messages: int = 100
+    """On their way at once in one relay, of one tenant at most half."""
+    returned_bytes: int = 64 * 1024
+    """A message up to this size comes back whole where the sender did not say how much (RFC 3461 §4.3)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Limits that hold unless a tenant has others."""
 
@@ -158,6 +178,8 @@ class Limits:
     """So long after the last sign-in from there a network is not new to a user."""
     pop3_idle_timeout_s: int = 10 * 60
     second_factors: SecondFactorLimits = field(default_factory=SecondFactorLimits)
+    outbound: OutboundLimits = field(default_factory=OutboundLimits)
+    trace_kept_s: int = 30 * 24 * 3600
 
 
 DEFAULT_LIMITS = Limits()

@@ -31,6 +31,8 @@ from mailcore.services.messages import Messages
 from mailcore.services.metadata import Metadata
 from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
+from mailcore.services.outbound import Outbound
+from mailcore.services.outbound_content import OutboundContent
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
@@ -46,10 +48,12 @@ from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
 from mailcore.services.sharing import Sharing
 from mailcore.services.sorting import Sorting
+from mailcore.services.suppressions import Suppressions
 from mailcore.services.temporary_passwords import TemporaryPasswords
 from mailcore.services.tenants import Tenants, content_key_purpose
 from mailcore.services.tokens import Tokens
 from mailcore.services.totp import Totp
+from mailcore.services.trace import Trace
 from mailcore.services.usage import Usage
 from mailcore.services.users import Users
 from mailcore.settings import MailSettings
@@ -104,6 +108,9 @@ class MailServices:
     notices: Notices
     retention: Retention
     restoring: Restoring
+    outbound: Outbound
+    suppressions: Suppressions
+    trace: Trace
     _clients: Clients
     _link: RedisLink
 
@@ -119,6 +126,7 @@ class MailServices:
         self.connections.start(kept_up)
         self.usage.start(kept_up)
         self.auth_log.start(kept_up)
+        self.trace.start(kept_up)
 
     def close(self) -> None:
         """End background work and close every connection."""
@@ -127,6 +135,7 @@ class MailServices:
         self.usage.close()
         self.connections.close()
         self.auth_log.close()
+        self.trace.close()
         self._clients.close()
         self._link.close()
 
@@ -168,6 +177,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)
     tokens = Tokens(directory, tenants, users, sessions, audit)
     link = RedisLink(settings.redis_url)
+    trace = Trace(placement)
+    outbound = Outbound(placement, OutboundContent(offload, settings.limits), audit, trace, link, settings.limits)
     failed_logins = FailedLogins(link, settings.limits.logins)
     authentication = Authentication(
         directory,
@@ -223,6 +234,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         quotas=quotas,
         notices=notices,
         restoring=Restoring(placement, mailboxes, messages, quotas),
+        outbound=outbound,
+        suppressions=Suppressions(placement, audit, settings.limits.outbound),
+        trace=trace,
         retention=Retention(directory, placement, messages, offload, audit),
         _clients=clients,
         _link=link,

@@ -43,6 +43,16 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "purge": (IndexModel([("expunged_at", ASCENDING)], name="expunged_at"),),
     "events": EVENTS,
     "streams": (),
+    "outbound": (
+        IndexModel([("next_at", ASCENDING)], name="next_at", sparse=True),
+        IndexModel([("tenant", ASCENDING), ("created_at", ASCENDING)], name="tenant"),
+        IndexModel([("forget_at", ASCENDING)], name="forget_at", expireAfterSeconds=0, sparse=True),
+    ),
+    "suppressions": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
+    "trace": (
+        IndexModel([("keys", ASCENDING), ("_id", ASCENDING)], name="keys"),
+        IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
+    ),
     "auth_log": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
 }
 COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}

@@ -26,7 +26,10 @@ from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.messages import Messages
 from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
+from mailcore.store.user.outbound import OutboundEntries
 from mailcore.store.user.streams import Streams
+from mailcore.store.user.suppressions import Suppressions
+from mailcore.store.user.trace_rows import TraceRows
 from mailcore.store.user.trail import Trail
 
 
@@ -56,6 +59,9 @@ class ShardStores:
     blobs: Blobs
     blob_refs: BlobRefs
     chunks: Chunks
+    outbound: OutboundEntries
+    suppressions: Suppressions
+    trace: TraceRows
     room: Room
 
     @classmethod
@@ -84,6 +90,9 @@ class ShardStores:
             blobs=Blobs(hot),
             blob_refs=BlobRefs(hot),
             chunks=Chunks(hot, cold),
+            outbound=OutboundEntries(hot),
+            suppressions=Suppressions(hot),
+            trace=TraceRows(hot),
             room=Room(hot),
         )
 

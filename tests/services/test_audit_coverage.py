@@ -47,6 +47,7 @@ from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.authenticator import Authenticator
+from tests.services.test_outbound import queued
 from tests.store.test_delivery import deliver, expunge_all, message
 
 ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
@@ -156,6 +157,11 @@ def _passkey(scene: Scene, begin: Actor, finish: Actor) -> bytes:
     return device.id
 
 
+def _unsuppress(scene: Scene) -> None:
+    scene.services.suppressions.add(OPERATOR, scene.user.tenant_id, "x@y.test", "asked")
+    scene.services.suppressions.remove(scene.actor, scene.user.tenant_id, "x@y.test")
+
+
 def _renew(scene: Scene) -> object:
     """The authority is not there: what is told is the order that led to it."""
     acme = scene.services.acme
@@ -208,6 +214,12 @@ CALLS: dict[str, Call] = {
     "messages.store": lambda s: s.services.messages.store(
         s.user.user_id, s.actor, s.inbox, ONE, FlagOperation.ADD, FlagSet(SEEN)
     ),
+    "outbound.cancel": lambda s: s.services.outbound.cancel(s.actor, s.user.user_id, queued(s.services, s.user)),
+    "outbound.hold": lambda s: s.services.outbound.hold(s.actor, s.user.user_id, queued(s.services, s.user), "why"),
+    "outbound.release": lambda s: s.services.outbound.release(
+        s.actor, s.user.user_id, queued(s.services, s.user, held="why")
+    ),
+    "outbound.retry": lambda s: s.services.outbound.retry(s.actor, s.user.user_id, queued(s.services, s.user)),
     "passkeys.begin_registration": lambda s: _passkey(s, s.actor, OPERATOR),
     "passkeys.finish_registration": lambda s: _passkey(s, OPERATOR, s.actor),
     "passkeys.remove": lambda s: s.services.passkeys.remove(s.actor, s.user.user_id, _passkey(s, OPERATOR, OPERATOR)),
@@ -228,6 +240,8 @@ CALLS: dict[str, Call] = {
     "shards.add": lambda s: s.services.shards.add(s.actor, "again", "eu", *s.other_uris()),
     "shards.set_open": lambda s: s.services.shards.set_open(s.actor, "a", is_open=True),
     "shards.set_uris": lambda s: s.services.shards.set_uris(s.actor, "a", *s.uris()),
+    "suppressions.add": lambda s: s.services.suppressions.add(s.actor, s.user.tenant_id, "x@y.test", "asked"),
+    "suppressions.remove": _unsuppress,
     "tenants.create": lambda s: s.services.tenants.create(s.actor, f"T {ObjectId()}", "eu", "a"),
     "tenants.set_cold_after": lambda s: s.services.tenants.set_cold_after(s.actor, s.user.tenant_id, timedelta(days=1)),
     "temporary_passwords.create": lambda s: s.services.temporary_passwords.create(s.actor, s.user.user_id),
@@ -261,6 +275,8 @@ CALLS: dict[str, Call] = {
 
 READS = {"metadata.get", "sharing.acl", "sharing.check_identifier", "sharing.my_rights", "sharing.visible"}
 """Change nothing: they take the actor for what it may see."""
+TRACED = {"outbound.enqueue"}
+"""The queue entry names its actor, and the message trace tells of it: `test_queued_message_names_its_actor`."""
 
 
 def methods_with_an_actor() -> list[str]:
@@ -278,7 +294,7 @@ def methods_with_an_actor() -> list[str]:
 
 
 def test_no_method_is_missing_in_the_table() -> None:
-    assert methods_with_an_actor() == sorted({*CALLS, *READS})
+    assert methods_with_an_actor() == sorted({*CALLS, *READS, *TRACED})
 
 
 def own_shard(stack: Endpoints, fresh_uri: Callable[[str, str], str], name: str) -> ShardUris:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -22,6 +22,7 @@ from mailcore.store.message.blob_refs import BATCH, BlobRef, BlobRefs, OwnerKind
 from mailcore.store.message.blobs import BlobHeader, Blobs
 from mailcore.store.message.chunks import Chunks, Tier, generation_time
 from mailcore.store.message.messages import Messages
+from mailcore.store.user.outbound import OutboundEntries
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,16 @@ def second_look(refs: BlobRefs, tenant_id: ObjectId, address: bytes, session: Cl
 class BlobCollector:
     """Removes content that nobody refers to."""
 
-    def __init__(self, blobs: Blobs, refs: BlobRefs, chunks: Chunks, messages: Messages) -> None:
+    def __init__(
+        self, blobs: Blobs, refs: BlobRefs, chunks: Chunks, messages: Messages, outbound: OutboundEntries
+    ) -> None:
         self._blobs = blobs
         self._refs = refs
         self._chunks = chunks
-        self._messages = messages
+        self._attempts: dict[OwnerKind, Callable[[Sequence[bytes]], dict[bytes, bytes]]] = {
+            OwnerKind.MESSAGE: messages.attempts,
+            OwnerKind.OUTBOUND: outbound.attempts,
+        }
         self.counts = CollectionCounts()
 
     def collect(self, tenant_id: ObjectId, addresses: Iterable[bytes]) -> None:
@@ -79,7 +85,7 @@ class BlobCollector:
                     self._collect_one(tenant_id, header.address, header, session)
 
     def sweep_references(self, pause: Callable[[], None], older_than_s: int = CRASHED_AFTER_S) -> None:
-        """Remove references whose message is not there, and collect their blobs.
+        """Remove references whose message or queue entry is not there, and collect their blobs.
 
         Only those older than any delivery can last: a younger one may be about to get its message.
         """
@@ -87,14 +93,10 @@ class BlobCollector:
         start = b""
         while True:
             page = self._refs.pages(start)
-            aged = [
-                ref
-                for ref in page
-                if ref.owner.kind is OwnerKind.MESSAGE and generation_time(ref.owner.attempt) <= before
-            ]
-            present = self._messages.attempts([ref.owner.owner for ref in aged])
-            stale = [ref for ref in aged if present.get(ref.owner.owner) != ref.owner.attempt]
-            self._remove(stale)
+            for kind, attempts in self._attempts.items():
+                aged = [ref for ref in page if ref.owner.kind is kind and generation_time(ref.owner.attempt) <= before]
+                present = attempts([ref.owner.owner for ref in aged])
+                self._remove([ref for ref in aged if present.get(ref.owner.owner) != ref.owner.attempt])
             pause()
             if len(page) < BATCH:
                 return

@@ -17,6 +17,7 @@ from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.collection import BlobCollector
 from mailcore.store.message.messages import Messages
 from mailcore.store.message.upload import BlobUploads
+from mailcore.store.user.outbound import OutboundEntries
 
 COLLECTIONS = ("messages", "blobs", "blob_refs", "chunks")
 
@@ -29,6 +30,7 @@ class BlobStores:
     blobs: Blobs
     refs: BlobRefs
     chunks: Chunks
+    outbound: OutboundEntries
 
     @property
     def uploads(self) -> BlobUploads:
@@ -36,7 +38,7 @@ class BlobStores:
 
     @property
     def collector(self) -> BlobCollector:
-        return BlobCollector(self.blobs, self.refs, self.chunks, self.messages)
+        return BlobCollector(self.blobs, self.refs, self.chunks, self.messages, self.outbound)
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def stores(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[B
     for name in COLLECTIONS:
         hot[name].delete_many({})
     cold["chunks"].delete_many({})
-    yield BlobStores(Messages(hot), Blobs(hot), BlobRefs(hot), Chunks(hot, cold))
+    yield BlobStores(Messages(hot), Blobs(hot), BlobRefs(hot), Chunks(hot, cold), OutboundEntries(hot))
     clients.close()
 
 

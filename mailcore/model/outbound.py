@@ -1,0 +1,182 @@
+"""Messages on their way out: what is queued, for whom, and how far each recipient is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from mailcore.model.ids import TenantId, UserId
+
+QueueId = NewType("QueueId", str)
+"""24 hexadecimal digits; names one queued message of one user."""
+
+
+class Reason(StrEnum):
+    """Why a message goes out."""
+
+    SUBMISSION = "submission"
+    API = "api"
+    FORWARD = "forward"
+    AUTOREPLY = "autoreply"
+    REPORT = "report"
+    MODERATION = "moderation"
+    NOTICE = "notice"
+
+
+class Notify(StrEnum):
+    """When a sender wants to hear of a recipient (RFC 3461 §4.1); NEVER is the empty set."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DELAY = "delay"
+
+
+class ReturnContent(StrEnum):
+    """How much of the message a report carries (RFC 3461 §4.3)."""
+
+    FULL = "full"
+    HEADERS = "hdrs"
+
+
+class EntryState(StrEnum):
+    """How far a queued message is."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class RecipientState(StrEnum):
+    """How far one recipient of it is."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    """The next server took it over, or it lies in a mailbox here."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRecipient:
+    """A forward-path.
+
+    Attributes:
+        notify: when the sender wants a report; None: the sender did not say, so of failures and delays.
+        original_recipient: value of ORCPT, decoded, with its type: `rfc822;ann@example.org` (RFC 3461 §4.2).
+    """
+
+    address: str
+    notify: frozenset[Notify] | None = None
+    original_recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewOutbound:
+    """A message to be queued.
+
+    Attributes:
+        user_id: on whose behalf it goes out; the entry lies on this user's shard.
+        reverse_path: "" is the null reverse-path, to which no report is ever sent.
+        message: complete bytes as they go out.
+        key: the same key of the same user is the same entry, stored and sent once.
+        not_before: nothing is sent earlier.
+        delay_s: nothing is sent for so long, by the database's clock; may be cancelled meanwhile.
+        held: why it waits until somebody releases it.
+        is_utf8: SMTPUTF8 was asked for (RFC 6531 §3.4).
+        header_message_id: the Message-ID field, for the trace; "" where it is not known.
+    """
+
+    user_id: UserId
+    tenant_id: TenantId
+    reverse_path: str
+    forward_paths: tuple[OutboundRecipient, ...]
+    message: bytes
+    reason: Reason
+    key: bytes
+    not_before: datetime | None = None
+    delay_s: float = 0
+    held: str | None = None
+    return_content: ReturnContent | None = None
+    envelope_id: str | None = None
+    is_utf8: bool = False
+    header_message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last that was heard of a recipient.
+
+    Attributes:
+        code: reply code of SMTP; 0 where nobody answered.
+        enhanced: status of RFC 3463, ours where the other end gave none.
+        remote: host and address that answered, "" if none was reached.
+    """
+
+    code: int
+    enhanced: str
+    text: str
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientStatus:
+    """One recipient of an entry as it stands.
+
+    Attributes:
+        due_at: when it is tried next.
+        is_local: it lies in a mailbox here.
+        relayed_dsn: the next server promised to send reports itself.
+        reported: of what the sender was told: "failed", "delayed", "sent".
+    """
+
+    address: str
+    notify: frozenset[Notify] | None
+    original_recipient: str | None
+    state: RecipientState
+    attempts: int = 0
+    due_at: datetime | None = None
+    last_at: datetime | None = None
+    answer: Answer | None = None
+    is_local: bool = False
+    relayed_dsn: bool = False
+    reported: frozenset[str] = frozenset()
+
+    def wants(self, what: Notify) -> bool:
+        """Whether the sender wants to hear of it; of failures and delays unless told otherwise."""
+        return what is not Notify.SUCCESS if self.notify is None else what in self.notify
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundEntry:
+    """A queued message as it stands; its content is read apart.
+
+    Attributes:
+        next_at: when a relay takes it next, or its lease ends; None if never.
+        lease: number of the last lease.
+        is_leased: a relay has it, or died with it.
+        actor: who queued it.
+    """
+
+    id: QueueId
+    user_id: UserId
+    tenant_id: TenantId
+    reason: Reason
+    state: EntryState
+    held: str | None
+    reverse_path: str
+    recipients: tuple[RecipientStatus, ...]
+    size_bytes: int
+    sha256: bytes
+    header_message_id: str
+    envelope_id: str | None
+    return_content: ReturnContent | None
+    is_utf8: bool
+    created_at: datetime
+    expires_at: datetime
+    next_at: datetime | None
+    lease: int
+    is_leased: bool
+    actor: str = ""

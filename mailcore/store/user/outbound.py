@@ -1,0 +1,202 @@
+"""`outbound`: messages on their way out, one document each, on the shard of the user who sends.
+
+An entry is due when `next_at` is over, by the database's clock. A lease moves `next_at` to where the lease ends and
+raises its number: what its holder writes names that number, so one that is too late changes nothing, and an entry
+whose holder died is due again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pymongo import DESCENDING, ReturnDocument
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.outbound import EntryState, RecipientState
+from mailcore.store.guard import Document, deadline
+from mailcore.store.keys import message_key, owner_range
+from mailcore.store.owned import OwnedCollection
+
+KEY_BYTES: Final = 24
+CONTENT_FIELDS: Final = ("format", "skeleton", "splices", "attempt")
+WITHOUT_CONTENT: Final = {"skeleton": 0, "splices": 0}
+_WAITING: Final = {"$in": [EntryState.QUEUED.value, EntryState.HELD.value]}
+
+
+class OutboundEntries:
+    """The queue of one shard."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["outbound"], ("_id", "tenant"))
+        self._of_everybody = self._collection.across_owners("a relay serves every owner")
+
+    # -- senders ----------------------------------------------------------------------------
+
+    def insert(self, document: Document, *, delay: timedelta, not_before: datetime | None, kept: timedelta) -> bool:
+        """Store a new entry (majority), one round trip; False if it is there already, whatever became of it.
+
+        Times are the database's: it is due after `delay` and not before `not_before`, unless it is held, and given up
+        after `kept` from then on.
+        """
+        due: Any = {"$add": ["$$NOW", _ms(delay)]}
+        if not_before is not None:
+            due = {"$max": [due, not_before]}
+        times: Document = {"created_at": "$$NOW", "expires_at": {"$add": [due, _ms(kept)]}}
+        if document["state"] == EntryState.QUEUED.value:
+            times["next_at"] = due
+        fresh = {"$mergeObjects": [{"$literal": document}, times]}
+        once = [{"$replaceWith": {"$cond": [{"$gt": ["$created_at", None]}, "$$ROOT", fresh]}}]
+        with deadline():
+            try:
+                result = self._collection.update_one({"_id": document["_id"]}, once, upsert=True)
+            except DuplicateKeyError:
+                return False
+        return result.upserted_id is not None
+
+    def find(self, user_id: UserId, oid: bytes, *, with_content: bool = False) -> Document | None:
+        """Return a user's entry, or None."""
+        with deadline():
+            return self._collection.find_one(
+                {"_id": message_key(user_id, oid)}, None if with_content else dict(WITHOUT_CONTENT)
+            )
+
+    def list_of_user(self, user_id: UserId, limit: int, *, waiting: bool) -> list[Document]:
+        """Return entries of a user, those still waiting or all that are remembered."""
+        return self._list({"_id": owner_range(user_id.binary, KEY_BYTES)}, limit, waiting=waiting)
+
+    def list_of_tenant(self, tenant_id: TenantId, limit: int, *, waiting: bool) -> list[Document]:
+        """Return entries of a tenant on this shard, latest first."""
+        return self._list({"tenant": tenant_id.binary}, limit, waiting=waiting)
+
+    def _list(self, query: Document, limit: int, *, waiting: bool) -> list[Document]:
+        query = query | ({"state": _WAITING} if waiting else {})
+        with deadline():
+            found = self._collection.find(query, dict(WITHOUT_CONTENT))
+            return list(found.sort("created_at", DESCENDING).limit(limit))
+
+    def hold(self, user_id: UserId, oid: bytes, why: str) -> bool:
+        """Keep an entry back until it is released; False if it does not wait, or is being sent at this moment."""
+        update = {"$set": {"state": EntryState.HELD.value, "held": why}, "$unset": {"next_at": ""}}
+        return self._change(user_id, oid, _WAITING, update)
+
+    def release(self, user_id: UserId, oid: bytes, kept: timedelta) -> bool:
+        """Let a held entry go, now; False if it is not held."""
+        fields = {
+            "state": EntryState.QUEUED.value,
+            "next_at": "$$NOW",
+            "expires_at": {"$add": ["$$NOW", _ms(kept)]},
+        }
+        with deadline():
+            query = {"_id": message_key(user_id, oid), "state": EntryState.HELD.value}
+            result = self._collection.update_one(query, [{"$set": fields}, {"$unset": "held"}])
+        return result.matched_count == 1
+
+    def retry(self, user_id: UserId, oid: bytes) -> bool:
+        """Try an entry that waits for another attempt now; False if none does."""
+        update = {"$currentDate": {"next_at": True}, "$set": {"recipients.$[one].due_at": datetime(1970, 1, 2)}}  # noqa: DTZ001
+        return self._change(user_id, oid, EntryState.QUEUED.value, update)
+
+    def cancel(self, user_id: UserId, oid: bytes, forget_at: datetime) -> Document | None:
+        """End an entry for its recipients that still wait; return it as it was, None if it does not wait.
+
+        One that is being sent at this moment is left alone.
+        """
+        update = {
+            "$set": {
+                "state": EntryState.CANCELLED.value,
+                "forget_at": forget_at,
+                "recipients.$[one].state": RecipientState.CANCELLED.value,
+            },
+            "$unset": dict.fromkeys((*CONTENT_FIELDS, "next_at", "held"), ""),
+        }
+        query = {"_id": message_key(user_id, oid), "state": _WAITING, "is_leased": False}
+        with deadline():
+            return self._collection.find_one_and_update(
+                query, update, array_filters=_STILL_QUEUED, return_document=ReturnDocument.BEFORE
+            )
+
+    def _change(self, user_id: UserId, oid: bytes, state: Any, update: Document) -> bool:
+        query = {"_id": message_key(user_id, oid), "state": state, "is_leased": False}
+        filters = _STILL_QUEUED if any("$[one]" in name for name in update.get("$set", ())) else None
+        with deadline():
+            return self._collection.update_one(query, update, array_filters=filters).matched_count == 1
+
+    # -- relays -----------------------------------------------------------------------------
+
+    def claim(self, lease: timedelta, not_of: Sequence[TenantId]) -> Document | None:
+        """Lease the entry that has been due longest and is of none of these tenants; None if none is due.
+
+        `leased_at` is the database's time. `was_leased` tells that the lease before ended without a word.
+        """
+        query: Document = {"$expr": {"$lte": ["$next_at", "$$NOW"]}, "next_at": {"$gt": _NEVER}}
+        if not_of:
+            query["tenant"] = {"$nin": [tenant_id.binary for tenant_id in not_of]}
+        leased = {
+            "was_leased": "$is_leased",
+            "is_leased": True,
+            "lease": {"$add": ["$lease", 1]},
+            "leased_at": "$$NOW",
+            "next_at": {"$add": ["$$NOW", _ms(lease)]},
+        }
+        with deadline():
+            return self._of_everybody.find_one_and_update(
+                query, [{"$set": leased}], sort=[("next_at", 1)], return_document=ReturnDocument.AFTER
+            )
+
+    def renew(self, key: bytes, lease_number: int, lease: timedelta) -> bool:
+        """Prolong a lease; False if it is lost."""
+        until = [{"$set": {"next_at": {"$add": ["$$NOW", _ms(lease)]}}}]
+        with deadline():
+            return self._collection.update_one(_held_lease(key, lease_number), until).matched_count == 1
+
+    def record(self, key: bytes, lease_number: int, fields: Mapping[str, Any]) -> bool:
+        """Write down what became of recipients (majority); twice is once. False if the lease is lost."""
+        with deadline():
+            result = self._collection.update_one(_held_lease(key, lease_number), {"$set": dict(fields)})
+        return result.matched_count == 1
+
+    def give_back(self, key: bytes, lease_number: int, next_at: datetime, fields: Mapping[str, Any]) -> bool:
+        """End a lease; the entry is due again at `next_at`. False if the lease is lost."""
+        update = {"$set": {**fields, "next_at": next_at, "is_leased": False}}
+        with deadline():
+            return self._collection.update_one(_held_lease(key, lease_number), update).matched_count == 1
+
+    def finish(self, key: bytes, lease_number: int, forget_at: datetime, fields: Mapping[str, Any]) -> bool:
+        """End an entry: its content goes, its states are remembered until `forget_at`. False if the lease is lost."""
+        update = {
+            "$set": {**fields, "state": EntryState.DONE.value, "is_leased": False, "forget_at": forget_at},
+            "$unset": dict.fromkeys((*CONTENT_FIELDS, "next_at"), ""),
+        }
+        with deadline():
+            return self._collection.update_one(_held_lease(key, lease_number), update).matched_count == 1
+
+    # -- sweeps and figures -----------------------------------------------------------------
+
+    def attempts(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return which attempt stored each of these entries (`_id`s of any users) that has references."""
+        if not keys:
+            return {}
+        with deadline(10.0):
+            found = self._collection.find({"_id": {"$in": list(keys)}}, {"attempt": 1})
+            return {document["_id"]: document["attempt"] for document in found if "attempt" in document}
+
+    def count_waiting(self) -> int:
+        """Return how many entries wait for a relay, whosever they are."""
+        with deadline():
+            return self._of_everybody.count_documents({"next_at": {"$gt": _NEVER}})
+
+
+_NEVER: Final = datetime(1970, 1, 1)  # noqa: DTZ001  BSON knows UTC only
+_STILL_QUEUED: Final = [{"one.state": RecipientState.QUEUED.value}]
+
+
+def _held_lease(key: bytes, lease_number: int) -> Document:
+    return {"_id": key, "lease": lease_number, "is_leased": True}
+
+
+def _ms(duration: timedelta) -> int:
+    return int(duration.total_seconds() * 1000)

@@ -1,0 +1,54 @@
+"""`trace`: what became of messages, for the tenants whose they are; kept for a while on the tenant's home shard.
+
+A row is tenant ‖ time-ordered id (24 bytes). Everything that it may be found by stands in `keys`, hashed to eight bytes
+behind the tenant, so that one index serves every search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pymongo import DESCENDING
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from mailcore.model.ids import TenantId
+from mailcore.store.guard import Document, deadline
+from mailcore.store.keys import owner_range
+from mailcore.store.owned import OwnedCollection
+
+KEY_BYTES: Final = 24
+
+
+class TraceRows:
+    """The trace of the tenants whose home is this shard."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._collection = OwnedCollection(database["trace"])
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """Store rows; one round trip."""
+        with deadline():
+            try:
+                self._collection.store_many(documents)
+            except BulkWriteError:
+                pass  # only duplicates get here: sent twice after a lost answer
+
+    def find(self, tenant_id: TenantId, keys: Sequence[bytes], since: datetime | None, limit: int) -> list[Document]:
+        """Return a tenant's rows that have every one of these keys, latest first; one round trip."""
+        query: dict[str, Any] = {"_id": owner_range(tenant_id.binary, KEY_BYTES)}
+        if keys:
+            query["keys"] = {"$all": list(keys)}
+        if since is not None:
+            query["at"] = {"$gte": since}
+        with deadline():
+            return list(self._collection.find(query).sort("_id", DESCENDING).limit(limit))
+
+
+def search_key(tenant_id: TenantId, kind: str, value: str) -> bytes:
+    """Return what rows with this value are found by."""
+    text = f"{kind}\0{value.casefold()}".encode("utf-8", "surrogatepass")
+    return tenant_id.binary + hashlib.sha256(text).digest()[:8]
