@@ -118,6 +118,14 @@ class NotPermitted(Refused):
     """The actor may not do this."""
 
 
+class WildcardNotPermitted(Refused):
+    """A pattern stands where only one address may."""
+
+
+class PostingRefused(Refused):
+    """The group does not take mail of this sender."""
+
+
 class PasswordUnsuitable(Refused):
     """The new password is too short or too long."""
 
@@ -204,6 +212,10 @@ class AddressTaken(Conflict):
     """The canonical form of this address belongs to somebody already."""
 
 
+class AddressCycle(Conflict):
+    """Mail for the address would come back to it, or go through too many others."""
+
+
 class DomainTaken(Conflict):
     """The domain belongs to a tenant already."""
 
@@ -261,6 +273,10 @@ class MessageTooLarge(LimitExceeded):
 
 class TooManyUsers(LimitExceeded):
     """The tenant has as many users as its plan allows."""
+
+
+class TooManyMembers(LimitExceeded):
+    """A group or a forwarded address has as many members or targets as the limit allows."""
 
 
 class TooManyPasskeys(LimitExceeded):

@@ -21,7 +21,8 @@ MAX_DOMAIN_BYTES = 255
 MAX_ADDRESS_CHARACTERS = 1024
 """Nothing longer is looked at; no valid address comes near it."""
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+_ATEXT = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]"
+"""Of RFC 5322 §3.2.3, without the star: that is for wildcards."""
 _PLAIN = re.compile(
     rf"({_ATEXT}+(?:\.{_ATEXT}+)*)@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?\.)*[A-Za-z][A-Za-z0-9]{{0,62}})",
     re.ASCII,

@@ -134,6 +134,20 @@ class OutboundLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingLimits:
+    """How far mail for one address may spread."""
+
+    members: int = 1000
+    """Of one group."""
+    targets: int = 100
+    """Of one forwarded address."""
+    depth: int = 5
+    """Groups and forwarded addresses one behind the other."""
+    reached: int = 5000
+    """Addresses that one may reach through all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Limits that hold unless a tenant has others."""
 
@@ -154,6 +168,7 @@ class Limits:
     annotations: int = 100
     annotations_bytes: int = 512 * 1024
     recipients: int = 1000
+    routing: RoutingLimits = field(default_factory=RoutingLimits)
     app_passwords: int = 50
     over_quota_grace_s: int = 24 * 3600
     log_entry_bytes: int = 2048

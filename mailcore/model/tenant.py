@@ -74,6 +74,8 @@ class Tenant:
     retention: RetentionRule = field(default_factory=RetentionRule)
     disabled_protocols: frozenset[Protocol] = frozenset()
     """Switched off for all of its users."""
+    postmaster: UserId | None = None
+    """Gets mail for postmaster and abuse where nobody has these addresses; None: the oldest active user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,13 @@ class Domain:
     name: str
     verified_at: datetime | None
     created_at: datetime
+    alias_of: str | None = None
+    """Another domain of the tenant, A-labels, whose addresses are found under this name too."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRoute:
-    """Whom an address reaches."""
+    """Which user an address, or a wildcard, reaches."""
 
     id: ObjectId
     tenant_id: TenantId

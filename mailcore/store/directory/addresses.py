@@ -2,66 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TypeVar
+
 from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.routing import Entry, ForwardedAddress, Group
 from mailcore.model.tenant import AddressRoute
 from mailcore.store import direct
 from mailcore.store.client import Document
+from mailcore.store.directory.address_entries import GROUP, TARGETS, entry_content, entry_document, read_entry
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
+PAGE = 1000
+Onward = TypeVar("Onward", ForwardedAddress, Group)
+
 
 class Addresses:
-    """One document for each address."""
+    """One document for each address, wildcard, forwarded address and group."""
 
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["addresses"], ("user", "tenant"), ObjectId)
         self._by_canonical = self._collection.across_owners("the address establishes the owner")
 
-    def insert(self, route: AddressRoute) -> bool:
-        """Store a new address; False if its canonical form is taken, whoever has it."""
+    def insert(self, entry: Entry) -> bool:
+        """Store a new entry; False if its canonical form is taken, whoever has it."""
         try:
             with deadline():
-                self._collection.insert_one(
-                    {
-                        "_id": route.id,
-                        "tenant": route.tenant_id,
-                        "user": route.user_id,
-                        "display": route.display,
-                        "canonical": route.canonical,
-                        "created_at": route.created_at,
-                    }
-                )
+                self._collection.insert_one(entry_document(entry))
         except DuplicateKeyError:
             return False
         return True
 
     def find(self, canonical: str) -> AddressRoute | None:
-        """Return whom a canonical address reaches, or None; read from the primary with majority."""
+        """Return which user a canonical address reaches, or None; read from the primary with majority."""
+        entry = self.find_entry(canonical)
+        return entry if isinstance(entry, AddressRoute) else None
+
+    def find_entry(self, canonical: str) -> Entry | None:
+        """Return what stands behind a canonical address, or None; read from the primary with majority."""
         with deadline():
             document = direct.find_one(self._by_canonical, {"canonical": str(canonical)})
-        return None if document is None else _route(document)
+        return None if document is None else read_entry(document)
+
+    def find_entries(self, canonicals: Collection[str]) -> dict[str, Entry]:
+        """Return what stands behind canonical addresses, by them; one round trip, primary, majority."""
+        wanted = [str(canonical) for canonical in canonicals]
+        with deadline():
+            found = direct.find_all(self._by_canonical, {"canonical": {"$in": wanted}}, None, len(wanted))
+        return {document["canonical"]: read_entry(document) for document in found}
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:
-        """Return the user's addresses in order of creation."""
+        """Return the user's addresses and wildcards in order of creation."""
         with deadline():
-            return [_route(document) for document in self._collection.find({"user": user_id}).sort("_id", 1)]
+            entries = [read_entry(document) for document in self._collection.find({"user": user_id}).sort("_id", 1)]
+        return [entry for entry in entries if isinstance(entry, AddressRoute)]
+
+    def list_forwarded(self, tenant_id: TenantId, after: ObjectId | None = None) -> list[ForwardedAddress]:
+        """Return a page of the tenant's forwarded addresses by id, those after `after`."""
+        return [entry for entry in self._page(tenant_id, TARGETS, after) if isinstance(entry, ForwardedAddress)]
+
+    def list_groups(self, tenant_id: TenantId, after: ObjectId | None = None) -> list[Group]:
+        """Return a page of the tenant's groups by id, those after `after`."""
+        return [entry for entry in self._page(tenant_id, GROUP, after) if isinstance(entry, Group)]
+
+    def replace(self, entry: ForwardedAddress | Group) -> bool:
+        """Change everything of an entry but its address; False if the tenant has none such of that kind."""
+        kind = GROUP if isinstance(entry, Group) else TARGETS
+        query = {"_id": entry.id, "tenant": entry.tenant_id, kind: {"$exists": True}}
+        with deadline():
+            return self._collection.update_one(query, {"$set": entry_content(entry)}).matched_count == 1
 
     def delete(self, user_id: UserId, canonical: str) -> bool:
-        """Remove a user's address; False if the user has none such."""
+        """Remove a user's address or wildcard; False if the user has none such."""
         with deadline():
             return self._collection.delete_one({"user": user_id, "canonical": canonical}).deleted_count == 1
 
+    def delete_entry(self, entry: ForwardedAddress | Group) -> bool:
+        """Remove a forwarded address or a group; False if it was gone."""
+        with deadline():
+            query = {"_id": entry.id, "tenant": entry.tenant_id}
+            return self._collection.delete_one(query).deleted_count == 1
 
-def _route(document: Document) -> AddressRoute:
-    return AddressRoute(
-        id=document["_id"],
-        tenant_id=TenantId(document["tenant"]),
-        user_id=UserId(document["user"]),
-        display=document["display"],
-        canonical=document["canonical"],
-        created_at=document["created_at"],
-    )
+    def _page(self, tenant_id: TenantId, kind: str, after: ObjectId | None) -> list[Entry]:
+        query: Document = {"tenant": tenant_id, kind: {"$exists": True}}
+        if after is not None:
+            query["_id"] = {"$gt": after}
+        with deadline():
+            return [read_entry(document) for document in self._collection.find(query).sort("_id", 1).limit(PAGE)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -32,6 +34,7 @@ class Domains:
                         "name": domain.name,
                         "verified_at": domain.verified_at,
                         "created_at": domain.created_at,
+                        "alias_of": domain.alias_of,
                     }
                 )
         except DuplicateKeyError:
@@ -50,6 +53,25 @@ class Domains:
             document = direct.find_one(self._by_name, {"name": str(name)})
         return None if document is None else TenantId(document["tenant"])
 
+    def find_by_names(self, names: Collection[str]) -> dict[str, Domain]:
+        """Return the domains of these A-label names, whoever has them, by name; one round trip, primary, majority."""
+        wanted = [str(name) for name in names]
+        with deadline():
+            found = direct.find_all(self._by_name, {"name": {"$in": wanted}}, None, len(wanted))
+        return {document["name"]: _domain(document) for document in found}
+
+    def set_alias(self, tenant_id: TenantId, name: str, alias_of: str | None) -> bool:
+        """Make a domain an alias of another, or none any more; False if the tenant has none such."""
+        query = {"tenant": tenant_id, "name": name}
+        with deadline():
+            return self._collection.update_one(query, {"$set": {"alias_of": alias_of}}).matched_count == 1
+
+    def list_aliases(self, tenant_id: TenantId) -> list[Domain]:
+        """Return the tenant's domains that are aliases, in order of creation."""
+        query = {"tenant": tenant_id, "alias_of": {"$exists": True, "$ne": None}}
+        with deadline():
+            return [_domain(document) for document in self._collection.find(query).sort("_id", 1)]
+
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains in order of creation."""
         with deadline():
@@ -63,4 +85,5 @@ def _domain(document: Document) -> Domain:
         name=document["name"],
         verified_at=document["verified_at"],
         created_at=document["created_at"],
+        alias_of=document.get("alias_of"),
     )

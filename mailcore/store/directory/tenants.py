@@ -10,7 +10,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.access import Protocol
-from mailcore.model.ids import TenantId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
 from mailcore.store.client import Document
@@ -100,6 +100,12 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"disabled_protocols": names}})
         return result.matched_count == 1
 
+    def set_postmaster(self, tenant_id: TenantId, user_id: UserId | None) -> bool:
+        """Say who gets mail for postmaster and abuse; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"postmaster": user_id}})
+        return result.matched_count == 1
+
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
@@ -134,4 +140,5 @@ def _tenant(document: Document) -> Tenant:
         cold_after=timedelta(seconds=document.get("cold_after_s", 0)),
         retention=read_rule(document),
         disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
+        postmaster=document.get("postmaster"),
     )

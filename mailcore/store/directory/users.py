@@ -97,6 +97,13 @@ class Users:
             found = self._collection.find(query, _WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
             return [read_user(document) for document in found]
 
+    def find_oldest(self, tenant_id: TenantId) -> UserId | None:
+        """Return the tenant's first user that takes mail, or None."""
+        query = {"tenant": tenant_id, "state": {"$ne": State.DISABLED.value}}
+        with deadline():
+            document = self._collection.find_one(query, {"_id": 1}, sort=[("_id", 1)])
+        return None if document is None else UserId(document["_id"])
+
     def count_of_tenant(self, tenant_id: TenantId) -> int:
         """Return how many users a tenant has."""
         with deadline():
