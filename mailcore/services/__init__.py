@@ -20,7 +20,9 @@ from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
+from mailcore.services.forwarded_addresses import ForwardedAddresses
 from mailcore.services.fsck import Fsck
+from mailcore.services.groups import Groups
 from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
@@ -31,6 +33,7 @@ from mailcore.services.messages import Messages
 from mailcore.services.metadata import Metadata
 from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
+from mailcore.services.onward_addresses import OnwardAddresses
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_content import OutboundContent
 from mailcore.services.passkeys import Passkeys
@@ -38,6 +41,7 @@ from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
+from mailcore.services.resolution import Resolutions
 from mailcore.services.restoring import Restoring
 from mailcore.services.retention import Retention
 from mailcore.services.rotation import Rotation
@@ -74,6 +78,9 @@ class MailServices:
     domains: Domains
     users: Users
     addresses: Addresses
+    forwarded_addresses: ForwardedAddresses
+    groups: Groups
+    resolutions: Resolutions
     authentication: Authentication
     app_passwords: AppPasswords
     temporary_passwords: TemporaryPasswords
@@ -172,6 +179,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     temporary_passwords = TemporaryPasswords(directory, credential_key, audit)
     messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
     addresses = Addresses(directory, audit, sessions)
+    onward = OnwardAddresses(directory, addresses, audit, settings.limits.routing)
     passwords = Passwords(offload, leaked=LeakedPasswords(settings.leaked_passwords_url))
     tenants = Tenants(directory, placement, sealing, audit, sessions)
     users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)
@@ -201,6 +209,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domains=Domains(directory, audit),
         users=users,
         addresses=addresses,
+        forwarded_addresses=ForwardedAddresses(directory, onward),
+        groups=Groups(directory, onward),
+        resolutions=Resolutions(directory, placement, settings.limits.routing),
         authentication=authentication,
         app_passwords=app_passwords,
         temporary_passwords=temporary_passwords,

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from bson import ObjectId
 
-from mailcore.errors import AddressInvalid, AddressNotFound, AddressTaken, DomainNotFound, NotPermitted, UserNotFound
+from mailcore.errors import (
+    AddressInvalid,
+    AddressNotFound,
+    AddressTaken,
+    DomainNotFound,
+    NotPermitted,
+    UserNotFound,
+    WildcardNotPermitted,
+)
 from mailcore.model.actor import Actor
 from mailcore.model.address import Address, display_domain
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
+from mailcore.model.wildcard import STAR, Wildcard, canonical_of, is_wildcard
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sessions import Sessions
@@ -24,7 +33,7 @@ class Addresses:
         self._sessions = sessions
 
     def find(self, address: str) -> AddressRoute | None:
-        """Return whom an address reaches (dots, case and +label aside), or None; one read, primary, majority.
+        """Return which user has an address (dots, case and +label aside), or None; one read, primary, majority.
 
         Raises:
             AddressInvalid: it could not reach anybody here.
@@ -32,15 +41,15 @@ class Addresses:
         return self._directory.addresses.find(Address.parse(address).canonical)
 
     def get(self, address: str) -> AddressRoute:
-        """Return whom an address reaches.
+        """Return which user has an address.
 
         Raises:
             AddressInvalid: it could not reach anybody here.
-            AddressNotFound: it reaches nobody.
+            AddressNotFound: no user has it.
         """
         route = self.find(address)
         if route is None:
-            raise AddressNotFound(f"{address} reaches nobody here")
+            raise AddressNotFound(f"{address} is not the address of a user here")
         return route
 
     def check_free(self, tenant_id: TenantId, text: str) -> Address:
@@ -50,19 +59,38 @@ class Addresses:
             AddressInvalid: malformed, or with a +label, which everybody has for free.
             DomainNotFound: its domain is not the tenant's.
             NotPermitted: the domain is not verified yet.
+            WildcardNotPermitted: it is a pattern.
             AddressTaken: somebody has it.
         """
+        if is_wildcard(text):
+            raise WildcardNotPermitted(f"{text} is a pattern, not an address")
         address = Address.parse(text)
         if address.label is not None:
             raise AddressInvalid("an address is created without +label; mail to every label of it arrives anyway")
-        domain = self._directory.domains.find(tenant_id, address.domain)
-        if domain is None:
-            raise DomainNotFound(f"{display_domain(address.domain)} is not a domain of this tenant: add it first")
-        if domain.verified_at is None:
-            raise NotPermitted(f"{display_domain(address.domain)} is not verified yet")
-        if self._directory.addresses.find(address.canonical) is not None:
+        self._check_domain(tenant_id, address.domain)
+        if self._directory.addresses.find_entry(address.canonical) is not None:
             raise AddressTaken(f"{address.display} belongs to somebody already")
         return address
+
+    def check_wildcard(self, tenant_id: TenantId, text: str) -> Wildcard:
+        """Return the pattern if the tenant may have it: one in a domain of its own, or `user@*`.
+
+        Raises:
+            AddressInvalid: no pattern.
+            DomainNotFound: its domain is not the tenant's.
+            NotPermitted: the domain is not verified yet.
+        """
+        wildcard = Wildcard.parse(text)
+        if wildcard.domain != STAR:
+            self._check_domain(tenant_id, wildcard.domain)
+        return wildcard
+
+    def _check_domain(self, tenant_id: TenantId, name: str) -> None:
+        domain = self._directory.domains.find(tenant_id, name)
+        if domain is None:
+            raise DomainNotFound(f"{display_domain(name)} is not a domain of this tenant: add it first")
+        if domain.verified_at is None:
+            raise NotPermitted(f"{display_domain(name)} is not verified yet")
 
     def claim(self, tenant_id: TenantId, user_id: UserId, address: Address) -> AddressRoute:
         """Make an address reach a user; the unique index decides between two who claim at once.
@@ -75,33 +103,41 @@ class Addresses:
             raise AddressTaken(f"{address.display} belongs to somebody already")
         return route
 
-    def create(self, actor: Actor, user_id: UserId, text: str) -> AddressRoute:
-        """Give a user one more address.
+    def create(self, actor: Actor, user_id: UserId, text: str, *, allow_wildcard: bool = False) -> AddressRoute:
+        """Give a user one more address or, if that is meant, a wildcard.
 
         Raises:
             UserNotFound: there is no such user.
-            AddressInvalid, DomainNotFound, NotPermitted, AddressTaken: as `check_free`.
+            AddressInvalid, DomainNotFound, NotPermitted, WildcardNotPermitted, AddressTaken: as `check_free`.
         """
         user = self._directory.users.find(user_id)
         if user is None:
             raise UserNotFound(user_id)
-        address = self.check_free(user.tenant_id, text)
-        with self._audit.of_user(actor, "address.created", user_id, {"address": address.display}):
-            return self.claim(user.tenant_id, user_id, address)
+        if allow_wildcard and is_wildcard(text):
+            wildcard = self.check_wildcard(user.tenant_id, text)
+            display, canonical = wildcard.display, wildcard.canonical(user.tenant_id)
+        else:
+            address = self.check_free(user.tenant_id, text)
+            display, canonical = address.display, address.canonical
+        route = AddressRoute(ObjectId(), user.tenant_id, user_id, display, canonical, now())
+        with self._audit.of_user(actor, "address.created", user_id, {"address": display}):
+            if not self._directory.addresses.insert(route):
+                raise AddressTaken(f"{display} belongs to somebody already")
+        return route
 
     def delete(self, actor: Actor, user_id: UserId, text: str) -> None:
-        """Take an address from a user, except the main one; sessions that signed in with it end.
+        """Take an address or wildcard from a user, except the main one; sessions that signed in with it end.
 
         Raises:
             AddressNotFound: the user has none such.
             NotPermitted: it is the main address.
         """
-        canonical = Address.parse(text).canonical
         user = self._directory.users.find(user_id)
-        if user is not None and Address.parse(user.address).canonical == canonical:
-            raise NotPermitted("the main address cannot be taken away")
         if user is None:
             raise UserNotFound(user_id)
+        canonical = canonical_of(text, user.tenant_id)
+        if Address.parse(user.address).canonical == canonical:
+            raise NotPermitted("the main address cannot be taken away")
         with self._audit.of_user(actor, "address.deleted", user_id, {"address": canonical}):
             if not self._directory.addresses.delete(user_id, canonical):
                 raise AddressNotFound(f"{text} is not an address of this user")
@@ -109,5 +145,5 @@ class Addresses:
         self._sessions.user_changed(user_id)
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:
-        """Return the user's addresses in order of creation."""
+        """Return the user's addresses and wildcards in order of creation."""
         return self._directory.addresses.list_of_user(user_id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bson import ObjectId
 
-from mailcore.errors import DomainInvalid, DomainNotFound, DomainTaken, TenantNotFound
+from mailcore.errors import DomainInvalid, DomainNotFound, DomainTaken, NotPermitted, TenantNotFound
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import domain_name
 from mailcore.model.event import Details
@@ -62,3 +64,48 @@ class Domains:
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains."""
         return self._directory.domains.list_of(tenant_id)
+
+    def create_alias(self, actor: Actor, tenant_id: TenantId, alias: str, name: str) -> Domain:
+        """Let every address of a domain be found under another name too, `alias`; what is there itself comes first.
+
+        The alias is a domain of the tenant, made if need be as `create` makes it.
+
+        Raises:
+            DomainInvalid, DomainTaken: as `create`; DomainTaken too if it is an alias already.
+            DomainNotFound: the tenant has no domain `name`.
+            NotPermitted: `name` is an alias, or `alias` has aliases: there are no chains.
+        """
+        target = self.get(tenant_id, name)
+        alias_name = domain_name(alias)
+        aliases = self._directory.domains.list_aliases(tenant_id)
+        if target.alias_of is not None or alias_name == target.name:
+            raise NotPermitted(f"{target.name} is itself an alias: name the domain that it stands for")
+        if any(domain.alias_of == alias_name for domain in aliases):
+            raise NotPermitted(f"{alias_name} has aliases, so it cannot be one")
+        domain = self._directory.domains.find(tenant_id, alias_name) or self.create(actor, tenant_id, alias)
+        if domain.alias_of is not None:
+            raise DomainTaken(f"{alias_name} is an alias already, of {domain.alias_of}")
+        self._set_alias(actor, "domain.alias_created", domain, target.name)
+        return replace(domain, alias_of=target.name)
+
+    def delete_alias(self, actor: Actor, tenant_id: TenantId, alias: str) -> None:
+        """Let a domain stand for itself alone; it stays the tenant's.
+
+        Raises:
+            DomainInvalid: not a domain name.
+            DomainNotFound: the tenant has no such alias.
+        """
+        domain = self.get(tenant_id, alias)
+        if domain.alias_of is None:
+            raise DomainNotFound(f"{domain.name} is not an alias")
+        self._set_alias(actor, "domain.alias_deleted", domain, None)
+
+    def list_aliases(self, tenant_id: TenantId) -> list[Domain]:
+        """Return the tenant's domains that are aliases."""
+        return self._directory.domains.list_aliases(tenant_id)
+
+    def _set_alias(self, actor: Actor, kind: str, domain: Domain, alias_of: str | None) -> None:
+        wanted: Details = {"alias": domain.name, "domain": alias_of or domain.alias_of}
+        with self._audit.of_tenant(actor, kind, domain.tenant_id, wanted):
+            if not self._directory.domains.set_alias(domain.tenant_id, domain.name, alias_of):
+                raise DomainNotFound(f"{domain.name} is gone")

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNotFound, ValueInvalid
+from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNotFound, UserNotFound, ValueInvalid
 from mailcore.model.access import CAN_BE_DISABLED, Protocol
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
-from mailcore.model.ids import TenantId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
@@ -150,6 +150,23 @@ class Tenants:
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
         self._sessions.tenant_changed(tenant_id)
+
+    def set_postmaster(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None) -> None:
+        """Say which of its users gets mail for postmaster and abuse of its domains; None: the oldest.
+
+        Raises:
+            TenantNotFound: there is no such tenant.
+            UserNotFound: the tenant has no such user.
+        """
+        if user_id is not None:
+            user = self._directory.users.find(user_id)
+            if user is None or user.tenant_id != tenant_id:
+                raise UserNotFound(user_id)
+        with self._audit.of_tenant(actor, "tenant.postmaster", tenant_id, {"user": str(user_id or "")}) as change:
+            change.before["user"] = str(self._placement.tenant(tenant_id).postmaster or "")
+            if not self._directory.tenants.set_postmaster(tenant_id, user_id):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
 
     def set_disabled_protocols(self, actor: Actor, tenant_id: TenantId, protocols: frozenset[Protocol]) -> None:
         """Switch these protocols off for all users of a tenant, and all others on.

@@ -102,6 +102,20 @@ class Scene:
     def token(self) -> ObjectId:
         return self.services.tokens.create(OPERATOR, owner_of_tenant(self.user.tenant_id), Role.ROOT, "Test")[0].id
 
+    def domain_alias(self) -> str:
+        name = f"alias.{self.domain()}"
+        self.services.domains.create_alias(OPERATOR, self.user.tenant_id, name, self.domain())
+        return name
+
+    def forwarded_address(self) -> str:
+        address = f"old@{self.domain()}"
+        self.services.forwarded_addresses.create(OPERATOR, self.user.tenant_id, address, ["new@else.test"])
+        return address
+
+    def group(self) -> str:
+        self.services.groups.create(OPERATOR, self.user.tenant_id, f"all@{self.domain()}")
+        return f"all@{self.domain()}"
+
     def expunged_user(self) -> MadeUser:
         expunge_all(self.services, self.user)
         return self.user
@@ -182,7 +196,23 @@ CALLS: dict[str, Call] = {
     "rotation.rotate": lambda s: s.services.rotation.rotate(s.actor),
     "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
     "delivery.deliver": lambda s: deliver(s.services, message(b"mail"), s.user, actor=s.actor),
+    "domains.create_alias": lambda s: s.services.domains.create_alias(
+        s.actor, s.user.tenant_id, f"alias.{s.domain()}", s.domain()
+    ),
+    "domains.delete_alias": lambda s: s.services.domains.delete_alias(s.actor, s.user.tenant_id, s.domain_alias()),
     "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),
+    "forwarded_addresses.create": lambda s: s.services.forwarded_addresses.create(
+        s.actor, s.user.tenant_id, f"old@{s.domain()}", ["new@else.test"]
+    ),
+    "forwarded_addresses.delete": lambda s: s.services.forwarded_addresses.delete(
+        s.actor, s.user.tenant_id, s.forwarded_address()
+    ),
+    "forwarded_addresses.update": lambda s: s.services.forwarded_addresses.update(
+        s.actor, s.user.tenant_id, s.forwarded_address(), is_disabled=True
+    ),
+    "groups.create": lambda s: s.services.groups.create(s.actor, s.user.tenant_id, f"all@{s.domain()}"),
+    "groups.delete": lambda s: s.services.groups.delete(s.actor, s.user.tenant_id, s.group()),
+    "groups.update": lambda s: s.services.groups.update(s.actor, s.user.tenant_id, s.group(), name="All"),
     "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
     "imports.run": lambda s: s.services.imports.run(s.actor, s.user.user_id, [s.source()]),
     "mailboxes.create": lambda s: s.services.mailboxes.create(s.user.user_id, s.actor, "New"),
@@ -248,6 +278,7 @@ CALLS: dict[str, Call] = {
     "tenants.set_disabled_protocols": lambda s: s.services.tenants.set_disabled_protocols(
         s.actor, s.user.tenant_id, frozenset({Protocol.POP3})
     ),
+    "tenants.set_postmaster": lambda s: s.services.tenants.set_postmaster(s.actor, s.user.tenant_id, s.user.user_id),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),
     "totp.begin": lambda s: s.services.totp.begin(s.actor, s.user.user_id, "Eider", "x"),
