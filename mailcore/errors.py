@@ -193,6 +193,10 @@ class TokenNotFound(NotFound):
     """No such token of this owner."""
 
 
+class DkimKeyNotFound(NotFound):
+    """No such DKIM key of this tenant."""
+
+
 class ShardNotFound(NotFound):
     """No such shard."""
 
@@ -218,6 +222,10 @@ class AddressCycle(Conflict):
 
 class DomainTaken(Conflict):
     """The domain belongs to a tenant already."""
+
+
+class DkimKeyExists(Conflict):
+    """The domain has a DKIM key of that selector, or one that a change at the same moment got ahead of."""
 
 
 class FactorIsOn(Conflict):
@@ -285,6 +293,10 @@ class TooManyPasskeys(LimitExceeded):
 
 class TooManyAppPasswords(LimitExceeded):
     """The user has as many app passwords as the limit allows."""
+
+
+class TooManyDkimKeys(LimitExceeded):
+    """The domain has as many DKIM keys as the limit allows."""
 
 
 class TooManyMailboxes(LimitExceeded):

@@ -35,6 +35,7 @@ class Periodic:
 SCHEDULE = (
     Periodic("demotion.all", timedelta(minutes=10)),
     Periodic("certificates.renew", timedelta(minutes=10)),
+    Periodic("dkim.rotate", timedelta(hours=1)),
     Periodic("sealing.rotate", timedelta(days=1)),
     Periodic("retention.all", timedelta(days=1)),
     Periodic("collection.all", timedelta(days=7)),

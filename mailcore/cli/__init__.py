@@ -20,6 +20,7 @@ NOUNS: tuple[str, ...] = (
     "shard",
     "tenant",
     "domain",
+    "dkim",
     "user",
     "app_password",
     "token",

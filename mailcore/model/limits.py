@@ -145,6 +145,14 @@ class RoutingLimits:
     """Groups and forwarded addresses one behind the other."""
     reached: int = 5000
     """Addresses that one may reach through all of them."""
+class DkimTimes:
+    """How long keys live; each is far longer than DNS and queues remember anything."""
+
+    rotate_after_s: int = 180 * 24 * 3600
+    published_before_use_s: int = 3600
+    """So long a new key is seen in DNS before it takes over; a domain's first key need not wait."""
+    retiring_s: int = 10 * 24 * 3600
+    """So long the record of an old key must stay: what it signed may be in queues for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +203,9 @@ class Limits:
     second_factors: SecondFactorLimits = field(default_factory=SecondFactorLimits)
     outbound: OutboundLimits = field(default_factory=OutboundLimits)
     trace_kept_s: int = 30 * 24 * 3600
+    dkim: DkimTimes = field(default_factory=DkimTimes)
+    dkim_keys: int = 20
+    """Of one domain, whatever their state."""
 
 
 DEFAULT_LIMITS = Limits()

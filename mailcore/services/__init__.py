@@ -17,6 +17,8 @@ from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
 from mailcore.services.credential_key import CredentialKey
 from mailcore.services.delivery import Delivery
+from mailcore.services.dkim import Dkim
+from mailcore.services.dkim_keys import DkimKeys
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
@@ -96,6 +98,8 @@ class MailServices:
     auth_log: AuthLog
     certificates: Certificates
     acme: Acme
+    dkim: Dkim
+    dkim_keys: DkimKeys
     sealing: Sealing
     rotation: Rotation
     placement: Placement
@@ -198,6 +202,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         uses,
         LoggedGuard(failed_logins, auth_log),
     )
+    dkim = Dkim(directory, sealing, offload)
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
@@ -227,6 +232,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         auth_log=auth_log,
         certificates=certificates,
         acme=Acme(directory, sealing, certificates, audit, settings.acme),
+        dkim=dkim,
+        dkim_keys=DkimKeys(directory, sealing, dkim, audit, offload, settings.limits),
         sealing=sealing,
         rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,

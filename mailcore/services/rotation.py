@@ -32,6 +32,7 @@ class SealedField:
 SEALED: Final = (
     SealedField("tenants", "content_key", "tenant.content_key"),
     SealedField("certs", "sealed_key", "cert.key", "fingerprint"),
+    SealedField("dkim_keys", "sealed_key", "dkim.key"),
     SealedField("acme_accounts", "key", "acme.account"),
     SealedField("users", "second_factors.totp.seed", "totp"),
     SealedField("users", "second_factors.pending_totp.seed", "totp"),

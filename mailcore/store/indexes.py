@@ -79,6 +79,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "acme_accounts": (),
     "acme_orders": (IndexModel([("names", ASCENDING)], name="names"),),
     "acme_challenges": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
+    "dkim_keys": (
+        IndexModel([("domain_id", ASCENDING), ("selector", ASCENDING)], name="selector", unique=True),
+        IndexModel([("tenant", ASCENDING), ("domain", ASCENDING)], name="tenant"),
+    ),
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
     "events": EVENTS,

@@ -176,6 +176,24 @@ def _unsuppress(scene: Scene) -> None:
     scene.services.suppressions.remove(scene.actor, scene.user.tenant_id, "x@y.test")
 
 
+def _published(scene: Scene) -> int:
+    scene.services.dkim_keys.create(OPERATOR, scene.user.tenant_id, scene.domain())
+    values = {
+        key.record_name: key.record_value.encode() for key in scene.services.dkim_keys.list_of(scene.user.tenant_id)
+    }
+    return scene.services.dkim_keys.check(scene.actor, scene.user.tenant_id, lambda name: [values[name]])
+
+
+def _activate(scene: Scene) -> None:
+    key = scene.services.dkim_keys.create(OPERATOR, scene.user.tenant_id, scene.domain())
+    scene.services.dkim_keys.activate(scene.actor, scene.user.tenant_id, key.id)
+
+
+def _delete_dkim(scene: Scene) -> None:
+    key = scene.services.dkim_keys.create(OPERATOR, scene.user.tenant_id, scene.domain())
+    scene.services.dkim_keys.delete(scene.actor, scene.user.tenant_id, key.id)
+
+
 def _renew(scene: Scene) -> object:
     """The authority is not there: what is told is the order that led to it."""
     acme = scene.services.acme
@@ -200,6 +218,11 @@ CALLS: dict[str, Call] = {
         s.actor, s.user.tenant_id, f"alias.{s.domain()}", s.domain()
     ),
     "domains.delete_alias": lambda s: s.services.domains.delete_alias(s.actor, s.user.tenant_id, s.domain_alias()),
+    "dkim_keys.activate": _activate,
+    "dkim_keys.check": _published,
+    "dkim_keys.create": lambda s: s.services.dkim_keys.create(s.actor, s.user.tenant_id, s.domain()),
+    "dkim_keys.delete": _delete_dkim,
+    "dkim_keys.rotate": lambda s: s.services.dkim_keys.rotate(s.actor, s.user.tenant_id),
     "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),
     "forwarded_addresses.create": lambda s: s.services.forwarded_addresses.create(
         s.actor, s.user.tenant_id, f"old@{s.domain()}", ["new@else.test"]

@@ -12,6 +12,7 @@ from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.api_tokens import ApiTokens
 from mailcore.store.directory.app_passwords import AppPasswords
 from mailcore.store.directory.certs import Certs
+from mailcore.store.directory.dkim_keys import DkimKeys
 from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.sealed import SealedFields
@@ -37,6 +38,7 @@ class Directory:
     addresses: Addresses
     users: Users
     certs: Certs
+    dkim_keys: DkimKeys
     acme: Acme
     sealed: SealedFields
     second_factors: SecondFactors
@@ -60,6 +62,7 @@ class Directory:
             Addresses(database),
             Users(database),
             Certs(database),
+            DkimKeys(database),
             Acme(database),
             SealedFields(database),
             SecondFactors(database),

@@ -1,0 +1,97 @@
+"""DKIM signatures over bytes (RFC 6376, RFC 8463), made by dkimpy with the RSA of `cryptography`.
+
+dkimpy computes RSA in Python: 7 ms a signature, where OpenSSL takes half of one. So its one function for
+that is replaced here, for every caller in the process: ARC seals (RFC 8617) are signed by it as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import dkim
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from mailcore.errors import SyntaxFault
+from mailcore.model.dkim import DkimAlgorithm
+
+OVERSIGNED = (
+    b"from", b"reply-to", b"to", b"cc", b"subject", b"date", b"message-id", b"mime-version", b"content-type",
+    b"content-transfer-encoding",
+)  # fmt: skip
+"""Signed once more than they are there, so that nobody adds a second one on the way (RFC 6376 §8.15)."""
+SIGNED = (
+    b"sender", b"in-reply-to", b"references", b"content-id", b"content-description", b"auto-submitted",
+    b"resent-date", b"resent-from", b"resent-sender", b"resent-to", b"resent-cc", b"resent-message-id",
+    b"list-id", b"list-help", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe", b"list-post",
+    b"list-owner", b"list-archive",
+)  # fmt: skip
+"""Signed where they are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A selector that can sign: an RSA key as PKCS#1 PEM, or the base64 of an Ed25519 seed."""
+
+    selector: str
+    algorithm: DkimAlgorithm
+    private_key: bytes = field(repr=False)
+
+
+def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> bytes:
+    """Return one DKIM-Signature for each signer: whole lines to be put in front of the message.
+
+    Headers are made relaxed, the body simple: what every relay leaves alone. There is no `l=`, and the
+    signatures do not expire.
+
+    Raises:
+        SyntaxFault: the header has a line that is no field.
+    """
+    try:
+        signing = dkim.DKIM(message)
+    except dkim.MessageFormatError:
+        raise SyntaxFault("the header has a line that is no field") from None
+    present = Counter(name.lower() for name, _ in signing.headers)
+    names = [name for name in OVERSIGNED for _ in range(present[name] + 1)]
+    names += [name for name in SIGNED for _ in range(present[name])]
+    made = [
+        signing.sign(
+            signer.selector.encode(),
+            domain.encode(),
+            signer.private_key,
+            signature_algorithm=signer.algorithm.value.encode(),
+            include_headers=list(names),
+        )
+        for signer in signers
+    ]
+    return b"".join(made)
+
+
+def _sign_rsa(hashed: Any, key: dict[str, int]) -> bytes:
+    """Sign a SHA-256 by RSASSA-PKCS1-v1_5 (RFC 8017 §8.2)."""
+    return _rsa_key(*(key[name] for name in _RSA_PARTS)).sign(hashed.digest(), padding.PKCS1v15(), Prehashed(SHA256()))
+
+
+_RSA_PARTS = (
+    "prime1",
+    "prime2",
+    "privateExponent",
+    "exponent1",
+    "exponent2",
+    "coefficient",
+    "modulus",
+    "publicExponent",
+)
+
+
+@lru_cache(maxsize=512)
+def _rsa_key(p: int, q: int, d: int, dmp1: int, dmq1: int, iqmp: int, n: int, e: int) -> rsa.RSAPrivateKey:
+    return rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(e, n)).private_key()
+
+
+dkim.RSASSA_PKCS1_v1_5_sign = _sign_rsa
