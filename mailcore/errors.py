@@ -67,6 +67,19 @@ class FlagInvalid(SyntaxFault):
     """Not a flag or keyword a client may set."""
 
 
+class ScriptInvalid(SyntaxFault):
+    """Not a Sieve script that can be used; `line` and `column` count from 1, `what` tells its author what to do."""
+
+    def __init__(self, what: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(what, line, column)
+        self.line = line
+        self.column = column
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}: {self.what}"
+
+
 # -- refused ------------------------------------------------------------------------------------
 
 

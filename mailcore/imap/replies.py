@@ -32,6 +32,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.DomainInvalid: Reply(No, b"CANNOT", "Not a domain"),
     errors.ValueInvalid: Reply(No, b"CANNOT", "Not a value that can be set"),
     errors.FlagInvalid: Reply(No, b"CANNOT", "Not a flag that can be set"),
+    errors.ScriptInvalid: Reply(No, b"CANNOT", "Not a script that can be set"),
     errors.Refused: Reply(No, b"NOPERM", "Not allowed"),
     errors.AuthenticationFailed: Reply(No, b"AUTHENTICATIONFAILED", "User name or password is wrong"),
     errors.UserDisabled: Reply(No, b"AUTHORIZATIONFAILED", "This login is disabled"),

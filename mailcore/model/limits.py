@@ -145,6 +145,9 @@ class RoutingLimits:
     """Groups and forwarded addresses one behind the other."""
     reached: int = 5000
     """Addresses that one may reach through all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class DkimTimes:
     """How long keys live; each is far longer than DNS and queues remember anything."""
 
@@ -153,6 +156,35 @@ class DkimTimes:
     """So long a new key is seen in DNS before it takes over; a domain's first key need not wait."""
     retiring_s: int = 10 * 24 * 3600
     """So long the record of an old key must stay: what it signed may be in queues for days."""
+
+
+@dataclass(frozen=True, slots=True)
+class SieveLimits:
+    """What a Sieve script may be and do; what goes beyond when it runs ends it, and the message is kept."""
+
+    script_bytes: int = 64 * 1024
+    nesting: int = 32
+    """Blocks, and tests, within one another."""
+    steps: int = 100_000
+    """A command, a comparison, a piece of text looked through: about a microsecond each at worst."""
+    actions: int = 32
+    redirects: int = 4
+    header_edits: int = 32
+    lookups: int = 32
+    """Questions about mailboxes and duplicates, which cost a round trip each."""
+    variables: int = 256
+    variable_characters: int = 4000
+    """A longer value is cut (RFC 5229 §6)."""
+    text_characters: int = 64 * 1024
+    """Of one string with its variables put in."""
+    flags: int = 64
+    body_bytes: int = 256 * 1024
+    """Of decoded text that `body` looks through."""
+    regex_size: int = 2000
+    """Instructions of the program of one regular expression."""
+    vacation_least_s: int = 300
+    """A sender is not answered more often, whatever `:seconds` says (RFC 6131 §2)."""
+    vacation_most_s: int = 365 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +238,7 @@ class Limits:
     dkim: DkimTimes = field(default_factory=DkimTimes)
     dkim_keys: int = 20
     """Of one domain, whatever their state."""
+    sieve: SieveLimits = field(default_factory=SieveLimits)
 
 
 DEFAULT_LIMITS = Limits()

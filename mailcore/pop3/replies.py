@@ -37,6 +37,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.ValueInvalid: _NO_VALUE,
     errors.MailboxNameInvalid: _NO_VALUE,
     errors.FlagInvalid: _NO_VALUE,
+    errors.ScriptInvalid: _NO_VALUE,
     errors.Refused: _NOT_ALLOWED,
     errors.AuthenticationFailed: err("User name or password is wrong", AUTH),
     errors.UserDisabled: err("This login is disabled", AUTH),

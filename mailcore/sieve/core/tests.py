@@ -1,0 +1,96 @@
+"""The tests of RFC 5228 §5 that need no `require`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mailcore.sieve.call import Call
+from mailcore.sieve.forms import ADDRESSES, MANY, MATCHING, Form, Kind, TagForm, Test
+from mailcore.sieve.run import Run
+
+
+def _allof(call: Call) -> Test:
+    """All hold; the rest is not looked at once one does not (RFC 5228 §5.2)."""
+    tests = call.tests()
+    return lambda run: all(test(run) for test in tests)
+
+
+def _anyof(call: Call) -> Test:
+    """One holds (RFC 5228 §5.3)."""
+    tests = call.tests()
+    return lambda run: any(test(run) for test in tests)
+
+
+def _not(call: Call) -> Test:
+    """It does not hold (RFC 5228 §5.8)."""
+    (test,) = call.tests()
+    return lambda run: not test(run)
+
+
+def _constant(value: bool) -> Callable[[Call], Test]:
+    return lambda _: lambda _run: value
+
+
+def _size(call: Call) -> Test:
+    """Larger or smaller, never equal (RFC 5228 §5.9)."""
+    if not call.has("limit"):
+        raise call.flaw('"size" needs ":over" or ":under".')
+    limit = call.number(0)
+    if call.tag("limit") == "over":
+        return lambda run: run.message.size_bytes > limit
+    return lambda run: run.message.size_bytes < limit
+
+
+def _exists(call: Call) -> Test:
+    """Each of the fields is there (RFC 5228 §5.5)."""
+    names = call.field_names(0)
+    return lambda run: all(map(run.headers.has, names(run)))
+
+
+def _header(call: Call) -> Test:
+    """A field's value matches (RFC 5228 §5.7)."""
+    names, match, selection = call.field_names(0), call.match(1), call.selection()
+
+    def values(run: Run) -> Sequence[str]:
+        fields = [run.headers.texts(name) for name in names(run)]
+        if selection is not None:
+            fields = [texts[selection] for texts in fields]
+        return fields[0] if len(fields) == 1 else [text for texts in fields for text in texts]
+
+    return lambda run: match(run, values(run))
+
+
+def _address(call: Call) -> Test:
+    """An address in a field matches (RFC 5228 §5.1)."""
+    names, match, selection = call.field_names(0), call.match(1), call.selection()
+    take = call.address_part()
+
+    def values(run: Run) -> Sequence[str]:
+        found: list[str] = []
+        for name in names(run):
+            fields = run.headers.addresses(name)
+            for addresses in fields if selection is None else fields[selection]:
+                found += addresses
+        run.spend(len(found))
+        return found if take is None else [part for part in map(take, found) if part is not None]
+
+    return lambda run: match(run, values(run))
+
+
+FORMS = (
+    Form("allof", _allof, tests=(1, MANY), is_test=True),
+    Form("anyof", _anyof, tests=(1, MANY), is_test=True),
+    Form("not", _not, tests=(1, 1), is_test=True),
+    Form("true", _constant(True), is_test=True),
+    Form("false", _constant(False), is_test=True),
+    Form(
+        "size",
+        _size,
+        (Kind.NUMBER,),
+        tags=(TagForm("over", group="limit"), TagForm("under", group="limit")),
+        is_test=True,
+    ),
+    Form("exists", _exists, (Kind.STRINGS,), is_test=True),
+    Form("header", _header, (Kind.STRINGS, Kind.STRINGS), groups=MATCHING, is_test=True),
+    Form("address", _address, (Kind.STRINGS, Kind.STRINGS), groups=ADDRESSES, is_test=True),
+)

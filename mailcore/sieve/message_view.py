@@ -1,0 +1,126 @@
+"""A message as scripts see it; nothing is decoded before a script asks for it, and nothing twice."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from mailcore.message.charset import decode_text
+from mailcore.message.headers import header_size
+from mailcore.message.mime_tree import MimeTree, Part, PartKind, scan
+from mailcore.message.text import part_text
+from mailcore.message.transfer import decode_transfer
+from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.sieve.headers import Headers
+
+_REPORTS = frozenset({"delivery-status", "disposition-notification", "feedback-report"})
+
+
+class MessageView:
+    """One message. Its recipients' scripts may share the view, and with it all that was decoded."""
+
+    def __init__(self, raw: bytes, tree: MimeTree | None = None) -> None:
+        """Take a message.
+
+        Args:
+            raw: its bytes.
+            tree: of `raw`, where somebody has it already.
+        """
+        self.raw = raw
+        self.size_bytes = len(raw)
+        self._texts: dict[int, tuple[str, ...]] = {}
+        if tree is not None:
+            self.tree = tree
+
+    @cached_property
+    def tree(self) -> MimeTree:
+        """Its parts."""
+        return scan(self.raw)
+
+    @cached_property
+    def body_start(self) -> int:
+        """Where the header with its blank line ends."""
+        return header_size(self.raw)
+
+    @cached_property
+    def headers(self) -> Headers:
+        """Its header; of one that is too large the beginning."""
+        return Headers(self.raw[: min(self.body_start, DEFAULT_LIMITS.scan.header_bytes)])
+
+    @cached_property
+    def has_attachment(self) -> bool:
+        """Whether a part is a file: said to be one, or named, and not shown within the text by its Content-ID."""
+        return any(map(_is_attachment, self.tree.parts[1:] or self.tree.parts))
+
+    def texts(self, max_bytes: int) -> tuple[str, ...]:
+        """The visible text of each text part, HTML without its markup, `max_bytes` of UTF-8 in all (RFC 5173 §5.3)."""
+        texts = self._texts.get(max_bytes)
+        if texts is None:
+            texts = self._texts[max_bytes] = self._read_texts(max_bytes)
+        return texts
+
+    def _read_texts(self, max_bytes: int) -> tuple[str, ...]:
+        found, left = [], max_bytes
+        for part in self.tree.parts:
+            if part.kind is PartKind.LEAF and (part.type == "text" or part.subtype in _REPORTS) and left > 0:
+                text = _cut(part_text(self.raw, part, left), left)
+                left -= len(text.encode("utf-8", "replace"))
+                found.append(text)
+        return tuple(found)
+
+    def raw_text(self, max_bytes: int) -> str:
+        """The body as it came, one part or many, undecoded (RFC 5173 §5.1)."""
+        return decode_text(self.raw[self.body_start : self.body_start + max_bytes], None)
+
+    def contents(self, wanted: tuple[str, ...], max_bytes: int) -> list[str]:
+        """The decoded content of each part of one of these types (RFC 5173 §5.2).
+
+        Of a multipart it is what stands before, behind and between nothing: its prologue and epilogue; of a message
+        within, its header.
+
+        Args:
+            wanted: lower case; a type, type/subtype, or "" for every part.
+            max_bytes: of all together, before decoding.
+        """
+        found, left = [], max_bytes
+        for index, part in enumerate(self.tree.parts):
+            if left > 0 and _is_wanted(part, wanted):
+                text = self._content(index, part, left)
+                left -= min(part.size, left)
+                found.append(text)
+        return found
+
+    def _content(self, index: int, part: Part, max_bytes: int) -> str:
+        """What one part says of itself."""
+        if part.kind is PartKind.LEAF:
+            body = self.raw[part.body_start : min(part.body_end, part.body_start + max_bytes)]
+            decoded = decode_transfer(body, part.encoding)
+            charset = part.parameters.get("charset") if part.type == "text" else None
+            return decode_text(body if decoded is None else decoded, charset)
+        children = [self.tree.parts[child] for child in self.tree.child_indexes(index)]
+        if not children:
+            return ""
+        if part.kind is PartKind.MESSAGE:
+            header = self.raw[children[0].header_start : children[0].body_start]
+            return decode_text(header[:max_bytes], None)
+        before = self.raw[part.body_start : children[0].header_start]
+        behind = self.raw[children[-1].body_end : part.body_end]
+        return decode_text((before + behind)[:max_bytes], None)
+
+
+def _is_wanted(part: Part, wanted: tuple[str, ...]) -> bool:
+    return any(each in {"", part.type, f"{part.type}/{part.subtype}"} for each in wanted)
+
+
+def _is_attachment(part: Part) -> bool:
+    if part.kind is PartKind.MULTIPART:
+        return False
+    if part.disposition == "attachment" or part.kind is PartKind.MESSAGE:
+        return True
+    return part.filename is not None and part.content_id is None
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """Its beginning, of so many bytes of UTF-8."""
+    if len(text) * 4 <= max_bytes:
+        return text
+    return text.encode("utf-8", "replace")[:max_bytes].decode("utf-8", "ignore")
