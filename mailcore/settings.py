@@ -80,6 +80,14 @@ class MailSettings:
     """Who may speak LMTP to us; more than loopback only if listed."""
     lmtp_client_authority_pem: bytes | None = None
     """Who signs the certificates by which transfer agents that are not listed may speak LMTP to us."""
+    verdict_peers: tuple[Network, ...] = ()
+    """Transfer agents whose filter's verdicts in header fields count, where they carry the agent's queue id."""
+    rspamd_url: str | None = None
+    """rspamd that is asked at delivery (http://127.0.0.1:11333); None: nobody is asked."""
+    rspamd_learn_url: str | None = None
+    """rspamd's controller, which learns what users take for spam and for none (http://127.0.0.1:11334)."""
+    rspamd_password: Secret | None = None
+    """The controller's password."""
     leaked_passwords_url: str | None = None
     """A range service that knows stolen passwords (https://api.pwnedpasswords.com); None: nobody is asked."""
     limits: Limits = DEFAULT_LIMITS
@@ -150,7 +158,11 @@ class _Reader:
             proxy_from=self._networks("EIDER_PROXY_FROM"),
             lmtp_peers=LOOPBACK + self._networks("EIDER_LMTP_PEERS"),
             lmtp_client_authority_pem=self._file("EIDER_LMTP_CLIENT_CA"),
-            leaked_passwords_url=self._leaked_passwords_url(),
+            verdict_peers=self._networks("EIDER_VERDICT_PEERS"),
+            rspamd_url=self._web_address("EIDER_RSPAMD_URL"),
+            rspamd_learn_url=self._web_address("EIDER_RSPAMD_LEARN_URL"),
+            rspamd_password=self._secret("EIDER_RSPAMD_PASSWORD"),
+            leaked_passwords_url=self._web_address("EIDER_LEAKED_PASSWORDS_URL"),
             limits=self._limits(),
             connections=self._count("EIDER_CONNECTIONS"),
             connections_per_address=self._count("EIDER_CONNECTIONS_PER_ADDRESS"),
@@ -248,11 +260,15 @@ class _Reader:
             self._problems.append(f"{name} is 0 or 1")
         return text == "1"
 
-    def _leaked_passwords_url(self) -> str | None:
-        url = self._text("EIDER_LEAKED_PASSWORDS_URL")
+    def _web_address(self, name: str) -> str | None:
+        url = self._text(name)
         if url and not re.match(r"https?://[^/\s]+", url):
-            self._problems.append("EIDER_LEAKED_PASSWORDS_URL must begin with https:// or http://")
+            self._problems.append(f"{name} must begin with https:// or http://")
         return url or None
+
+    def _secret(self, name: str) -> Secret | None:
+        text = self._text(name)
+        return Secret(text) if text else None
 
     def _count(self, name: str) -> int:
         text = self._text(name)

@@ -54,6 +54,7 @@ from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
 from mailcore.services.sharing import Sharing
 from mailcore.services.sorting import Sorting
+from mailcore.services.spam import Spam
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.temporary_passwords import TemporaryPasswords
 from mailcore.services.tenants import Tenants, content_key_purpose
@@ -113,6 +114,7 @@ class MailServices:
     search: Search
     sorting: Sorting
     delivery: Delivery
+    spam: Spam
     imports: Imports
     fsck: Fsck
     quotas: Quotas
@@ -247,6 +249,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         search=Search(placement, content, offload, heavy),
         sorting=Sorting(placement, content, offload, heavy),
         delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas, Inbound()),
+        spam=Spam(settings),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,
