@@ -273,6 +273,14 @@ class BeingSent(Conflict):
     """The message is on its way at this moment: it can be neither held nor cancelled now."""
 
 
+class RequestDiffers(Conflict):
+    """Another request was made under the same Idempotency-Key."""
+
+
+class RequestUnderWay(Conflict):
+    """The same request, under the same Idempotency-Key, is being done."""
+
+
 class MailboxHasChildren(Conflict):
     """The mailbox cannot be removed while it has children."""
 

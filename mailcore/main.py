@@ -15,12 +15,13 @@ from mailcore.net.health import HealthServer
 from mailcore.net.listener import ConnectionLimits, Endpoint, Listener, StartRefused
 from mailcore.net.offload import GeventOffload
 from mailcore.net.tls import TlsAcceptor
+from mailcore.net.web import WebEndpoint, WebServer
 from mailcore.services import MailServices, connect
 from mailcore.services.sealing import SealBroken
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 
-SERVERS = ("lmtp", "imap", "pop3")
+SERVERS = ("lmtp", "imap", "pop3", "api")
 """Servers by name: `mailcore.NAME.server` has their ports."""
 
 USAGE = 64
@@ -34,7 +35,9 @@ logger = logging.getLogger(__name__)
 class ServerModule(Protocol):
     """What a server's module offers."""
 
-    def endpoints(self, services: MailServices, settings: MailSettings, tls: TlsAcceptor) -> tuple[Endpoint, ...]:
+    def endpoints(
+        self, services: MailServices, settings: MailSettings, tls: TlsAcceptor
+    ) -> tuple[Endpoint | WebEndpoint, ...]:
         """Return its ports; none if the settings name none."""
 
 
@@ -62,7 +65,7 @@ def _serve(names: Sequence[str], settings: MailSettings) -> int:
     services = connect(settings, GeventOffload())
     try:
         tls = _tls(services)
-        endpoints: list[Endpoint] = []
+        endpoints: list[Endpoint | WebEndpoint] = []
         for name in names:
             module = cast("ServerModule", importlib.import_module(f"mailcore.{name}.server"))
             found = module.endpoints(services, settings, tls)
@@ -70,9 +73,10 @@ def _serve(names: Sequence[str], settings: MailSettings) -> int:
                 raise StartRefused(f"{name}: EIDER_{name.upper()}_LISTEN is not set")
             endpoints += found
         limits = ConnectionLimits(settings.connections, settings.connections_per_address)
-        listener = Listener(endpoints, settings.proxy_from, limits)
+        listener = Listener([one for one in endpoints if isinstance(one, Endpoint)], settings.proxy_from, limits)
+        web = WebServer([one for one in endpoints if isinstance(one, WebEndpoint)])
         services.start(process.spawn)
-        process.serve(listener, _health(services, settings, listener))
+        process.serve(listener, _health(services, settings, listener), web)
     finally:
         services.close()
     return 0

@@ -23,6 +23,8 @@ from infra.devstack.supervisor import Supervisor
 if TYPE_CHECKING:
     from mailcore.cli import Subparsers
 
+WEB = {"api": "/docs", "portal": "/"}
+"""Ports that a browser opens, and where."""
 UP_TIMEOUT_S = 180.0
 DOWN_TIMEOUT_S = 15.0
 
@@ -168,9 +170,14 @@ def _exec(options: argparse.Namespace) -> int:
 
 def _describe(endpoints: Endpoints, path: Path) -> str:
     """Return addresses, ports and passwords as a person wants to read them."""
-    lines = [f"  {name:<10} {endpoints.host}:{port}" for name, port in endpoints.ports.items() if name != "portal"]
-    if "portal" in endpoints.ports:
-        lines.append(f"  {'portal':<10} http://{endpoints.host}:{endpoints.ports['portal']}/")
+    lines = [f"  {name:<10} {endpoints.host}:{port}" for name, port in endpoints.ports.items() if name not in WEB]
+    lines += [
+        f"  {name:<10} http://{endpoints.host}:{endpoints.ports[name]}{path}"
+        for name, path in WEB.items()
+        if name in endpoints.ports
+    ]
+    if endpoints.api_token is not None:
+        lines.append(f"  {'api token':<10} {endpoints.api_token}")
     lines += [f"  {'directory':<10} {endpoints.mongo.directory}"]
     for name, shard in endpoints.mongo.shards.items():
         lines += [f"  {'shard ' + name:<10} hot {shard.hot}", f"  {'':<10} cold {shard.cold}"]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from infra.devstack import demo_mail
-from infra.devstack.datafolder import write_json
+from infra.devstack.datafolder import write_json, write_whole
 from infra.devstack.endpoints import DemoUser, Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.servers import client_environment
@@ -75,6 +75,25 @@ def demo_users(endpoints: Endpoints, kept_in: Path) -> list[DemoUser]:
     _deliver(endpoints, users)
     write_json(kept_in, {"is_done": True, "users": [dataclasses.asdict(user) for user in users]}, mode=0o600)
     return users
+
+
+def api_token(endpoints: Endpoints, kept_in: Path) -> str:
+    """Return the platform's token for the API, made the first time and for this data folder alone."""
+    from mailcore.model.actor import SYSTEM
+    from mailcore.model.roles import Role
+    from mailcore.model.secret import Secret
+    from mailcore.model.token import PLATFORM
+
+    services = _connect(endpoints)
+    try:
+        known = kept_in.read_text().strip() if kept_in.exists() else ""
+        if known and services.tokens.find(Secret(known)) is not None:
+            return known
+        _, value = services.tokens.create(SYSTEM, PLATFORM, Role.ROOT, "Development stack")
+    finally:
+        services.close()
+    write_whole(kept_in, value.reveal_text() + "\n", mode=0o600)
+    return value.reveal_text()
 
 
 def _plan() -> dict[str, Any]:

@@ -21,6 +21,7 @@ LISTENS = {
     "imap": {"imap": 1143, "imaps": 1993},
     "pop3": {"pop3": 1110, "pop3s": 1995},
     "lmtp": {"lmtp": 2424},
+    "api": {"api": 8080},
     "web": {"portal": 8000},
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""

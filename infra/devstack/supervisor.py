@@ -18,6 +18,7 @@ WATCH_S = 0.2
 RESTART_AFTER_S = 1.0
 DRAIN_S = 1.0
 DEMO_NAME = "demo.json"
+TOKEN_NAME = "api-token"  # noqa: S105  a file
 
 
 class Supervisor:
@@ -66,7 +67,8 @@ class Supervisor:
             for server in self._servers.values():
                 server.wait_ready()
             ports = {name: port for server in self._servers.values() for name, port in server.ports.items()}
-            endpoints = dataclasses.replace(endpoints, ports=ports)
+            token = demo.api_token(endpoints, self._stack.folder.path / TOKEN_NAME)
+            endpoints = dataclasses.replace(endpoints, ports=ports, api_token=token)
             if self._with_demo:
                 users = demo.demo_users(endpoints, self._stack.folder.path / DEMO_NAME)
                 endpoints = dataclasses.replace(endpoints, users=users)

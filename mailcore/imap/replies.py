@@ -82,6 +82,8 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.MailboxBusy: Reply(No, b"INUSE", "Other sessions keep changing the mailbox, try again"),
     errors.MailboxChanged: Reply(No, b"NONEXISTENT", "The mailbox was deleted"),
     errors.BeingSent: Reply(No, b"INUSE", "The message is being sent"),
+    errors.RequestDiffers: Reply(No, b"CANNOT", "Not possible"),
+    errors.RequestUnderWay: Reply(No, b"INUSE", "In use"),
     errors.MailboxHasChildren: Reply(No, b"HASCHILDREN", "The mailbox has children"),
     errors.LimitExceeded: Reply(No, b"LIMIT", "A limit is reached"),
     errors.OverQuota: Reply(No, b"OVERQUOTA", "The quota is used up"),

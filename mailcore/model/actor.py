@@ -43,6 +43,8 @@ class Actor:
     on_behalf_of: UserId | None = None
     remote_address: str = ""
     request_id: str = ""
+    dry_run: bool = False
+    """Everything is checked as ever, and nothing is changed: the change is refused as `Planned`."""
 
 
 SYSTEM = Actor(ActorKind.SYSTEM, Door.WORKER, "system")

@@ -14,6 +14,7 @@ from gevent.event import Event
 from mailcore.net.health import HealthServer
 from mailcore.net.listener import DRAIN_S, Listener
 from mailcore.net.watchdog import Watchdog
+from mailcore.net.web import WebServer
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ def spawn(function: Callable[..., object], *arguments: object) -> object:
     return gevent.spawn(function, *arguments)
 
 
-def serve(listener: Listener, health: HealthServer | None = None, drain_s: float = DRAIN_S) -> None:
+def serve(
+    listener: Listener, health: HealthServer | None = None, web: WebServer | None = None, drain_s: float = DRAIN_S
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal does not wait.
 
     Raises:
@@ -41,18 +44,27 @@ def serve(listener: Listener, health: HealthServer | None = None, drain_s: float
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, on_signal)
     listener.start()
+    if web is not None:
+        web.start()
     if health is not None:
         logger.info("server.listening", extra={"server": "health", "port": health.start()})
     watchdog = Watchdog()
     _settle_memory()
     logger.info("server.started")
     told.wait()
-    draining = gevent.spawn(listener.stop, drain_s)
+    draining = gevent.spawn(_drain, listener, web, drain_s)
     gevent.wait([draining, impatient], count=1)
     watchdog.stop()
     if health is not None:
         health.stop()
     logger.info("server.stopped")
+
+
+def _drain(listener: Listener, web: WebServer | None, seconds: float) -> None:
+    stopping = gevent.spawn(web.stop, seconds) if web is not None else None
+    listener.stop(seconds)
+    if stopping is not None:
+        stopping.join()
 
 
 def _log_exception(context: object, kind: type[BaseException], error: BaseException, stack: TracebackType) -> None:

@@ -85,6 +85,8 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.DkimKeyExists: _TAKEN,
     errors.ShardExists: _TAKEN,
     errors.BeingSent: _BUSY,
+    errors.RequestDiffers: _NOT_ALLOWED,
+    errors.RequestUnderWay: _BUSY,
     errors.MailboxHasChildren: _NOT_ALLOWED,
     errors.MailboxBusy: _BUSY,
     errors.MailboxChanged: err("The maildrop was replaced, connect again", TEMPORARY),

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from mailcore.model.tenant import Tenant
 from mailcore.services.acme import Acme
 from mailcore.services.addresses import Addresses
+from mailcore.services.api_requests import ApiRequests
 from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.audit import Audit
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
 from mailcore.services.background import keeping_up
+from mailcore.services.bearers import Bearers
 from mailcore.services.certificates import Certificates
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
@@ -88,6 +90,8 @@ class MailServices:
     app_passwords: AppPasswords
     temporary_passwords: TemporaryPasswords
     tokens: Tokens
+    bearers: Bearers
+    api_requests: ApiRequests
     sessions: Sessions
     last_uses: LastUses
     failed_logins: FailedLogins
@@ -223,6 +227,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         app_passwords=app_passwords,
         temporary_passwords=temporary_passwords,
         tokens=tokens,
+        bearers=Bearers(directory, tokens, uses),
+        api_requests=ApiRequests(directory, sealing),
         sessions=sessions,
         last_uses=uses,
         failed_logins=failed_logins,

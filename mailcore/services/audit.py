@@ -33,6 +33,15 @@ KEPT_FOR: Final = timedelta(days=400)
 """How long the trail is kept here; whoever needs it longer pulls it."""
 
 
+class Planned(Exception):
+    """A dry run got as far as the change: every check before it passed, and nothing was changed."""
+
+    def __init__(self, kind: str, wanted: Details) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.wanted = wanted
+
+
 @dataclass(slots=True)
 class Change:
     """A change under way: what it turned from and into may be noted."""
@@ -111,6 +120,8 @@ class Audit:
 
     @contextmanager
     def _change(self, place: _Place, actor: Actor, kind: str, wanted: Details) -> Iterator[Change]:
+        if actor.dry_run:
+            raise Planned(kind, wanted)
         key = record_key(place.user_id or place.tenant_id)
         place.trail.announce(key, _content(place, actor, kind, wanted))
         fault.hit("audit.announced")

@@ -98,6 +98,11 @@ class Tokens:
         token = self._directory.api_tokens.find(_digest(revealed))
         return token if token is not None and token.is_alive(now()) else None
 
+    @staticmethod
+    def digest(value: Secret) -> bytes:
+        """Return the hash by which a value is known."""
+        return _digest(value.reveal())
+
     def list_of(self, owner: TokenOwner, after: ObjectId | None = None) -> list[Token]:
         """Return a page of up to 1000 of an owner's living tokens by id, those after `after`."""
         return [token for token in self._directory.api_tokens.list_of(owner, after) if token.is_alive(now())]

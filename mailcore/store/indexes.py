@@ -76,6 +76,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("user", ASCENDING)], name="user"),
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
+    "api_requests": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "acme_accounts": (),
     "acme_orders": (IndexModel([("names", ASCENDING)], name="names"),),
     "acme_challenges": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),

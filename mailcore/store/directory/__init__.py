@@ -9,6 +9,7 @@ from pymongo.database import Database
 from mailcore.store.client import Document
 from mailcore.store.directory.acme import Acme
 from mailcore.store.directory.addresses import Addresses
+from mailcore.store.directory.api_requests import ApiRequests
 from mailcore.store.directory.api_tokens import ApiTokens
 from mailcore.store.directory.app_passwords import AppPasswords
 from mailcore.store.directory.certs import Certs
@@ -48,6 +49,7 @@ class Directory:
     streams: Streams
     app_passwords: AppPasswords
     api_tokens: ApiTokens
+    api_requests: ApiRequests
     sign_in_changes: SignInChanges
     settings: Settings
 
@@ -71,6 +73,7 @@ class Directory:
             Streams(database),
             AppPasswords(database),
             ApiTokens(database),
+            ApiRequests(database),
             SignInChanges(database),
             Settings(database),
         )

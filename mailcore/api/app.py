@@ -1,0 +1,149 @@
+"""The API as a WSGI application: every route of the table, from bytes to an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import HTTPException
+
+from mailcore.api import documentation, operations
+from mailcore.api.call import Call, actor_of, check_permission, resolve_user
+from mailcore.api.errors import ApiError, api_error, internal
+from mailcore.api.idempotency import replayed
+from mailcore.api.operation import Media, Operation
+from mailcore.api.requests import check_fields, is_fields, read_fields
+from mailcore.errors import AuthenticationFailed, MailError
+from mailcore.model.secret import Secret
+from mailcore.model.token import Token
+from mailcore.services import MailServices
+from mailcore.services.audit import Planned
+
+MAX_TOKEN_CHARACTERS: Final = 200
+TRUE: Final = frozenset({"1", "true", "yes", "y", "on"})
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(services: MailServices) -> Flask:
+    """Return the application on these services; routes are strict about trailing slashes."""
+    app = Flask("mailcore.api", static_folder=None, template_folder=None)
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    for operation in operations.ALL:
+        app.add_url_rule(
+            operation.rule,
+            endpoint=operation.name,
+            view_func=_view(services, operation),
+            methods=[operation.method],
+            provide_automatic_options=False,
+        )
+    documentation.register(app)
+    app.register_error_handler(Exception, _failed)
+    return app
+
+
+def _view(services: MailServices, operation: Operation) -> Callable[..., Response]:
+    def view(**path: str) -> Response:
+        found = _token(services, operation, request)
+        return replayed(services, operation, request, found, lambda: _run(services, operation, found, path))
+
+    return view
+
+
+def _run(
+    services: MailServices, operation: Operation, found: tuple[Token, Secret] | None, path: dict[str, str]
+) -> Response:
+    """Check the permission and the fields, then do it."""
+    dry_run = request.args.get("dry_run", "").lower() in TRUE
+    remote = request.remote_addr or ""
+    token, value = found if found is not None else (None, None)
+    call = Call(services, token, actor_of(token, remote, secrets.token_hex(8), dry_run=dry_run), path, value)
+    if operation.needs is not None:
+        if "user" in path:
+            call.user_id = resolve_user(call, path["user"])
+        check_permission(call, operation.needs)
+    given = check_fields(operation, read_fields(request, operation))
+    if operation.takes_bytes and not is_fields(request):
+        call.body = request.get_data(cache=False)
+    try:
+        answer = operation.run(call, given)
+    except Planned as planned:
+        call.plan.append({"change": planned.kind, **planned.wanted})
+        answer = {}
+    if isinstance(answer, Response):
+        return answer
+    if dry_run and operation.changes:
+        answer = {"dryRun": True, "plan": call.plan}
+    return _answer({"success": True, **answer}, operation, call.headers)
+
+
+def _token(services: MailServices, operation: Operation, asked: Request) -> tuple[Token, Secret] | None:
+    """Return the token that a request carries, with its value.
+
+    Raises:
+        ApiError: the operation needs one, and there is none or not a good one.
+    """
+    text = asked.headers.get("X-Access-Token") or asked.args.get("accessToken") or ""
+    authorization = asked.headers.get("Authorization", "")
+    if not text and authorization[:7].lower() == "bearer ":
+        text = authorization[7:].strip()
+    if not text:
+        if operation.needs is None:
+            return None
+        raise ApiError(403, "InvalidToken", "An access token is needed: send it as X-Access-Token")
+    value = Secret(text[:MAX_TOKEN_CHARACTERS].encode("utf-8", "replace"))
+    try:
+        return services.bearers.find(value, asked.remote_addr or ""), value
+    except AuthenticationFailed:
+        raise ApiError(403, "InvalidToken", "This access token is not good, or not any more") from None
+
+
+def _answer(body: dict[str, Any], operation: Operation, headers: dict[str, str]) -> Response:
+    raw = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    response = Response(raw, 200, mimetype=Media.JSON.value)
+    response.headers.update(headers)
+    if operation.is_list:
+        tag = hashlib.blake2b(raw, digest_size=12).hexdigest()
+        response.set_etag(tag)
+        response.headers["Cache-Control"] = "private, no-cache"
+        if tag in request.if_none_match:
+            response.status_code = 304
+            response.set_data(b"")
+    else:
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _failed(error: Exception) -> Response:
+    """Turn whatever went wrong into an answer; what nobody foresaw is logged whole and told as nothing."""
+    if isinstance(error, MailError):
+        error = api_error(error)
+    elif isinstance(error, HTTPException):
+        error = _of_http(error)
+    elif not isinstance(error, ApiError):
+        logger.error("api.failed", exc_info=error, extra={"endpoint": request.endpoint or ""})
+        error = internal()
+    assert isinstance(error, ApiError)
+    response = Response(orjson.dumps(error.body()), error.status, mimetype=Media.JSON.value)
+    response.headers.update(error.headers)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _of_http(error: HTTPException) -> ApiError:
+    """Return the answer to what Flask itself refused."""
+    if error.code == 404:
+        return ApiError(404, "ResourceNotFound", "There is no such path")
+    if error.code == 405:
+        found = ApiError(405, "MethodNotAllowed", "This path does not take this method")
+        found.headers.update({name: value for name, value in error.get_headers() if name == "Allow"})
+        return found
+    if error.code == 413:
+        return ApiError(413, "MessageTooLarge", "The request is too large")
+    return ApiError(error.code or 400, "InputValidationError", "The request is malformed")

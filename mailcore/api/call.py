@@ -1,0 +1,129 @@
+"""One request on its way: who asks, whose user it is about, and what a dry run found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ParamSpec
+
+from bson import ObjectId
+
+from mailcore.api.errors import ApiError
+from mailcore.api.operation import Permission
+from mailcore.errors import UserNotFound
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.roles import ROLES, Grants, Role, may
+from mailcore.model.secret import Secret
+from mailcore.model.token import Token, TokenScope
+from mailcore.services import MailServices
+from mailcore.services.audit import Planned
+
+ME = "me"
+P = ParamSpec("P")
+
+
+@dataclass(slots=True)
+class Call:
+    """What an operation is handed."""
+
+    services: MailServices
+    token: Token | None
+    """None where the operation is open to everybody."""
+    actor: Actor
+    path: dict[str, str]
+    value: Secret | None = None
+    """The token's own value."""
+    user_id: UserId | None = None
+    plan: list[dict[str, Any]] = field(default_factory=list)
+    """What a dry run would have changed."""
+    body: bytes | None = None
+    """The body of an operation that takes bytes, where it was neither JSON nor a form."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """For the answer."""
+
+    @property
+    def owner(self) -> UserId:
+        """Return the user that the path names."""
+        assert self.user_id is not None
+        return self.user_id
+
+    @property
+    def grants(self) -> Grants:
+        """Return what the token's role may do."""
+        return ROLES[self.role]
+
+    @property
+    def role(self) -> Role:
+        """Return the role of the token."""
+        assert self.token is not None
+        return self.token.role
+
+    @property
+    def tenant_id(self) -> TenantId | None:
+        """Return the tenant that the token is bound to; None for the platform's."""
+        return self.token.owner.tenant_id if self.token is not None else None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the token is that of the user in the path."""
+        return self.token is not None and self.user_id is not None and self.token.owner.user_id == self.user_id
+
+    def sees(self, tenant_id: TenantId) -> bool:
+        """Whether things of a tenant exist for this token; a user's own are found by the user."""
+        return self.tenant_id is None or self.tenant_id == tenant_id
+
+    def change(self, function: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
+        """Make one of several changes; a dry run notes it and goes on to the next."""
+        try:
+            function(*arguments, **named)
+        except Planned as planned:
+            self.plan.append({"change": planned.kind, **planned.wanted})
+
+    def on_behalf(self) -> Actor:
+        """Return the actor for mail of the user in the path."""
+        return replace(self.actor, on_behalf_of=self.owner)
+
+
+def actor_of(token: Token | None, remote_address: str, request_id: str, *, dry_run: bool) -> Actor:
+    """Return who acts with a token: the operator, a member of the tenant, or the user itself."""
+    kind, identity, behalf = ActorKind.SYSTEM, "anybody", None
+    if token is not None:
+        identity = f"token {token.id}"
+        behalf = token.owner.user_id
+        kind = {
+            TokenScope.PLATFORM: ActorKind.OPERATOR,
+            TokenScope.TENANT: ActorKind.MEMBER,
+            TokenScope.USER: ActorKind.USER,
+        }[token.owner.scope]
+    return Actor(kind, Door.API, identity, behalf, remote_address, request_id, dry_run)
+
+
+def resolve_user(call: Call, text: str) -> UserId:
+    """Return the user of a path, if it exists for this token; no round trip if its home is known.
+
+    Raises:
+        UserNotFound: no such user, or another tenant's, or, for a user's token, anybody else.
+    """
+    assert call.token is not None
+    owner = call.token.owner
+    if text == ME and owner.user_id is not None:
+        return owner.user_id
+    if not ObjectId.is_valid(text):
+        raise UserNotFound(text)
+    user_id = UserId(ObjectId(text))
+    if owner.user_id not in {None, user_id}:
+        raise UserNotFound(text)
+    if not call.sees(call.services.placement.home(user_id).tenant_id):
+        raise UserNotFound(text)
+    return user_id
+
+
+def check_permission(call: Call, needs: Permission) -> None:
+    """Make sure that the token's role may do this.
+
+    Raises:
+        ApiError: it may not.
+    """
+    if not may(call.role, needs.action, needs.resource, own=call.is_own):
+        raise ApiError(403, "MissingPrivileges", "This token may not do this")

@@ -1,0 +1,179 @@
+"""Mailboxes of a user."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from bson import ObjectId
+from pydantic import StringConstraints
+
+from mailcore.api.call import Call
+from mailcore.api.fields import Fields, Flag, Input, Nothing, Output
+from mailcore.api.operation import Operation, Permission
+from mailcore.errors import MailboxNotFound
+from mailcore.model.ids import MailboxId
+from mailcore.model.mailbox import MailboxEntry, MailboxStatus, MailboxTree, parse_mailbox_name
+from mailcore.model.roles import Action, Resource
+
+RESOLVE: Final = "resolve"
+"""In place of an id: the mailbox is named by its path."""
+MailboxPath = Annotated[str, StringConstraints(min_length=1, max_length=65_663)]
+
+
+class ListMailboxes(Input):
+    """What to list, and how much of it."""
+
+    special_use: Flag = False
+    show_hidden: Flag = False
+    counters: Flag = False
+    sizes: Flag = False
+
+
+class GetMailbox(Input):
+    """`path` names it where the id is `resolve`."""
+
+    path: MailboxPath | None = None
+
+
+class CreateMailbox(Input):
+    """A new mailbox."""
+
+    path: MailboxPath
+
+
+class UpdateMailbox(Input):
+    """What is to change; a new path takes what is below the mailbox along."""
+
+    path: MailboxPath | None = None
+    subscribed: Flag | None = None
+
+
+class MailboxItem(Fields):
+    """One mailbox of a list."""
+
+    id: str
+    name: str
+    path: str
+    special_use: str | None
+    modify_index: int
+    subscribed: bool
+    hidden: bool
+    total: int | None = None
+    unseen: int | None = None
+    size: int | None = None
+
+
+class MailboxAnswer(MailboxItem, Output):
+    """One mailbox."""
+
+
+class MailboxList(Output):
+    """All mailboxes, INBOX first."""
+
+    results: list[MailboxItem]
+
+
+class NewId(Output):
+    """The id of what was made."""
+
+    id: str
+
+
+def list_mailboxes(call: Call, given: ListMailboxes) -> dict[str, Any]:
+    """Return the user's mailboxes; one round trip, and one for all counters."""
+    tree = call.services.mailboxes.tree(call.owner)
+    entries = [entry for entry in tree if entry.special_use is not None or not given.special_use]
+    found = call.services.mailboxes.status(call.owner, [entry.id for entry in entries]) if entries else {}
+    return {"results": [_item(entry, found[entry.id], counters=given.counters, size=given.sizes) for entry in entries]}
+
+
+def get_mailbox(call: Call, given: GetMailbox) -> dict[str, Any]:
+    """Return one mailbox with its counters; two round trips."""
+    if call.path["mailbox"] == RESOLVE:
+        entry = call.services.mailboxes.find(call.owner, given.path or "INBOX")
+    else:
+        entry = find_mailbox(call, call.path["mailbox"])
+    state = call.services.mailboxes.status(call.owner, [entry.id])[entry.id]
+    return _item(entry, state, counters=True, size=True)
+
+
+def create_mailbox(call: Call, given: CreateMailbox) -> dict[str, Any]:
+    """Make a mailbox."""
+    made = call.services.mailboxes.create(call.owner, call.on_behalf(), given.path, subscribed=True)
+    return {"id": str(made)}
+
+
+def update_mailbox(call: Call, given: UpdateMailbox) -> dict[str, Any]:
+    """Rename it, subscribe to it."""
+    entry = find_mailbox(call, call.path["mailbox"])
+    name = entry.name
+    actor = call.on_behalf()
+    mailboxes = call.services.mailboxes
+    if given.path is not None and parse_mailbox_name(given.path) != name:
+        call.change(mailboxes.rename, call.owner, actor, name, given.path)
+        name = parse_mailbox_name(given.path) if not actor.dry_run else name
+    if given.subscribed is not None and given.subscribed != entry.subscribed:
+        call.change(mailboxes.subscribe if given.subscribed else mailboxes.unsubscribe, call.owner, actor, name)
+    return {}
+
+
+def delete_mailbox(call: Call, _: Nothing) -> dict[str, Any]:
+    """Remove it; its messages can be restored for a while."""
+    entry = find_mailbox(call, call.path["mailbox"])
+    call.services.mailboxes.delete(call.owner, call.on_behalf(), entry.name)
+    return {}
+
+
+def find_mailbox(call: Call, text: str, tree: MailboxTree | None = None) -> MailboxEntry:
+    """Return the user's mailbox of an id; one round trip unless the tree is given.
+
+    Raises:
+        MailboxNotFound: the user has none such.
+    """
+    tree = tree or call.services.mailboxes.tree(call.owner)
+    entry = tree.find_id(MailboxId(ObjectId(text))) if ObjectId.is_valid(text) else None
+    if entry is None:
+        raise MailboxNotFound(text)
+    return entry
+
+
+def _item(entry: MailboxEntry, state: MailboxStatus, *, counters: bool, size: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": str(entry.id),
+        "name": entry.name.rpartition("/")[2],
+        "path": entry.name,
+        "specialUse": entry.special_use.value if entry.special_use is not None else None,
+        "modifyIndex": state.highest_modseq,
+        "subscribed": entry.subscribed,
+        "hidden": False,
+    }
+    if counters:
+        found |= {"total": state.exists, "unseen": state.unseen}
+    if size:
+        found["size"] = state.size_bytes
+    return found
+
+
+_READ: Final = Permission(Resource.MAILBOXES, Action.READ)
+_PATH: Final = "/users/{user}/mailboxes"
+OPERATIONS: Final = (
+    Operation(
+        "GET", _PATH, "listMailboxes", "List mailboxes", _READ,
+        ListMailboxes, MailboxList, list_mailboxes, is_list=True,
+    ),
+    Operation(
+        "POST", _PATH, "createMailbox", "Create a mailbox", Permission(Resource.MAILBOXES, Action.CREATE),
+        CreateMailbox, NewId, create_mailbox,
+    ),
+    Operation(
+        "GET", f"{_PATH}/{{mailbox}}", "getMailbox", "Get a mailbox", _READ, GetMailbox, MailboxAnswer, get_mailbox,
+    ),
+    Operation(
+        "PUT", f"{_PATH}/{{mailbox}}", "updateMailbox", "Change a mailbox",
+        Permission(Resource.MAILBOXES, Action.UPDATE), UpdateMailbox, Output, update_mailbox,
+    ),
+    Operation(
+        "DELETE", f"{_PATH}/{{mailbox}}", "deleteMailbox", "Delete a mailbox",
+        Permission(Resource.MAILBOXES, Action.DELETE), Nothing, Output, delete_mailbox,
+    ),
+)  # fmt: skip

@@ -1,0 +1,82 @@
+"""One operation of the API as a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from mailcore.api.fields import Input, Output
+from mailcore.model.roles import Action, Resource
+
+if TYPE_CHECKING:
+    from mailcore.api.call import Call
+
+PATH_NAME: Final = re.compile(r"\{([a-zA-Z]+)\}")
+
+
+class Media(StrEnum):
+    """What an operation answers with."""
+
+    JSON = "application/json"
+    MESSAGE = "message/rfc822"
+    BYTES = "application/octet-stream"
+    EVENTS = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a token needs; none of it where there is no user in the path is `anybody's`."""
+
+    resource: Resource
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A route and what stands behind it.
+
+    Attributes:
+        path: with names in braces; `{user}` is resolved, in scope, before the operation runs.
+        name: its id in the OpenAPI description.
+        needs: the permission; None where everybody may.
+        takes: fields of query and body together, without those of the path.
+        gives: the answer; for other media than JSON only a note.
+        run: does it and returns the fields of the answer, or a Flask response.
+        takes_bytes: the body is data, not fields, unless it is JSON or a form; fields come from the query.
+        is_list: answers carry an ETag.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    needs: Permission | None
+    takes: type[Input]
+    gives: type[Output]
+    run: Callable[[Call, Any], Any]
+    media: Media = Media.JSON
+    takes_bytes: bool = False
+    is_list: bool = False
+
+    @property
+    def tag(self) -> str:
+        """Return the group that it is shown in: the module it is in."""
+        return self.run.__module__.rpartition(".")[2]
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """Return the names in the path."""
+        return tuple(PATH_NAME.findall(self.path))
+
+    @property
+    def rule(self) -> str:
+        """Return the path as Flask writes it."""
+        return PATH_NAME.sub(r"<\1>", self.path)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET"

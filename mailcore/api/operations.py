@@ -1,0 +1,13 @@
+"""THE table of the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mailcore.api import health, mailboxes
+from mailcore.api.operation import Operation
+
+ALL: Final[tuple[Operation, ...]] = (
+    *mailboxes.OPERATIONS,
+    *health.OPERATIONS,
+)

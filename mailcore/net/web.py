@@ -1,0 +1,104 @@
+"""Serving a WSGI application: the HTTP server of the API, gevent's own, one process of several on a port."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gevent import socket
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+from mailcore.net.listener import BACKLOG, StartRefused
+
+REQUESTS: Final = 1000
+"""So many requests are served at once; more wait."""
+HEAD_S: Final = 20.0
+"""From a connection, or the end of a request, to the head of the next."""
+
+Application = Callable[..., Any]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WebEndpoint:
+    """One port and the application there."""
+
+    server: str
+    host: str
+    port: int
+    application: Application
+
+
+class _Handler(WSGIHandler):  # type: ignore[misc]
+    """One connection: idle ones end, and nothing is said of the software."""
+
+    def read_requestline(self) -> Any:
+        """Wait for the next request, but not for ever."""
+        self.socket.settimeout(HEAD_S)
+        line = super().read_requestline()
+        self.socket.settimeout(None)
+        return line
+
+    def log_error(self, message: str, *arguments: object) -> None:
+        """Log what a client did wrong with the protocol."""
+        logger.info("web.connection_failed", extra={"reason": message % arguments if arguments else message})
+
+
+class WebServer:
+    """The web ports of one process."""
+
+    def __init__(self, endpoints: Sequence[WebEndpoint]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._servers: list[Any] = []
+
+    def start(self) -> None:
+        """Listen on every port.
+
+        Raises:
+            StartRefused: a port cannot be had.
+        """
+        for endpoint in self._endpoints:
+            server: Any = WSGIServer(
+                _bind(endpoint),
+                endpoint.application,
+                log=None,
+                error_log=logger,
+                handler_class=_Handler,
+                spawn=Pool(REQUESTS),
+            )
+            server.start()
+            self._servers.append(server)
+            logger.info(
+                "server.listening",
+                extra={"server": endpoint.server, "host": endpoint.host, "port": int(server.server_port)},
+            )
+
+    @property
+    def ports(self) -> list[int]:
+        """Return the ports, in the order of the endpoints."""
+        return [int(server.server_port) for server in self._servers]
+
+    def stop(self, seconds: float) -> None:
+        """Accept no more and let requests end, for at most so long."""
+        for server in self._servers:
+            server.stop(timeout=seconds)
+
+
+def _bind(endpoint: WebEndpoint) -> Any:
+    listening = socket.socket(socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.bind((endpoint.host, endpoint.port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise StartRefused(
+            f"{endpoint.server}: cannot listen on {endpoint.host}:{endpoint.port}: {error.strerror or error}"
+        ) from None
+    return listening

@@ -1,0 +1,1 @@
+"""The REST API, by requests to its WSGI application on real services."""

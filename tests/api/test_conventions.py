@@ -1,0 +1,167 @@
+"""What holds for every operation: tokens, dry runs, repeated requests, ETags, clear refusals."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from flask import Flask
+
+from mailcore.api import errors as api_errors
+from mailcore.errors import MailError
+from mailcore.model.roles import Role
+from mailcore.services import MailServices
+from tests.api.conftest import Api, token
+from tests.builders import OPERATOR, MadeUser, make_user
+
+
+def test_health_needs_no_token(app: Flask) -> None:
+    assert Api(app, None).get("/health").status == 200
+
+
+@pytest.mark.parametrize("value", [None, "", "0" * 40, "x" * 10_000, "$where", "ÿ"])
+def test_a_token_that_is_none_is_refused(app: Flask, user: MadeUser, value: str | None) -> None:
+    api = Api(app, None)
+    answer = api.get(
+        f"/users/{user.user_id}/mailboxes",
+        headers={} if value is None else {"X-Access-Token": value.encode("utf-8").decode("latin-1")},
+    )
+    assert (answer.status, answer.body["code"]) == (403, "InvalidToken")
+
+
+def test_a_token_comes_in_three_places(own: Api, app: Flask) -> None:
+    other = Api(app, None)
+    assert other.get("/users/me/mailboxes", headers={"Authorization": f"Bearer {own.token}"}).status == 200
+    assert other.get(f"/users/me/mailboxes?accessToken={own.token}").status == 200
+
+
+def test_a_revoked_token_is_refused_within_seconds(services: MailServices, app: Flask, user: MadeUser) -> None:
+    owner = services.tokens.owner_of_user(user.user_id)
+    made, value = services.tokens.create(OPERATOR, owner, Role.USER, "test")
+    api = Api(app, value.reveal_text())
+    assert api.get("/users/me/mailboxes").status == 200
+    services.tokens.revoke(OPERATOR, owner, made.id)
+    services.bearers.forget(value)
+    assert api.get("/users/me/mailboxes").body["code"] == "InvalidToken"
+
+
+def test_a_role_may_do_what_its_row_says(services: MailServices, app: Flask, user: MadeUser) -> None:
+    owner = services.tokens.owner_of_user(user.user_id)
+    api = Api(app, token(services, owner, Role.DOWNLOADER))
+    assert api.get("/users/me/mailboxes").body["code"] == "MissingPrivileges"
+
+
+def test_others_do_not_exist(own: Api, tenant: Api, services: MailServices, user: MadeUser) -> None:
+    _, domain = user.address.split("@")
+    colleague = make_user(services, tenant=(user.tenant_id, domain))
+    stranger = make_user(services)
+    assert tenant.get(f"/users/{colleague.user_id}/mailboxes").status == 200
+    for api, other in ((own, colleague), (own, stranger), (tenant, stranger)):
+        answer = api.get(f"/users/{other.user_id}/mailboxes")
+        assert (answer.status, answer.body["code"]) == (404, "UserNotFound")
+
+
+def test_a_dry_run_checks_everything_and_changes_nothing(own: Api) -> None:
+    answer = own.post("/users/me/mailboxes?dry_run=true", {"path": "Plan"})
+    assert answer.body["plan"] == [{"change": "mailbox.created", "mailbox": "Plan"}]
+    assert "Plan" not in [one["path"] for one in own.get("/users/me/mailboxes").body["results"]]
+    assert own.post("/users/me/mailboxes?dry_run=true", {"path": "a//b"}).body["code"] == "InputValidationError"
+
+
+def test_a_repeated_request_is_done_once(own: Api, app: Flask, platform: Api, user: MadeUser) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = own.post("/users/me/mailboxes", {"path": "Once"}, headers=key)
+    again = own.post("/users/me/mailboxes", {"path": "Once"}, headers=key)
+    assert (first.status, again.status) == (200, 200)
+    assert first.body == again.body
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = own.post("/users/me/mailboxes", {"path": "Other"}, headers=key)
+    assert (other.status, other.body["code"]) == (422, "IdempotencyKeyReused")
+    by_another = platform.post(f"/users/{user.user_id}/mailboxes", {"path": "Once"}, headers=key)
+    assert by_another.body["code"] == "MailboxExistsError"
+
+
+def test_a_request_that_failed_may_be_made_again(own: Api) -> None:
+    key = {"Idempotency-Key": "k2"}
+    assert own.post("/users/me/mailboxes", {"path": "INBOX"}, headers=key).status == 400
+    assert own.post("/users/me/mailboxes", {"path": "Free"}, headers=key).status == 200
+
+
+def test_many_at_once_under_one_key_make_one(own: Api) -> None:
+    statuses: list[int] = []
+
+    def ask() -> None:
+        answer = own.post("/users/me/mailboxes", {"path": "Race"}, headers={"Idempotency-Key": "k3"})
+        statuses.append(answer.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 409}
+    assert 200 in statuses
+    assert [one["path"] for one in own.get("/users/me/mailboxes").body["results"]].count("Race") == 1
+
+
+def test_lists_carry_an_etag(own: Api) -> None:
+    first = own.get("/users/me/mailboxes")
+    assert own.get("/users/me/mailboxes", headers={"If-None-Match": first.headers["ETag"]}).status == 304
+    own.post("/users/me/mailboxes", {"path": "New"})
+    assert own.get("/users/me/mailboxes", headers={"If-None-Match": first.headers["ETag"]}).status == 200
+
+
+def test_every_fault_of_the_input_is_told(own: Api) -> None:
+    answer = own.post("/users/me/mailboxes", {"paht": "x", "subscribed": True})
+    assert answer.status == 400
+    assert set(answer.body["details"]) == {"path", "paht", "subscribed"}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"[]", b"{", b'"x"', b"\xff", b"null", b'{"path": {"$gt": ""}}', b'{"path": NaN}', b'{"path": ["a"]}']
+)
+def test_bodies_that_do_not_fit_are_refused(own: Api, raw: bytes) -> None:
+    answer = own.ask("POST", "/users/me/mailboxes", data=raw, content_type="application/json")
+    assert (answer.status, answer.body["code"]) == (400, "InputValidationError")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/users/me/mailboxes/", 404),
+        ("GET", "//users/me/mailboxes", 404),
+        ("GET", "/USERS/me/mailboxes", 404),
+        ("PATCH", "/users/me/mailboxes", 405),
+        ("GET", "/users/me%252fmailboxes", 404),
+        ("GET", "/users/$ne/mailboxes", 404),
+    ],
+)
+def test_paths_are_strict(own: Api, method: str, path: str, status: int) -> None:
+    assert own.ask(method, path).status == status
+
+
+def test_methods_are_not_overridden(own: Api) -> None:
+    before = own.get("/users/me/mailboxes").raw
+    own.get("/users/me/mailboxes", headers={"X-HTTP-Method-Override": "DELETE"})
+    assert own.get("/users/me/mailboxes").raw == before
+
+
+def test_every_leaf_of_the_errors_has_a_row() -> None:
+    def leaves(kind: type[MailError]) -> list[type[MailError]]:
+        below = kind.__subclasses__()
+        return [kind] if not below else [leaf for one in below for leaf in leaves(one)]
+
+    missing = [
+        leaf.__name__
+        for leaf in leaves(MailError)
+        if leaf.__module__ == "mailcore.errors" and leaf not in api_errors.TABLE
+    ]
+    assert not missing
+
+
+def test_it_describes_itself(app: Flask) -> None:
+    api = Api(app, None)
+    described = api.get("/openapi.json").body
+    assert described["openapi"] == "3.1.0"
+    assert "post" in described["paths"]["/users/{user}/mailboxes"]
+    assert b"Create a mailbox" in api.get("/docs").raw

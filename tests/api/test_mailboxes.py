@@ -1,0 +1,52 @@
+"""Mailboxes by the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailcore.services import MailServices
+from tests.api.conftest import Api
+from tests.builders import MadeUser
+from tests.store.test_delivery import deliver, message
+
+
+def test_lists_in_order_with_counters(own: Api, services: MailServices, user: MadeUser) -> None:
+    deliver(services, message(b"one"), user)
+    found = own.get("/users/me/mailboxes?counters=true&sizes=yes").body["results"]
+    assert found[0]["path"] == "INBOX"
+    assert (found[0]["total"], found[0]["unseen"]) == (1, 1)
+    assert found[0]["size"] > 0
+    assert "total" not in own.get("/users/me/mailboxes?counters=&page=").body["results"][0]
+    special = own.get("/users/me/mailboxes?specialUse=1").body["results"]
+    assert {one["specialUse"] for one in special} == {"\\Sent", "\\Drafts", "\\Trash", "\\Junk", "\\Archive"}
+
+
+def test_makes_renames_and_deletes(own: Api) -> None:
+    made = own.post("/users/me/mailboxes", {"path": "Projekte/Süd"}).body["id"]
+    assert own.get(f"/users/me/mailboxes/{made}").body["name"] == "Süd"
+    below = own.post("/users/me/mailboxes", {"path": "Projekte/Süd/2026"}).body["id"]
+    assert own.put(f"/users/me/mailboxes/{made}", {"path": "Projekte/Nord", "subscribed": False}).status == 200
+    assert own.get(f"/users/me/mailboxes/{below}").body["path"] == "Projekte/Nord/2026"
+    assert own.get("/users/me/mailboxes/resolve?path=Projekte/Nord").body["subscribed"] is False
+    assert own.delete(f"/users/me/mailboxes/{made}").status == 200
+    assert own.get(f"/users/me/mailboxes/{made}").body["code"] == "NoSuchMailbox"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("INBOX", 400, "MailboxExistsError"),
+        ("a//b", 400, "InputValidationError"),
+        ("x/" * 40 + "y", 400, "InputValidationError"),
+        ("nul\x00", 400, "InputValidationError"),
+        ("", 400, "InputValidationError"),
+    ],
+)
+def test_refuses_names_that_are_none(own: Api, path: str, status: int, code: str) -> None:
+    answer = own.post("/users/me/mailboxes", {"path": path})
+    assert (answer.status, answer.body["code"]) == (status, code)
+
+
+def test_inbox_and_special_uses_stay(own: Api) -> None:
+    for one in own.get("/users/me/mailboxes").body["results"]:
+        assert own.delete(f"/users/me/mailboxes/{one['id']}").body["code"] == "DisallowedMailboxMethod"
