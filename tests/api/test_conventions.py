@@ -156,7 +156,7 @@ def test_every_leaf_of_the_errors_has_a_row() -> None:
         for leaf in leaves(MailError)
         if leaf.__module__ == "mailcore.errors" and leaf not in api_errors.TABLE
     ]
-    assert not missing
+    assert missing == []
 
 
 def test_it_describes_itself(app: Flask) -> None:
