@@ -27,6 +27,7 @@ run: setup ## start everything with a demo of two tenants; Ctrl-C stops it
 	@$(BIN)/eider stack run $(STACK_OPTIONS)
 
 test: setup $(CLIENTS)/node_modules/.package-lock.json ## run every test in its short form (ARGS="-k name" to choose)
+	@sh infra/test_packages.sh
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 # Where npm cannot reach its registry the tests of these clients say so.

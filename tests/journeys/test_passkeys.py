@@ -131,7 +131,7 @@ def site(directory_uri: str, shard_uris: dict[str, Any], redis_url: str) -> Iter
 def test_a_passkey_of_a_real_browser_signs_in_once(site: Site) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("Debian's chromium is not installed (.ci/run installs it as root)")
+        pytest.skip("Debian's chromium is not installed (`make test` installs it as root)")
     command = [sys.executable, "-m", "tests.journeys.browser", chromium, site.origin]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
     assert run.returncode == 0, run.stderr

@@ -1,6 +1,6 @@
 """Other people's programs as clients: which packages bring them, and how to run one.
 
-Root gets them by `.ci/run` and may not go without; others skip and are told what to install.
+Root gets them by `make test` and may not go without; others skip and are told what to install.
 """
 
 from __future__ import annotations

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs the Debian packages that tests use and that are not here: as root only; others run without those tests.
+set -eu
+[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+
+needed=""
+# command:package
+for pair in \
+    openssl:openssl pebble:pebble chromium:chromium \
+    mbsync:isync offlineimap:offlineimap3 fetchmail:fetchmail mpop:mpop curl:curl thunderbird:thunderbird; do
+    command -v "${pair%%:*}" >/dev/null || needed="$needed ${pair##*:}"
+done
+ldconfig -p | grep -q 'libcurl\.so\.4' || needed="$needed libcurl4"
+[ -n "$needed" ] || exit 0
+
+echo "installing what tests use:$needed"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq update
+# shellcheck disable=SC2086
+apt-get -qq install -y --no-install-recommends $needed >/dev/null
