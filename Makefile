@@ -52,10 +52,10 @@ layers: setup
 	@$(BIN)/lint-imports --no-logo 2>&1
 
 lock: setup ## write requirements/*.lock anew
-	@$(PYTHON) -m venv $(DATA)/uv && $(DATA)/uv/bin/pip install --quiet uv
+	@$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	@for part in "core:" "dev:stack test check"; do \
 		extras=$$(for extra in $${part#*:}; do echo "--extra $$extra"; done); \
-		$(DATA)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links $$extras pyproject.toml -o requirements/$${part%%:*}.lock; done
 	@$(BIN)/python $(CLIENTS)/packages.py lock
 
