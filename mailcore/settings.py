@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mailcore.model.limits import DEFAULT_LIMITS, Limits
+from mailcore.model.peers import LOOPBACK, Network
 from mailcore.model.secret import Secret
 
 SEALING_KEY_BYTES = 32
@@ -20,9 +21,6 @@ ENDPOINTS_FILE = Path(".data/endpoints.json")
 """What the development stack leaves in its folder, for commands run from there."""
 SECRET_PREFIX = "EIDER_SECRET_"  # noqa: S105  a name, not a password
 """Variables a shard's URI may name as `${EIDER_SECRET_X}`; the directory holds only the name."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 class SettingsInvalid(Exception):
@@ -78,6 +76,8 @@ class MailSettings:
     """Load balancers whose PROXY header is believed."""
     lmtp_peers: tuple[Network, ...] = LOOPBACK
     """Who may speak LMTP to us; more than loopback only if listed."""
+    lookup_peers: tuple[Network, ...] = LOOPBACK
+    """Who may ask for recipients; more than loopback only if listed."""
     lmtp_client_authority_pem: bytes | None = None
     """Who signs the certificates by which transfer agents that are not listed may speak LMTP to us."""
     verdict_peers: tuple[Network, ...] = ()
@@ -157,6 +157,7 @@ class _Reader:
             health_listen=health[0] if health else None,
             proxy_from=self._networks("EIDER_PROXY_FROM"),
             lmtp_peers=LOOPBACK + self._networks("EIDER_LMTP_PEERS"),
+            lookup_peers=LOOPBACK + self._networks("EIDER_LOOKUP_PEERS"),
             lmtp_client_authority_pem=self._file("EIDER_LMTP_CLIENT_CA"),
             verdict_peers=self._networks("EIDER_VERDICT_PEERS"),
             rspamd_url=self._web_address("EIDER_RSPAMD_URL"),

@@ -22,6 +22,7 @@ LISTENS = {
     "pop3": {"pop3": 1110, "pop3s": 1995},
     "lmtp": {"lmtp": 2424},
     "api": {"api": 8080},
+    "lookup": {"lookup": 2425},
     "web": {"portal": 8000},
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""

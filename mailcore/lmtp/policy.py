@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from mailcore import metrics
 from mailcore.errors import MessageRejected, OverQuota
 from mailcore.model.actions import Peer, Tls
 from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.peers import Peers
 from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget
 from mailcore.services.recipient import Recipient
-from mailcore.settings import MailSettings, Network
+from mailcore.settings import MailSettings
 from mailcore.smtp import replies, trace
 from mailcore.smtp.transaction import Origin, Transaction
 from mailcore.smtp.wire.path import Path
 from mailcore.smtp.wire.replies import Reply
 
 CERTIFICATE_NEEDED = Reply.of(530, "5.7.0", "Begin TLS with a client certificate first")
-PEERS_KNOWN = 4096
 
 logger = logging.getLogger(__name__)
 
@@ -36,25 +35,14 @@ class LmtpPolicy:
     def __init__(self, delivery: Delivery, settings: MailSettings) -> None:
         """Deliver through `delivery`; trust the peers that `settings` lists."""
         self._delivery = delivery
-        self._peers: Sequence[Network] = settings.lmtp_peers
-        self._known_peers: dict[str, bool] = {}
+        self._peers = Peers(settings.lmtp_peers)
         self.hostname = settings.hostname
         self.message_bytes = settings.limits.message_bytes
         self.recipients = settings.limits.recipients
 
     def is_listed(self, address: str) -> bool:
         """Whether a peer may deliver by its address alone."""
-        known = self._known_peers.get(address)
-        if known is None:
-            try:
-                parsed = ipaddress.ip_address(address.partition("%")[0])
-                known = any(parsed in network for network in self._peers)
-            except ValueError:
-                known = False
-            if len(self._known_peers) >= PEERS_KNOWN:
-                self._known_peers.clear()
-            self._known_peers[address] = known
-        return known
+        return self._peers.has(address)
 
     def may_transact(self, peer: Peer, tls: Tls | None) -> Reply | None:
         """Let listed peers and holders of a client certificate deliver."""

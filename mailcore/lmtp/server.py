@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from mailcore.lmtp.policy import LmtpPolicy
 from mailcore.model.actions import Connection, Peer, Wake
+from mailcore.model.peers import Peers, is_loopback
 from mailcore.net.listener import Endpoint, StartRefused
 from mailcore.net.tls import TlsAcceptor
 from mailcore.services import MailServices
-from mailcore.settings import LOOPBACK, MailSettings
+from mailcore.settings import MailSettings
 from mailcore.smtp import replies
 from mailcore.smtp.connection import SmtpConnection
 
@@ -31,9 +30,9 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor) 
         acceptor = TlsAcceptor(services.certificates.certificate, authority)
         if not acceptor.look():
             raise StartRefused("lmtp: EIDER_LMTP_CLIENT_CA is set, but the server has no certificate of its own")
-    if authority is None and len(settings.lmtp_peers) <= len(LOOPBACK):
+    if authority is None and Peers(settings.lmtp_peers).are_local:
         for listen in server.listen:
-            if not _is_loopback(listen.host):
+            if not is_loopback(listen.host):
                 raise StartRefused(
                     f"lmtp: {listen.host}:{listen.port} can be reached from outside: "
                     "list the transfer agents in EIDER_LMTP_PEERS, or set EIDER_LMTP_CLIENT_CA, or listen on 127.0.0.1"
@@ -55,10 +54,3 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor) 
         )
         for listen in server.listen
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

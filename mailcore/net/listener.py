@@ -25,10 +25,10 @@ from gevent.event import Event
 from mailcore import log, metrics
 from mailcore.errors import SyntaxFault
 from mailcore.model.actions import Open, Peer
+from mailcore.model.peers import Network
 from mailcore.net import proxy_protocol
 from mailcore.net.drive import Pump
 from mailcore.net.tls import TlsAcceptor
-from mailcore.settings import Network
 
 BACKLOG = 1024
 PROXY_HEADER_S = 10.0

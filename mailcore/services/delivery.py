@@ -146,8 +146,17 @@ class Delivery:
         if home.state is State.DISABLED:
             raise UserDisabled(route.user_id)
         recipient = Recipient(route.user_id, home.tenant_id, address, home)
-        self._check_quota(recipient, 0)
+        self.check_room(recipient)
         return recipient
+
+    def check_room(self, recipient: Recipient) -> None:
+        """Make sure that a recipient may get mail at all.
+
+        Raises:
+            OverQuota: `since` tells how long already it may not.
+            StoreUnavailable: not known now.
+        """
+        self._check_quota(recipient, 0)
 
     def deliver(
         self,

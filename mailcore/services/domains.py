@@ -61,6 +61,15 @@ class Domains:
             raise DomainNotFound(f"{canonical} is not a domain of this tenant")
         return domain
 
+    def is_hosted(self, name: str) -> bool:
+        """Return whether a domain, A-labels, receives mail here: whose it is is proven; one round trip, no cache.
+
+        Raises:
+            StoreUnavailable: not known now.
+        """
+        domain = self._directory.domains.find_by_names([name]).get(name)
+        return domain is not None and domain.verified_at is not None
+
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains."""
         return self._directory.domains.list_of(tenant_id)

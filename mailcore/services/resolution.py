@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from mailcore.errors import (
     AddressInvalid,
@@ -29,6 +30,9 @@ from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
+
+ANYBODY: Final = "*"
+"""In place of a sender that is not known yet: who may post is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Resolutions:
 
         Args:
             address: as it was given in the envelope.
-            sender: the reverse-path, None if it is the null one; only groups look at it.
+            sender: the reverse-path, None if it is the null one, or ANYBODY; only groups look at it.
 
         Raises:
             AddressNotFound: nobody does.
@@ -197,7 +201,7 @@ class Resolutions:
 
     def _check_poster(self, group: Group, resolution: Resolution, sender: str | None) -> None:
         """Raises: PostingRefused; what the envelope says is believed: whether it is true was the front's question."""
-        if group.posters is Posters.ANYONE:
+        if group.posters is Posters.ANYONE or sender == ANYBODY:
             return
         parsed = _parsed(sender) if sender else None
         if parsed is None:

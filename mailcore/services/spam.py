@@ -5,7 +5,6 @@ A filter that is away stops no mail: the message goes on, marked as not looked a
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import time
@@ -19,8 +18,9 @@ from urllib.parse import urlsplit
 
 from mailcore.message.headers import header_size
 from mailcore.message.verdict_fields import is_of_hop, read_verdict, without_forged
+from mailcore.model.peers import Peers
 from mailcore.model.verdict import Verdict
-from mailcore.settings import MailSettings, Network
+from mailcore.settings import MailSettings
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Spam:
 
     def __init__(self, settings: MailSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._authserv_id = settings.hostname
-        self._peers = settings.verdict_peers
+        self._peers = Peers(settings.verdict_peers)
         self._url = settings.rspamd_url
         self._clock = clock
         self._silent_until = 0.0
@@ -85,7 +85,7 @@ class Spam:
         asked, where its URL is set: one request, within `TIMEOUT_S`.
         """
         header = raw[: header_size(raw)]
-        if _is_listed(envelope.peer, self._peers) and is_of_hop(header, envelope.queue_id):
+        if self._peers.has(envelope.peer) and is_of_hop(header, envelope.queue_id):
             return Screened(raw, read_verdict(header))
         clean = without_forged(raw, self._authserv_id)
         if self._url is None:
@@ -180,13 +180,3 @@ def _left(give_up_at: float) -> float:
     if left <= 0:
         raise TimeoutError("no verdict in time")
     return left
-
-
-def _is_listed(address: str, networks: tuple[Network, ...]) -> bool:
-    if not networks:
-        return False
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)

@@ -1,0 +1,46 @@
+"""Questions of a transfer agent to the sans-IO connection on real services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailcore.lookup.answers import Answers
+from mailcore.lookup.connection import LookupConnection
+from mailcore.lookup.wire import answer
+from mailcore.model.actions import Send
+from mailcore.services import MailServices
+from tests.builders import make_services
+
+
+class Lookup:
+    """One connection."""
+
+    def __init__(self, services: MailServices) -> None:
+        self.services = services
+        self.connection = LookupConnection(Answers(services.domains, services.resolutions, services.delivery))
+        self.connection.greeting()
+
+    def ask(self, map_name: str, key: str) -> str:
+        """Ask, and return the answer without its netstring."""
+        return self.take(answer(f"{map_name} {key}"))
+
+    def take(self, data: bytes) -> str:
+        sent = b"".join(action.data for action in self.connection.receive(data) if isinstance(action, Send))
+        size, _, rest = sent.partition(b":")
+        assert rest[int(size) :] == b","
+        return rest[:-1].decode()
+
+
+@pytest.fixture(scope="session")
+def services(directory_uri: str, shard_uris: dict[str, Any], redis_url: str) -> Iterator[MailServices]:
+    services = make_services(directory_uri, shard_uris, redis_url)
+    yield services
+    services.close()
+
+
+@pytest.fixture
+def lookup(services: MailServices) -> Lookup:
+    return Lookup(services)
