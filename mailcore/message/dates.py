@@ -53,6 +53,21 @@ def parse_date(value: bytes) -> tuple[dt.date, int] | None:
     return _instant(odd[:3], odd[3:6], odd[9] or 0) if odd else None
 
 
+def parse_datetime(value: bytes) -> dt.datetime | None:
+    """The date with the zone it was written in; None if it makes no sense."""
+    found = parse_date(value)
+    if found is None:
+        return None
+    try:
+        zone_s = (parsedate_tz(value[:_LONGEST].decode("ascii", "replace")) or _NO_ZONE)[9] or 0
+        return dt.datetime.fromtimestamp(found[1], dt.timezone(dt.timedelta(seconds=zone_s)))
+    except (ValueError, IndexError, TypeError, OverflowError, OSError):
+        return None
+
+
+_NO_ZONE = (0,) * 10
+
+
 def _read(raw_header: bytes) -> tuple[dt.date, int] | None:
     value = find_first(raw_header, b"date")
     return parse_date(value) if value else None

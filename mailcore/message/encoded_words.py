@@ -51,6 +51,36 @@ def clean(text: str) -> str:
     return _CONTROLS.sub(" ", _FOLDS.sub("", text)).strip()
 
 
+def encode_header(text: str, name: str) -> bytes:
+    """A header field with that name and text, lines folded at 78 octets, with its CRLF (RFC 5322 §2.2.3, RFC 2047).
+
+    Text beyond ASCII, and words too long for a line, become encoded words. Control characters become blanks.
+    """
+    text = clean(text)
+    if text.isascii() and text.isprintable() and "=?" not in text and len(max(text.split(), key=len, default="")) < 900:
+        pieces = _BLANK_AND_WORD.findall(f" {text}")
+    else:
+        pieces = [f" =?utf-8?b?{pybase64.b64encode(chunk).decode('ascii')}?=" for chunk in _chunks(text)]
+    lines = [f"{name}:"]
+    for piece in pieces:
+        if (len(lines[-1]) + len(piece) > 78 and len(lines[-1].strip()) > len(name) + 1) or len(lines[-1]) > 900:
+            lines.append("")
+        lines[-1] += piece
+    return "\r\n".join(lines).encode("ascii") + b"\r\n"
+
+
+def _chunks(text: str) -> list[bytes]:
+    """UTF-8 in pieces of whole characters that fit into encoded words of 75 octets."""
+    chunks = [b""]
+    for character in text:
+        encoded = character.encode("utf-8", "replace")
+        if len(chunks[-1]) + len(encoded) > 45:
+            chunks.append(b"")
+        chunks[-1] += encoded
+    return chunks
+
+
+_BLANK_AND_WORD = re.compile(r" *[^ ]+| +\Z")
 _FOLDS = re.compile(r"\r?\n(?=[ \t])")
 _BASE64_RUN = re.compile(rb"([^=]++)(=*+)")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")

@@ -199,14 +199,17 @@ class Call:
 
     def _place(self, arguments: list[Argument]) -> None:
         """Check positional arguments against the form; those left out stand as None."""
-        kinds = self.form.arguments
-        missing = len(kinds) - len(arguments)
-        if not 0 <= missing <= self.form.optional:
-            wanted = ", then ".join(kind.value for kind in kinds[self.form.optional :]) or "nothing"
-            raise self.flaw(f'"{self.form.name}" takes {wanted}; {len(arguments)} such arguments stand here.')
-        self._arguments = [None] * missing
-        for kind, argument in zip(kinds[missing:], arguments, strict=True):
+        kinds = list(self.form.arguments)
+        left_out = self.form.optional if len(arguments) < len(kinds) else None
+        if left_out is not None:
+            del kinds[left_out]
+        if len(arguments) != len(kinds):
+            wanted = ", then ".join(kind.value for kind in kinds) or "no arguments but tags"
+            raise self.flaw(f'"{self.form.name}" takes {wanted}; {len(arguments)} stand here.')
+        for argument, kind in zip(arguments, kinds, strict=True):
             self._arguments.append(self._value(argument, kind, f'"{self.form.name}"'))
+        if left_out is not None:
+            self._arguments.insert(left_out, None)
 
     def _value(self, argument: Argument, kind: Kind, owner: str) -> Value:
         """An argument that must be of a kind."""

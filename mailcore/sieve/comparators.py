@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mailcore.message.text import normalize
 
 _ASCII_UPPER = {ord(letter): ord(letter.upper()) for letter in "abcdefghijklmnopqrstuvwxyz"}
+_ASCII_LOWER = {upper: lower for lower, upper in _ASCII_UPPER.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Comparator:
 def ascii_upper(text: str) -> str:
     """With the letters a to z as capitals, all else as it is (RFC 4790 §9.2)."""
     return text.upper() if text.isascii() else text.translate(_ASCII_UPPER)
+
+
+def ascii_lower(text: str) -> str:
+    """With the letters A to Z as small ones, all else as it is."""
+    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
 def number_key(text: str) -> str:

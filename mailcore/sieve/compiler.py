@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from mailcore.model.limits import SieveLimits
@@ -120,14 +120,18 @@ class Compiler:
         if "${" in written:
             for extension in self._extensions.values():
                 if extension.decode is not None and isinstance(text, str):
-                    try:
-                        text = extension.decode(text)
-                    except ValueError as error:
-                        raise Flaw(at, str(error)) from error
+                    text = _changed(extension.decode, text, at)
             for extension in self._extensions.values():
                 if extension.expand is not None and isinstance(text, str):
-                    text = extension.expand(text)
+                    text = _changed(extension.expand, text, at)
         return text
+
+
+def _changed(change: Callable[[str], Text], text: str, at: int) -> Text:
+    try:
+        return change(text)
+    except ValueError as error:
+        raise Flaw(at, str(error)) from error
 
 
 _ELSEWHERE = {True: "stands for itself", False: 'belongs behind "if"'}

@@ -75,8 +75,8 @@ class Form:
     compile: Callable[[Call], Step] | Callable[[Call], Test]
     arguments: tuple[Kind, ...] = ()
     """Positional ones."""
-    optional: int = 0
-    """So many of the first of them may be left out."""
+    optional: int | None = None
+    """Index of the one that may be left out."""
     tags: tuple[TagForm, ...] = ()
     groups: tuple[str, ...] = ()
     """Groups of tags it takes whoever adds them: "comparator", "match-type", "address-part"."""
@@ -100,8 +100,8 @@ class Extension:
     tags: Mapping[str, tuple[TagForm, ...]] = field(default_factory=dict)
     """By the command or group that they are added to."""
     decode: Callable[[str], str] | None = None
-    """What it does to every string when the script is compiled; may raise ValueError with a sentence."""
+    """What it does to every string when the script is compiled."""
     expand: Callable[[str], Text] | None = None
-    """What it does after that."""
+    """What it does after that; both may raise ValueError with a sentence."""
     implies: tuple[str, ...] = ()
     """Other extensions, which it includes."""

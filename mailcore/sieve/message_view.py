@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 from mailcore.message.charset import decode_text
 from mailcore.message.headers import header_size
 from mailcore.message.mime_tree import MimeTree, Part, PartKind, scan
+from mailcore.message.preview import has_attachment
 from mailcore.message.text import part_text
 from mailcore.message.transfer import decode_transfer
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.sieve.headers import Headers
 
+_HEADER_BYTES = DEFAULT_LIMITS.scan.header_bytes
+_BLANK_LINE = re.compile(rb"(?:^|\n)\r?\n\Z")
 _REPORTS = frozenset({"delivery-status", "disposition-notification", "feedback-report"})
 
 
@@ -44,15 +48,29 @@ class MessageView:
     @cached_property
     def headers(self) -> Headers:
         """Its header; of one that is too large the beginning."""
-        return Headers(self.raw[: min(self.body_start, DEFAULT_LIMITS.scan.header_bytes)])
+        return Headers(self.raw[: min(self.body_start, _HEADER_BYTES)])
+
+    @property
+    def has_whole_header(self) -> bool:
+        """Whether `headers` has all of it."""
+        return self.body_start <= _HEADER_BYTES
 
     @cached_property
     def has_attachment(self) -> bool:
-        """Whether a part is a file: said to be one, or named, and not shown within the text by its Content-ID."""
-        return any(map(_is_attachment, self.tree.parts[1:] or self.tree.parts))
+        """Whether there is something to save."""
+        return has_attachment(self.tree)
+
+    @cached_property
+    def has_body(self) -> bool:
+        """Whether there is a blank line behind the header; what follows it may be nothing (RFC 5173 §4)."""
+        return _BLANK_LINE.search(self.raw, max(self.body_start - 4, 0), self.body_start) is not None
 
     def texts(self, max_bytes: int) -> tuple[str, ...]:
-        """The visible text of each text part, HTML without its markup, `max_bytes` of UTF-8 in all (RFC 5173 §5.3)."""
+        """The visible text of each text part, HTML without its markup (RFC 5173 §5.3); lines end in CRLF.
+
+        Args:
+            max_bytes: of UTF-8 in all together.
+        """
         texts = self._texts.get(max_bytes)
         if texts is None:
             texts = self._texts[max_bytes] = self._read_texts(max_bytes)
@@ -64,7 +82,7 @@ class MessageView:
             if part.kind is PartKind.LEAF and (part.type == "text" or part.subtype in _REPORTS) and left > 0:
                 text = _cut(part_text(self.raw, part, left), left)
                 left -= len(text.encode("utf-8", "replace"))
-                found.append(text)
+                found.append(text.replace("\n", "\r\n"))
         return tuple(found)
 
     def raw_text(self, max_bytes: int) -> str:
@@ -74,8 +92,7 @@ class MessageView:
     def contents(self, wanted: tuple[str, ...], max_bytes: int) -> list[str]:
         """The decoded content of each part of one of these types (RFC 5173 §5.2).
 
-        Of a multipart it is what stands before, behind and between nothing: its prologue and epilogue; of a message
-        within, its header.
+        Of a multipart that is its prologue and its epilogue, of a message within its header.
 
         Args:
             wanted: lower case; a type, type/subtype, or "" for every part.
@@ -84,39 +101,31 @@ class MessageView:
         found, left = [], max_bytes
         for index, part in enumerate(self.tree.parts):
             if left > 0 and _is_wanted(part, wanted):
-                text = self._content(index, part, left)
-                left -= min(part.size, left)
-                found.append(text)
+                for text in self._content(index, part, left):
+                    left -= len(text)
+                    found.append(text)
         return found
 
-    def _content(self, index: int, part: Part, max_bytes: int) -> str:
-        """What one part says of itself."""
+    def _content(self, index: int, part: Part, max_bytes: int) -> tuple[str, ...]:
+        """What belongs to one part and to none within it."""
         if part.kind is PartKind.LEAF:
             body = self.raw[part.body_start : min(part.body_end, part.body_start + max_bytes)]
             decoded = decode_transfer(body, part.encoding)
             charset = part.parameters.get("charset") if part.type == "text" else None
-            return decode_text(body if decoded is None else decoded, charset)
+            return (decode_text(body if decoded is None else decoded, charset),)
         children = [self.tree.parts[child] for child in self.tree.child_indexes(index)]
         if not children:
-            return ""
+            return ()
         if part.kind is PartKind.MESSAGE:
             header = self.raw[children[0].header_start : children[0].body_start]
-            return decode_text(header[:max_bytes], None)
+            return (decode_text(header[:max_bytes], None),)
         before = self.raw[part.body_start : children[0].header_start]
         behind = self.raw[children[-1].body_end : part.body_end]
-        return decode_text((before + behind)[:max_bytes], None)
+        return decode_text(before[:max_bytes], None), decode_text(behind[:max_bytes], None)
 
 
 def _is_wanted(part: Part, wanted: tuple[str, ...]) -> bool:
     return any(each in {"", part.type, f"{part.type}/{part.subtype}"} for each in wanted)
-
-
-def _is_attachment(part: Part) -> bool:
-    if part.kind is PartKind.MULTIPART:
-        return False
-    if part.disposition == "attachment" or part.kind is PartKind.MESSAGE:
-        return True
-    return part.filename is not None and part.content_id is None
 
 
 def _cut(text: str, max_bytes: int) -> str:

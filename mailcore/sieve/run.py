@@ -63,6 +63,8 @@ class Run:
         self.variables: dict[str, str] = {}
         self.matched: tuple[str, ...] = ()
         """What the wildcards or groups of the last match stood for (RFC 5229 §3.2)."""
+        self.duplicates: dict[bytes, bool] = {}
+        """What was found of ids in this run (RFC 7352 §3)."""
         self.actions: dict[object, Action] = {}
         """By what makes two of them the same."""
         self.implicit_keep = True
@@ -138,15 +140,12 @@ def _identity(action: Action) -> object:
         return Redirect, action.address.lower()
     if isinstance(action, Discard | MarkSpam):
         return type(action)
-    return action if isinstance(action, MarkDuplicate) else object()
+    return action.id if isinstance(action, MarkDuplicate) else object()
 
 
 def _merged(first: Action, second: Action) -> Action:
-    """One action for two that are the same: the flags of both, made if either says so, the later header."""
-    if not isinstance(first, Keep | FileInto) or not isinstance(second, Keep | FileInto):
-        return second
-    keywords = {name.lower(): name for name in (*second.flags.keywords, *first.flags.keywords)}
-    flags = FlagSet(first.flags.system | second.flags.system, tuple(keywords.values()))
-    if isinstance(first, FileInto) and isinstance(second, FileInto):
-        return replace(first, flags=flags, header=second.header, create=first.create or second.create)
-    return replace(first, flags=flags, header=second.header)
+    """One action for two that are the same: INBOX by name rather than `keep`, and the last flags (RFC 5232 §3)."""
+    if isinstance(first, FileInto) and isinstance(second, Keep | FileInto):
+        create = first.create or (isinstance(second, FileInto) and second.create)
+        return replace(first, flags=second.flags, header=second.header, create=create)
+    return first if isinstance(first, Redirect) else second

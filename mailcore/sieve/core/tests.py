@@ -53,9 +53,8 @@ def _header(call: Call) -> Test:
 
     def values(run: Run) -> Sequence[str]:
         fields = [run.headers.texts(name) for name in names(run)]
-        if selection is not None:
-            fields = [texts[selection] for texts in fields]
-        return fields[0] if len(fields) == 1 else [text for texts in fields for text in texts]
+        texts = fields[0] if len(fields) == 1 else [text for each in fields for text in each]
+        return texts if selection is None else texts[selection]
 
     return lambda run: match(run, values(run))
 
@@ -66,11 +65,8 @@ def _address(call: Call) -> Test:
     take = call.address_part()
 
     def values(run: Run) -> Sequence[str]:
-        found: list[str] = []
-        for name in names(run):
-            fields = run.headers.addresses(name)
-            for addresses in fields if selection is None else fields[selection]:
-                found += addresses
+        fields = [addresses for name in names(run) for addresses in run.headers.addresses(name)]
+        found = [address for each in (fields if selection is None else fields[selection]) for address in each]
         run.spend(len(found))
         return found if take is None else [part for part in map(take, found) if part is not None]
 

@@ -19,6 +19,8 @@ def _body(call: Call) -> Test:
     match, values = call.match(0), _values(call)
 
     def test(run: Run) -> bool:
+        if not run.message.has_body:
+            return False
         kept = run.matched
         found = match(run, values(run))
         run.matched = kept

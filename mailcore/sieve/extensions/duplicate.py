@@ -26,13 +26,13 @@ def _duplicate(call: Call) -> Test:
 
     def duplicate(run: Run) -> bool:
         value = _unique(run, header, unique_id)
-        if value is None:
+        if value is None or seconds == 0:
             return False
         told = f"{text_value(handle, run)}\0{value}".encode("utf-8", "replace")
         mark = MarkDuplicate(hashlib.sha256(told).digest()[:16], seconds)
-        if mark in run.actions:
-            return True
-        seen = run.look_up().is_duplicate(mark.id)
+        seen = run.duplicates.get(mark.id)
+        if seen is None:
+            seen = run.duplicates[mark.id] = run.look_up().is_duplicate(mark.id)
         if not seen or extends:
             run.do(mark)
         return seen

@@ -81,8 +81,8 @@ _ARGUMENTS = (Kind.STRING, Kind.STRINGS)
 EXTENSION = Extension(
     "imap4flags",
     forms=(
-        *(Form(name, _change, _ARGUMENTS, optional=1) for name in _COMBINE),
-        Form("hasflag", _hasflag, (Kind.STRINGS, Kind.STRINGS), optional=1, groups=MATCHING, is_test=True),
+        *(Form(name, _change, _ARGUMENTS, optional=0) for name in _COMBINE),
+        Form("hasflag", _hasflag, (Kind.STRINGS, Kind.STRINGS), optional=0, groups=MATCHING, is_test=True),
     ),
     tags={"keep": (_FLAGS,), "fileinto": (_FLAGS,)},
 )

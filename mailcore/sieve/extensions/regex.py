@@ -29,7 +29,6 @@ def _options(*, folds_case: bool) -> re2.Options:
     options.longest_match = True
     options.perl_classes = True
     options.word_boundary = True
-    options.dot_nl = True
     options.log_errors = False
     options.max_mem = _MEMORY_BYTES
     options.case_sensitive = not folds_case
@@ -48,7 +47,7 @@ def _compile(pattern: str, most: int, *, folds_case: bool) -> Any:
     if _COLLATION.search(pattern) and ("[[." in pattern or "[[=" in pattern):
         raise ValueError("Collating elements such as [[.x.]] and [[=x=]] are not supported in regular expressions.")
     try:
-        compiled = re2.compile(pattern, _ANY_CASE if folds_case else _EXACT)
+        compiled = re2.compile(pattern.replace("\r\n", "\n"), _ANY_CASE if folds_case else _EXACT)
     except (re2.error, UnicodeEncodeError) as error:
         reason = error.args[0] if error.args else b""
         told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
@@ -69,7 +68,7 @@ def _regex(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
     def match(run: Run, values: Sequence[str]) -> bool:
         expressions = wanted(run)
         for value in values:
-            octets = value.encode("utf-8", "replace")
+            octets = (value.replace("\r\n", "\n") if "\n" in value else value).encode("utf-8", "replace")
             for expression in expressions:
                 run.spend(2 + (len(octets) * expression.programsize >> _AREA))
                 found = expression.search(octets)

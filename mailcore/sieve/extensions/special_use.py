@@ -56,6 +56,6 @@ def _specialuse(call: Call, uses: tuple[Text, ...]) -> Change:
 
 EXTENSION = Extension(
     "special-use",
-    forms=(Form("specialuse_exists", _specialuse_exists, (Kind.STRING, Kind.STRINGS), optional=1, is_test=True),),
+    forms=(Form("specialuse_exists", _specialuse_exists, (Kind.STRING, Kind.STRINGS), optional=0, is_test=True),),
     tags={"fileinto": (Modifier("specialuse", Kind.STRING, prepare=_specialuse),)},
 )

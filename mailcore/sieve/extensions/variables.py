@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailcore.sieve.call import Call, text_value
+from mailcore.sieve.comparators import ascii_lower, ascii_upper
 from mailcore.sieve.forms import MATCHING, Extension, Form, Kind, Step, TagForm, Test
 from mailcore.sieve.run import Failed, Run, Text
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(r"\$\{(?:([a-z_][a-z0-9_]*+)|([0-9]++))\}", re.IGNORECASE | re.ASCII)
+_NAMESPACE = re.compile(r"\$\{([a-z_][a-z0-9_]*+)\.(?:[a-z0-9_]++\.)*+[a-z0-9_]++\}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +56,32 @@ class _Expansion:
 
 
 def _expand(text: str) -> Text:
-    """Find the references; anything else with a dollar sign stays as it is, even what an expansion yields."""
+    """Find the references; anything else with a dollar sign stays as it is, even what an expansion yields.
+
+    Raises:
+        ValueError: a name space, of which there are none, or a match variable beyond the last.
+    """
+    if namespace := _NAMESPACE.search(text):
+        raise ValueError(f'There are no variables of "{namespace[1][:100]}" here.')
     pieces: list[str | _Named | _Matched] = []
     position = 0
     for match in _REFERENCE.finditer(text):
         if match.start() > position:
             pieces.append(text[position : match.start()])
-        pieces.append(_Named(match[1].lower()) if match[1] else _Matched(int(match[2][-9:])))
+        pieces.append(_Named(match[1].lower()) if match[1] else _Matched(_match_number(match[2])))
         position = match.end()
     if not pieces:
         return text
     if position < len(text):
         pieces.append(text[position:])
     return _Expansion(tuple(pieces))
+
+
+def _match_number(digits: str) -> int:
+    number = digits.lstrip("0") or "0"
+    if len(number) > 2:
+        raise ValueError(f'"${{{digits[:20]}}}" is too high: match variables go up to ${{99}}.')
+    return int(number)
 
 
 def variable_name(call: Call, text: Text) -> str:
@@ -85,6 +100,8 @@ def _set(call: Call) -> Step:
     """Give a variable a value (RFC 5229 §4); modifiers of higher precedence first."""
     name = variable_name(call, call.text(0))
     value = call.text(1)
+    if isinstance(value, str) and len(value) > call.limits.variable_characters:
+        raise call.flaw(f"A variable holds {call.limits.variable_characters:,} characters at most.")
     changes = [_CHANGES[tag] for group in _PRECEDENCE if (tag := call.tag(group)) is not None]
 
     def assign(run: Run) -> None:
@@ -98,10 +115,10 @@ def _set(call: Call) -> Step:
 
 
 _CHANGES: dict[str, Callable[[str], str]] = {
-    "lower": str.lower,
-    "upper": str.upper,
-    "lowerfirst": lambda text: text[:1].lower() + text[1:],
-    "upperfirst": lambda text: text[:1].upper() + text[1:],
+    "lower": ascii_lower,
+    "upper": ascii_upper,
+    "lowerfirst": lambda text: ascii_lower(text[:1]) + text[1:],
+    "upperfirst": lambda text: ascii_upper(text[:1]) + text[1:],
     "quotewildcard": lambda text: re.sub(r"([*?\\])", r"\\\1", text),
     "quoteregex": lambda text: re.sub(r"([.*+?^$|()\[\]{}\\])", r"\\\1", text),
     "length": lambda text: str(len(text)),

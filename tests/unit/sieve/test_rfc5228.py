@@ -238,13 +238,13 @@ def test_implicit_keep_and_what_cancels_it() -> None:
 
 
 def test_the_same_is_done_once() -> None:
-    """§2.10.3: a mailbox gets one copy; INBOX by name is what keep means."""
+    """§2.10.3: a mailbox gets one copy; `keep` and INBOX by name are the same."""
     script = """
         require "fileinto";
         keep; keep; fileinto "inbox"; fileinto "a"; fileinto "a"; fileinto "b";
         redirect "A@b.example"; redirect "a@b.example";
         """
-    assert told(script) == ["keep", "fileinto a", "fileinto b", "redirect a@b.example"]
+    assert told(script) == ["fileinto INBOX", "fileinto a", "fileinto b", "redirect A@b.example"]
 
 
 def test_size() -> None:
