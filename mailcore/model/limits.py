@@ -68,6 +68,9 @@ class UserLimits:
     messages_per_hour: int = 500
     """Handed in to be sent."""
     recipients_per_day: int = 2000
+    forwards_per_day: int = 2000
+    """Addresses that incoming mail is sent on to, counted for each message."""
+    autoreplies_per_day: int = 2000
     imap_download_bytes_per_day: int = 10 * GIB
     imap_upload_bytes_per_day: int = 10 * GIB
     pop3_download_bytes_per_day: int = 10 * GIB
@@ -83,6 +86,8 @@ class Spending(StrEnum):
 
     MESSAGES = "messages_per_hour"
     RECIPIENTS = "recipients_per_day"
+    FORWARDS = "forwards_per_day"
+    AUTOREPLIES = "autoreplies_per_day"
 
 
 class Traffic(StrEnum):

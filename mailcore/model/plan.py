@@ -18,10 +18,22 @@ DAY_S: Final = 24 * 3600
 class Filing:
     """One copy: in which mailbox, INBOX if that is gone, and with which flags."""
 
-    destination: Destination = INBOX
+    destinations: tuple[Destination, ...] = (INBOX,)
+    """The first of them that there is."""
     flags: FlagSet = field(default_factory=FlagSet)
     creates: bool = False
-    """A mailbox of that name is made if there is none (RFC 5490 §3.2)."""
+    """The last of them is made if there is none of them (RFC 5490 §3.2)."""
+    header: bytes | None = None
+    """Stands in place of the message's own (RFC 5293), blank line included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Where the message is sent on to."""
+
+    address: str
+    header: bytes | None = None
+    """As of a filing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,8 @@ class AutomaticReply:
     """Further addresses that are the user's (RFC 5230 §4.3)."""
     every_s: int = 4 * DAY_S
     """Nobody is answered twice within this; 0 is always."""
+    kind: str = ""
+    """What Auto-Submitted says besides (RFC 5230 §5.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +65,14 @@ class Plan:
     """What becomes of a message for one recipient; without filings, and nothing else, it is discarded."""
 
     filings: tuple[Filing, ...] = (Filing(),)
-    forwards: tuple[str, ...] = ()
+    forwards: tuple[Forward, ...] = ()
     replies: tuple[AutomaticReply, ...] = ()
     rejection: str | None = None
     """Refused with these words, after what else was done."""
-    message: bytes | None = None
-    """The message as the recipient's programs changed it; None: as it came."""
     duplicate_ids: tuple[tuple[bytes, int], ...] = ()
     """To be known again for so many seconds (RFC 7352)."""
 
 
 PLAIN: Final = Plan()
 """One copy in INBOX: what holds for most."""
-JUNK: Final = Plan((Filing(SpecialUse.JUNK),))
+JUNK: Final = Plan((Filing((SpecialUse.JUNK,)),))

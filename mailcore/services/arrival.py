@@ -32,6 +32,10 @@ class Arrival:
         """The header with its blank line."""
         return self.raw[: header_size(self.raw)]
 
+    def with_header(self, header: bytes) -> bytes:
+        """Return the message under another header, which ends with its blank line."""
+        return header + self.raw[len(self.header) :]
+
     def copy_id(self, recipient: Recipient, repeat: int = 0, number: int = 0) -> bytes | None:
         """Return the id of a recipient's copy, the same for each try of a delivery, so that it finds what went before.
 

@@ -196,13 +196,15 @@ class Delivery:
             plan = self._inbound.plan(arrival, recipient)
         except MailError as error:
             return _Part(target, key, error=error)
-        prepared = arrival.prepared if plan.message is None else self._content.prepare(plan.message)
-        prepared = prepared.with_prefix(target.trace)
-        attempts = tuple(
-            _Attempt(recipient, prepared, filing, arrival.key(recipient, number) if number else key, arrival, number)
-            for number, filing in enumerate(plan.filings)
-        )
-        return _Part(target, key, plan, attempts)
+        own = arrival.prepared.with_prefix(target.trace)
+        attempts = []
+        for number, filing in enumerate(plan.filings):
+            prepared = own
+            if filing.header is not None:
+                prepared = self._content.prepare(arrival.with_header(filing.header)).with_prefix(target.trace)
+            copy_key = arrival.key(recipient, number) if number else key
+            attempts.append(_Attempt(recipient, prepared, filing, copy_key, arrival, number))
+        return _Part(target, key, plan, tuple(attempts))
 
     def _finish(self, arrival: Arrival, part: _Part, outcomes: Sequence[NewRowContent | MailError]) -> DeliveryResult:
         """Commit what was stored, queue what follows, and tell what became of it."""
@@ -235,7 +237,7 @@ class Delivery:
         A message that is there already is never used again: it may be about to be collected.
         """
         user_id, home = attempt.recipient.user_id, attempt.recipient.home
-        delivered = self._delivered(user_id, attempt.filing.destination)
+        delivered = self._delivered(user_id, attempt.filing)
         for repeat in range(REPEATS):
             oid = attempt.message_oid(repeat)
             if oid in delivered:
@@ -247,10 +249,10 @@ class Delivery:
                 return outcome
         return self._content.put(home, attempt.prepared)
 
-    def _delivered(self, user_id: UserId, destination: Destination) -> set[bytes]:
+    def _delivered(self, user_id: UserId, filing: Filing) -> set[bytes]:
         """Return the messages where an earlier try may have put its copy: the mailbox as named now, and INBOX."""
         tree = self._mailboxes.tree(user_id)
-        places = {entry.id for entry in (_find(tree, destination), tree.find(INBOX)) if entry is not None}
+        places = {entry.id for entry in (_find(tree, filing.destinations), tree.find(INBOX)) if entry is not None}
         views = [self._mailboxes.refresh(user_id, mailbox_id) for mailbox_id in places]
         return {oid.tobytes() for view in views for oid in view.message_oids}
 
@@ -290,14 +292,14 @@ class Delivery:
 
     def _mailbox(self, user_id: UserId, filing: Filing, actor: Actor) -> MailboxId:
         """Return the mailbox a copy goes to, else INBOX; no round trip if this process knows the user's tree."""
-        destination = filing.destination
-        entry = _find(self._mailboxes.tree_cached(user_id), destination)
+        entry = _find(self._mailboxes.tree_cached(user_id), filing.destinations)
         if entry is None:
             tree = self._mailboxes.tree(user_id)  # what this process knows may be old
-            entry = _find(tree, destination)
-            if entry is None and filing.creates and isinstance(destination, str):
+            entry = _find(tree, filing.destinations)
+            name = filing.destinations[-1]
+            if entry is None and filing.creates and isinstance(name, str):
                 try:
-                    return self._mailboxes.create(user_id, actor, destination, subscribed=True)
+                    return self._mailboxes.create(user_id, actor, name, subscribed=True)
                 except MailError as error:  # no such name, too many, or somebody was faster: then it is INBOX
                     log.info("delivery.not_created", extra={"user": str(user_id), "reason": type(error).__name__})
             entry = entry or tree.find(INBOX)
@@ -319,13 +321,18 @@ class Delivery:
             self._placement.forget(user_id)
 
 
-def _find(tree: MailboxTree, destination: Destination) -> MailboxEntry | None:
-    """Return the mailbox that is meant."""
-    if isinstance(destination, SpecialUse):
-        return tree.find_special(destination)
-    if isinstance(destination, ObjectId):
-        return tree.find_id(destination)
-    return tree.find(destination)
+def _find(tree: MailboxTree, destinations: Sequence[Destination]) -> MailboxEntry | None:
+    """Return the first mailbox that is meant and there."""
+    for destination in destinations:
+        if isinstance(destination, SpecialUse):
+            entry = tree.find_special(destination)
+        elif isinstance(destination, ObjectId):
+            entry = tree.find_id(destination)
+        else:
+            entry = tree.find(destination)
+        if entry is not None:
+            return entry
+    return None
 
 
 def _row(content: NewRowContent, flags: int) -> NewRow:
