@@ -127,6 +127,10 @@ class MessageRejected(Refused):
         self.reason = reason
 
 
+class MailLoop(Refused):
+    """The message came through here, or through too many servers, before."""
+
+
 class NotPermitted(Refused):
     """The actor may not do this."""
 

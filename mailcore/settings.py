@@ -70,6 +70,8 @@ class MailSettings:
     acme: AcmeSettings | None = None
     hostname: str = "localhost"
     """The name servers give in greetings and trace headers."""
+    forward_domain: str = ""
+    """Mail that is sent on leaves with reverse-paths in this domain, which must reach us; "" is the host name."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict)
     health_listen: ListenAddress | None = None
     proxy_from: tuple[Network, ...] = ()
@@ -153,6 +155,7 @@ class _Reader:
             redis_url=Secret(redis_url) if redis_url else None,
             acme=self._acme(),
             hostname=self._text("EIDER_HOSTNAME") or platform.node() or "localhost",
+            forward_domain=self._text("EIDER_FORWARD_DOMAIN").lower(),
             servers=self._servers(),
             health_listen=health[0] if health else None,
             proxy_from=self._networks("EIDER_PROXY_FROM"),

@@ -44,6 +44,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.PasswordChangeNeeded: Reply(No, b"EXPIRED", "Choose a new password in the browser first"),
     errors.PasswordNotYetValid: Reply(No, b"AUTHENTICATIONFAILED", "User name or password is wrong"),
     errors.MessageRejected: Reply(No, b"NOPERM", "Not allowed"),
+    errors.MailLoop: Reply(No, b"NOPERM", "Not allowed"),
     errors.NotPermitted: Reply(No, b"NOPERM", "Not allowed"),
     errors.MailboxProtected: Reply(No, b"CANNOT", "This mailbox must stay as it is"),
     errors.RetentionForbids: Reply(No, b"NOPERM", "A retention rule keeps this message"),

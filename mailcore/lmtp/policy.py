@@ -13,7 +13,7 @@ from mailcore.model.actions import Peer, Tls
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.peers import Peers
 from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget
-from mailcore.services.recipient import Recipient
+from mailcore.services.resolution import Resolution
 from mailcore.settings import MailSettings
 from mailcore.smtp import replies, trace
 from mailcore.smtp.transaction import Origin, Transaction
@@ -54,23 +54,23 @@ class LmtpPolicy:
         """Believe XFORWARD of whoever may deliver."""
         return self.may_transact(peer, tls) is None
 
-    def sender(self, transaction: Transaction[Recipient], origin: Origin) -> None:
+    def sender(self, transaction: Transaction[Resolution], origin: Origin) -> None:
         """Take mail from everybody: that was the transfer agent's question."""
 
-    def recipient(self, path: Path, _transaction: Transaction[Recipient]) -> Recipient:
+    def recipient(self, path: Path, transaction: Transaction[Resolution]) -> Resolution:
         """Look the address up; the bare postmaster is ours (RFC 5321 §4.5.1).
 
         Raises:
-            AddressNotFound, UserDisabled, OverQuota, StoreUnavailable: it gets no mail (now).
+            AddressNotFound, UserDisabled, PostingRefused, OverQuota, StoreUnavailable: it gets no mail (now).
         """
         address = path.address if path.domain else f"postmaster@{self.hostname}"
-        return self._delivery.resolve(address)
+        return self._delivery.resolve(address, transaction.reverse_path.address if transaction.reverse_path else None)
 
-    def replies_due(self, transaction: Transaction[Recipient]) -> int:
+    def replies_due(self, transaction: Transaction[Resolution]) -> int:
         """One for each accepted recipient (RFC 2033 §4.2)."""
         return len(transaction.recipients)
 
-    def accept(self, message: bytes, transaction: Transaction[Recipient], origin: Origin) -> Iterator[Reply]:
+    def accept(self, message: bytes, transaction: Transaction[Resolution], origin: Origin) -> Iterator[Reply]:
         """Deliver to each recipient and answer after each commit."""
         began_s = time.monotonic()
         transaction_id = secrets.token_hex(8)
@@ -85,9 +85,10 @@ class LmtpPolicy:
         reverse_path = transaction.reverse_path.address if transaction.reverse_path else ""
         outcomes: list[str] = []
         try:
-            for result in self._delivery.deliver(message, targets, origin.queue_id, actor, reverse_path):
-                reply = _reply(result)
-                outcomes.append(f"{result.recipient.address} {reply.code} {reply.enhanced}")
+            results = self._delivery.deliver(message, targets, origin.queue_id, actor, reverse_path)
+            for accepted, result in zip(transaction.recipients, results, strict=True):
+                reply = _reply(accepted.path.address, result)
+                outcomes.append(f"{accepted.path.address} {reply.code} {reply.enhanced}")
                 metrics.DELIVERIES.inc(reply.enhanced)
                 yield reply
         finally:  # also when the client is gone before it has heard every reply: it will send again
@@ -105,27 +106,24 @@ class LmtpPolicy:
             )
 
     def _targets(
-        self, transaction: Transaction[Recipient], origin: Origin, transaction_id: str
+        self, transaction: Transaction[Resolution], origin: Origin, transaction_id: str
     ) -> list[DeliveryTarget]:
         """Give each recipient its own trace headers."""
         accepted = transaction.recipients
         sole_recipient = accepted[0].path.address if len(accepted) == 1 else None
         above = trace.return_path(transaction.reverse_path)
         below = trace.received(origin, self.hostname, transaction_id, sole_recipient, int(time.time()))
-        return [
-            DeliveryTarget(recipient.handle, above + trace.delivered_to(recipient.path.address) + below)
-            for recipient in accepted
-        ]
+        return [DeliveryTarget(each.handle, above + trace.delivered_to(each.path.address) + below) for each in accepted]
 
 
-def _reply(result: DeliveryResult) -> Reply:
-    """Turn the fate of one copy into its reply."""
+def _reply(address: str, result: DeliveryResult) -> Reply:
+    """Turn what became of a message for one address into its reply."""
     error = result.error
     if error is None:
         return replies.OK
     if not isinstance(error, (OverQuota, MessageRejected)):
         logger.warning(
             "lmtp.delivery.failed",
-            extra={"recipient": result.recipient.address, "error": type(error).__name__, "details": error.details},
+            extra={"recipient": address, "error": type(error).__name__, "details": error.details},
         )
     return replies.reply_for(error)

@@ -213,6 +213,8 @@ class Limits:
     annotations: int = 100
     annotations_bytes: int = 512 * 1024
     recipients: int = 1000
+    received_fields: int = 30
+    """What came through more servers than that is not sent on (RFC 5321 §6.3)."""
     routing: RoutingLimits = field(default_factory=RoutingLimits)
     app_passwords: int = 50
     over_quota_grace_s: int = 24 * 3600

@@ -129,3 +129,5 @@ class User:
     password_change_needed: bool = False
     """Somebody else chose the password; it opens no mail protocol until its owner has chosen another."""
     settings: UserSettings = DEFAULTS
+    autoreply_version: int = 0
+    """Rises with each change of the automatic reply; 0 while that is off."""

@@ -26,7 +26,8 @@ class UserSettings:
     Attributes:
         language: a BCP 47 tag, "" for none.
         tags: groups that domain access lists and searches go by; case counts not.
-        targets: addresses that every incoming message is forwarded to, beside its copy here.
+        targets: addresses that every incoming message is forwarded to.
+        keeps_forwarded: a copy of what is forwarded to `targets` stays here.
         mta_relay: smtp(s) URL of a smarthost of the user's own, without credentials in clear; "" for none.
         spam_level: 0 to 100: 0 takes everything for spam, 100 nothing.
         from_whitelist: addresses, or patterns with one "*" at an end, that the user may send as besides its own.
@@ -38,6 +39,7 @@ class UserSettings:
     language: str = ""
     tags: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    keeps_forwarded: bool = True
     mta_relay: str = ""
     spam_level: int = 50
     from_whitelist: tuple[str, ...] = ()
@@ -146,6 +148,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "language": _language,
     "tags": _tags,
     "targets": _targets,
+    "keeps_forwarded": _flag,
     "mta_relay": _relay,
     "spam_level": _spam_level,
     "from_whitelist": _whitelist,

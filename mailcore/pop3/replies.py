@@ -49,6 +49,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.PasswordChangeNeeded: err("Choose a new password in the browser first", AUTH),
     errors.PasswordNotYetValid: err("User name or password is wrong", AUTH),
     errors.MessageRejected: _NOT_ALLOWED,
+    errors.MailLoop: _NOT_ALLOWED,
     errors.NotPermitted: _NOT_ALLOWED,
     errors.MailboxProtected: _NOT_ALLOWED,
     errors.RetentionForbids: err("A retention rule keeps this message"),

@@ -12,8 +12,10 @@ from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.audit import Audit
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
+from mailcore.services.autoreplies import Autoreplies
 from mailcore.services.background import keeping_up
 from mailcore.services.bearers import Bearers
+from mailcore.services.bounces import Bounces
 from mailcore.services.certificates import Certificates
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
@@ -25,6 +27,7 @@ from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.forwarded_addresses import ForwardedAddresses
+from mailcore.services.forwarding import KEY_NAME, Forwarding
 from mailcore.services.fsck import Fsck
 from mailcore.services.groups import Groups
 from mailcore.services.heavy_work import HeavyWork
@@ -37,6 +40,7 @@ from mailcore.services.messages import Messages
 from mailcore.services.metadata import Metadata
 from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
+from mailcore.services.onward import Onward
 from mailcore.services.onward_addresses import OnwardAddresses
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_content import OutboundContent
@@ -46,6 +50,7 @@ from mailcore.services.quotas import Quotas
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
 from mailcore.services.resolution import Resolutions
+from mailcore.services.responder import Responder
 from mailcore.services.restoring import Restoring
 from mailcore.services.retention import Retention
 from mailcore.services.rotation import Rotation
@@ -57,7 +62,9 @@ from mailcore.services.shards import Shards
 from mailcore.services.sharing import Sharing
 from mailcore.services.sorting import Sorting
 from mailcore.services.spam import Spam
+from mailcore.services.srs import Srs
 from mailcore.services.suppressions import Suppressions
+from mailcore.services.system_key import SystemKey
 from mailcore.services.temporary_passwords import TemporaryPasswords
 from mailcore.services.tenants import Tenants, content_key_purpose
 from mailcore.services.tokens import Tokens
@@ -97,6 +104,7 @@ class MailServices:
     failed_logins: FailedLogins
     connections: Connections
     usage: Usage
+    autoreplies: Autoreplies
     second_factors: SecondFactors
     totp: Totp
     passkeys: Passkeys
@@ -197,6 +205,15 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     link = RedisLink(settings.redis_url)
     trace = Trace(placement)
     outbound = Outbound(placement, OutboundContent(offload, settings.limits), audit, trace, link, settings.limits)
+    usage = Usage(link, placement)
+    autoreplies = Autoreplies(directory, placement, audit, sessions)
+    forward_key = SystemKey(directory, sealing, KEY_NAME)
+    srs = Srs(settings.forward_domain or settings.hostname, forward_key.get)
+    resolutions = Resolutions(directory, placement, settings.limits.routing, Bounces(srs, directory, placement))
+    forwarding = Forwarding(outbound, usage, srs, forward_key)
+    responder = Responder(outbound, usage, settings.hostname)
+    inbound = Inbound(directory, forwarding, autoreplies, responder)
+    onward_mail = Onward(directory, placement, outbound, usage, forwarding, responder)
     failed_logins = FailedLogins(link, settings.limits.logins)
     authentication = Authentication(
         directory,
@@ -222,7 +239,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         addresses=addresses,
         forwarded_addresses=ForwardedAddresses(directory, onward),
         groups=Groups(directory, onward),
-        resolutions=Resolutions(directory, placement, settings.limits.routing),
+        resolutions=resolutions,
         authentication=authentication,
         app_passwords=app_passwords,
         temporary_passwords=temporary_passwords,
@@ -233,7 +250,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         last_uses=uses,
         failed_logins=failed_logins,
         connections=Connections(link),
-        usage=Usage(link, placement),
+        usage=usage,
+        autoreplies=autoreplies,
         second_factors=second_factors,
         totp=Totp(directory, sealing, second_factors, confirming, audit, factor_limits),
         passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),
@@ -254,7 +272,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         content=content,
         search=Search(placement, content, offload, heavy),
         sorting=Sorting(placement, content, offload, heavy),
-        delivery=Delivery(addresses, directory, placement, content, mailboxes, messages, quotas, Inbound()),
+        delivery=Delivery(
+            resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail
+        ),
         spam=Spam(settings),
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),

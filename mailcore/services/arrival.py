@@ -8,10 +8,16 @@ from functools import cached_property
 
 from bson import ObjectId
 
-from mailcore.message.headers import header_size
+from mailcore.errors import AddressInvalid
+from mailcore.message.automatic import forbids_answers, named_recipients
+from mailcore.message.headers import find_all, header_size
 from mailcore.model.actor import Actor
+from mailcore.model.address import canonical
 from mailcore.services.prepared import PreparedMessage
 from mailcore.services.recipient import Recipient
+
+LOOP_MARK = b"x-eider-loop"
+"""Lower-case name of the field that tells through which address mail was sent on."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,28 @@ class Arrival:
     def header(self) -> bytes:
         """The header with its blank line."""
         return self.raw[: header_size(self.raw)]
+
+    @cached_property
+    def forbids_answers(self) -> str | None:
+        """Why nothing may answer by itself, or None."""
+        return forbids_answers(self.header)
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Whom To, Cc and their kin name, in the form in which addresses are compared."""
+        return frozenset(map(compared, named_recipients(self.header)))
+
+    @cached_property
+    def hops(self) -> int:
+        """How many servers it says it came through."""
+        return len(find_all(self.header, b"received"))
+
+    @cached_property
+    def passed(self) -> frozenset[str]:
+        """The addresses it came through, by our own mark or by anybody's Delivered-To, in compared form."""
+        marks = (value.partition(b";")[0] for value in find_all(self.header, LOOP_MARK))
+        through = [*marks, *find_all(self.header, b"delivered-to")]
+        return frozenset(compared(value.decode("utf-8", "replace").strip()) for value in through)
 
     def with_header(self, header: bytes) -> bytes:
         """Return the message under another header, which ends with its blank line."""
@@ -57,3 +85,11 @@ class Arrival:
     def key(self, recipient: Recipient, number: int = 0) -> bytes:
         """Return 12 bytes that stand for a recipient's copy; what follows from a delivery is keyed by the first's."""
         return self.copy_id(recipient, 0, number) or ObjectId().binary
+
+
+def compared(address: str) -> str:
+    """Return the form in which addresses are compared: dots, case and label aside where it could be one of ours."""
+    try:
+        return canonical(address)
+    except AddressInvalid:
+        return address.casefold()

@@ -17,16 +17,7 @@ from itertools import islice
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import (
-    AddressInvalid,
-    AddressNotFound,
-    MailboxChanged,
-    MailboxMoving,
-    MailboxNotFound,
-    MailError,
-    OverQuota,
-    UserDisabled,
-)
+from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound, MailError, OverQuota, Unavailable
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.content import NewRowContent
@@ -34,16 +25,16 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
 from mailcore.model.plan import PLAIN, Destination, Filing, Plan
 from mailcore.model.row import NewRow
-from mailcore.model.tenant import State
-from mailcore.services.addresses import Addresses
 from mailcore.services.arrival import Arrival
 from mailcore.services.content import ContentStore, Copy
 from mailcore.services.inbound import Inbound
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
+from mailcore.services.onward import Onward
 from mailcore.services.prepared import PreparedMessage
 from mailcore.services.quotas import Quotas
 from mailcore.services.recipient import Recipient
+from mailcore.services.resolution import Resolution, Resolutions
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -57,17 +48,16 @@ REPEATS = 8
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTarget:
-    """A recipient and the trace headers of its copy (RFC 5321 §4.4), whole lines."""
+    """Whom an address reaches, and the trace headers of its copies (RFC 5321 §4.4), whole lines."""
 
-    recipient: Recipient
+    resolution: Resolution
     trace: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What became of a message for one recipient: done if `error` is None."""
+    """What became of a message for one address: done if `error` is None."""
 
-    recipient: Recipient
     error: MailError | None = None
 
 
@@ -97,7 +87,7 @@ class _Attempt:
 class _Part:
     """What is done for one recipient."""
 
-    target: DeliveryTarget
+    recipient: Recipient
     key: bytes
     plan: Plan = PLAIN
     attempts: tuple[_Attempt, ...] = ()
@@ -109,7 +99,7 @@ class Delivery:
 
     def __init__(
         self,
-        addresses: Addresses,
+        resolutions: Resolutions,
         directory: Directory,
         placement: Placement,
         content: ContentStore,
@@ -117,8 +107,9 @@ class Delivery:
         messages: Messages,
         quotas: Quotas,
         inbound: Inbound,
+        onward: Onward,
     ) -> None:
-        self._addresses = addresses
+        self._resolutions = resolutions
         self._directory = directory
         self._placement = placement
         self._content = content
@@ -126,28 +117,23 @@ class Delivery:
         self._messages = messages
         self._quotas = quotas
         self._inbound = inbound
+        self._onward = onward
 
-    def resolve(self, address: str) -> Recipient:
+    def resolve(self, address: str, sender: str | None = None) -> Resolution:
         """Return who receives mail for an address; never from a cache, at least if it is nobody.
 
+        Args:
+            address: as the sender gave it.
+            sender: the reverse-path, None if it is the null one.
+
         Raises:
-            AddressNotFound: nobody does.
-            UserDisabled: the user or the tenant takes no mail.
-            OverQuota: `since` tells how long already.
-            StoreUnavailable: not known now; nothing is to be told of the address.
+            OverQuota: it is the one user's, who has no room; `since` tells how long already.
+            And as `Resolutions.resolve`.
         """
-        try:
-            route = self._addresses.find(address)
-        except AddressInvalid:
-            route = None
-        if route is None:
-            raise AddressNotFound(address)
-        home = self._placement.home(route.user_id)
-        if home.state is State.DISABLED:
-            raise UserDisabled(route.user_id)
-        recipient = Recipient(route.user_id, home.tenant_id, address, home)
-        self.check_room(recipient)
-        return recipient
+        resolution = self._resolutions.resolve(address, sender)
+        if resolution.is_direct:
+            self.check_room(resolution.recipients[0])
+        return resolution
 
     def check_room(self, recipient: Recipient) -> None:
         """Make sure that a recipient may get mail at all.
@@ -174,28 +160,31 @@ class Delivery:
 
         Args:
             raw: the message as it arrived, without trace headers of this hop.
-            targets: the recipients; what fails for one changes nothing for the others.
+            targets: the addresses; what fails for one changes nothing for the others.
             ident: the sending agent's queue id; the same message repeated under it is delivered once.
             actor: the sending agent.
             reverse_path: whom the message comes from; "" is the null reverse-path, which nothing answers.
         """
         arrival = Arrival(raw, self._content.prepare(raw), reverse_path, ident, actor)
-        parts = [self._begin(arrival, target) for target in targets]
-        outcomes = iter(self._content.put_many([attempt.as_copy() for part in parts for attempt in part.attempts]))
-        for part in parts:
-            result = self._finish(arrival, part, list(islice(outcomes, len(part.attempts))))
+        begun = [[self._begin(arrival, target, each) for each in _receivers(target)] for target in targets]
+        attempts = [attempt for parts in begun for part in parts for attempt in part.attempts]
+        outcomes = iter(self._content.put_many([attempt.as_copy() for attempt in attempts]))
+        for target, parts in zip(targets, begun, strict=True):
+            errors = [self._finish(arrival, target, part, list(islice(outcomes, len(part.attempts)))) for part in parts]
+            if not target.resolution.is_direct:
+                errors.append(self._send_on(arrival, target))
+            result = DeliveryResult(_common(errors))
             fault.hit("delivery.before_reply")
             yield result
 
-    def _begin(self, arrival: Arrival, target: DeliveryTarget) -> _Part:
+    def _begin(self, arrival: Arrival, target: DeliveryTarget, recipient: Recipient) -> _Part:
         """Find out what is to be done for a recipient."""
-        recipient = target.recipient
         key = arrival.key(recipient)
         try:
             self._check_quota(recipient, len(arrival.raw))
             plan = self._inbound.plan(arrival, recipient)
         except MailError as error:
-            return _Part(target, key, error=error)
+            return _Part(recipient, key, error=error)
         own = arrival.prepared.with_prefix(target.trace)
         attempts = []
         for number, filing in enumerate(plan.filings):
@@ -204,21 +193,30 @@ class Delivery:
                 prepared = self._content.prepare(arrival.with_header(filing.header)).with_prefix(target.trace)
             copy_key = arrival.key(recipient, number) if number else key
             attempts.append(_Attempt(recipient, prepared, filing, copy_key, arrival, number))
-        return _Part(target, key, plan, tuple(attempts))
+        return _Part(recipient, key, plan, tuple(attempts))
 
-    def _finish(self, arrival: Arrival, part: _Part, outcomes: Sequence[NewRowContent | MailError]) -> DeliveryResult:
-        """Commit what was stored, queue what follows, and tell what became of it."""
-        recipient = part.target.recipient
+    def _finish(
+        self, arrival: Arrival, target: DeliveryTarget, part: _Part, outcomes: Sequence[NewRowContent | MailError]
+    ) -> MailError | None:
+        """Commit what was stored and queue what follows; return why not."""
         try:
             if part.error is not None:
                 raise part.error
             for attempt, outcome in zip(part.attempts, outcomes, strict=True):
                 self._file(attempt, outcome, arrival.actor)
             if part.plan is not PLAIN:
-                self._inbound.carry_out(recipient, part.plan)
+                is_direct = target.resolution.is_direct
+                self._inbound.carry_out(arrival, part.recipient, part.key, part.plan, target.trace, is_direct=is_direct)
         except MailError as error:
-            return DeliveryResult(recipient, error)
-        return DeliveryResult(recipient)
+            return error
+        return None
+
+    def _send_on(self, arrival: Arrival, target: DeliveryTarget) -> MailError | None:
+        try:
+            self._onward.send(arrival, target.resolution, target.trace)
+        except MailError as error:
+            return error
+        return None
 
     def _file(self, attempt: _Attempt, outcome: NewRowContent | MailError, actor: Actor) -> None:
         """Commit one copy that was stored."""
@@ -319,6 +317,27 @@ class Delivery:
         if recipient.home.over_quota_since is not None and size_bytes:
             self._directory.users.clear_over_quota(user_id)
             self._placement.forget(user_id)
+
+
+def _receivers(target: DeliveryTarget) -> Sequence[Recipient]:
+    """Return who gets copies now; of a post that moderators must see first nobody does."""
+    return () if target.resolution.moderators else target.resolution.recipients
+
+
+def _common(errors: Sequence[MailError | None]) -> MailError | None:
+    """Return the one answer for an address that several receive mail for.
+
+    What may work later is tried again, and finds what was done. What one of many does not take for good is no
+    reason to refuse it for all (RFC 5321 §3.9.2): it is refused if nobody takes it.
+    """
+    found = [error for error in errors if error is not None]
+    for error in found:
+        if isinstance(error, Unavailable):
+            return error
+    if found and len(found) < len(errors):
+        log.warning("delivery.some_refused", extra={"reasons": [type(error).__name__ for error in found]})
+        return None
+    return found[0] if found else None
 
 
 def _find(tree: MailboxTree, destinations: Sequence[Destination]) -> MailboxEntry | None:

@@ -25,6 +25,7 @@ from mailcore.model.limits import DEFAULT_LIMITS, RoutingLimits
 from mailcore.model.routing import ForwardedAddress, Group, Posters, onward
 from mailcore.model.tenant import AddressRoute, State
 from mailcore.services.address_book import AddressBook, Found
+from mailcore.services.bounces import Bounce, Bounces
 from mailcore.services.recipient import Recipient
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
@@ -58,6 +59,13 @@ class Resolution:
     """By a wildcard."""
     moderators: tuple[Recipient, ...] = ()
     """The post is held until one of them lets it go to the others; none: it goes at once."""
+    bounce: Bounce | None = None
+    """The address is a reverse-path of ours under which mail was sent on: this goes back to its sender."""
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the address is one of the user's, and not one whose mail goes on to others."""
+        return self.group is None and self.forwarded is None and self.bounce is None
 
 
 @dataclass(slots=True)
@@ -78,9 +86,14 @@ class Resolutions:
     """Finds recipients; nothing is answered from a cache, at least if it is nobody."""
 
     def __init__(
-        self, directory: Directory, placement: Placement, limits: RoutingLimits = DEFAULT_LIMITS.routing
+        self,
+        directory: Directory,
+        placement: Placement,
+        limits: RoutingLimits = DEFAULT_LIMITS.routing,
+        bounces: Bounces | None = None,
     ) -> None:
         self._directory = directory
+        self._bounces = bounces
         self._placement = placement
         self._limits = limits
         self._book = AddressBook(directory)
@@ -99,6 +112,9 @@ class Resolutions:
             TooManyMembers: more would receive it than may.
             StoreUnavailable: not known now; nothing is to be told of the address.
         """
+        bounce = self._bounces.find(address, sender) if self._bounces is not None else None
+        if bounce is not None:
+            return Resolution(bounce=bounce)
         try:
             parsed = Address.parse(address)
         except AddressInvalid:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from bson import ObjectId
 from limits.storage import MemoryStorage, RedisStorage
 
 from mailcore.errors import RateExceeded, ValueInvalid
@@ -63,15 +64,22 @@ class Usage:
             RateExceeded: so much is not left, and nothing was counted.
         """
         limit = self._limit(user_id, what)
-        if not limit:
-            return
-        key, seconds = _spent(user_id, what)
+        if limit:
+            self.spend_of(user_id, what, limit, amount)
+
+    def spend_of(self, owner_id: ObjectId, what: Spending, limit: int, amount: int = 1) -> None:
+        """Count for whatever has a limit of its own, such as a forwarded address; one round trip to Redis.
+
+        Raises:
+            RateExceeded: so much is not left, and nothing was counted.
+        """
+        key, seconds = _spent(owner_id, what)
         let_in = self._link.ask(lambda _: self._shared.acquire_sliding_window_entry(key, limit, seconds, amount))
         if let_in is None:
             share = max(limit // LONE_SHARE, 1)
             let_in = self._alone.acquire_sliding_window_entry(key, share, seconds, amount)
         if not let_in:
-            raise RateExceeded(user_id, what.value, limit)
+            raise RateExceeded(owner_id, what.value, limit)
 
     # -- traffic --------------------------------------------------------------------------------
 
@@ -177,9 +185,9 @@ def check_limit(name: str, value: int | None) -> None:
         raise ValueInvalid(f"limits are numbers from 0 (none) for {', '.join(USER_LIMITS)}")
 
 
-def _spent(user_id: UserId, what: Spending) -> tuple[str, int]:
+def _spent(owner_id: ObjectId, what: Spending) -> tuple[str, int]:
     """Return the key of a count and the seconds of its window, which slides."""
-    return f"spent:{what.value}:{user_id}", HOUR_S if what is Spending.MESSAGES else DAY_S
+    return f"spent:{what.value}:{owner_id}", HOUR_S if what is Spending.MESSAGES else DAY_S
 
 
 def _add(client: Any, flowed: list[tuple[_Counted, int]], day: int) -> list[int]:

@@ -66,6 +66,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.PasswordNotYetValid: Reply.of(535, "5.7.8", "Authentication failed"),
     errors.MessageRejected: Reply.of(550, "5.7.1", "The recipient refuses this message"),
     errors.PostingRefused: Reply.of(550, "5.7.2", "This group does not take your mail"),
+    errors.MailLoop: Reply.of(554, "5.4.6", "Mail loop"),
     errors.NotFound: Reply.of(550, "5.1.1", "No such user"),
     errors.AddressNotFound: Reply.of(550, "5.1.1", "Nobody receives mail at this address"),
     errors.DomainNotFound: Reply.of(550, "5.1.2", "Mail for this domain is not ours"),

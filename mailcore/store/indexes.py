@@ -54,6 +54,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
     "auth_log": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
+    "autoreplies": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0, sparse=True),),
 }
 COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
 DIRECTORY: dict[str, Sequence[IndexModel]] = {

@@ -40,6 +40,8 @@ class Home:
     limits: UserLimits = DEFAULT_USER_LIMITS
     """The user's own numbers, else the tenant's, else the platform's."""
     settings: UserSettings = DEFAULTS
+    autoreply_version: int = 0
+    """As `User.autoreply_version`."""
 
 
 class Placement:
@@ -100,6 +102,7 @@ class Placement:
             cold_after=tenant.cold_after,
             limits=self.limits(user, tenant),
             settings=user.settings,
+            autoreply_version=user.autoreply_version,
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

@@ -26,6 +26,7 @@ from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.messages import Messages
 from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
+from mailcore.store.user.autoreplies import Autoreplies
 from mailcore.store.user.outbound import OutboundEntries
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.suppressions import Suppressions
@@ -55,6 +56,7 @@ class ShardStores:
     trail: Trail
     streams: Streams
     auth_log: AuthLogRows
+    autoreplies: Autoreplies
     messages: Messages
     blobs: Blobs
     blob_refs: BlobRefs
@@ -86,6 +88,7 @@ class ShardStores:
             trail=Trail(hot),
             streams=Streams(hot),
             auth_log=AuthLogRows(hot),
+            autoreplies=Autoreplies(hot),
             messages=Messages(hot),
             blobs=Blobs(hot),
             blob_refs=BlobRefs(hot),

@@ -213,6 +213,8 @@ CALLS: dict[str, Call] = {
     "certificates.delete": lambda s: s.services.certificates.delete(s.actor, "gone.example.org"),
     "rotation.rotate": lambda s: s.services.rotation.rotate(s.actor),
     "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
+    "autoreplies.set": lambda s: s.services.autoreplies.set(s.actor, s.user.user_id, {"is_on": True, "text": "away"}),
+    "autoreplies.delete": lambda s: s.services.autoreplies.delete(s.actor, s.user.user_id),
     "delivery.deliver": lambda s: deliver(s.services, message(b"mail"), s.user, actor=s.actor),
     "domains.create_alias": lambda s: s.services.domains.create_alias(
         s.actor, s.user.tenant_id, f"alias.{s.domain()}", s.domain()

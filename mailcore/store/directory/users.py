@@ -55,6 +55,7 @@ class Users:
 
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
+        self._all = self._collection.across_owners("a rewritten reverse-path establishes the owner")
 
     def insert(self, user: User, password_hash: str | None) -> None:
         """Store a new user; its id is new, so nothing can be in the way."""
@@ -103,6 +104,13 @@ class Users:
         with deadline():
             document = self._collection.find_one(query, {"_id": 1}, sort=[("_id", 1)])
         return None if document is None else UserId(document["_id"])
+
+    def find_between(self, low: ObjectId, high: ObjectId, ending: bytes) -> UserId | None:
+        """Return the user whose id lies between two and ends so, None unless there is exactly one; whoever owns it."""
+        with deadline():
+            found = self._all.find({"_id": {"$gte": low, "$lte": high}}, {"_id": 1}).limit(PAGE)
+            ids = [document["_id"] for document in found if document["_id"].binary.endswith(ending)]
+        return UserId(ids[0]) if len(ids) == 1 else None
 
     def count_of_tenant(self, tenant_id: TenantId) -> int:
         """Return how many users a tenant has."""
@@ -174,6 +182,10 @@ class Users:
             f"settings.{name}": list(value) if isinstance(value, tuple) else value for name, value in stored.items()
         }
         return self._change(user_id, {"$set": kept})
+
+    def set_autoreply(self, user_id: UserId, *, is_on: bool) -> User | None:
+        """Note that the automatic reply changed, and whether it is on; None if there is no such user."""
+        return self._change(user_id, {"$set": {"autoreply.is_on": is_on}, "$inc": {"autoreply.version": 1}})
 
     def set_retention(self, user_id: UserId, rule: RetentionRule) -> bool:
         """Replace the user's retention rule; False if there is no such user."""
@@ -260,4 +272,10 @@ def read_user(document: Document) -> User:
         disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
         password_change_needed=document.get("password_change_needed", False),
         settings=UserSettings.read(document.get("settings") or {}),
+        autoreply_version=_autoreply_version(document),
     )
+
+
+def _autoreply_version(document: Document) -> int:
+    autoreply = document.get("autoreply")
+    return autoreply["version"] if autoreply and autoreply["is_on"] else 0

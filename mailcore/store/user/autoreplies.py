@@ -1,7 +1,7 @@
 """`autoreplies`: what a user has answered, and who was answered when; on the user's shard.
 
-The key of the settings is the user alone. What is remembered is user ‖ 16 bytes of a hash, and goes by itself when its
-time is over.
+The key of the settings is user ‖ 16 zero bytes. What is remembered is user ‖ 16 bytes of a hash, and goes by itself
+when its time is over.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mailcore.store.guard import Document, deadline
 from mailcore.store.owned import OwnedCollection
 
 _HASH_BYTES: Final = 16
+_SETTINGS: Final = bytes(_HASH_BYTES)
 _FIELDS: Final = frozenset(each.name for each in fields(Autoreply))
 
 
@@ -34,7 +35,7 @@ class Autoreplies:
     def find(self, user_id: UserId) -> Autoreply | None:
         """Return what the user has answered, None if nothing was ever set up."""
         with deadline():
-            found = self._collection.find_one({"_id": user_id.binary})
+            found = self._collection.find_one({"_id": user_id.binary + _SETTINGS})
         if found is None:
             return None
         return Autoreply(**{name: value for name, value in found.items() if name in _FIELDS})
@@ -42,12 +43,12 @@ class Autoreplies:
     def replace(self, user_id: UserId, autoreply: Autoreply) -> None:
         """Store what the user has answered from now on."""
         with deadline():
-            self._collection.update_one({"_id": user_id.binary}, {"$set": asdict(autoreply)}, upsert=True)
+            self._collection.update_one({"_id": user_id.binary + _SETTINGS}, {"$set": asdict(autoreply)}, upsert=True)
 
     def delete(self, user_id: UserId) -> bool:
         """Forget what the user has answered; False if nothing was set up."""
         with deadline():
-            return self._collection.delete_one({"_id": user_id.binary}).deleted_count == 1
+            return self._collection.delete_one({"_id": user_id.binary + _SETTINGS}).deleted_count == 1
 
     # -- what was done once ---------------------------------------------------------------------
 
@@ -74,7 +75,7 @@ class Autoreplies:
 
     def remembered(self, user_id: UserId) -> int:
         """Return how much is remembered of a user."""
-        bounds = {"$gt": user_id.binary, "$lte": user_id.binary + b"\xff" * _HASH_BYTES}
+        bounds = {"$gt": user_id.binary + _SETTINGS, "$lte": user_id.binary + b"\xff" * _HASH_BYTES}
         with deadline():
             return self._collection.count_documents({"_id": bounds})
 

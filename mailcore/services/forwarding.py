@@ -1,0 +1,130 @@
+"""Sends incoming mail on: untouched but for trace fields on top, under a reverse-path of ours, and never in circles."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Sequence
+
+from mailcore import fault
+from mailcore.errors import RateExceeded
+from mailcore.message.headers import iter_fields
+from mailcore.metrics import Tally
+from mailcore.model.limits import DEFAULT_LIMITS, Spending
+from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
+from mailcore.model.plan import Forward
+from mailcore.services.arrival import LOOP_MARK, Arrival, compared
+from mailcore.services.outbound import Outbound
+from mailcore.services.srs import Srs
+from mailcore.services.system_key import SystemKey
+from mailcore.services.usage import Usage
+from mailcore.store.placement import Home
+
+log = logging.getLogger(__name__)
+
+FORWARDS = Tally("eider_forwards", "Addresses that mail was to be sent on to, by what became of it")
+MARK = b"X-Eider-Loop"
+KEY_NAME = "forward_key"
+"""Of the key for rewritten reverse-paths and for marks."""
+
+
+class Forwarding:
+    """Decides what may be sent on, and queues it."""
+
+    def __init__(self, outbound: Outbound, usage: Usage, srs: Srs, key: SystemKey) -> None:
+        self._outbound = outbound
+        self._usage = usage
+        self._srs = srs
+        self._key = key
+
+    def admitted(self, arrival: Arrival, home: Home, address: str, forwards: Sequence[Forward]) -> tuple[Forward, ...]:
+        """Return what may be sent on of mail to an address; nothing of what came through here before.
+
+        One round trip to Redis where there is anything to send on.
+        """
+        if not forwards:
+            return ()
+        refused = ""
+        if arrival.hops > DEFAULT_LIMITS.received_fields:
+            refused = "too_many_hops"
+        elif compared(address) in arrival.passed:
+            refused = "loop"
+        else:
+            try:
+                self._usage.spend(home.user_id, Spending.FORWARDS, len(forwards))
+            except RateExceeded:
+                refused = "too_many"
+        if refused:
+            FORWARDS.inc(refused, by=len(forwards))
+            log.warning("forward.refused", extra={"user": str(home.user_id), "address": address, "reason": refused})
+            return ()
+        return tuple(forwards)
+
+    def has_landed(self, arrival: Arrival, address: str) -> bool:
+        """Whether this very message was kept here for an address before it was sent on, and now came back.
+
+        Only a mark of ours over exactly what lies beneath it says so, and not if somebody resent it by hand.
+        """
+        if MARK not in arrival.header:
+            return False
+        for found in iter_fields(arrival.header):
+            if found.name.startswith(b"resent-"):
+                return False
+            if found.name == LOOP_MARK:
+                line = arrival.raw[found.start : found.end]
+                if hmac.compare_digest(line, self._mark(address, arrival.raw[found.end :], is_kept=True)):
+                    return True
+        return False
+
+    def send(
+        self, arrival: Arrival, home: Home, address: str, key: bytes, forwards: Sequence[Forward], trace: bytes,
+        *, is_kept: bool,
+    ) -> None:  # fmt: skip
+        """Queue a message for everybody it is sent on to; a repeat of the delivery queues nothing new.
+
+        Args:
+            arrival: the message.
+            home: on whose behalf, and where it is queued.
+            address: to which it came.
+            key: stands for this delivery.
+            forwards: what was admitted.
+            trace: the fields of this hop, whole lines.
+            is_kept: a copy is committed here.
+
+        Raises:
+            StoreUnavailable, StoreFull: not queued, as far as is known; the same call again is safe.
+        """
+        by_header: dict[bytes | None, list[str]] = {}
+        for forward in forwards:
+            by_header.setdefault(forward.header, []).append(forward.address)
+        passed_on = without_return_path(trace)
+        reverse_path = self._srs.rewrite(arrival.reverse_path, home.user_id)
+        for header, addresses in by_header.items():
+            message = passed_on + (arrival.raw if header is None else arrival.with_header(header))
+            new = NewOutbound(
+                user_id=home.user_id,
+                tenant_id=home.tenant_id,
+                reverse_path=address if reverse_path is None else reverse_path,
+                forward_paths=tuple(OutboundRecipient(each) for each in dict.fromkeys(addresses)),
+                message=self._mark(address, message, is_kept=is_kept) + message,
+                reason=Reason.FORWARD,
+                key=hashlib.sha256(b"forward\0" + key + (header or b"")).digest(),
+                is_utf8=not (arrival.reverse_path + "".join(addresses)).isascii(),
+                header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
+            )
+            self._outbound.enqueue(new, arrival.actor)
+            fault.hit("forward.after_enqueue")
+            FORWARDS.inc("queued", by=len(addresses))
+
+    def _mark(self, address: str, beneath: bytes, *, is_kept: bool) -> bytes:
+        """Return the field that names an address mail came through, and proves over which bytes it was put."""
+        form = compared(address)
+        what = form.encode() + (b"\0kept\0" if is_kept else b"\0gone\0") + hashlib.sha256(beneath).digest()
+        proof = hmac.digest(self._key.get(), b"mark\0" + what, hashlib.sha256)[:16].hex()
+        return MARK + b": " + form.encode() + b"; " + proof.encode() + b"\r\n"
+
+
+def without_return_path(trace: bytes) -> bytes:
+    """Return trace fields without that of final delivery (RFC 5321 §4.4)."""
+    return b"".join(trace[found.start : found.end] for found in iter_fields(trace) if found.name != b"return-path")

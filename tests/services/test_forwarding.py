@@ -1,0 +1,315 @@
+"""Mail that is sent on: untouched, under a reverse-path of ours, never in circles, never instead of the copy here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from mailcore import fault
+from mailcore.errors import AddressNotFound, MailLoop, RateExceeded, StoreUnavailable
+from mailcore.message.headers import find_all, iter_fields
+from mailcore.model.outbound import OutboundEntry, Reason
+from mailcore.services import MailServices, forwarding
+from mailcore.services.arrival import Arrival
+from mailcore.services.forwarding import Forwarding
+from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
+from tests.services.inbound_mail import SENDER, box, content, count, mail, queued, take
+
+TARGET = "home@elsewhere.test"
+
+
+@pytest.fixture(autouse=True)
+def disarm() -> Iterator[None]:
+    yield
+    fault.install({})
+
+
+def forwarder(services: MailServices, *targets: str, keeps: bool = True) -> MadeUser:
+    user = make_user(services)
+    services.users.set_settings(OPERATOR, user.user_id, {"targets": targets or (TARGET,), "keeps_forwarded": keeps})
+    return user
+
+
+def paths(entry: OutboundEntry) -> list[str]:
+    return [recipient.address for recipient in entry.recipients]
+
+
+def test_the_message_goes_on_untouched_under_a_path_of_ours(services: MailServices) -> None:
+    user = forwarder(services, TARGET, "two@elsewhere.test")
+    raw = mail(user.address, body="exact \t bytes ")
+    assert take(services, raw, user.address) == [None]
+    assert box(services, user)[0].endswith(raw)
+    [entry] = queued(services, user)
+    assert (entry.reason, paths(entry)) == (Reason.FORWARD, [TARGET, "two@elsewhere.test"])
+    assert entry.reverse_path.startswith("SRS0=")
+    sent = content(services, entry)
+    assert sent.endswith(raw)
+    on_top = sent.removesuffix(raw)
+    assert [found.name for found in iter_fields(on_top)] == [b"x-eider-loop", b"delivered-to", b"received"]
+    assert b"Return-Path" not in sent
+
+
+def test_copy_is_kept_or_not_as_the_user_says(services: MailServices) -> None:
+    user = forwarder(services, keeps=False)
+    take(services, mail(user.address), user.address)
+    assert (count(services, user), len(queued(services, user))) == (0, 1)
+
+
+def test_a_bounce_goes_back_to_who_sent_the_message(services: MailServices) -> None:
+    """And nobody else's mail: a rewritten path is no way to send through us."""
+    user = forwarder(services)
+    take(services, mail(user.address), user.address)
+    path = queued(services, user)[0].reverse_path
+    bounce = mail(path, "Auto-Submitted: auto-replied", sender="MAILER-DAEMON@elsewhere.test")
+    assert take(services, bounce, path, sender="") == [None]
+    returned = queued(services, user)[-1]
+    assert (returned.reverse_path, paths(returned)) == ("", [SENDER])
+    assert returned.recipients[0].notify == frozenset()
+    assert content(services, returned).endswith(bounce)
+    with pytest.raises(AddressNotFound):
+        take(services, mail(path), path)
+    with pytest.raises(AddressNotFound):
+        take(services, bounce, path.replace("SRS0=", "SRS0=aa"), sender="")
+    assert len(queued(services, user)) == 2
+    assert count(services, user) == 1
+
+
+def test_null_reverse_path_stays_null(services: MailServices) -> None:
+    """A bounce that is sent on is never bounced in turn (M10)."""
+    user = forwarder(services)
+    take(services, mail(user.address), user.address, sender="")
+    assert queued(services, user)[0].reverse_path == ""
+
+
+def test_path_too_long_to_rewrite_becomes_the_users_own(services: MailServices) -> None:
+    user = forwarder(services)
+    take(services, mail(user.address), user.address, sender="x" * 50 + "@outside.test")
+    assert queued(services, user)[0].reverse_path == user.address
+
+
+# -- circles (M11) ------------------------------------------------------------------------------
+
+
+def check_coming_back(services: MailServices) -> None:
+    """What was sent on and comes back lands once and goes nowhere."""
+    user = forwarder(services)
+    take(services, mail(user.address), user.address)
+    sent = content(services, queued(services, user)[0])
+    for back in (sent, b"Received: from elsewhere.test by mx; now\r\n" + sent):
+        assert take(services, back, user.address) == [None]
+    assert len(queued(services, user)) == 1
+    assert count(services, user) == 1
+
+
+def test_what_comes_back_lands_once_and_goes_nowhere(services: MailServices) -> None:
+    """M11."""
+    check_coming_back(services)
+
+
+def test_mail_that_comes_back_unknown_would_be_seen(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of M11."""
+    monkeypatch.setattr(Forwarding, "has_landed", lambda *_: False)
+    with pytest.raises(AssertionError):
+        check_coming_back(services)
+
+
+def test_a_mark_that_does_not_fit_keeps_the_message_and_sends_it_nowhere(services: MailServices) -> None:
+    """Changed on the way, resent by hand, or marked by somebody else: kept, for it may be another message."""
+    user = forwarder(services)
+    take(services, mail(user.address), user.address)
+    sent = content(services, queued(services, user)[0])
+    resent = b"Resent-To: " + user.address.encode() + b"\r\n" + sent
+    forged = b"X-Eider-Loop: " + user.address.encode() + b"; " + b"0" * 32 + b"\r\n" + mail(user.address)
+    for number, back in enumerate((sent + b"a footer\r\n", resent, forged), 2):
+        assert take(services, back, user.address) == [None]
+        assert count(services, user) == number
+    assert len(queued(services, user)) == 1
+
+
+def test_anybodys_delivered_to_stops_it(services: MailServices) -> None:
+    user = forwarder(services)
+    take(services, mail(user.address, f"Delivered-To: {user.address}"), user.address)
+    assert (count(services, user), queued(services, user)) == (1, [])
+
+
+@pytest.mark.parametrize(("hops", "goes_on"), [(30, True), (31, False)])
+def test_too_many_hops_end_the_way_and_not_the_message(services: MailServices, hops: int, goes_on: bool) -> None:
+    user = forwarder(services)
+    raw = mail(user.address, *["Received: from a by b; now"] * hops)
+    assert take(services, raw, user.address) == [None]
+    assert count(services, user) == 1
+    assert bool(queued(services, user)) is goes_on
+
+
+def test_too_many_forwards_of_a_day_never_cost_the_copy_here(services: MailServices) -> None:
+    user = forwarder(services, keeps=False)
+    services.users.set_limit(OPERATOR, user.user_id, "forwards_per_day", 2)
+    for _ in range(4):
+        assert take(services, mail(user.address), user.address) == [None]
+    assert (len(queued(services, user)), count(services, user)) == (2, 2)
+
+
+# -- repeats (P3, P12, F10) ---------------------------------------------------------------------
+
+
+class Crash(BaseException):
+    """As if the process had ended here."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+def check_repeats(services: MailServices, point: str) -> None:
+    user = forwarder(services, TARGET)
+    raw = mail(user.address)
+    fault.install({point: crash})
+    with suppress(Crash):
+        take(services, raw, user.address, ident="Q1")
+    fault.install({})
+    for _ in range(2):
+        assert take(services, raw, user.address, ident="Q1") == [None]
+    assert (count(services, user), len(queued(services, user))) == (1, 1)
+    take(services, raw, user.address, ident="Q2")
+    assert (count(services, user), len(queued(services, user))) == (2, 2)
+
+
+@pytest.mark.parametrize("point", ["commit.after_push", "outbound.after_insert", "forward.after_enqueue"])
+def test_a_delivery_that_died_and_is_repeated_goes_on_once(services: MailServices, point: str) -> None:
+    """P3, F10: equal messages sent twice stay two."""
+    check_repeats(services, point)
+
+
+def test_a_queue_without_memory_sends_twice(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: every try under a key of its own."""
+    monkeypatch.setattr(Arrival, "copy_id", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_repeats(services, "forward.after_enqueue")
+
+
+def test_a_queue_that_is_away_is_temporary_trouble(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P12: 250 comes after the queue has it."""
+    user = forwarder(services)
+    raw = mail(user.address)
+
+    def away_now(*_: object) -> None:
+        raise StoreUnavailable("queue")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.outbound, "enqueue", away_now)
+        [error] = take(services, raw, user.address, ident="Q")
+    assert isinstance(error, StoreUnavailable)
+    assert take(services, raw, user.address, ident="Q") == [None]
+    assert (count(services, user), len(queued(services, user))) == (1, 1)
+
+
+# -- groups and forwarded addresses -------------------------------------------------------------
+
+
+def test_a_group_is_one_answer_after_all_of_its_parts(services: MailServices) -> None:
+    tenant = make_tenant(services)
+    members = [make_user(services, tenant=tenant) for _ in range(3)]
+    addresses = [*(member.address for member in members), TARGET]
+    group = services.groups.create(OPERATOR, tenant[0], f"all@{tenant[1]}", addresses)
+    raw = mail(group.display)
+    for _ in range(2):
+        assert take(services, raw, group.display, ident="Q") == [None]
+    assert [count(services, member) for member in members] == [1, 1, 1]
+    [entry] = queued(services, members[0])
+    assert paths(entry) == [TARGET]
+    assert content(services, entry).endswith(raw)
+
+
+def test_a_member_without_room_is_no_reason_to_refuse_the_post(services: MailServices) -> None:
+    tenant = make_tenant(services)
+    full, fine = make_user(services, tenant=tenant, quota_bytes=10), make_user(services, tenant=tenant)
+    group = services.groups.create(OPERATOR, tenant[0], f"all@{tenant[1]}", [full.address, fine.address])
+    assert take(services, mail(group.display), group.display) == [None]
+    assert (count(services, full), count(services, fine)) == (0, 1)
+
+
+def test_a_member_that_cannot_get_it_now_gets_it_with_the_repeat_and_nobody_twice(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = make_tenant(services)
+    one, two = make_user(services, tenant=tenant), make_user(services, tenant=tenant)
+    group = services.groups.create(OPERATOR, tenant[0], f"all@{tenant[1]}", [one.address, two.address])
+    raw = mail(group.display)
+    real = type(services.messages).commit_rows
+
+    def not_two(self: object, user_id: object, *rest: object, **options: object) -> object:
+        if user_id == two.user_id:
+            raise StoreUnavailable("shard")
+        return real(self, user_id, *rest, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(services.messages), "commit_rows", not_two)
+        [error] = take(services, raw, group.display, ident="Q")
+    assert isinstance(error, StoreUnavailable)
+    assert take(services, raw, group.display, ident="Q") == [None]
+    assert (count(services, one), count(services, two)) == (1, 1)
+
+
+def test_a_moderated_post_waits_for_everybody(services: MailServices) -> None:
+    tenant = make_tenant(services)
+    moderator, member = make_user(services, tenant=tenant), make_user(services, tenant=tenant)
+    group = services.groups.create(
+        OPERATOR, tenant[0], f"all@{tenant[1]}", [member.address, TARGET], moderators=[moderator.user_id]
+    )
+    assert take(services, mail(group.display), group.display) == [None]
+    assert count(services, member) == 0
+    [entry] = queued(services, moderator)
+    assert (entry.reason, paths(entry)) == (Reason.MODERATION, [member.address, TARGET])
+    assert entry.held
+
+
+def test_a_forwarded_address_sends_on_answers_and_has_limits(services: MailServices) -> None:
+    tenant = make_tenant(services)
+    postmaster = make_user(services, tenant=tenant)
+    entry = services.forwarded_addresses.create(OPERATOR, tenant[0], f"info@{tenant[1]}", [TARGET], forwards_per_day=1)
+    assert take(services, mail(entry.display), entry.display) == [None]
+    [sent] = queued(services, postmaster)
+    assert paths(sent) == [TARGET]
+    [error] = take(services, mail(entry.display), entry.display)
+    assert isinstance(error, RateExceeded), "there is no copy here: the sender's agent tries again"
+    [error] = take(services, content(services, sent), entry.display)
+    assert isinstance(error, MailLoop)
+    assert count(services, postmaster) == 0
+
+
+def check_at_once(services: MailServices) -> None:
+    """Two servers that get the same try at once, as after a lost answer."""
+    user = forwarder(services)
+    raw = mail(user.address)
+    ready = threading.Barrier(2)
+
+    def serve() -> None:
+        ready.wait(10)
+        take(services, raw, user.address, ident="Q")
+
+    threads = [threading.Thread(target=serve) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(queued(services, user)) == 1
+
+
+def test_a_try_that_comes_twice_at_once_goes_on_once(services: MailServices) -> None:
+    check_at_once(services)
+
+
+def test_who_has_set_up_nothing_pays_nothing(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look at marks, no count, no key."""
+    user = make_user(services)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    for name in ("has_landed", "admitted", "send"):
+        monkeypatch.setattr(forwarding.Forwarding, name, never)
+    take(services, mail(user.address), user.address)
+    assert find_all(box(services, user)[0], b"subject")
