@@ -7,7 +7,8 @@ needed=""
 # command:package
 for pair in \
     openssl:openssl pebble:pebble chromium:chromium \
-    mbsync:isync offlineimap:offlineimap3 fetchmail:fetchmail mpop:mpop curl:curl thunderbird:thunderbird; do
+    mbsync:isync offlineimap:offlineimap3 fetchmail:fetchmail mpop:mpop curl:curl thunderbird:thunderbird \
+    postfix:postfix rspamd:rspamd; do
     command -v "${pair%%:*}" >/dev/null || needed="$needed ${pair##*:}"
 done
 ldconfig -p | grep -q 'libcurl\.so\.4' || needed="$needed libcurl4"

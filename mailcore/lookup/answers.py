@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 class Answers:
     """Answers questions; never from a cache, at least that somebody is not there."""
 
-    def __init__(self, domains: Domains, resolutions: Resolutions, delivery: Delivery) -> None:
+    def __init__(self, domains: Domains, resolutions: Resolutions, delivery: Delivery, own_domain: str) -> None:
+        """Answer out of the services; `own_domain` is that of reverse-paths under which mail is sent on."""
+        self._own_domain = own_domain.lower()
         self._domains = domains
         self._resolutions = resolutions
         self._delivery = delivery
@@ -61,7 +63,7 @@ class Answers:
             name = domain_name(key)
         except DomainInvalid:
             return NOT_FOUND
-        return FOUND + name if self._domains.is_hosted(name) else NOT_FOUND
+        return FOUND + name if name == self._own_domain or self._domains.is_hosted(name) else NOT_FOUND
 
     def _recipient(self, key: str) -> str:
         if not _is_address(key):
@@ -80,9 +82,7 @@ class Answers:
         if not _is_address(key):
             return NOT_FOUND  # the agent also asks for the domain alone and for the local part alone
         try:
-            found = self._resolutions.resolve(key, ANYBODY)
-            if len(found.recipients) == 1 and not found.forwards:
-                self._delivery.check_room(found.recipients[0])
+            self._delivery.resolve(key, ANYBODY)
         except Unavailable:
             raise
         except MailError as error:

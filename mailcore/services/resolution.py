@@ -32,8 +32,8 @@ from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
 
-ANYBODY: Final = "*"
-"""In place of a sender that is not known yet: who may post is not looked at."""
+ANYBODY: Final = "\0"
+"""In place of a sender that is not known yet, which none can be: who may post or bounce is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,9 @@ class Resolutions:
             TooManyMembers: more would receive it than may.
             StoreUnavailable: not known now; nothing is to be told of the address.
         """
-        bounce = self._bounces.find(address, sender) if self._bounces is not None else None
+        bounce = None
+        if self._bounces is not None:
+            bounce = self._bounces.find(address, None if sender == ANYBODY else sender)
         if bounce is not None:
             return Resolution(bounce=bounce)
         try:

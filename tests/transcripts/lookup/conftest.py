@@ -20,7 +20,8 @@ class Lookup:
 
     def __init__(self, services: MailServices) -> None:
         self.services = services
-        self.connection = LookupConnection(Answers(services.domains, services.resolutions, services.delivery))
+        answers = Answers(services.domains, services.resolutions, services.delivery, services.settings.hostname)
+        self.connection = LookupConnection(answers)
         self.connection.greeting()
 
     def ask(self, map_name: str, key: str) -> str:

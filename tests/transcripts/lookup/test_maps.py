@@ -13,7 +13,10 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.routing import Posters
 from mailcore.model.tenant import State
 from mailcore.services.domains import Domains
+from mailcore.services.forwarding import KEY_NAME
 from mailcore.services.resolution import Resolutions
+from mailcore.services.srs import Srs
+from mailcore.services.system_key import SystemKey
 from mailcore.store.directory.addresses import Addresses as AddressEntries
 from mailcore.store.directory.domains import Domains as DomainEntries
 from tests.builders import OPERATOR, make_user
@@ -49,6 +52,18 @@ def test_recipients_are_known_by_every_way_there_is(lookup: Lookup) -> None:
         assert lookup.ask("access", key) == UNKNOWN
     for key in (domain, f"@{domain}", f"{local}@", "", "@"):  # asked after the address itself
         assert lookup.ask("access", key) == lookup.ask("recipients", key) == "NOTFOUND "
+
+
+def test_paths_under_which_mail_was_sent_on_are_known(lookup: Lookup) -> None:
+    """So that bounces come back; one that we never made is nobody's."""
+    user = make_user(lookup.services)
+    key = SystemKey(lookup.services.placement.directory, lookup.services.sealing, KEY_NAME)
+    path = Srs(lookup.services.settings.hostname, key.get).rewrite("bob@outside.test", user.user_id)
+    assert path is not None
+    assert lookup.ask("domains", lookup.services.settings.hostname).startswith("OK ")
+    assert lookup.ask("access", path) == "OK DUNNO"
+    assert lookup.ask("recipients", path.upper()) == "OK known"
+    assert lookup.ask("access", path.replace("=outside", "=elsewhere")) == UNKNOWN
 
 
 def test_access_says_what_lmtp_would_say(lookup: Lookup) -> None:

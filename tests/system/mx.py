@@ -1,0 +1,145 @@
+"""Postfix and rspamd of Debian, run by the configuration in `infra/`, in front of servers of a test; needs root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HOST = "127.0.0.1"
+HOSTNAME = "mx.test"
+START_S = 60.0
+OPTIONS = """
+dns {{ nameserver = ["127.0.0.1:{dns}"]; timeout = 0.05s; retransmits = 1; }}
+enable_test_patterns = true;
+url_tld = "{folder}/tld";
+disable_hyperscan = true;
+pidfile = "{folder}/rspamd.pid";
+"""
+"""Nobody answers its questions to the DNS; few top-level domains, for a quick start."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that servers which give up root can reach, as those of pytest are not."""
+    folder = Path(tempfile.mkdtemp(prefix="eider-mx-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    ends_at = time.monotonic() + START_S
+    while True:
+        with suppress(OSError):
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        assert process.poll() is None, log.read_text(errors="replace")[-4000:]
+        assert time.monotonic() < ends_at, log.read_text(errors="replace")[-4000:]
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def rspamd(folder: Path, redis: str = "") -> Iterator[dict[str, int]]:
+    """Run it with infra/rspamd; yields its ports: proxy (milter), normal, controller. `redis`: host:port."""
+    home = folder / "rspamd"
+    shutil.copytree(ROOT / "infra/rspamd/local.d", home / "local.d")
+    over = home / "override.d"
+    over.mkdir()
+    ports = {name: free_port() for name in ("proxy", "normal", "controller")}
+    for name, port in ports.items():
+        (over / f"worker-{name}.inc").write_text(f'bind_socket = "{HOST}:{port}";\n')
+    with (over / "worker-controller.inc").open("a") as file:
+        file.write('password = "learn";\nenable_password = "learn";\nsecure_ip = null;\n')
+    (home / "tld").write_text("test\norg\ncom\n")
+    (over / "options.inc").write_text(OPTIONS.format(folder=home, dns=free_port()))
+    (over / "logging.inc").write_text('type = "console"; level = "info"; color = false;\n')
+    if redis:
+        (over / "redis.conf").write_text(f'servers = "{redis}";\n')
+    shutil.chown(home, "_rspamd", "_rspamd")
+    log = folder / "rspamd.log"
+    names = ("DBDIR", "RUNDIR", "LOGDIR", "LOCAL_CONFDIR")
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd", *(f"--var={name}={home}" for name in names)],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        for port in ports.values():
+            wait_open(port, process, log)
+        yield ports
+    finally:
+        end(process)
+
+
+@contextmanager
+def postfix(folder: Path, settings: Mapping[str, str]) -> Iterator[int]:
+    """Run it with infra/postfix, a few settings replaced; yields its SMTP port. Its log is `folder/postfix.log`."""
+    home, port = folder / "postfix", free_port()
+    (home / "queue").mkdir(parents=True)
+    (home / "data").mkdir()
+    shutil.chown(home / "data", "postfix")
+    shutil.copy(ROOT / "infra/postfix/main.cf", home)
+    master = (ROOT / "infra/postfix/master.cf").read_text()
+    assert "\nsmtp      inet" in master
+    (home / "master.cf").write_text(master.replace("\nsmtp      inet", f"\n{HOST}:{port} inet", 1))
+    mine = {
+        "myhostname": HOSTNAME,
+        "queue_directory": str(home / "queue"),
+        "data_directory": str(home / "data"),
+        "inet_interfaces": HOST,
+        "smtpd_tls_chain_files": "",
+        "smtpd_tls_security_level": "none",
+        "maillog_file": "/dev/stdout",
+    }
+    pairs = [f"{name}={value}" for name, value in (mine | dict(settings)).items()]
+    subprocess.run(["postconf", "-c", str(home), "-e", *pairs], check=True)
+    log = folder / "postfix.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["postfix", "-c", str(home), "start-fg"], stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        wait_open(port, process, log)
+        yield port
+    finally:
+        subprocess.run(["postfix", "-c", str(home), "stop"], check=False, capture_output=True)
+        end(process)
+
+
+def wait_empty(folder: Path) -> None:
+    """Wait until Postfix has nothing left to hand on."""
+    ends_at = time.monotonic() + START_S
+    command = ["postqueue", "-c", str(folder / "postfix"), "-p"]
+    while b"empty" not in (left := subprocess.run(command, check=True, capture_output=True).stdout):
+        assert time.monotonic() < ends_at, left.decode()
+        time.sleep(0.05)
