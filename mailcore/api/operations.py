@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from mailcore.api import health, mailboxes
+from mailcore.api import health, mailboxes, message, messages
 from mailcore.api.operation import Operation
 
 ALL: Final[tuple[Operation, ...]] = (
     *mailboxes.OPERATIONS,
+    *messages.OPERATIONS,
+    *message.OPERATIONS,
     *health.OPERATIONS,
 )

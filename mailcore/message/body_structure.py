@@ -53,7 +53,7 @@ def serialize_body_structure(tree: MimeTree, raw: bytes) -> bytes:
 def body_from_body_structure(body_structure: bytes) -> bytes:
     """BODY, the form without extension data, out of what `serialize_body_structure` made."""
     out: list[bytes] = []
-    work: list[bytes | _List] = [_read(body_structure)]  # what is left to write, last first; lists are bodies
+    work: list[bytes | Nested] = [read_nested(body_structure)]  # what is left to write, last first; lists are bodies
     while work:
         item = work.pop()
         if isinstance(item, bytes):
@@ -135,22 +135,22 @@ def _nstring(text: str | None) -> bytes:
 
 
 @dataclass(slots=True)
-class _List:
+class Nested:
     """A parenthesized list that was read, and where it stands."""
 
     start: int
     end: int
-    items: list[bytes | _List]
+    items: list[bytes | Nested]
 
 
-def _read(body_structure: bytes) -> _List:
+def read_nested(body_structure: bytes) -> Nested:
     """The nested lists of a serialized value; strings stay as they are written."""
     position = 0
-    stack = [_List(0, 0, [])]
+    stack = [Nested(0, 0, [])]
     while match := _TOKEN.match(body_structure, position):
         position = match.end()
         if match[0] == b"(":
-            inner = _List(match.start(), 0, [])
+            inner = Nested(match.start(), 0, [])
             stack[-1].items.append(inner)
             stack.append(inner)
         elif match[0] == b")":
@@ -161,23 +161,23 @@ def _read(body_structure: bytes) -> _List:
         elif match[0] != b" ":
             stack[-1].items.append(match[0])
     top = stack[0].items[0]
-    assert isinstance(top, _List)
+    assert isinstance(top, Nested)
     return top
 
 
-def _without_extension(body: _List, source: bytes) -> list[bytes | _List]:
+def _without_extension(body: Nested, source: bytes) -> list[bytes | Nested]:
     """What BODY has of one body, with the blanks between; lists that are left are bodies themselves."""
     items = body.items
-    if isinstance(items[0], _List):
+    if isinstance(items[0], Nested):
         count = next(number for number, item in enumerate(items) if isinstance(item, bytes))
         return [*items[:count], b" ", items[count]]
     kept = 8 if items[0] == b'"TEXT"' else 7
     if items[0] == b'"MESSAGE"' and items[1] in {b'"RFC822"', b'"GLOBAL"'}:
         kept = 10
-    found: list[bytes | _List] = []
+    found: list[bytes | Nested] = []
     for number, item in enumerate(items[:kept]):
         if number:
             found.append(b" ")
         is_body = kept == 10 and number == 8
-        found.append(source[item.start : item.end] if isinstance(item, _List) and not is_body else item)
+        found.append(source[item.start : item.end] if isinstance(item, Nested) and not is_body else item)
     return found

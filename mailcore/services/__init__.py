@@ -35,6 +35,7 @@ from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
+from mailcore.services.listings import Listings
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.metadata import Metadata
@@ -125,6 +126,7 @@ class MailServices:
     content: ContentStore
     search: Search
     sorting: Sorting
+    listings: Listings
     delivery: Delivery
     spam: Spam
     imports: Imports
@@ -272,6 +274,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         content=content,
         search=Search(placement, content, offload, heavy),
         sorting=Sorting(placement, content, offload, heavy),
+        listings=Listings(placement, content, offload),
         delivery=Delivery(
             resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail
         ),

@@ -16,6 +16,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.services.audit import Planned
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.notices import Notices
 from mailcore.services.offload import Offload
@@ -145,7 +146,13 @@ class Commits:
         return int(self._now())
 
     def stamp(self, cause: Cause, actor: Actor) -> Stamp:
-        """Return what an entry says of why, by whom and when."""
+        """Return what an entry says of why, by whom and when.
+
+        Raises:
+            Planned: the actor only wants to know what would be done.
+        """
+        if actor.dry_run:
+            raise Planned(f"mail.{cause.value}", {})
         return Stamp.of(cause, actor, int(self._now() * 1000))
 
     def stores(self, user_id: UserId) -> ShardStores:

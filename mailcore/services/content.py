@@ -48,6 +48,7 @@ OFFLOAD_BYTES = 512 * 1024
 ADDRESS_OFFLOAD_BYTES = 4 << 20
 """Content of this size takes over 3 ms to hash."""
 BODY_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "splices": 1, "parts": 1, "size": 1, "sha256": 1}
+STRUCTURED_FIELDS = {**BODY_FIELDS, "body_structure": 1}
 TEXT_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "text": 1}
 
 
@@ -259,14 +260,17 @@ class ContentStore:
                 )
         return found
 
-    def open(self, user_id: UserId, message_oid: bytes) -> Content:
+    def open(self, user_id: UserId, message_oid: bytes, *, structured: bool = False) -> Content:
         """Return a message to read from; one round trip, and others only for what is read of its blobs.
+
+        `structured` has its BODYSTRUCTURE read along.
 
         Raises:
             MessageNotFound: the user has no such message.
         """
         home = self._placement.home(user_id)
-        document = home.shard.messages.find(user_id, [message_oid], BODY_FIELDS).get(message_oid)
+        fields = STRUCTURED_FIELDS if structured else BODY_FIELDS
+        document = home.shard.messages.find(user_id, [message_oid], fields).get(message_oid)
         if document is None:
             raise MessageNotFound(user_id, message_oid.hex())
         return self._content(home, document)

@@ -20,6 +20,7 @@ from mailcore.services.offload import Offload
 from mailcore.store.mailbox.head import DELETED, MOVING
 from mailcore.store.mailbox.loading import load_view, refresh_view
 from mailcore.store.mailbox.log_entry import Op, decode_entry
+from mailcore.store.mailbox.notes import Note
 from mailcore.store.mailbox.segments import SegmentRef
 from mailcore.store.mailbox.view import MailboxView, uid_set_of
 from mailcore.store.mailbox.view_cache import ViewCache
@@ -173,6 +174,10 @@ class MailboxReader:
         if head is None or head.state.state == DELETED:
             raise MailboxChanged(mailbox_id)
         return SegmentMap(head.segments, ModSeq(head.state.log_base_modseq))
+
+    def notes(self, user_id: UserId, mailbox_id: MailboxId, uids: Sequence[int]) -> dict[int, Note]:
+        """Return what is kept beside copies of messages, by UID: one round trip, none for no UIDs."""
+        return self._stores(user_id).notes.get(user_id, mailbox_id, uids)
 
     def vanished_since(self, user_id: UserId, mailbox_id: MailboxId, modseq: int) -> UidSet:
         """Return the UIDs expunged after a MODSEQ (QRESYNC, RFC 7162 §3.2.5.2): three small round trips.

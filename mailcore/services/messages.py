@@ -157,6 +157,7 @@ class Messages:
         messages = self._as_permitted(user_id, actor, entry, messages)
         self._quotas.check(user_id, max(0, sum(len(message.raw) for message in messages) - freed_bytes))
         keywords = [message.flags.keywords for message in messages]
+        self._commits.stamp(Cause.APPEND, actor)  # ends a dry run before anything is stored
         key = new_key()
         patience = Patience(MOVING_WAIT_S)
         home = self._placement.home(user_id)

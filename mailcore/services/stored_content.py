@@ -58,6 +58,12 @@ class Content:
                 raise StoreDamaged("parts table", self.message_oid.hex()) from error
         return self._parts
 
+    @property
+    def body_structure(self) -> bytes:
+        """Return BODYSTRUCTURE as IMAP bytes, of a message that was opened with it."""
+        structure: bytes = self._document["body_structure"]
+        return structure
+
     def header_bytes(self) -> bytes:
         """Return the header of the message with its blank line."""
         located = self.parts.locate(HEADER)

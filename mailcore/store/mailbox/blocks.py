@@ -21,6 +21,9 @@ class BlockKind(IntEnum):
 
     TEXT = 1
     LISTING = 2
+    """What SORT and THREAD compare."""
+    SUMMARY = 3
+    """What the API lists."""
 
 
 class Blocks:
