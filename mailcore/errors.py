@@ -59,6 +59,10 @@ class ValueInvalid(SyntaxFault):
     """A field of a request is malformed; the detail says which and what is right."""
 
 
+class MessageMalformed(SyntaxFault):
+    """The header of a message to be sent is none that everybody reads alike; the detail, in ASCII, says where."""
+
+
 class MailboxNameInvalid(SyntaxFault):
     """Not a mailbox name: empty part, control character, too deep or too long."""
 
@@ -141,6 +145,10 @@ class WildcardNotPermitted(Refused):
 
 class PostingRefused(Refused):
     """The group does not take mail of this sender."""
+
+
+class SenderNotOwned(Refused):
+    """The sender may not send as this address; the details are the address and where it stands."""
 
 
 class PasswordUnsuitable(Refused):
@@ -239,6 +247,10 @@ class AddressCycle(Conflict):
 
 class DomainTaken(Conflict):
     """The domain belongs to a tenant already."""
+
+
+class SendAsExists(Conflict):
+    """The user may send as this address already."""
 
 
 class DkimKeyExists(Conflict):

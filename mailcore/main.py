@@ -21,7 +21,7 @@ from mailcore.services.sealing import SealBroken
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 
-SERVERS = ("lmtp", "lookup", "imap", "pop3", "api")
+SERVERS = ("lmtp", "lookup", "imap", "pop3", "submission", "api")
 """Servers by name: `mailcore.NAME.server` has their ports."""
 
 USAGE = 64

@@ -44,4 +44,10 @@ DELIVERY_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RECEIVED_BYTES = Tally("eider_delivery_bytes", "Message bytes taken in by LMTP")
+SUBMISSIONS = Tally("eider_submissions", "Messages taken over from people who are signed in", ("outcome",))
+SUBMISSION_SECONDS = Histogram(
+    "eider_submission_seconds",
+    "From the end of a submitted message to its reply",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 LOOP_BLOCKED = Tally("eider_loop_blocked", "Times the event loop stood still for over half a second")

@@ -49,6 +49,7 @@ _UNAVAILABLE: Final = Row(503, "ServiceUnavailable", "The service cannot do this
 TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.AddressInvalid: Row(400, "InputValidationError", "This is not an address", tells=True),
     e.DomainInvalid: Row(400, "InputValidationError", "This is not a domain", tells=True),
+    e.MessageMalformed: Row(400, "InputValidationError", "This message cannot be sent", tells=True),
     e.ValueInvalid: Row(400, "InputValidationError", "A value is not right", tells=True),
     e.MailboxNameInvalid: Row(400, "InputValidationError", "This is not a name for a mailbox"),
     e.FlagInvalid: Row(400, "InputValidationError", "This is not a flag"),
@@ -62,6 +63,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.AppPasswordNeeded: Row(403, "InvalidAuthScope", "This scope needs an application password"),
     e.PasswordChangeNeeded: Row(403, "PasswordChangeNeeded", "The password must be changed first"),
     e.PasswordNotYetValid: Row(403, "TempPasswordNotYetValid", "This password is not valid yet"),
+    e.SenderNotOwned: Row(403, "NotPermitted", "The user may not send as this address"),
     e.NotPermitted: Row(403, "NotPermitted", "This is not permitted", tells=True),
     e.PasswordUnsuitable: Row(400, "InsecurePasswordError", "Choose another password", tells=True),
     e.PasswordReused: Row(400, "InsecurePasswordError", "Choose a password that was not used before", tells=True),
@@ -96,6 +98,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.MailboxBusy: Row(409, "MailboxBusy", "The mailbox is being changed; try again", headers=_AGAIN),
     e.MailboxChanged: Row(404, "NoSuchMailbox", "This mailbox does not exist"),
     e.AddressCycle: Row(400, "AddressCycle", "Mail for this address would come back to it", tells=True),
+    e.SendAsExists: Row(400, "SendAsExistsError", "The user may send as this address already", tells=True),
     e.DkimKeyExists: Row(400, "DkimExists", "The domain has a DKIM key of this selector"),
     e.BeingSent: Row(409, "BeingSent", "The message is being sent at this moment", headers=_AGAIN),
     e.RequestDiffers: Row(422, "IdempotencyKeyReused", "Another request was made under this Idempotency-Key"),

@@ -8,7 +8,7 @@ from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
 from mailcore.errors import ValueInvalid
-from mailcore.model.limits import USER_LIMITS
+from mailcore.model.limits import SENDING_LIMITS, USER_LIMITS
 from mailcore.model.quota import format_size, parse_size
 
 
@@ -23,7 +23,7 @@ def register(subparsers: Subparsers) -> None:
     whose = change.add_mutually_exclusive_group(required=True)
     whose.add_argument("--user", metavar="ADDRESS")
     whose.add_argument("--tenant", metavar="NAME")
-    change.add_argument("limit", choices=USER_LIMITS)
+    change.add_argument("limit", choices=USER_LIMITS + SENDING_LIMITS, help="of a tenant alone: tenant_*, domain_*")
     change.add_argument("value", help='a number, or a size such as 5G; "none": no limit; "default": as above')
     change.set_defaults(run=run_set)
     reset = verbs.add_parser("reset", help="let a user in again: forget failed logins and what is used up")
@@ -53,11 +53,13 @@ def run_set(options: argparse.Namespace) -> int:
     with connected() as services:
         if options.tenant is not None:
             tenant = services.tenants.get_by_name(options.tenant)
-            services.tenants.set_user_limit(operator(), tenant.id, options.limit, value)
+            of_all = options.limit in SENDING_LIMITS
+            change = services.tenants.set_sending_limit if of_all else services.tenants.set_user_limit
+            change(operator(), tenant.id, options.limit, value)
         else:
             user_id = services.addresses.get(options.user).user_id
             services.users.set_limit(operator(), user_id, options.limit, value)
-    whose = options.user or f"users of {options.tenant}"
+    whose = options.user or (options.tenant if options.limit in SENDING_LIMITS else f"users of {options.tenant}")
     shown = "as above" if value is None else _limit(options.limit, value)
     print(f"{options.limit} of {whose} is {shown}; servers follow within 30 seconds")
     return 0

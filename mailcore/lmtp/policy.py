@@ -31,6 +31,8 @@ class LmtpPolicy:
     hello_verb = "LHLO"
     protocol = "LMTP"
     software = "LMTP Eider ready"
+    extensions: tuple[str, ...] = ()
+    refuses_bare_line_ends = False
 
     def __init__(self, delivery: Delivery, settings: MailSettings) -> None:
         """Deliver through `delivery`; trust the peers that `settings` lists."""

@@ -71,6 +71,8 @@ class UserLimits:
     forwards_per_day: int = 2000
     """Addresses that incoming mail is sent on to, counted for each message."""
     autoreplies_per_day: int = 2000
+    recipients_per_burst: int = 300
+    """Within ten minutes; what is more is taken and held back until somebody has looked at it."""
     imap_download_bytes_per_day: int = 10 * GIB
     imap_upload_bytes_per_day: int = 10 * GIB
     pop3_download_bytes_per_day: int = 10 * GIB
@@ -81,6 +83,16 @@ class UserLimits:
         return replace(self, **numbers) if numbers else self
 
 
+@dataclass(frozen=True, slots=True)
+class SendingLimits:
+    """What a tenant, and each of its domains, may send, all users together; 0 is without limit."""
+
+    tenant_messages_per_hour: int = 20_000
+    tenant_recipients_per_day: int = 200_000
+    domain_messages_per_hour: int = 10_000
+    domain_recipients_per_day: int = 100_000
+
+
 class Spending(StrEnum):
     """What is counted one by one, by the name of its limit."""
 
@@ -88,6 +100,7 @@ class Spending(StrEnum):
     RECIPIENTS = "recipients_per_day"
     FORWARDS = "forwards_per_day"
     AUTOREPLIES = "autoreplies_per_day"
+    BURST = "recipients_per_burst"
 
 
 class Traffic(StrEnum):
@@ -101,6 +114,8 @@ class Traffic(StrEnum):
 USER_LIMITS = tuple(each.name for each in fields(UserLimits))
 """What may be changed for a tenant or a user, by name."""
 DEFAULT_USER_LIMITS = UserLimits()
+SENDING_LIMITS = tuple(each.name for each in fields(SendingLimits))
+"""What may be changed for a tenant alone, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +247,7 @@ class Limits:
     login_deadline_s: int = 60
     idle_timeout_s: int = 30 * 60
     user: UserLimits = field(default_factory=UserLimits)
+    sending: SendingLimits = field(default_factory=SendingLimits)
     logins: LoginLimits = field(default_factory=LoginLimits)
     auth_log_waiting: int = 10_000
     """Groups of sign-ins that a process holds until they are written."""

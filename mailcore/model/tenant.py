@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -12,7 +12,9 @@ from bson import ObjectId
 from mailcore.model.access import Protocol
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import SendingLimits
 from mailcore.model.retention import RetentionRule
+from mailcore.model.sending import ForeignSender
 from mailcore.model.user_settings import DEFAULTS, UserSettings
 
 
@@ -53,6 +55,12 @@ class TenantLimits:
     quota_bytes: int | None = None
     user_limits: Mapping[str, int] = field(default_factory=dict)
     """Numbers of `UserLimits` that hold for each of its users."""
+    sending: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of `SendingLimits` that hold for the tenant."""
+
+    def sending_limits(self, platform: SendingLimits) -> SendingLimits:
+        """Return what holds for sending."""
+        return replace(platform, **self.sending) if self.sending else platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class Tenant:
     """Switched off for all of its users."""
     postmaster: UserId | None = None
     """Gets mail for postmaster and abuse where nobody has these addresses; None: the oldest active user."""
+    foreign_sender: ForeignSender = ForeignSender.REFUSE
+    """What becomes of mail that names a sender which is not the user's."""
 
 
 @dataclass(frozen=True, slots=True)

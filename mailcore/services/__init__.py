@@ -31,6 +31,7 @@ from mailcore.services.forwarding import KEY_NAME, Forwarding
 from mailcore.services.fsck import Fsck
 from mailcore.services.groups import Groups
 from mailcore.services.heavy_work import HeavyWork
+from mailcore.services.identities import Identities
 from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
 from mailcore.services.last_uses import LastUses
@@ -58,12 +59,14 @@ from mailcore.services.rotation import Rotation
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
+from mailcore.services.sent_copies import SentCopies
 from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
 from mailcore.services.sharing import Sharing
 from mailcore.services.sorting import Sorting
 from mailcore.services.spam import Spam
 from mailcore.services.srs import Srs
+from mailcore.services.submission import Submission
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.system_key import SystemKey
 from mailcore.services.temporary_passwords import TemporaryPasswords
@@ -114,6 +117,8 @@ class MailServices:
     acme: Acme
     dkim: Dkim
     dkim_keys: DkimKeys
+    identities: Identities
+    submission: Submission
     sealing: Sealing
     rotation: Rotation
     placement: Placement
@@ -207,7 +212,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     link = RedisLink(settings.redis_url)
     trace = Trace(placement)
     outbound = Outbound(placement, OutboundContent(offload, settings.limits), audit, trace, link, settings.limits)
-    usage = Usage(link, placement)
+    usage = Usage(link, placement, sending=settings.limits.sending)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
     srs = Srs(settings.forward_domain or settings.hostname, forward_key.get)
@@ -228,6 +233,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         LoggedGuard(failed_logins, auth_log),
     )
     dkim = Dkim(directory, sealing, offload)
+    identities = Identities(directory, placement, audit)
+    sent_copies = SentCopies(placement, mailboxes, messages, content, quotas)
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
@@ -262,6 +269,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         acme=Acme(directory, sealing, certificates, audit, settings.acme),
         dkim=dkim,
         dkim_keys=DkimKeys(directory, sealing, dkim, audit, offload, settings.limits),
+        identities=identities,
+        submission=Submission(placement, identities, dkim, outbound, sent_copies, usage, audit, settings.hostname),
         sealing=sealing,
         rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,

@@ -13,7 +13,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
 from mailcore.model.flags import HAS_NOTE, SEEN, SYSTEM_MASK, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, ModSeq, UidValidity, UserId
-from mailcore.model.mailbox import MailboxEntry, parse_mailbox_name
+from mailcore.model.mailbox import MailboxEntry, SpecialUse, parse_mailbox_name
 from mailcore.model.rights import FLAG_RIGHTS, Right
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
@@ -105,6 +105,8 @@ class Messages:
         self._foreign = ForeignCopies(placement, mailboxes, quotas, content, self.commit_rows, self._commits.now_s)
         self._commits.finish_move = self._transfers.finish_move
         mailboxes.use_mover(self._transfers.move_all)
+        self.on_sent_upload: Callable[[UserId, Actor, MailboxId, Sequence[NewRow]], None] = lambda *_: None
+        r"""Told of rows appended to \Sent, after their commit."""
 
     # -- adding ---------------------------------------------------------------------------------
 
@@ -175,6 +177,8 @@ class Messages:
             except MailboxChanged:
                 raise MailboxNotFound(name) from None
             else:
+                if entry.special_use is SpecialUse.SENT:
+                    self.on_sent_upload(user_id, actor, entry.id, rows)
                 last = commit.first_uid + len(rows) - 1
                 return AppendResult(entry.id, commit.uid_validity, UidSet(((commit.first_uid, last),)))
 

@@ -13,6 +13,8 @@ from mailcore.model.access import CAN_BE_DISABLED, Protocol
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import SENDING_LIMITS
+from mailcore.model.sending import ForeignSender
 from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
@@ -196,6 +198,18 @@ class Tenants:
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
 
+    def set_foreign_sender(self, actor: Actor, tenant_id: TenantId, value: ForeignSender) -> None:
+        """Say whether mail that names a sender which is not the user's is refused or rewritten.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        with self._audit.of_tenant(actor, "tenant.foreign_sender", tenant_id, {"value": value.value}) as change:
+            change.before["value"] = self._placement.tenant(tenant_id).foreign_sender.value
+            if not self._directory.tenants.set_foreign_sender(tenant_id, value):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+
     def set_user_limit(self, actor: Actor, tenant_id: TenantId, name: str, value: int | None) -> None:
         """Change one of `USER_LIMITS` for each user of a tenant; 0 is without limit, None as the platform has it.
 
@@ -206,7 +220,21 @@ class Tenants:
         check_limit(name, value)
         with self._audit.of_tenant(actor, "tenant.user_limit", tenant_id, {"limit": name, "value": value}) as change:
             change.before["value"] = self._placement.tenant(tenant_id).limits.user_limits.get(name)
-            if not self._directory.tenants.set_user_limit(tenant_id, name, value):
+            if not self._directory.tenants.set_limit(tenant_id, name, value):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+
+    def set_sending_limit(self, actor: Actor, tenant_id: TenantId, name: str, value: int | None) -> None:
+        """Change one of `SENDING_LIMITS` of a tenant; 0 is without limit, None as the platform has it.
+
+        Raises:
+            ValueInvalid: no such limit.
+            TenantNotFound: there is none.
+        """
+        check_limit(name, value, SENDING_LIMITS)
+        with self._audit.of_tenant(actor, "tenant.sending_limit", tenant_id, {"limit": name, "value": value}) as change:
+            change.before["value"] = self._placement.tenant(tenant_id).limits.sending.get(name)
+            if not self._directory.tenants.set_limit(tenant_id, name, value):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
 

@@ -11,15 +11,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bson import ObjectId
 from limits.storage import MemoryStorage, RedisStorage
 
 from mailcore.errors import RateExceeded, ValueInvalid
-from mailcore.model.ids import UserId
-from mailcore.model.limits import USER_LIMITS, Spending, Traffic, UserLimits
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import DEFAULT_LIMITS, USER_LIMITS, SendingLimits, Spending, Traffic, UserLimits
 from mailcore.services.redis_link import RedisLink, keyed
 from mailcore.store.placement import Placement
 
@@ -30,9 +30,15 @@ LONE_SHARE: Final = 5
 """A process that has to count alone allows one part in so many."""
 HOUR_S: Final = 3600
 DAY_S: Final = 24 * 3600
+BURST_S: Final = 600
 MAX_REMEMBERED: Final = 50_000
 PIPELINED: Final = 1000
 
+
+_WINDOW_S: Final = {Spending.MESSAGES: HOUR_S, Spending.BURST: BURST_S}
+"""Of all others it is a day."""
+BURST: Final = "burst"
+"""Why mail is held back that a user sends far faster than people do."""
 
 _Counted = tuple[UserId, Traffic]
 
@@ -40,10 +46,17 @@ _Counted = tuple[UserId, Traffic]
 class Usage:
     """Counts what users use and refuses what is too much."""
 
-    def __init__(self, link: RedisLink, placement: Placement, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        placement: Placement,
+        clock: Callable[[], float] = time.time,
+        sending: SendingLimits = DEFAULT_LIMITS.sending,
+    ) -> None:
         self._link = link
         self._placement = placement
         self._clock = clock
+        self._sending = sending
         self._alone = MemoryStorage()
         self._shared: Any = None
         if link.client is not None:
@@ -80,6 +93,52 @@ class Usage:
             let_in = self._alone.acquire_sliding_window_entry(key, share, seconds, amount)
         if not let_in:
             raise RateExceeded(owner_id, what.value, limit)
+
+    def spend_on_sending(self, user_id: UserId, tenant_id: TenantId, domain: str, recipients: int) -> str | None:
+        """Count a message and its recipients for the user, the sender's domain and the tenant; one round trip.
+
+        What one of them refuses the others may have counted. Returns why the message is to be held back: the user
+        sends far more at once than is usual; None if it may go.
+
+        Raises:
+            RateExceeded: so much is not left; the details name whose limit it is.
+        """
+        user, sending = self.limits(user_id), self._placement.tenant(tenant_id).limits.sending_limits(self._sending)
+        counted = [
+            (limit, _spent(owner, what), amount)
+            for owner, what, limit, amount in (
+                (user_id, Spending.MESSAGES, user.messages_per_hour, 1),
+                (user_id, Spending.RECIPIENTS, user.recipients_per_day, recipients),
+                (f"{tenant_id}:{domain}", Spending.MESSAGES, sending.domain_messages_per_hour, 1),
+                (f"{tenant_id}:{domain}", Spending.RECIPIENTS, sending.domain_recipients_per_day, recipients),
+                (tenant_id, Spending.MESSAGES, sending.tenant_messages_per_hour, 1),
+                (tenant_id, Spending.RECIPIENTS, sending.tenant_recipients_per_day, recipients),
+                (user_id, Spending.BURST, user.recipients_per_burst, recipients),
+            )
+        ]
+        limited = [one for one in counted if one[0]]
+        let_in = self._link.ask(lambda client: self._acquire(client, limited))
+        if let_in is None:
+            let_in = [
+                self._alone.acquire_sliding_window_entry(key, max(limit // LONE_SHARE, 1), seconds, amount)
+                for limit, (key, seconds), amount in limited
+            ]
+        for (limit, (key, _), _), is_in in zip(limited, let_in, strict=True):
+            if not is_in:
+                _, what, owner = key.split(":", 2)
+                if what == Spending.BURST.value:
+                    return BURST
+                raise RateExceeded(owner, what, limit)
+        return None
+
+    def _acquire(self, client: Any, wanted: list[tuple[int, tuple[str, int], int]]) -> list[bool]:
+        pipeline = client.pipeline(transaction=False)
+        for limit, (key, seconds), amount in wanted:
+            # the library's own script and keys, but all in one round trip
+            keys = (self._shared._previous_window_key(key), self._shared._current_window_key(key))  # noqa: SLF001
+            prefixed = [self._shared.prefixed_key(each) for each in keys]
+            self._shared.lua_acquire_sliding_window(prefixed, (limit, seconds, amount), client=pipeline)
+        return [bool(each) for each in pipeline.execute()]
 
     # -- traffic --------------------------------------------------------------------------------
 
@@ -175,19 +234,19 @@ class Usage:
         return limit
 
 
-def check_limit(name: str, value: int | None) -> None:
-    """Make sure that a user may have this limit.
+def check_limit(name: str, value: int | None, names: Sequence[str] = USER_LIMITS) -> None:
+    """Make sure that there is this limit, by default among those of a user.
 
     Raises:
         ValueInvalid: there is no limit of that name, or the number is negative.
     """
-    if name not in USER_LIMITS or (value is not None and not 0 <= value < 1 << 60):
-        raise ValueInvalid(f"limits are numbers from 0 (none) for {', '.join(USER_LIMITS)}")
+    if name not in names or (value is not None and not 0 <= value < 1 << 60):
+        raise ValueInvalid(f"limits are numbers from 0 (none) for {', '.join(names)}")
 
 
-def _spent(owner_id: ObjectId, what: Spending) -> tuple[str, int]:
+def _spent(owner: object, what: Spending) -> tuple[str, int]:
     """Return the key of a count and the seconds of its window, which slides."""
-    return f"spent:{what.value}:{owner_id}", HOUR_S if what is Spending.MESSAGES else DAY_S
+    return f"spent:{what.value}:{owner}", _WINDOW_S.get(what, DAY_S)
 
 
 def _add(client: Any, flowed: list[tuple[_Counted, int]], day: int) -> list[int]:

@@ -17,6 +17,8 @@ READY_FOR_TLS = Reply.of(220, "2.0.0", "Begin TLS")
 GOODBYE = Reply.of(221, "2.0.0", "Goodbye")
 CANNOT_VERIFY = Reply.of(252, "2.0.0", "Try to deliver and see")
 
+SIGNED_IN = Reply.of(235, "2.7.0", "Signed in")
+
 UNKNOWN_COMMAND = Reply.of(500, "5.5.1", "Unknown command")
 BAD_LINE = Reply.of(500, "5.5.2", "Not a command")
 BARE_LINE_FEED = Reply.of(500, "5.5.2", "Commands end with CRLF")
@@ -31,6 +33,13 @@ BAD_SEQUENCE = Reply.of(503, "5.5.1", "Not now")
 SAY_HELLO_FIRST = Reply.of(503, "5.5.1", "Introduce yourself first")
 NO_RECIPIENTS = Reply.of(503, "5.5.1", "No valid recipients")
 ENCRYPTED_ALREADY = Reply.of(503, "5.5.1", "TLS is on already")
+BAD_RESPONSE = Reply.of(501, "5.5.2", "Not a response of this mechanism")
+CANCELLED = Reply.of(501, "5.7.0", "Cancelled")
+UNKNOWN_MECHANISM = Reply.of(504, "5.5.4", "This mechanism is not supported")
+SIGNED_IN_ALREADY = Reply.of(503, "5.5.1", "Signed in already")
+SIGN_IN_FIRST = Reply.of(530, "5.7.0", "Sign in first")
+ENCRYPT_FIRST = Reply.of(538, "5.7.11", "Begin TLS first: passwords do not travel in clear")
+BARE_LINE_END = Reply.of(550, "5.6.11", "A CR or LF alone, or a NUL, is in the message; lines end with CRLF")
 UNKNOWN_PARAMETER = Reply.of(555, "5.5.4", "Parameter not recognized")
 NOT_TRUSTED = Reply.of(550, "5.7.1", "Not for you")
 NOT_ASCII = Reply.of(553, "5.6.7", "Addresses beyond ASCII need SMTPUTF8")
@@ -55,9 +64,11 @@ _UNAVAILABLE = Reply.of(451, "4.3.0", "Storage is not available; try again")
 
 ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.SyntaxFault: Reply.of(501, "5.5.2", "Syntax error"),
+    errors.MessageMalformed: Reply.of(554, "5.6.0", "The header cannot be understood"),
     errors.AddressInvalid: Reply.of(501, "5.1.3", "Not an address"),
     errors.Refused: Reply.of(550, "5.7.1", "Refused"),
     errors.AuthenticationFailed: Reply.of(535, "5.7.8", "Authentication failed"),
+    errors.SenderNotOwned: Reply.of(553, "5.7.1", "This is not an address that you may send as"),
     errors.UserDisabled: Reply.of(550, "5.2.1", "This mailbox is disabled"),
     errors.ProtocolDisabled: Reply.of(535, "5.7.8", "Submission is switched off for this login"),
     errors.ScopeInsufficient: Reply.of(535, "5.7.8", "This app password or token is not for submission"),
@@ -98,11 +109,28 @@ def reply_for(error: errors.MailError, now: datetime | None = None) -> Reply:
         return FULL_FOR_GOOD
     if isinstance(error, errors.MessageRejected) and (lines := _refusal_lines(error.reason)):
         return Reply.of(550, "5.7.1", *lines)
+    if isinstance(error, errors.MessageMalformed | errors.SenderNotOwned) and (told := _told(error)):
+        row = ERROR_REPLIES[type(error)]
+        return Reply.of(row.code, row.enhanced, told)
     for kind in type(error).__mro__:
         reply = ERROR_REPLIES.get(kind)
         if reply is not None:
             return reply
     return INTERNAL_FAULT
+
+
+def _told(error: errors.MailError) -> str:
+    """Return what is wrong with a message, in one line of ASCII; "" where that cannot be said."""
+    what = str(error.details[0]) if error.details else ""
+    if isinstance(error, errors.SenderNotOwned):
+        what = f"You may not send as {what} ({error.details[1] if len(error.details) > 1 else 'sender'})"
+    lines = _refusal_lines(what)
+    return lines[0] if lines else ""
+
+
+def ended(reason: str) -> Reply:
+    """Say goodbye to whoever may be here no more; the reason is one of ours, or an admin's own line."""
+    return Reply.of(421, "4.7.0", *(_refusal_lines(reason)[:1] or ["Signed out"]))
 
 
 def _refusal_lines(reason: str) -> list[str]:

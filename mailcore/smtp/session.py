@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mailcore.model.actions import Peer, Tls
+from mailcore.services.door_session import DoorSession
 from mailcore.smtp.transaction import Origin, Transaction
 from mailcore.smtp.wire.path import Path
 from mailcore.smtp.wire.replies import Reply
@@ -24,6 +25,13 @@ class Policy(Protocol):
     """What the greeting line says behind the host name."""
     message_bytes: int
     recipients: int
+    refuses_bare_line_ends: bool
+    """A CR or LF alone, or a NUL, is refused in a message; else line ends are made CRLF, by DATA at least."""
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """What is announced beyond that which both have: `DSN` and `FUTURERELEASE` are understood only then."""
+        ...
 
     def may_transact(self, peer: Peer, tls: Tls | None) -> Reply | None:
         """Return the refusal of MAIL for this peer, or None."""
@@ -65,6 +73,8 @@ class Session:
     peer: Peer
     offers_tls: bool
     tls: Tls | None = None
+    door: DoorSession | None = None
+    """Who is signed in; None where nobody has to."""
     hello_name: str = ""
     """Empty until the client has introduced itself."""
     transaction: Transaction[Any] | None = None
@@ -75,6 +85,9 @@ class Session:
         self.tls = tls
         self.offers_tls = False
         self.hello_name = ""
+        if self.door is not None:
+            self.door.leave()
+            self.door.encrypted = True
         self.reset()
 
     def reset(self) -> None:
@@ -86,10 +99,15 @@ class Session:
         """Return where the present transaction comes from."""
         transaction = self.transaction
         prefix = "UTF8" if transaction is not None and transaction.is_utf8 else ""
+        signed_in = self.door if self.door is not None and self.door.identity is not None else None
         return Origin(
             address=self.peer.address,
             hello_name=self.hello_name,
             session=self.peer.session,
-            with_protocol=prefix + self.policy.protocol + ("S" if self.tls is not None else ""),
+            with_protocol=prefix
+            + self.policy.protocol
+            + ("S" if self.tls is not None else "")
+            + ("A" if signed_in is not None else ""),
             forwarded=self.forwarded or {},
+            signed_in=signed_in,
         )

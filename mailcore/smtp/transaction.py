@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, TypeVar
 
+from mailcore.model.outbound import Notify, ReturnContent
+from mailcore.services.door_session import DoorSession
 from mailcore.smtp.wire.data_reader import ChunkReader
 from mailcore.smtp.wire.path import Path
 
@@ -18,6 +21,10 @@ class Accepted(Generic[Handle]):
 
     path: Path
     handle: Handle
+    notify: frozenset[Notify] | None = None
+    """NOTIFY; None where it was not given (RFC 3461 §4.1)."""
+    original_recipient: str | None = None
+    """ORCPT, decoded, with its type (RFC 3461 §4.2)."""
 
 
 @dataclass(slots=True)
@@ -30,6 +37,14 @@ class Transaction(Generic[Handle]):
     """SMTPUTF8 was given (RFC 6531 §3.4)."""
     declared_size: int | None = None
     recipients: list[Accepted[Handle]] = field(default_factory=list)
+    return_content: ReturnContent | None = None
+    """RET (RFC 3461 §4.3)."""
+    envelope_id: str | None = None
+    """ENVID, decoded (RFC 3461 §4.4)."""
+    hold_for_s: int = 0
+    """HOLDFOR (RFC 4865 §4)."""
+    hold_until: datetime | None = None
+    """HOLDUNTIL (RFC 4865 §4)."""
     chunks: ChunkReader | None = None
     """Set by the first BDAT; DATA is no longer possible then."""
 
@@ -45,6 +60,8 @@ class Origin:
     """The `with` keyword of the Received header (RFC 3848, RFC 6531 §4.3)."""
     forwarded: Mapping[str, str] = field(default_factory=dict)
     """XFORWARD attributes by name in capitals; what the peer says of the client it serves."""
+    signed_in: DoorSession | None = None
+    """Whose session this is."""
 
     @property
     def queue_id(self) -> str | None:

@@ -81,6 +81,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "acme_accounts": (),
     "acme_orders": (IndexModel([("names", ASCENDING)], name="names"),),
     "acme_challenges": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
+    "send_as": (
+        IndexModel([("address_id", ASCENDING), ("user", ASCENDING)], name="address", unique=True),
+        IndexModel([("tenant", ASCENDING), ("user", ASCENDING)], name="tenant"),
+    ),
     "dkim_keys": (
         IndexModel([("domain_id", ASCENDING), ("selector", ASCENDING)], name="selector", unique=True),
         IndexModel([("tenant", ASCENDING), ("domain", ASCENDING)], name="tenant"),

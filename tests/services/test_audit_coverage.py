@@ -31,10 +31,12 @@ from mailcore.model.factors import Factor
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId
 from mailcore.model.mailbox import SpecialUse
+from mailcore.model.outbound import OutboundRecipient
 from mailcore.model.retention import RetentionRule
 from mailcore.model.rights import Right
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
+from mailcore.model.sending import ForeignSender
 from mailcore.model.tenant import State
 from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
@@ -43,6 +45,7 @@ from mailcore.services.access import Place
 from mailcore.services.audit import Audit, Change
 from mailcore.services.import_sources import SourceMailbox
 from mailcore.services.messages import NewMessage
+from mailcore.services.submission import Sender, Submitted
 from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
@@ -194,6 +197,19 @@ def _delete_dkim(scene: Scene) -> None:
     scene.services.dkim_keys.delete(scene.actor, scene.user.tenant_id, key.id)
 
 
+def _revoke_send_as(scene: Scene) -> None:
+    address = scene.another_user().address
+    scene.services.identities.grant(OPERATOR, scene.user.user_id, address)
+    scene.services.identities.revoke(scene.actor, scene.user.user_id, address)
+
+
+def _submit(scene: Scene) -> object:
+    user = scene.user
+    sender = Sender(user.user_id, user.tenant_id, user.address)
+    submitted = Submitted(b"Subject: x\r\n\r\nx\r\n", user.address, [OutboundRecipient("bob@else.test")], "ESMTPSA")
+    return scene.services.submission.submit(scene.actor, sender, submitted)
+
+
 def _renew(scene: Scene) -> object:
     """The authority is not there: what is told is the order that led to it."""
     acme = scene.services.acme
@@ -239,6 +255,8 @@ CALLS: dict[str, Call] = {
     "groups.delete": lambda s: s.services.groups.delete(s.actor, s.user.tenant_id, s.group()),
     "groups.update": lambda s: s.services.groups.update(s.actor, s.user.tenant_id, s.group(), name="All"),
     "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
+    "identities.grant": lambda s: s.services.identities.grant(s.actor, s.user.user_id, s.another_user().address),
+    "identities.revoke": _revoke_send_as,
     "imports.run": lambda s: s.services.imports.run(s.actor, s.user.user_id, [s.source()]),
     "mailboxes.create": lambda s: s.services.mailboxes.create(s.user.user_id, s.actor, "New"),
     "mailboxes.create_defaults": lambda s: s.services.mailboxes.create_defaults(s.user.user_id, s.actor),
@@ -304,6 +322,13 @@ CALLS: dict[str, Call] = {
         s.actor, s.user.tenant_id, frozenset({Protocol.POP3})
     ),
     "tenants.set_postmaster": lambda s: s.services.tenants.set_postmaster(s.actor, s.user.tenant_id, s.user.user_id),
+    "submission.submit": _submit,
+    "tenants.set_foreign_sender": lambda s: s.services.tenants.set_foreign_sender(
+        s.actor, s.user.tenant_id, ForeignSender.REWRITE
+    ),
+    "tenants.set_sending_limit": lambda s: s.services.tenants.set_sending_limit(
+        s.actor, s.user.tenant_id, "tenant_messages_per_hour", 9
+    ),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),
     "totp.begin": lambda s: s.services.totp.begin(s.actor, s.user.user_id, "Eider", "x"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mailcore.smtp.commands.auth import handle_auth
 from mailcore.smtp.commands.bdat import handle_bdat
 from mailcore.smtp.commands.data import handle_data
-from mailcore.smtp.commands.hello import handle_hello
+from mailcore.smtp.commands.hello import handle_hello, handle_helo
 from mailcore.smtp.commands.help import handle_help
 from mailcore.smtp.commands.mail import handle_mail
 from mailcore.smtp.commands.noop import handle_noop
@@ -29,10 +30,13 @@ COMMANDS: dict[str, Handler] = {
     "HELP": handle_help,
     "STARTTLS": handle_starttls,
     "XFORWARD": handle_xforward,
+    "AUTH": handle_auth,
 }
-"""Verb to handler; LHLO or EHLO is added by the policy's choice."""
+"""Verb to handler; LHLO, or EHLO and HELO, are added by the policy's choice."""
 
 
 def handler_of(verb: str, hello_verb: str) -> Handler | None:
     """Return the handler of a verb on a server whose greeting command is `hello_verb`."""
-    return handle_hello if verb == hello_verb else COMMANDS.get(verb)
+    if verb == hello_verb:
+        return handle_hello
+    return handle_helo if verb == "HELO" and hello_verb == "EHLO" else COMMANDS.get(verb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailcore.smtp.session import Session
 from mailcore.smtp.wire.replies import Reply
@@ -33,12 +33,20 @@ class BeginTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """334 with a challenge; `answer` takes the client's next line, without its line end, in place of a command."""
+
+    challenge: bytes = field(repr=False)
+    answer: Callable[[bytes], Outcome] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """The connection ends with this reply."""
 
     reply: Reply
 
 
-Outcome = Reply | ReadMessage | ReadChunk | BeginTls | HangUp
+Outcome = Reply | ReadMessage | ReadChunk | BeginTls | Ask | HangUp
 Handler = Callable[[Session, bytes], Outcome]
 """Takes the session and the command's argument; raises MailError, which `smtp.replies` turns into a reply."""

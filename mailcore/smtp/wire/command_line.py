@@ -9,6 +9,8 @@ from mailcore.errors import SyntaxFault
 
 LONGEST_LINE = 4096
 """Octets with CRLF; RFC 5321 §4.5.3.1.4 asks for 512, extensions and long paths for more."""
+LONGEST_AUTH_LINE = 12288
+"""RFC 4954 §4: what carries a response of SASL, with CRLF."""
 
 _COMMAND = re.compile(rb"([A-Za-z0-9]{1,16})(?:[ \t]+(.*?))?[ \t]*", re.DOTALL)
 

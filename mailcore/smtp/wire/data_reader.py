@@ -119,6 +119,11 @@ class ChunkReader:
             self._buffer += data if taken == len(data) else data[:taken]
         return None if self._wanted else data[taken:]
 
+    @property
+    def has_bare_line_end(self) -> bool:
+        """Whether there is a CR or LF without the other."""
+        return _has_bare_line_end(bytearray(b"\r\n") + self._buffer)
+
     def message(self) -> bytes | None:
         """Return the whole message; None if it is too large."""
         buffer, self._buffer = self._buffer, bytearray()

@@ -18,6 +18,7 @@ from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.sealed import SealedFields
 from mailcore.store.directory.second_factors import SecondFactors
+from mailcore.store.directory.send_as import SendAs
 from mailcore.store.directory.settings import Settings
 from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.sign_in_changes import SignInChanges
@@ -40,6 +41,7 @@ class Directory:
     users: Users
     certs: Certs
     dkim_keys: DkimKeys
+    send_as: SendAs
     acme: Acme
     sealed: SealedFields
     second_factors: SecondFactors
@@ -65,6 +67,7 @@ class Directory:
             Users(database),
             Certs(database),
             DkimKeys(database),
+            SendAs(database),
             Acme(database),
             SealedFields(database),
             SecondFactors(database),

@@ -12,10 +12,11 @@ from pymongo.errors import DuplicateKeyError
 from mailcore.model.access import Protocol
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
+from mailcore.model.sending import ForeignSender
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
-from mailcore.store.directory.user_limits import limit_change, read_limits
+from mailcore.store.directory.user_limits import limit_change, read_limits, read_sending_limits
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
@@ -88,8 +89,11 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"cold_after_s": seconds}})
         return result.matched_count == 1
 
-    def set_user_limit(self, tenant_id: TenantId, name: str, value: int | None) -> bool:
-        """Change one of `USER_LIMITS` for every user, None: as the platform's; False if there is no such tenant."""
+    def set_limit(self, tenant_id: TenantId, name: str, value: int | None) -> bool:
+        """Change one of `USER_LIMITS` for every user, or of `SENDING_LIMITS`; None: as the platform's.
+
+        False if there is no such tenant.
+        """
         with deadline():
             return self._collection.update_one({"_id": tenant_id}, limit_change(name, value)).matched_count == 1
 
@@ -98,6 +102,12 @@ class Tenants:
         names = sorted(one.value for one in protocols)
         with deadline():
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"disabled_protocols": names}})
+        return result.matched_count == 1
+
+    def set_foreign_sender(self, tenant_id: TenantId, value: ForeignSender) -> bool:
+        """Say what becomes of mail in others' names; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"foreign_sender": value.value}})
         return result.matched_count == 1
 
     def set_postmaster(self, tenant_id: TenantId, user_id: UserId | None) -> bool:
@@ -136,9 +146,10 @@ def _tenant(document: Document) -> Tenant:
         managed_by=ManagedBy(document["managed_by"]),
         content_key=document["content_key"],
         created_at=document["created_at"],
-        limits=TenantLimits(limits["users"], limits["quota_bytes"], read_limits(limits)),
+        limits=TenantLimits(limits["users"], limits["quota_bytes"], read_limits(limits), read_sending_limits(limits)),
         cold_after=timedelta(seconds=document.get("cold_after_s", 0)),
         retention=read_rule(document),
         disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
         postmaster=document.get("postmaster"),
+        foreign_sender=ForeignSender(document.get("foreign_sender", ForeignSender.REFUSE)),
     )

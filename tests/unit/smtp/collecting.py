@@ -26,6 +26,8 @@ class Collecting:
     software: str = "LMTP"
     message_bytes: int = 10_000
     recipients: int = 5
+    extensions: tuple[str, ...] = ()
+    refuses_bare_line_ends: bool = False
     failures: dict[str, Exception] = field(default_factory=dict)
     messages: list[bytes] = field(default_factory=list)
     transactions: list[tuple[Path | None, tuple[str, ...], Origin]] = field(default_factory=list)

@@ -1,0 +1,236 @@
+"""Taking a message over from who is signed in: checked, completed, signed, queued, and filed in Sent."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+
+from bson import ObjectId
+
+from mailcore import fault
+from mailcore.errors import MailError, SenderNotOwned
+from mailcore.message.outgoing import REMOVED_FIELDS, Outgoing, parse_mailboxes
+from mailcore.model.actor import Actor
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason, ReturnContent
+from mailcore.services.audit import Audit
+from mailcore.services.clock import now
+from mailcore.services.dkim import Dkim
+from mailcore.services.identities import Identities
+from mailcore.services.outbound import Outbound, queue_id_of
+from mailcore.services.sender_check import checked_header
+from mailcore.services.sent_copies import SentCopies
+from mailcore.services.usage import Usage
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+
+TELL_AGAIN_S = 3600.0
+
+_MESSAGE_ID = re.compile(r"<[\x21-\x3b=\x3f-\x7e]{1,250}>")
+_KEPT_IN_SENT = REMOVED_FIELDS - {b"bcc", b"resent-bcc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who submits."""
+
+    user_id: UserId
+    tenant_id: TenantId
+    address: str
+    """The main one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A message as its sender handed it in, with what the envelope says.
+
+    Attributes:
+        reverse_path: "" is the null one.
+        with_protocol: the `with` keyword of the Received field, by which door it came.
+        hold_until: it leaves no earlier.
+    """
+
+    raw: bytes = field(repr=False)
+    reverse_path: str
+    recipients: Sequence[OutboundRecipient]
+    with_protocol: str
+    return_content: ReturnContent | None = None
+    envelope_id: str | None = None
+    hold_until: datetime | None = None
+    hold_for_s: int = 0
+    is_utf8: bool = False
+    reason: Reason = Reason.SUBMISSION
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of it: it is stored with a majority and will be sent or reported."""
+
+    queue_id: QueueId
+    message_id: str
+    is_in_sent: bool
+    held: str | None = None
+
+
+class Submission:
+    """Takes messages to be sent; the one way out for every door where people sign in."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        identities: Identities,
+        dkim: Dkim,
+        outbound: Outbound,
+        sent_copies: SentCopies,
+        usage: Usage,
+        audit: Audit,
+        hostname: str,
+    ) -> None:
+        self._placement = placement
+        self._identities = identities
+        self._dkim = dkim
+        self._outbound = outbound
+        self._sent_copies = sent_copies
+        self._usage = usage
+        self._audit = audit
+        self._told_of_burst: dict[UserId, float] = {}
+        self._hostname = hostname
+
+    def reverse_path(self, sender: Sender, reverse_path: str) -> str:
+        """Return the reverse-path to be used for one that was asked for; as `Identities.foreign`.
+
+        Raises:
+            SenderNotOwned: it is not the sender's, and the tenant has such mail refused.
+        """
+        if not reverse_path or not self._identities.foreign(sender.user_id, sender.address, [reverse_path]):
+            return reverse_path
+        if self._placement.tenant(sender.tenant_id).foreign_sender.value == "refuse":
+            raise SenderNotOwned(reverse_path, "MAIL FROM")
+        return sender.address
+
+    def submit(self, actor: Actor, sender: Sender, submitted: Submitted) -> Taken:
+        """Take a message over; the same message with the same envelope again is the same entry, sent once.
+
+        The entry (majority) is the commit, the copy in Sent follows it: who dies between them lets the client
+        try again, which finds the entry and files the copy. One round trip for the signature, one for the entry,
+        two for the copy, and those of `Identities.foreign` and `Usage.spend_on_sending`.
+
+        Raises:
+            MessageMalformed: the header can be read in more than one way.
+            SenderNotOwned: it claims to be from somebody else.
+            RateExceeded: so much may not be sent now.
+            StoreUnavailable, StoreFull: not taken as far as is known; the same call again is safe.
+        """
+        policy = self._placement.tenant(sender.tenant_id).foreign_sender
+        outgoing = Outgoing.read(submitted.raw)
+        outgoing = checked_header(outgoing, self._identities, sender.user_id, sender.address, policy)
+        key = _key(submitted, outgoing)
+        queue_id = queue_id_of(sender.user_id, key)
+        outgoing = self._completed(outgoing, sender, queue_id)
+        message_id = _message_id(outgoing)
+        held = self._spend(actor, sender, submitted, outgoing)
+        self._outbound.enqueue(
+            NewOutbound(
+                user_id=sender.user_id,
+                tenant_id=sender.tenant_id,
+                reverse_path=submitted.reverse_path,
+                forward_paths=tuple(submitted.recipients),
+                message=self._signed(outgoing, sender, submitted, queue_id),
+                reason=submitted.reason,
+                key=key,
+                not_before=submitted.hold_until,
+                delay_s=submitted.hold_for_s,
+                held=held,
+                return_content=submitted.return_content,
+                envelope_id=submitted.envelope_id,
+                is_utf8=submitted.is_utf8,
+                header_message_id=message_id,
+            ),
+            actor,
+        )
+        fault.hit("submission.after_enqueue")
+        return Taken(queue_id, message_id, self._file(actor, sender, outgoing, queue_id), held)
+
+    def _completed(self, outgoing: Outgoing, sender: Sender, queue_id: QueueId) -> Outgoing:
+        """Return the message with Date and Message-ID (RFC 6409 §8.2, §8.3), and without what is not the sender's."""
+        outgoing = outgoing.without(_KEPT_IN_SENT)
+        added = b""
+        if outgoing.first(b"date") is None:
+            added += b"Date: " + format_datetime(now()).encode() + b"\r\n"
+        if outgoing.first(b"message-id") is None:
+            domain = sender.address.rpartition("@")[2].encode("idna").decode()
+            added += f"Message-ID: <{queue_id}@{domain}>\r\n".encode()
+        return outgoing.with_fields(added) if added else outgoing
+
+    def _signed(self, outgoing: Outgoing, sender: Sender, submitted: Submitted, queue_id: QueueId) -> bytes:
+        """Return the bytes that go out: nobody learns who was in Bcc, or from which address it was submitted."""
+        public = outgoing.without(REMOVED_FIELDS)
+        received = f"Received: by {self._hostname} with {submitted.with_protocol} id {queue_id};\r\n\t"
+        message = received.encode() + format_datetime(now()).encode() + b"\r\n" + public.to_bytes()
+        for domain in (_from_domain(public), submitted.reverse_path.rpartition("@")[2]):
+            signatures = self._dkim.sign(sender.tenant_id, domain, message) if domain else b""
+            if signatures:
+                return signatures + message
+        return message
+
+    def _spend(self, actor: Actor, sender: Sender, submitted: Submitted, outgoing: Outgoing) -> str | None:
+        """Count what is about to be taken; return why it is held back, None if it may go.
+
+        Of a burst an event tells, once an hour for each user and process.
+        """
+        domain = _from_domain(outgoing) or sender.address.rpartition("@")[2]
+        recipients = len(submitted.recipients)
+        held = self._usage.spend_on_sending(sender.user_id, sender.tenant_id, domain, recipients)
+        if held is not None:
+            log.warning("submission.burst", extra={"user": str(sender.user_id), "recipients": recipients})
+            at = time.monotonic()
+            if at >= self._told_of_burst.get(sender.user_id, 0.0):
+                self._told_of_burst[sender.user_id] = at + TELL_AGAIN_S
+                self._audit.happened(actor, "submission.burst", sender.user_id, {"recipients": recipients})
+        return held
+
+    def _file(self, actor: Actor, sender: Sender, outgoing: Outgoing, queue_id: QueueId) -> bool:
+        """File the copy in Sent; the message is on its way whatever becomes of it."""
+        try:
+            return self._sent_copies.file(actor, sender.user_id, outgoing.to_bytes(), queue_id)
+        except MailError as error:
+            log.warning(
+                "submission.not_filed",
+                extra={"queue_id": queue_id, "error": type(error).__name__, "details": error.details},
+            )
+            return False
+
+
+def _key(submitted: Submitted, outgoing: Outgoing) -> bytes:
+    """Return what makes a repeat the same message: its bytes and envelope, if it has a Message-ID of its own.
+
+    Without one nobody can tell a second message from a repeat.
+    """
+    if outgoing.first(b"message-id") is None:
+        return b"submitted" + ObjectId().binary + secrets.token_bytes(8)
+    digest = hashlib.sha256(submitted.raw)
+    for text in (submitted.reverse_path, *sorted(path.address for path in submitted.recipients)):
+        digest.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+    return b"submitted" + digest.digest()
+
+
+def _message_id(outgoing: Outgoing) -> str:
+    """Return the Message-ID as it may be shown; "" if it is malformed."""
+    field = outgoing.first(b"message-id")
+    value = field.value.decode("ascii", "replace") if field is not None else ""
+    return value if _MESSAGE_ID.fullmatch(value) else ""
+
+
+def _from_domain(outgoing: Outgoing) -> str:
+    """Return the domain of the first mailbox in From."""
+    field = outgoing.first(b"from")
+    mailboxes = parse_mailboxes(field.value) if field is not None else None
+    return mailboxes[0].address.rpartition("@")[2] if mailboxes else ""
