@@ -73,6 +73,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.WildcardNotPermitted: Row(400, "WildcardNotPermitted", "A wildcard is not permitted here", tells=True),
     e.PostingRefused: Row(403, "NotPermitted", "This sender may not post there"),
     e.MessageRejected: Row(400, "MessageRejected", "The message is not taken", tells=True),
+    e.MailLoop: Row(400, "MailLoop", "Mail would come back to where it was", tells=True),
     e.MailboxProtected: Row(400, "DisallowedMailboxMethod", "This mailbox cannot be deleted or renamed"),
     e.RetentionForbids: Row(403, "NotPermitted", "A retention rule or legal hold forbids this"),
     e.TenantNotFound: Row(404, "TenantNotFound", "This tenant does not exist"),
