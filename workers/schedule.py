@@ -33,6 +33,7 @@ class Periodic:
 
 
 SCHEDULE = (
+    Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("demotion.all", timedelta(minutes=10)),
     Periodic("certificates.renew", timedelta(minutes=10)),
     Periodic("dkim.rotate", timedelta(hours=1)),

@@ -65,6 +65,7 @@ from mailcore.services.shards import Shards
 from mailcore.services.sharing import Sharing
 from mailcore.services.sorting import Sorting
 from mailcore.services.spam import Spam
+from mailcore.services.spam_reports import SpamReports
 from mailcore.services.srs import Srs
 from mailcore.services.submission import Submission
 from mailcore.services.suppressions import Suppressions
@@ -134,6 +135,7 @@ class MailServices:
     listings: Listings
     delivery: Delivery
     spam: Spam
+    spam_reports: SpamReports
     imports: Imports
     fsck: Fsck
     quotas: Quotas
@@ -209,6 +211,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     tenants = Tenants(directory, placement, sealing, audit, sessions)
     users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)
     tokens = Tokens(directory, tenants, users, sessions, audit)
+    learn_url, learn_password = settings.rspamd_learn_url, settings.rspamd_password
+    spam_reports = SpamReports(placement, mailboxes, content, learn_url, learn_password)
     link = RedisLink(settings.redis_url)
     trace = Trace(placement)
     outbound = Outbound(placement, OutboundContent(offload, settings.limits), audit, trace, link, settings.limits)
@@ -275,7 +279,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,
         audit=audit,
-        events=Events(directory, placement),
+        events=Events(directory, placement, spam_reports.note),
         mailboxes=mailboxes,
         sharing=Sharing(mailboxes, audit),
         metadata=Metadata(placement, mailboxes, notices, audit),
@@ -288,6 +292,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
             resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail
         ),
         spam=Spam(settings),
+        spam_reports=spam_reports,
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,

@@ -15,7 +15,7 @@ from mailcore.errors import MailError, ValueInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.event import PLATFORM, Detail, Event, Outcome
 from mailcore.model.ids import TenantId, UserId
-from mailcore.services.sequencer import Mail, Sequencer
+from mailcore.services.sequencer import Mail, OnChange, Sequencer
 from mailcore.store.directory import Directory
 from mailcore.store.mailbox.log_entry import Op, decode_entry
 from mailcore.store.placement import Placement
@@ -37,7 +37,8 @@ class EventPage:
 class Events:
     """Reads the streams of tenants; a stream is what one shard has of one tenant."""
 
-    def __init__(self, directory: Directory, placement: Placement) -> None:
+    def __init__(self, directory: Directory, placement: Placement, on_change: OnChange) -> None:
+        self._on_change = on_change
         self._directory = directory
         self._placement = placement
 
@@ -76,10 +77,21 @@ class Events:
             return self._placement.home(user_id).tenant_id
 
         shards = [
-            Sequencer(stores.name, stores.trail, stores.streams, tenant_of, Mail(stores.head_changes, stores.events))
+            Sequencer(
+                stores.name,
+                stores.trail,
+                stores.streams,
+                tenant_of,
+                Mail(stores.head_changes, stores.events),
+                self._on_change,
+            )
             for stores in self._placement.shards()
         ]
-        return [Sequencer(DIRECTORY, self._directory.trail, self._directory.streams, tenant_of, None), *shards]
+        directory = self._directory
+        return [
+            Sequencer(DIRECTORY, directory.trail, directory.streams, tenant_of, None, self._on_change),
+            *shards,
+        ]
 
     def _trails(self, tenant_id: TenantId) -> Iterator[tuple[str, Trail]]:
         if tenant_id == PLATFORM:

@@ -30,6 +30,8 @@ from mailcore.store.user.streams import Streams
 from mailcore.store.user.trail import AlreadyNumbered, Numbering, Trail
 
 Item = TypeVar("Item")
+OnChange = Callable[[UserId, MailboxId, ChangeEvent], None]
+"""Told of each change at least once; what it raises is tried again, so it raises only what passes."""
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +62,16 @@ class Sequencer:
     """Numbers the events of one database; used by one thread."""
 
     def __init__(
-        self, name: str, trail: Trail, streams: Streams, tenant_of: Callable[[UserId], TenantId], mail: Mail | None
+        self,
+        name: str,
+        trail: Trail,
+        streams: Streams,
+        tenant_of: Callable[[UserId], TenantId],
+        mail: Mail | None,
+        on_change: OnChange,
     ) -> None:
+        """Number what is in one database; `on_change` sees each change of mail before it has its number."""
+        self._on_change = on_change
         self.name = name
         self.streams = streams
         self.mail = mail
@@ -119,6 +129,7 @@ class Sequencer:
                 log.warning("events.owner_unknown", extra={"user": str(user_id)})
                 continue
             for event in events:
+                self._on_change(user_id, MailboxId(ObjectId(key[12:])), event)
                 yield _Unnumbered(
                     change_key(user_id, ObjectId(key[12:]), event.modseq),
                     tenant_id,

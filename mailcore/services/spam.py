@@ -58,6 +58,24 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What rspamd answered over HTTP."""
+
+    status: int
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it did what was asked, or had done it before (208)."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the same may work later; a password that is wrong can be mended."""
+        return self.status >= 500 or self.status in {401, 403, 429}
+
+
+@dataclass(frozen=True, slots=True)
 class Screened:
     """A message that says of itself only what is so."""
 
@@ -119,20 +137,22 @@ def check(url: str, raw: bytes, envelope: Envelope) -> Verdict:
     headers = [("From", envelope.reverse_path), *(("Rcpt", path) for path in envelope.forward_paths[:MAX_RECIPIENTS])]
     headers += [("IP", envelope.client_address), ("Helo", envelope.hello_name), ("Queue-Id", envelope.queue_id or "")]
     answer = post(url, "/checkv2", raw, [(name, value) for name, value in headers if value])
+    if answer.status != 200:
+        raise FilterAway(f"status {answer.status}: {answer.body[:200]!r}")
     try:
-        found = json.loads(answer)
+        found = json.loads(answer.body)
         action, score = str(found["action"]), float(found["score"])
         symbols = tuple(str(name) for name in found.get("symbols", {}))
     except (ValueError, KeyError, TypeError) as error:
-        raise FilterAway(f"no verdict: {answer[:200]!r}") from error
+        raise FilterAway(f"no verdict: {answer.body[:200]!r}") from error
     return Verdict(score, action in _SPAM_ACTIONS, action, symbols)
 
 
-def post(url: str, path: str, body: bytes, headers: list[tuple[str, str]]) -> bytes:
-    """Return what rspamd answers with 200.
+def post(url: str, path: str, body: bytes, headers: list[tuple[str, str]]) -> Answer:
+    """Return what rspamd answers.
 
     Raises:
-        FilterAway: another status, a fault, too long an answer, or no answer within `TIMEOUT_S`.
+        FilterAway: a fault, too long an answer, or no answer within `TIMEOUT_S`.
     """
     give_up_at = time.monotonic() + TIMEOUT_S
     try:
@@ -151,9 +171,7 @@ def post(url: str, path: str, body: bytes, headers: list[tuple[str, str]]) -> by
             answer = _read(response, connection.sock, give_up_at)
     except (OSError, HTTPException, ValueError) as error:
         raise FilterAway(f"{type(error).__name__}: {error}") from error
-    if response.status != 200:
-        raise FilterAway(f"status {response.status}: {answer[:200]!r}")
-    return answer
+    return Answer(response.status, answer)
 
 
 def _connection(url: str) -> HTTPConnection:

@@ -28,6 +28,7 @@ from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.autoreplies import Autoreplies
 from mailcore.store.user.outbound import OutboundEntries
+from mailcore.store.user.spam_reports import SpamReports
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.suppressions import Suppressions
 from mailcore.store.user.trace_rows import TraceRows
@@ -56,6 +57,7 @@ class ShardStores:
     trail: Trail
     streams: Streams
     auth_log: AuthLogRows
+    spam_reports: SpamReports
     autoreplies: Autoreplies
     messages: Messages
     blobs: Blobs
@@ -88,6 +90,7 @@ class ShardStores:
             trail=Trail(hot),
             streams=Streams(hot),
             auth_log=AuthLogRows(hot),
+            spam_reports=SpamReports(hot),
             autoreplies=Autoreplies(hot),
             messages=Messages(hot),
             blobs=Blobs(hot),
