@@ -186,7 +186,7 @@ class SieveLimits:
     nesting: int = 32
     """Blocks, and tests, within one another."""
     steps: int = 100_000
-    """A command, a comparison, a piece of text looked through: about a microsecond each at worst."""
+    """A command, a comparison, a piece of text looked through: a few microseconds each at worst."""
     actions: int = 32
     redirects: int = 4
     header_edits: int = 32
@@ -198,8 +198,9 @@ class SieveLimits:
     text_characters: int = 64 * 1024
     """Of one string with its variables put in."""
     flags: int = 64
-    body_bytes: int = 256 * 1024
+    body_bytes: int = 128 * 1024
     """Of decoded text that `body` looks through."""
+    regexes: int = 100
     regex_size: int = 2000
     """Instructions of the program of one regular expression."""
     vacation_least_s: int = 300

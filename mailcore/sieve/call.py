@@ -230,14 +230,20 @@ class Call:
             raise self.flaw(f'"{self.form.name}" takes {what}.')
 
 
-def prepared(call: Call, keys: tuple[Text, ...], prepare: Callable[[str], T]) -> Callable[[Run], tuple[T, ...]]:
+def prepared(
+    call: Call, keys: tuple[Text, ...], prepare: Callable[[str], T], steps: int = 1
+) -> Callable[[Run], tuple[T, ...]]:
     """Keys in the form in which they are compared: once if they are constant, else in each run.
 
-    `prepare` may raise ValueError with a sentence for the script's author.
+    Args:
+        call: whose keys they are.
+        keys: texts of the script.
+        prepare: may raise ValueError with a sentence for the script's author.
+        steps: what preparing one costs in a run, besides its length.
     """
     constant = [key for key in keys if isinstance(key, str)]
     if len(constant) < len(keys):
-        return lambda run: tuple(_prepare_now(text_value(key, run), prepare, run) for key in keys)
+        return lambda run: tuple(_prepare_now(text_value(key, run), prepare, run, steps) for key in keys)
     try:
         known = tuple(map(prepare, constant))
     except ValueError as error:
@@ -245,8 +251,8 @@ def prepared(call: Call, keys: tuple[Text, ...], prepare: Callable[[str], T]) ->
     return lambda _: known
 
 
-def _prepare_now(key: str, prepare: Callable[[str], T], run: Run) -> T:
-    run.spend(1 + (len(key) >> 4))
+def _prepare_now(key: str, prepare: Callable[[str], T], run: Run, steps: int) -> T:
+    run.spend(steps + (len(key) >> 4))
     try:
         return prepare(key)
     except ValueError as error:

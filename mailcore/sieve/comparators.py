@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from mailcore.message.text import normalize
 
-_ASCII_UPPER = {ord(letter): ord(letter.upper()) for letter in "abcdefghijklmnopqrstuvwxyz"}
-_ASCII_LOWER = {upper: lower for lower, upper in _ASCII_UPPER.items()}
-
 
 @dataclass(frozen=True, slots=True)
 class Comparator:
@@ -21,18 +18,26 @@ class Comparator:
     has_substrings: bool = True
     """It can look for one text within another."""
     folds_case: bool = False
-    cost: int = 10
-    """Folding 2 to the power of this many characters is a step."""
+    cost: int = 8
+    """Folding 2 to the power of this many characters is a step, if they are not all ASCII."""
+
+    def steps(self, text: str) -> int:
+        """What folding a text costs."""
+        return 1 + (len(text) >> (10 if text.isascii() else self.cost))
 
 
 def ascii_upper(text: str) -> str:
     """With the letters a to z as capitals, all else as it is (RFC 4790 §9.2)."""
-    return text.upper() if text.isascii() else text.translate(_ASCII_UPPER)
+    if text.isascii():
+        return text.upper()
+    return text.encode("utf-8", "surrogatepass").upper().decode("utf-8", "surrogatepass")
 
 
 def ascii_lower(text: str) -> str:
     """With the letters A to Z as small ones, all else as it is."""
-    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+    if text.isascii():
+        return text.lower()
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def number_key(text: str) -> str:
@@ -49,7 +54,7 @@ def number_key(text: str) -> str:
 OCTET = Comparator("i;octet", lambda text: text)
 ASCII_CASEMAP = Comparator("i;ascii-casemap", ascii_upper, folds_case=True)
 ASCII_NUMERIC = Comparator("i;ascii-numeric", number_key, has_substrings=False)
-UNICODE_CASEMAP = Comparator("i;unicode-casemap", normalize, folds_case=True, cost=4)
+UNICODE_CASEMAP = Comparator("i;unicode-casemap", normalize, folds_case=True, cost=3)
 
 COMPARATORS = {each.name: each for each in (OCTET, ASCII_CASEMAP, ASCII_NUMERIC, UNICODE_CASEMAP)}
 BUILT_IN = frozenset({"i;octet", "i;ascii-casemap"})

@@ -36,6 +36,8 @@ class Compiler:
         default = self._tags["match-type"]["is"]
         assert isinstance(default, MatchType)
         self.default_match: MatchType = default
+        self.regexes = 0
+        """Regular expressions so far."""
 
     def has(self, name: str) -> bool:
         """Whether the script requires an extension."""

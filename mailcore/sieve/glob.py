@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 _ITEM = re.compile(r"\\(.)|(\*)|(\?)|([^\\*?]++|\\\Z)", re.DOTALL)
 
+_LONGEST = 1000
+
 Span: TypeAlias = tuple[int, int]
 
 
@@ -19,7 +21,13 @@ class Glob:
     """One compiled pattern."""
 
     def __init__(self, pattern: str, fold: Callable[[str], str]) -> None:
-        """Compile; `fold` is applied to what is literal, as the caller does to what is matched."""
+        """Compile; `fold` is applied to what is literal, as the caller does to what is matched.
+
+        Raises:
+            ValueError: too long, with a sentence about it.
+        """
+        if "?" in pattern and len(pattern) > _LONGEST:
+            raise ValueError(f'A pattern with "?" may have {_LONGEST:,} characters at most.')
         pieces: list[list[str | None]] = [[]]
         for escaped, star, single, literal in _ITEM.findall(pattern):
             if star:
@@ -27,6 +35,7 @@ class Glob:
             else:
                 pieces[-1].append(None if single else fold(escaped or literal))
         self.size = len(pattern)
+        self.pieces = len(pieces)
         self._first, *self._others = map(_Piece, pieces)
 
     def match(self, text: str) -> list[Span] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Hashable
 from functools import cached_property
+from typing import Any, TypeVar
 
 from mailcore.message.charset import decode_text
 from mailcore.message.headers import header_size
@@ -14,6 +16,12 @@ from mailcore.message.transfer import decode_transfer
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.sieve.headers import Headers
 
+T = TypeVar("T")
+
+MARKUP = 8
+"""So many times as many bytes of source are read at most as of visible text."""
+_MADE = 32
+"""So many decoded or folded texts are kept for the next who asks."""
 _HEADER_BYTES = DEFAULT_LIMITS.scan.header_bytes
 _BLANK_LINE = re.compile(rb"(?:^|\n)\r?\n\Z")
 _REPORTS = frozenset({"delivery-status", "disposition-notification", "feedback-report"})
@@ -31,7 +39,7 @@ class MessageView:
         """
         self.raw = raw
         self.size_bytes = len(raw)
-        self._texts: dict[int, tuple[str, ...]] = {}
+        self._made: dict[Hashable, Any] = {}
         if tree is not None:
             self.tree = tree
 
@@ -65,31 +73,45 @@ class MessageView:
         """Whether there is a blank line behind the header; what follows it may be nothing (RFC 5173 §4)."""
         return _BLANK_LINE.search(self.raw, max(self.body_start - 4, 0), self.body_start) is not None
 
+    def remember(self, what: Hashable, make: Callable[[], T]) -> T:
+        """Something made of this message: what was made before, if it was and there was room for it."""
+        if what not in self._made:
+            if len(self._made) >= _MADE:
+                self._made.clear()
+            self._made[what] = make()
+        made: T = self._made[what]
+        return made
+
     def texts(self, max_bytes: int) -> tuple[str, ...]:
         """The visible text of each text part, HTML without its markup (RFC 5173 §5.3); lines end in CRLF.
 
         Args:
             max_bytes: of UTF-8 in all together.
         """
-        texts = self._texts.get(max_bytes)
-        if texts is None:
-            texts = self._texts[max_bytes] = self._read_texts(max_bytes)
-        return texts
+        return self.remember(("text", max_bytes), lambda: self._read_texts(max_bytes))
 
     def _read_texts(self, max_bytes: int) -> tuple[str, ...]:
-        found, left = [], max_bytes
+        found: list[str] = []
+        left, source = max_bytes, max_bytes * MARKUP
         for part in self.tree.parts:
-            if part.kind is PartKind.LEAF and (part.type == "text" or part.subtype in _REPORTS) and left > 0:
-                text = _cut(part_text(self.raw, part, left), left)
+            if (
+                part.kind is PartKind.LEAF
+                and (part.type == "text" or part.subtype in _REPORTS)
+                and min(left, source) > 0
+            ):
+                beginning = part._replace(body_end=min(part.body_end, part.body_start + source))
+                text = _cut(part_text(self.raw, beginning, left), left)
+                source -= beginning.size
                 left -= len(text.encode("utf-8", "replace"))
                 found.append(text.replace("\n", "\r\n"))
         return tuple(found)
 
     def raw_text(self, max_bytes: int) -> str:
         """The body as it came, one part or many, undecoded (RFC 5173 §5.1)."""
-        return decode_text(self.raw[self.body_start : self.body_start + max_bytes], None)
+        start = self.body_start
+        return self.remember(("raw", max_bytes), lambda: decode_text(self.raw[start : start + max_bytes], None))
 
-    def contents(self, wanted: tuple[str, ...], max_bytes: int) -> list[str]:
+    def contents(self, wanted: tuple[str, ...], max_bytes: int) -> tuple[str, ...]:
         """The decoded content of each part of one of these types (RFC 5173 §5.2).
 
         Of a multipart that is its prologue and its epilogue, of a message within its header.
@@ -98,13 +120,17 @@ class MessageView:
             wanted: lower case; a type, type/subtype, or "" for every part.
             max_bytes: of all together, before decoding.
         """
-        found, left = [], max_bytes
+        return self.remember(("content", wanted, max_bytes), lambda: self._read_contents(wanted, max_bytes))
+
+    def _read_contents(self, wanted: tuple[str, ...], max_bytes: int) -> tuple[str, ...]:
+        found: list[str] = []
+        left = max_bytes
         for index, part in enumerate(self.tree.parts):
             if left > 0 and _is_wanted(part, wanted):
                 for text in self._content(index, part, left):
                     left -= len(text)
                     found.append(text)
-        return found
+        return tuple(found)
 
     def _content(self, index: int, part: Part, max_bytes: int) -> tuple[str, ...]:
         """What belongs to one part and to none within it."""

@@ -20,6 +20,7 @@ from mailcore.sieve.actions import (
     Reply,
     Vacation,
 )
+from mailcore.sieve.comparators import Comparator
 from mailcore.sieve.environment import Environment, Transaction
 from mailcore.sieve.flag_lists import flag_set
 from mailcore.sieve.headers import Headers
@@ -70,6 +71,7 @@ class Run:
         self.implicit_keep = True
         self.steps = 0
         self.lookups = 0
+        self._paid: set[object] = set()
 
     def spend(self, steps: int) -> None:
         """Count steps.
@@ -80,6 +82,18 @@ class Run:
         self.steps += steps
         if self.steps > self.limits.steps:
             raise Failed(f"The script does too much for one message: more than {self.limits.steps:,} steps.")
+
+    def pay_once(self, what: object, steps: int) -> None:
+        """Count steps for something that is done once for a message, when this run first needs it."""
+        if what not in self._paid:
+            self._paid.add(what)
+            self.spend(steps)
+
+    def fold(self, comparator: Comparator, text: str) -> str:
+        """A long text as the comparator sees it, folded once for a message."""
+        self.spend(1)
+        self.pay_once((comparator.name, text), comparator.steps(text))
+        return self.message.remember((comparator.name, text), lambda: comparator.fold(text))
 
     def look_up(self) -> Environment:
         """The environment, to ask it a question that may cost a round trip."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import atheris
 
-with atheris.instrument_imports(include=["mailcore.imap", "mailcore.message", "mailcore.smtp"]):
+with atheris.instrument_imports(include=["mailcore.imap", "mailcore.message", "mailcore.sieve", "mailcore.smtp"]):
     from mailcore.errors import SyntaxFault
     from mailcore.imap.commands import COMMANDS
     from mailcore.imap.wire.cursor import Cursor
@@ -22,12 +22,14 @@ with atheris.instrument_imports(include=["mailcore.imap", "mailcore.message", "m
     from mailcore.message.dates import parse_date
     from mailcore.message.encoded_words import decode_header, decode_loose_base64
     from mailcore.message.parameters import parse_parameterized
+    from mailcore.sieve import MessageView
     from mailcore.smtp.wire.command_line import parse_command_line
     from mailcore.smtp.wire.data_reader import DataReader
     from mailcore.smtp.wire.parameters import decode_xtext, parse_parameters, parse_size
     from mailcore.smtp.wire.path import parse_forward_path, parse_reverse_path
 
 from tests.unit.message.checks import check_message
+from tests.unit.sieve.checks import check_run, check_script
 
 NAMES = sorted(COMMANDS)
 COMMAND_BYTES, LITERAL_BYTES = 500, 300
@@ -129,6 +131,14 @@ def smtp_data(data: bytes) -> None:
     assert ends[0] == ends[1], ends
 
 
+def sieve(data: bytes) -> None:
+    """Any bytes are a script or are refused; what runs makes an outcome of any message, behind a NUL."""
+    source, _, raw = data.partition(b"\0")
+    script = check_script(source)
+    if script is not None:
+        check_run(script, MessageView(raw))
+
+
 def _refusable(parse: Callable[[], object]) -> None:
     try:
         parse()
@@ -137,7 +147,7 @@ def _refusable(parse: Callable[[], object]) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (scanner, arguments, mime, header, smtp_line, smtp_data)
+    target.__name__: target for target in (scanner, arguments, mime, header, smtp_line, smtp_data, sieve)
 }
 
 if __name__ == "__main__":

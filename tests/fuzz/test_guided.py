@@ -1,4 +1,4 @@
-"""Coverage-guided fuzz in processes of their own: ten minutes in all, or EIDER_FUZZ_S seconds each.
+"""Coverage-guided fuzz in processes of their own: twelve minutes in all, or EIDER_FUZZ_S seconds each.
 
 Seeds are made by our own code.
 """
@@ -16,6 +16,8 @@ import pytest
 from tests.fuzz.imap.test_wire import FRAGMENTS
 from tests.hostile import HOSTILE
 from tests.system.servers import ROOT
+from tests.unit.sieve.test_fuzz import LINES as SCRIPT_LINES
+from tests.unit.sieve.test_fuzz import NAMES
 
 pytest.importorskip("atheris")
 
@@ -23,11 +25,12 @@ SECONDS = int(os.environ.get("EIDER_FUZZ_S", "100"))
 LONGEST = {"mime": 64 * 1024}
 LONGEST_OF_OTHERS = 2048
 MEMORY_MB = 1024
-TARGETS = ("scanner", "arguments", "mime", "header", "smtp_line", "smtp_data")
+TARGETS = ("scanner", "arguments", "mime", "header", "smtp_line", "smtp_data", "sieve")
 LINES = (
     b"MAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME SMTPUTF8", b'RCPT TO:<"a b"@[192.0.2.1]>', b"BDAT 10 LAST",
     b"XFORWARD IDENT=a+2Bb", b"<@one,@two:a@b>", b"a\r\n..b\r\n.\r\nrest", b"\r\n.\r\n", b"\n.\n\r.\r",
 )  # fmt: skip
+SCRIPTS = tuple(f"require [{NAMES}];{line}\0Subject: a\r\nTo: b+c@d\r\n\r\ne".encode() for line in SCRIPT_LINES)
 
 
 def seeds(folder: Path, longest: int) -> None:
@@ -35,7 +38,9 @@ def seeds(folder: Path, longest: int) -> None:
     folder.mkdir()
     small = [message.build() for message in HOSTILE if not message.is_large]
     lines = [b"t " + fragment + b" " + other + b"\r\n" for fragment in FRAGMENTS for other in FRAGMENTS[::7]]
-    for number, seed in enumerate([*LINES, *FRAGMENTS, *lines, *(raw for raw in small if len(raw) <= longest)]):
+    for number, seed in enumerate(
+        [*LINES, *SCRIPTS, *FRAGMENTS, *lines, *(raw for raw in small if len(raw) <= longest)]
+    ):
         (folder / f"{number:04}").write_bytes(seed)
 
 

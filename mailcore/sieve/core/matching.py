@@ -11,14 +11,26 @@ from mailcore.sieve.glob import Glob
 from mailcore.sieve.run import Run, Text
 
 _VARIABLES_KEPT = 99
-_AREA = 10
-"""Looking for one text in another costs a step for 2 to the power of this many pairs of characters."""
+_GLOB_STEPS = 100
+"""What it costs to compile a pattern."""
+_AREA = 12
+"""A step is 2 to the power of this many pairs of characters compared."""
+_LINEAR_FROM = 30_000
+"""Texts of this length are searched in linear time, shorter ones in the product of both lengths at worst."""
+_SHORT = 512
 
 
 def folded(run: Run, comparator: Comparator, value: str) -> str:
-    """A value as the comparator sees it; counted."""
-    run.spend(1 + (len(value) >> comparator.cost))
+    """A value as the comparator sees it; counted. A long one is folded once for a message and counted once in a run."""
+    if len(value) > _SHORT:
+        return run.fold(comparator, value)
+    run.spend(comparator.steps(value))
     return comparator.fold(value)
+
+
+def search_steps(text: int, keys: int) -> int:
+    """What it costs at worst to look through a text of that length for keys of so many characters in all."""
+    return text * (keys if text < _LINEAR_FROM else min(keys, 8)) >> _AREA
 
 
 def _is(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
@@ -45,7 +57,7 @@ def _contains(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Mat
         size = sum(map(len, now))
         for value in values:
             text = folded(run, comparator, value)
-            run.spend(len(now) + (len(text) * size >> _AREA))
+            run.spend(len(now) + search_steps(len(text), size))
             if any(key in text for key in now):
                 return True
         return False
@@ -56,7 +68,7 @@ def _contains(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Mat
 def _matches(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
     """`:matches`: a pattern with wildcards fits all of it."""
     _check_substrings(call, comparator)
-    wanted = prepared(call, keys, lambda key: Glob(key, comparator.fold))
+    wanted = prepared(call, keys, lambda key: Glob(key, comparator.fold), _GLOB_STEPS)
     keeps = call.compiler.has("variables")
 
     def match(run: Run, values: Sequence[str]) -> bool:
@@ -64,7 +76,7 @@ def _matches(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Matc
         for value in values:
             text = folded(run, comparator, value)
             for glob in globs:
-                run.spend(1 + (len(text) * glob.size >> _AREA))
+                run.spend(glob.pieces + search_steps(len(text), glob.size))
                 spans = glob.match(text)
                 if spans is None:
                     continue

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from mailcore.sieve.call import Call, text_value
 from mailcore.sieve.forms import MATCHING, Extension, Form, Kind, TagForm, Test
+from mailcore.sieve.message_view import MARKUP
 from mailcore.sieve.run import Run
 
 _CONTENT_TYPE = re.compile(r"[^/]*(?:/[^/]+)?")
-_DECODING = 6
+_DECODING = 7
 """Decoding 2 to the power of this many octets is a step."""
 
 
@@ -34,18 +35,20 @@ def _values(call: Call) -> Callable[[Run], Sequence[str]]:
     transform = call.tag("body-transform") or "text"
     wanted = call.tag_texts("body-transform")
 
+    def pay(run: Run, what: object, source: int = 1) -> int:
+        run.pay_once(what, min(run.message.size_bytes, run.limits.body_bytes * source) >> _DECODING)
+        return run.limits.body_bytes
+
     def raw(run: Run) -> Sequence[str]:
-        run.spend(min(run.message.size_bytes, run.limits.body_bytes) >> _DECODING)
-        return (run.message.raw_text(run.limits.body_bytes),)
+        return (run.message.raw_text(pay(run, transform)),)
 
     def content(run: Run) -> Sequence[str]:
-        run.spend(min(run.message.size_bytes, run.limits.body_bytes) >> _DECODING)
-        types = (text_value(each, run).lower() for each in wanted)
-        return run.message.contents(tuple(filter(_CONTENT_TYPE.fullmatch, types)), run.limits.body_bytes)
+        types = tuple(each for text in wanted if _CONTENT_TYPE.fullmatch(each := text_value(text, run).lower()))
+        run.spend(len(run.message.tree.parts))
+        return run.message.contents(types, pay(run, types))
 
     def text(run: Run) -> Sequence[str]:
-        run.spend(min(run.message.size_bytes, run.limits.body_bytes) >> _DECODING)
-        return run.message.texts(run.limits.body_bytes)
+        return run.message.texts(pay(run, transform, MARKUP))
 
     return {"raw": raw, "content": content, "text": text}[transform]
 

@@ -14,7 +14,9 @@ from mailcore.sieve.run import Run, Text
 
 
 def _values(run: Run, texts: tuple[Text, ...]) -> tuple[str, ...]:
-    return split_flags((text_value(text, run) for text in texts), run.limits.flags)
+    now = [text_value(text, run) for text in texts]
+    run.spend(len(now) + (sum(map(len, now)) >> 4))
+    return split_flags(now, run.limits.flags)
 
 
 def _change(call: Call) -> Step:
@@ -25,7 +27,6 @@ def _change(call: Call) -> Step:
 
     def change(run: Run) -> None:
         now = _values(run, flags)
-        run.spend(len(now))
         if variable is None:
             run.flags = combine(run.flags, now, run.limits.flags)
             return
