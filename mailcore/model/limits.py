@@ -71,6 +71,8 @@ class UserLimits:
     forwards_per_day: int = 2000
     """Addresses that incoming mail is sent on to, counted for each message."""
     autoreplies_per_day: int = 2000
+    catch_all_per_hour: int = 500
+    """Messages that come in by a wildcard alone: who guesses addresses fills no mailbox."""
     recipients_per_burst: int = 300
     """Within ten minutes; what is more is taken and held back until somebody has looked at it."""
     imap_download_bytes_per_day: int = 10 * GIB
@@ -101,6 +103,7 @@ class Spending(StrEnum):
     FORWARDS = "forwards_per_day"
     AUTOREPLIES = "autoreplies_per_day"
     BURST = "recipients_per_burst"
+    CATCH_ALL = "catch_all_per_hour"
 
 
 class Traffic(StrEnum):

@@ -289,7 +289,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         sorting=Sorting(placement, content, offload, heavy),
         listings=Listings(placement, content, offload),
         delivery=Delivery(
-            resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail
+            resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail, usage
         ),
         spam=Spam(settings),
         spam_reports=spam_reports,

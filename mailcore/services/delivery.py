@@ -17,11 +17,20 @@ from itertools import islice
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound, MailError, OverQuota, Unavailable
+from mailcore.errors import (
+    MailboxChanged,
+    MailboxMoving,
+    MailboxNotFound,
+    MailError,
+    OverQuota,
+    RateExceeded,
+    Unavailable,
+)
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.content import NewRowContent
 from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.limits import Spending
 from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
 from mailcore.model.plan import PLAIN, Destination, Filing, Plan
 from mailcore.model.row import NewRow
@@ -34,7 +43,8 @@ from mailcore.services.onward import Onward
 from mailcore.services.prepared import PreparedMessage
 from mailcore.services.quotas import Quotas
 from mailcore.services.recipient import Recipient
-from mailcore.services.resolution import Resolution, Resolutions
+from mailcore.services.resolution import ANYBODY, Resolution, Resolutions
+from mailcore.services.usage import Usage
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -108,7 +118,9 @@ class Delivery:
         quotas: Quotas,
         inbound: Inbound,
         onward: Onward,
+        usage: Usage,
     ) -> None:
+        self._usage = usage
         self._resolutions = resolutions
         self._directory = directory
         self._placement = placement
@@ -124,16 +136,26 @@ class Delivery:
 
         Args:
             address: as the sender gave it.
-            sender: the reverse-path, None if it is the null one.
+            sender: the reverse-path, None if it is the null one; ANYBODY only asks, and counts nothing.
 
         Raises:
             OverQuota: it is the one user's, who has no room; `since` tells how long already.
+            RateExceeded: by a wildcard alone the user has got as much as may be for now.
             And as `Resolutions.resolve`.
         """
         resolution = self._resolutions.resolve(address, sender)
         if resolution.is_direct:
-            self.check_room(resolution.recipients[0])
+            recipient = resolution.recipients[0]
+            self.check_room(recipient)
+            if resolution.catch_all:
+                self._count_by_wildcard(recipient.user_id, is_only_asked=sender == ANYBODY)
         return resolution
+
+    def _count_by_wildcard(self, user_id: UserId, *, is_only_asked: bool) -> None:
+        if not is_only_asked:
+            self._usage.spend(user_id, Spending.CATCH_ALL)
+        elif not self._usage.is_left(user_id, Spending.CATCH_ALL):
+            raise RateExceeded(user_id, Spending.CATCH_ALL.value)
 
     def check_room(self, recipient: Recipient) -> None:
         """Make sure that a recipient may get mail at all.

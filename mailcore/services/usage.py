@@ -35,7 +35,7 @@ MAX_REMEMBERED: Final = 50_000
 PIPELINED: Final = 1000
 
 
-_WINDOW_S: Final = {Spending.MESSAGES: HOUR_S, Spending.BURST: BURST_S}
+_WINDOW_S: Final = {Spending.MESSAGES: HOUR_S, Spending.CATCH_ALL: HOUR_S, Spending.BURST: BURST_S}
 """Of all others it is a day."""
 BURST: Final = "burst"
 """Why mail is held back that a user sends far faster than people do."""
@@ -93,6 +93,17 @@ class Usage:
             let_in = self._alone.acquire_sliding_window_entry(key, share, seconds, amount)
         if not let_in:
             raise RateExceeded(owner_id, what.value, limit)
+
+    def is_left(self, user_id: UserId, what: Spending) -> bool:
+        """Return whether one more could be counted now, without counting it; one round trip to Redis."""
+        limit = self._limit(user_id, what)
+        if not limit:
+            return True
+        key, seconds = _spent(user_id, what)
+        counted = self._link.ask(lambda _: _in_window(self._shared, key, seconds))
+        if counted is not None:
+            return counted < limit
+        return _in_window(self._alone, key, seconds) < max(limit // LONE_SHARE, 1)
 
     def spend_on_sending(self, user_id: UserId, tenant_id: TenantId, domain: str, recipients: int) -> str | None:
         """Count a message and its recipients for the user, the sender's domain and the tenant; one round trip.
@@ -218,8 +229,7 @@ class Usage:
         used = {what.value: int(client.get(_key(user_id, what, day)) or 0) for what in Traffic}
         for each in Spending:
             key, seconds = _spent(user_id, each)
-            before, ends_in_s, now, _ = self._shared.get_sliding_window(key, seconds)
-            used[each.value] = int(before * ends_in_s / seconds + now)
+            used[each.value] = _in_window(self._shared, key, seconds)
         return used
 
     def _clear(self, client: Any, user_id: UserId) -> bool:
@@ -242,6 +252,12 @@ def check_limit(name: str, value: int | None, names: Sequence[str] = USER_LIMITS
     """
     if name not in names or (value is not None and not 0 <= value < 1 << 60):
         raise ValueInvalid(f"limits are numbers from 0 (none) for {', '.join(names)}")
+
+
+def _in_window(storage: Any, key: str, seconds: int) -> int:
+    """Return how much is counted in a window that slides."""
+    before, ends_in_s, now, _ = storage.get_sliding_window(key, seconds)
+    return int(before * ends_in_s / seconds + now)
 
 
 def _spent(owner: object, what: Spending) -> tuple[str, int]:

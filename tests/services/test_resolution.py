@@ -18,6 +18,7 @@ from mailcore.errors import (
     MailError,
     NotPermitted,
     PostingRefused,
+    RateExceeded,
     StoreUnavailable,
     TooManyMembers,
     UserDisabled,
@@ -32,8 +33,9 @@ from mailcore.model.routing import ForwardedAutoreply, Posters
 from mailcore.model.tenant import State
 from mailcore.model.wildcard import covering
 from mailcore.services import MailServices, address_book, resolution
+from mailcore.services.delivery import Delivery
 from mailcore.services.onward_addresses import OnwardAddresses
-from mailcore.services.resolution import Resolution, Resolutions
+from mailcore.services.resolution import ANYBODY, Resolution, Resolutions
 from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.domains import Domains
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
@@ -500,6 +502,39 @@ def test_what_spreads_too_far_is_refused(scene: Scene) -> None:
     assert len(scene.resolve(scene.at("all")).forwards) == 12
     with pytest.raises(TooManyMembers):
         few.resolve(scene.at("all"))
+
+
+# -- catch-all ----------------------------------------------------------------------------------
+
+
+def test_who_guesses_addresses_fills_no_mailbox(scene: Scene) -> None:
+    """Attack M12: by a wildcard a user gets so much an hour; the user's own addresses go on."""
+    user = scene.user()
+    scene.alias(user, scene.at("*"))
+    delivery = scene.services.delivery
+    scene.services.users.set_limit(OPERATOR, user.user_id, "catch_all_per_hour", 10)
+    asked = [delivery.resolve(scene.at(f"guess{number}"), ANYBODY) for number in range(30)]
+    assert len(asked) == 30  # who only asks uses nothing up
+    taken = sum(not raises_rate(scene, f"guess{number}") for number in range(30))
+    assert taken == 2  # without Redis each process allows a fifth
+    with pytest.raises(RateExceeded):
+        delivery.resolve(scene.at("another"), ANYBODY)
+    assert delivery.resolve(user.address, None).recipients[0].user_id == user.user_id
+
+
+def raises_rate(scene: Scene, local: str) -> bool:
+    try:
+        scene.services.delivery.resolve(scene.at(local), "x@elsewhere.test")
+    except RateExceeded:
+        return True
+    return False
+
+
+def test_a_catch_all_without_a_quota_would_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control."""
+    monkeypatch.setattr(Delivery, "_count_by_wildcard", lambda *_, **__: None)
+    with pytest.raises(AssertionError):
+        test_who_guesses_addresses_fills_no_mailbox(scene)
 
 
 # -- round trips and trouble --------------------------------------------------------------------
