@@ -33,7 +33,7 @@ from infra.devstack.stack import MAIN, Stack
 from mailcore.errors import MailError
 from mailcore.model.actor import Actor, ActorKind, Door
 
-SERVERS = ("imap", "pop3", "lmtp")
+SERVERS = ("imap", "pop3", "lmtp", "api")
 DOMAIN = "bench.test"
 PASSWORD = "bench-Passw0rd"  # noqa: S105  the harness's own, for throw-away accounts on loopback
 CACHE_GB = 4.0  # what the harness gives the mongod of its peers
@@ -196,13 +196,13 @@ def keep(plan: Plan) -> None:
     servers: dict[str, Server] = {}
     try:
         endpoints = stack.start()
-        accounts = make_accounts(endpoints, _read_names(plan.users))
+        accounts, token = make_accounts(endpoints, _read_names(plan.users))
         servers = describe_processes(stack, endpoints, plan.processes)
         for server in servers.values():
             server.process.start()
         for server in servers.values():
             server.wait_ready()
-        write_json(plan.out, peer_document(plan, stack, servers, accounts), mode=0o600)
+        write_json(plan.out, peer_document(plan, stack, servers, accounts, token), mode=0o600)
         print(READY, flush=True)
         while True:
             signal.pause()
@@ -215,10 +215,12 @@ def keep(plan: Plan) -> None:
         stack.stop()  # what is left is deleted by whoever stops or starts next
 
 
-def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Document]:
-    """Open shard `a`, make one user without limits for each name, and return what the harness wants to know."""
+def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> tuple[dict[str, Document], str]:
+    """Open shard `a`, one user without limits for each name; return what the harness wants to know and a token."""
     from mailcore.model.limits import USER_LIMITS
+    from mailcore.model.roles import Role
     from mailcore.model.secret import Secret
+    from mailcore.model.token import PLATFORM
     from mailcore.services import connect
     from mailcore.settings import MailSettings
 
@@ -235,9 +237,10 @@ def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> dict[str, Docum
             address = f"{name}@{DOMAIN}"
             user_id = services.users.create(OPERATOR, address, Secret(PASSWORD), "", tenant_id)
             accounts[name] = {"login": address, "password": PASSWORD, "address": address, "id": str(user_id)}
+        token = services.tokens.create(OPERATOR, PLATFORM, Role.ROOT, "bench")[1].reveal_text()
     finally:
         services.close()
-    return accounts
+    return accounts, token
 
 
 def describe_processes(stack: Stack, endpoints: Endpoints, count: int) -> dict[str, Server]:
@@ -261,7 +264,9 @@ def describe_processes(stack: Stack, endpoints: Endpoints, count: int) -> dict[s
     return servers
 
 
-def peer_document(plan: Plan, stack: Stack, servers: dict[str, Server], accounts: dict[str, Document]) -> Document:
+def peer_document(
+    plan: Plan, stack: Stack, servers: dict[str, Server], accounts: dict[str, Document], token: str
+) -> Document:
     """Return what the harness reads."""
     pids = {name: server.process.pid for name, server in servers.items()}
     pids |= {"mongod" if name == MAIN else name: pid for name, pid in stack.pids.items()}
@@ -275,6 +280,7 @@ def peer_document(plan: Plan, stack: Stack, servers: dict[str, Server], accounts
         "start": plan.command(),
         "stop": plan.command("--stop"),
         "storage_cmd": plan.command("--storage"),
+        "api_headers": {"X-Access-Token": token},
         "hash": "argon2id m=19 MiB t=2 p=1",
         "describe": {
             "python": ".".join(map(str, sys.version_info[:3])),

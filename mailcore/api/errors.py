@@ -71,6 +71,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.HashUnsuitable: Row(400, "InputValidationError", "This password hash cannot be used", tells=True),
     e.RegionForbids: Row(400, "NotPermitted", "The tenant's mail may not lie there", tells=True),
     e.WildcardNotPermitted: Row(400, "WildcardNotPermitted", "A wildcard is not permitted here", tells=True),
+    e.MailLoop: Row(400, "ELOOP", "The message goes in a circle"),
     e.PostingRefused: Row(403, "NotPermitted", "This sender may not post there"),
     e.MessageRejected: Row(400, "MessageRejected", "The message is not taken", tells=True),
     e.MailLoop: Row(400, "MailLoop", "Mail would come back to where it was", tells=True),

@@ -92,7 +92,7 @@ def get_mailbox(call: Call, given: GetMailbox) -> dict[str, Any]:
     if call.path["mailbox"] == RESOLVE:
         entry = call.services.mailboxes.find(call.owner, given.path or "INBOX")
     else:
-        entry = find_mailbox(call, call.path["mailbox"])
+        entry = find_mailbox(call, call.path["mailbox"], call.services.mailboxes.tree(call.owner))
     state = call.services.mailboxes.status(call.owner, [entry.id])[entry.id]
     return _item(entry, state, counters=True, size=True)
 
@@ -105,7 +105,7 @@ def create_mailbox(call: Call, given: CreateMailbox) -> dict[str, Any]:
 
 def update_mailbox(call: Call, given: UpdateMailbox) -> dict[str, Any]:
     """Rename it, subscribe to it."""
-    entry = find_mailbox(call, call.path["mailbox"])
+    entry = find_mailbox(call, call.path["mailbox"], call.services.mailboxes.tree(call.owner))
     name = entry.name
     actor = call.on_behalf()
     mailboxes = call.services.mailboxes
@@ -119,19 +119,25 @@ def update_mailbox(call: Call, given: UpdateMailbox) -> dict[str, Any]:
 
 def delete_mailbox(call: Call, _: Nothing) -> dict[str, Any]:
     """Remove it; its messages can be restored for a while."""
-    entry = find_mailbox(call, call.path["mailbox"])
+    entry = find_mailbox(call, call.path["mailbox"], call.services.mailboxes.tree(call.owner))
     call.services.mailboxes.delete(call.owner, call.on_behalf(), entry.name)
     return {}
 
 
 def find_mailbox(call: Call, text: str, tree: MailboxTree | None = None) -> MailboxEntry:
-    """Return the user's mailbox of an id; one round trip unless the tree is given.
+    """Return the user's mailbox of an id; no round trip if this process knows it, else one.
+
+    One that was deleted meanwhile is still found: who opens it is told.
 
     Raises:
         MailboxNotFound: the user has none such.
     """
-    tree = tree or call.services.mailboxes.tree(call.owner)
-    entry = tree.find_id(MailboxId(ObjectId(text))) if ObjectId.is_valid(text) else None
+    if not ObjectId.is_valid(text):
+        raise MailboxNotFound(text)
+    mailbox_id = MailboxId(ObjectId(text))
+    entry = (tree or call.services.mailboxes.tree_cached(call.owner)).find_id(mailbox_id)
+    if entry is None and tree is None:
+        entry = call.services.mailboxes.tree(call.owner).find_id(mailbox_id)
     if entry is None:
         raise MailboxNotFound(text)
     return entry

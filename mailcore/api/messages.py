@@ -264,7 +264,7 @@ def _flag_changes(given: UpdateMessage) -> list[tuple[FlagOperation, int]]:
 
 
 def _move(call: Call, entry: MailboxEntry, uids: UidSet, target: str) -> dict[str, Any]:
-    to = find_mailbox(call, target)
+    to = find_mailbox(call, target, call.services.mailboxes.tree(call.owner))
     moved: list[tuple[int, int]] = []
 
     def move() -> None:

@@ -218,7 +218,7 @@ def _find(call: Call, given: SearchFields) -> list[_Found]:
             view = open_view(call, entry)
         except MailboxNotFound:
             continue
-        rows = call.services.search.search(call.owner, view, criterion)
+        rows = call.services.paged_search.search(call.owner, view, criterion)
         if with_attachments is not None and len(rows):
             rows = _with_attachments(call, view, rows, wanted=with_attachments)
         found.append(_Found(entry, view, rows))

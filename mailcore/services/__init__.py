@@ -46,6 +46,7 @@ from mailcore.services.onward import Onward
 from mailcore.services.onward_addresses import OnwardAddresses
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_content import OutboundContent
+from mailcore.services.paged_search import PagedSearch
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
 from mailcore.services.quotas import Quotas
@@ -131,6 +132,7 @@ class MailServices:
     messages: Messages
     content: ContentStore
     search: Search
+    paged_search: PagedSearch
     sorting: Sorting
     listings: Listings
     delivery: Delivery
@@ -198,6 +200,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     quotas = Quotas(placement)
     heavy = HeavyWork()
     content = ContentStore(placement, offload, settings.limits)
+    search = Search(placement, content, offload, heavy)
     mailboxes = Mailboxes(placement, views, notices, audit, offload)
     uses = LastUses(directory)
     sessions = Sessions(directory, placement, notices, uses)
@@ -285,7 +288,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         metadata=Metadata(placement, mailboxes, notices, audit),
         messages=messages,
         content=content,
-        search=Search(placement, content, offload, heavy),
+        search=search,
+        paged_search=PagedSearch(search),
         sorting=Sorting(placement, content, offload, heavy),
         listings=Listings(placement, content, offload),
         delivery=Delivery(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from bson import ObjectId
 
 from mailcore.api.search_query import parse_query
-from mailcore.model.ids import MailboxId, MailboxName, UidValidity
+from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
+from mailcore.services.search import Search
+from mailcore.store.mailbox.view import MailboxView
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, MadeUser
 from tests.store.test_delivery import deliver
@@ -109,3 +112,24 @@ def test_what_is_no_search_is_refused(own: Api, q: str) -> None:
 def test_odd_searches_are_searches(own: Api, q: str) -> None:
     parse_query(q).query(INBOX)
     assert own.get(f"/users/me/search?q={quote(q)}").status == 200
+
+
+def test_the_next_page_searches_no_text_again(found: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found is kept until the mailbox changes."""
+    searched: list[str] = []
+    by_text = Search._by_text
+
+    def counting(self: Search, user_id: UserId, view: MailboxView, *rest: Any) -> Any:
+        searched.append(str(view.mailbox_id))
+        return by_text(self, user_id, view, *rest)
+
+    monkeypatch.setattr(Search, "_by_text", counting)
+    first = found.get("/users/me/search?query=the&limit=1").body
+    mailboxes = len(searched)
+    assert mailboxes == len(set(searched)) > 1
+    found.get(f"/users/me/search?query=the&limit=1&next={first['nextCursor']}")
+    assert len(searched) == mailboxes
+    one = first["results"][0]
+    found.put(f"/users/me/mailboxes/{one['mailbox']}/messages/{one['id']}", {"flagged": True})
+    found.get("/users/me/search?query=the&limit=1")
+    assert searched[mailboxes:] == [one["mailbox"]]
