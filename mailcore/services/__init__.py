@@ -176,7 +176,7 @@ class MailServices:
         self._link.close()
 
 
-def connect(settings: MailSettings, offload: Offload | None = None) -> MailServices:
+def connect(settings: MailSettings, offload: Offload | None = None) -> MailServices:  # noqa: PLR0915  a list of parts
     """Build every service; connections are made when first used, so an unreachable database is no error here.
 
     Raises:
