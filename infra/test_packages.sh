@@ -8,9 +8,12 @@ needed=""
 for pair in \
     openssl:openssl pebble:pebble chromium:chromium \
     mbsync:isync offlineimap:offlineimap3 fetchmail:fetchmail mpop:mpop curl:curl thunderbird:thunderbird \
+    swaks:swaks msmtp:msmtp \
     postfix:postfix rspamd:rspamd; do
     command -v "${pair%%:*}" >/dev/null || needed="$needed ${pair##*:}"
 done
+# what swaks needs for STARTTLS
+perl -MNet::SSLeay -e1 2>/dev/null || needed="$needed libnet-ssleay-perl"
 ldconfig -p | grep -q 'libcurl\.so\.4' || needed="$needed libcurl4"
 [ -n "$needed" ] || exit 0
 
