@@ -24,10 +24,13 @@ SINGLE_FIELDS = frozenset(
 )
 """Fields of which there is one at most (RFC 5322 §3.6, RFC 2045 §3)."""
 REMOVED_FIELDS = frozenset(
-    b"bcc resent-bcc return-path delivered-to dkim-signature x-original-to authentication-results"
+    b"bcc resent-bcc return-path delivered-to x-original-to authentication-results"
     b" arc-seal arc-message-signature arc-authentication-results received-spf".split()
 )
-"""What is for nobody to see, and what only those may say who received, delivered or signed the message."""
+"""What is for nobody to see, and what only those may say who receive a message or pass it on.
+
+Signatures of others stay, whether they verify or not (RFC 6376 §4.2).
+"""
 
 LONGEST_MAILBOXES = 16 * 1024
 """Bytes of a field that says who sends."""

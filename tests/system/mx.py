@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 HOSTNAME = "mx.test"
 START_S = 60.0
 OPTIONS = """
-dns {{ nameserver = ["127.0.0.1:{dns}"]; timeout = 0.05s; retransmits = 1; }}
+dns {{ nameserver = ["127.0.0.1:{dns}"]; timeout = {timeout}; retransmits = 1; }}
 enable_test_patterns = true;
 url_tld = "{folder}/tld";
 disable_hyperscan = true;
@@ -67,8 +67,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def rspamd(folder: Path, redis: str = "") -> Iterator[dict[str, int]]:
-    """Run it with infra/rspamd; yields its ports: proxy (milter), normal, controller. `redis`: host:port."""
+def rspamd(folder: Path, redis: str = "", dns: int = 0) -> Iterator[dict[str, int]]:
+    """Run it with infra/rspamd; yields its ports: proxy (milter), normal, controller.
+
+    `redis`: host:port; `dns`: the port of a resolver, without which its questions are not answered.
+    """
     home = folder / "rspamd"
     shutil.copytree(ROOT / "infra/rspamd/local.d", home / "local.d")
     over = home / "override.d"
@@ -79,7 +82,9 @@ def rspamd(folder: Path, redis: str = "") -> Iterator[dict[str, int]]:
     with (over / "worker-controller.inc").open("a") as file:
         file.write('password = "learn";\nenable_password = "learn";\nsecure_ip = null;\n')
     (home / "tld").write_text("test\norg\ncom\n")
-    (over / "options.inc").write_text(OPTIONS.format(folder=home, dns=free_port()))
+    (over / "options.inc").write_text(
+        OPTIONS.format(folder=home, dns=dns or free_port(), timeout="5s" if dns else "0.05s")
+    )
     (over / "logging.inc").write_text('type = "console"; level = "info"; color = false;\n')
     if redis:
         (over / "redis.conf").write_text(f'servers = "{redis}";\n')
