@@ -14,6 +14,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.peers import Peers
 from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget
 from mailcore.services.resolution import Resolution
+from mailcore.services.spam import Envelope, Spam
 from mailcore.settings import MailSettings
 from mailcore.smtp import replies, trace
 from mailcore.smtp.transaction import Origin, Transaction
@@ -34,9 +35,10 @@ class LmtpPolicy:
     extensions: tuple[str, ...] = ()
     refuses_bare_line_ends = False
 
-    def __init__(self, delivery: Delivery, settings: MailSettings) -> None:
-        """Deliver through `delivery`; trust the peers that `settings` lists."""
+    def __init__(self, delivery: Delivery, spam: Spam, settings: MailSettings) -> None:
+        """Screen by `spam` and deliver through `delivery`; trust the peers that `settings` lists."""
         self._delivery = delivery
+        self._spam = spam
         self._peers = Peers(settings.lmtp_peers)
         self.hostname = settings.hostname
         self.message_bytes = settings.limits.message_bytes
@@ -83,11 +85,14 @@ class LmtpPolicy:
             remote_address=origin.address,
             request_id=origin.session,
         )
-        targets = self._targets(transaction, origin, transaction_id)
         reverse_path = transaction.reverse_path.address if transaction.reverse_path else ""
+        screened = self._spam.screen(message, _envelope(transaction, origin, reverse_path))
+        targets = self._targets(transaction, origin, transaction_id, screened.trace)
         outcomes: list[str] = []
         try:
-            results = self._delivery.deliver(message, targets, origin.queue_id, actor, reverse_path)
+            results = self._delivery.deliver(
+                screened.raw, targets, origin.queue_id, actor, reverse_path, screened.verdict
+            )
             for accepted, result in zip(transaction.recipients, results, strict=True):
                 reply = _reply(accepted.path.address, result)
                 outcomes.append(f"{accepted.path.address} {reply.code} {reply.enhanced}")
@@ -108,14 +113,26 @@ class LmtpPolicy:
             )
 
     def _targets(
-        self, transaction: Transaction[Resolution], origin: Origin, transaction_id: str
+        self, transaction: Transaction[Resolution], origin: Origin, transaction_id: str, verdict: bytes
     ) -> list[DeliveryTarget]:
         """Give each recipient its own trace headers."""
         accepted = transaction.recipients
         sole_recipient = accepted[0].path.address if len(accepted) == 1 else None
         above = trace.return_path(transaction.reverse_path)
-        below = trace.received(origin, self.hostname, transaction_id, sole_recipient, int(time.time()))
+        below = trace.received(origin, self.hostname, transaction_id, sole_recipient, int(time.time())) + verdict
         return [DeliveryTarget(each.handle, above + trace.delivered_to(each.path.address) + below) for each in accepted]
+
+
+def _envelope(transaction: Transaction[Resolution], origin: Origin, reverse_path: str) -> Envelope:
+    """Return what the spam filter is told of how a message came."""
+    return Envelope(
+        peer=origin.address,
+        queue_id=origin.queue_id,
+        client_address=origin.forwarded.get("ADDR", ""),
+        hello_name=origin.forwarded.get("HELO", ""),
+        reverse_path=reverse_path,
+        forward_paths=tuple(accepted.path.address for accepted in transaction.recipients),
+    )
 
 
 def _reply(address: str, result: DeliveryResult) -> Reply:

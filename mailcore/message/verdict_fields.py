@@ -62,14 +62,14 @@ def without_forged(raw: bytes, authserv_id: str) -> bytes:
     for field in iter_fields(header):
         if field.name.startswith(_PREFIXES):
             continue
-        if field.name == _RESULTS and _claims(header[field.value_start : field.end], authserv_id):
+        if field.name == _RESULTS and claims(header[field.value_start : field.end], authserv_id):
             continue
         kept.append(header[field.start : field.end])
     body_start = sum(field.end - field.start for field in iter_fields(header))
     return b"".join((*kept, raw[body_start:]))
 
 
-def _claims(value: bytes, authserv_id: str) -> bool:
+def claims(value: bytes, authserv_id: str) -> bool:
     """Return whether results are said to be of `authserv_id`: `[CFWS] authserv-id` (RFC 8601 §2.2)."""
     rest = _behind_comments(value)
     token = _TOKEN.match(rest) if rest is not None else None

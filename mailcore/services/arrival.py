@@ -13,8 +13,10 @@ from mailcore.message.automatic import forbids_answers, named_recipients
 from mailcore.message.headers import find_all, header_size
 from mailcore.model.actor import Actor
 from mailcore.model.address import canonical
+from mailcore.model.verdict import Verdict
 from mailcore.services.prepared import PreparedMessage
 from mailcore.services.recipient import Recipient
+from mailcore.sieve import MessageView
 
 LOOP_MARK = b"x-eider-loop"
 """Lower-case name of the field that tells through which address mail was sent on."""
@@ -32,11 +34,18 @@ class Arrival:
     ident: str | None
     """The sending agent's queue id: the same when it tries again."""
     actor: Actor
+    verdict: Verdict | None = None
+    """What the spam filter said; None: nobody looked."""
 
     @cached_property
     def header(self) -> bytes:
         """The header with its blank line."""
         return self.raw[: header_size(self.raw)]
+
+    @cached_property
+    def view(self) -> MessageView:
+        """As programs see it; what one has decoded the others need not."""
+        return MessageView(self.raw, self.prepared.tree)
 
     @cached_property
     def forbids_answers(self) -> str | None:

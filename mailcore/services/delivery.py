@@ -32,8 +32,9 @@ from mailcore.model.content import NewRowContent
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import Spending
 from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
-from mailcore.model.plan import PLAIN, Destination, Filing, Plan
+from mailcore.model.plan import JUNK, PLAIN, Destination, Filing, Plan
 from mailcore.model.row import NewRow
+from mailcore.model.verdict import Verdict
 from mailcore.services.arrival import Arrival
 from mailcore.services.content import ContentStore, Copy
 from mailcore.services.inbound import Inbound
@@ -173,6 +174,7 @@ class Delivery:
         ident: str | None,
         actor: Actor,
         reverse_path: str = "",
+        verdict: Verdict | None = None,
     ) -> Iterator[DeliveryResult]:
         """Do with a message what each recipient wants, and yield what became of it, in their order.
 
@@ -186,8 +188,9 @@ class Delivery:
             ident: the sending agent's queue id; the same message repeated under it is delivered once.
             actor: the sending agent.
             reverse_path: whom the message comes from; "" is the null reverse-path, which nothing answers.
+            verdict: what the spam filter says of it; None: nobody looked.
         """
-        arrival = Arrival(raw, self._content.prepare(raw), reverse_path, ident, actor)
+        arrival = Arrival(raw, self._content.prepare(raw), reverse_path, ident, actor, verdict)
         begun = [[self._begin(arrival, target, each) for each in _receivers(target)] for target in targets]
         attempts = [attempt for parts in begun for part in parts for attempt in part.attempts]
         outcomes = iter(self._content.put_many([attempt.as_copy() for attempt in attempts]))
@@ -204,7 +207,7 @@ class Delivery:
         key = arrival.key(recipient)
         try:
             self._check_quota(recipient, len(arrival.raw))
-            plan = self._inbound.plan(arrival, recipient)
+            plan = self._inbound.plan(arrival, recipient, key)
         except MailError as error:
             return _Part(recipient, key, error=error)
         own = arrival.prepared.with_prefix(target.trace)
@@ -226,7 +229,7 @@ class Delivery:
                 raise part.error
             for attempt, outcome in zip(part.attempts, outcomes, strict=True):
                 self._file(attempt, outcome, arrival.actor)
-            if part.plan is not PLAIN:
+            if part.plan is not PLAIN and part.plan is not JUNK:
                 is_direct = target.resolution.is_direct
                 self._inbound.carry_out(arrival, part.recipient, part.key, part.plan, target.trace, is_direct=is_direct)
         except MailError as error:

@@ -313,7 +313,9 @@ def test_half_a_message_stored_would_be_seen(
     after_imap = stored(services, user)
     assert after_imap != before
     lmtp = SmtpConnection(
-        LmtpPolicy(services.delivery, make_settings(directory_uri)), Peer("127.0.0.1", 1, None, "x"), offers_tls=False
+        LmtpPolicy(services.delivery, services.spam, make_settings(directory_uri)),
+        Peer("127.0.0.1", 1, None, "x"),
+        offers_tls=False,
     )
     for _ in lmtp.receive(f"LHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<{user.address}>\r\nDATA\r\nSubject: half".encode()):
         pass

@@ -175,7 +175,7 @@ def message() -> bytes:
 
 def deliver(services: MailServices, user: MadeUser, raw: bytes) -> None:
     """By the LMTP server's own connection."""
-    policy = LmtpPolicy(services.delivery, make_settings("mongodb://unused/unused"))
+    policy = LmtpPolicy(services.delivery, services.spam, make_settings("mongodb://unused/unused"))
     connection = SmtpConnection(policy, Peer("127.0.0.1", 1, None, "x"), offers_tls=False)
     begin = f"LHLO x\r\nXFORWARD IDENT={os.urandom(4).hex()}\r\nMAIL FROM:<>\r\nRCPT TO:<{user.address}>\r\nDATA\r\n"
     said = b"".join(one.data for one in connection.receive(begin.encode() + raw + b".\r\n") if isinstance(one, Send))
