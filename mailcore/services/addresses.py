@@ -16,6 +16,8 @@ from mailcore.errors import (
 from mailcore.model.actor import Actor
 from mailcore.model.address import Address, display_domain
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.lookalike import lookalike
+from mailcore.model.routing import RESERVED
 from mailcore.model.tenant import AddressRoute
 from mailcore.model.wildcard import STAR, Wildcard, canonical_of, is_wildcard
 from mailcore.services.audit import Audit
@@ -60,7 +62,7 @@ class Addresses:
             DomainNotFound: its domain is not the tenant's.
             NotPermitted: the domain is not verified yet.
             WildcardNotPermitted: it is a pattern.
-            AddressTaken: somebody has it.
+            AddressTaken: somebody has it, or one that people would take it for.
         """
         if is_wildcard(text):
             raise WildcardNotPermitted(f"{text} is a pattern, not an address")
@@ -70,7 +72,17 @@ class Addresses:
         self._check_domain(tenant_id, address.domain)
         if self._directory.addresses.find_entry(address.canonical) is not None:
             raise AddressTaken(f"{address.display} belongs to somebody already")
+        self._check_told_apart(address)
         return address
+
+    def _check_told_apart(self, address: Address) -> None:
+        """Raises: AddressTaken, where people would take it for another that somebody has, or that has a duty."""
+        alike = lookalike(address.canonical)
+        if alike is None:
+            if self._directory.addresses.is_looked_like(address.canonical):
+                raise AddressTaken(f"{address.display} looks like an address that somebody has")
+        elif alike.partition("@")[0] in RESERVED or self._directory.addresses.find_entry(alike) is not None:
+            raise AddressTaken(f"{address.display} looks like {alike}: choose letters that can be told apart")
 
     def check_wildcard(self, tenant_id: TenantId, text: str) -> Wildcard:
         """Return the pattern if the tenant may have it: one in a domain of its own, or `user@*`.
@@ -81,6 +93,7 @@ class Addresses:
             NotPermitted: the domain is not verified yet.
         """
         wildcard = Wildcard.parse(text)
+        lookalike(wildcard.canonical(tenant_id))
         if wildcard.domain != STAR:
             self._check_domain(tenant_id, wildcard.domain)
         return wildcard

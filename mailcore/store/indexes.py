@@ -67,6 +67,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     ),
     "addresses": (
         IndexModel([("canonical", ASCENDING)], name="canonical", unique=True),
+        IndexModel([("looks_like", ASCENDING)], name="looks_like", sparse=True),
         IndexModel([("user", ASCENDING), ("_id", ASCENDING)], name="user"),
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +35,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, TenantLimits
 from mailcore.services import MailServices
+from mailcore.services.addresses import Addresses
 from tests.builders import OPERATOR, PASSWORD, make_services, make_tenant, make_user
 
 MEMBER = Actor(ActorKind.MEMBER, Door.PORTAL, "member@example.com")
@@ -230,6 +232,35 @@ def test_two_users_never_share_what_looks_like_one_address(services: MailService
         with pytest.raises(AddressTaken):
             create(services, twin, tenant_id)
     assert len(services.users.list_of_tenant(tenant_id)) == 1
+
+
+def test_nobody_gets_an_address_that_reads_as_anothers(services: MailServices) -> None:
+    """Attack W19, UTS 39: whichever of the two was there first, in any script."""
+    tenant_id, domain = make_tenant(services)
+    create(services, f"admin@{domain}", tenant_id)
+    create(services, f"сара@{domain}", tenant_id)  # Cyrillic throughout
+    for taken in ("adm\u0131n", "capa", "p\u043estmaster", "\u0430buse", "\u0430dmin", "c\u0430p\u0430"):
+        with pytest.raises((AddressTaken, AddressInvalid)):
+            create(services, f"{taken}@{domain}", tenant_id)
+    for free in ("jörg", "мария", "例え", "groß", "ivan", "иван"):
+        create(services, f"{free}@{domain}", tenant_id)
+
+
+def test_addresses_that_are_not_compared_by_their_looks_would_be_seen(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control."""
+    monkeypatch.setattr(Addresses, "_check_told_apart", lambda *_: None)
+    with pytest.raises(pytest.fail.Exception):
+        test_nobody_gets_an_address_that_reads_as_anothers(services)
+
+
+def test_addresses_that_are_not_folded_would_be_seen(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control of W19: one function makes the canonical form."""
+    monkeypatch.setattr("mailcore.model.address._folded", lambda text: text)
+    monkeypatch.setattr("mailcore.model.address._PLAIN", re.compile("(?!)()()"))
+    with pytest.raises((pytest.fail.Exception, AddressNotFound)):
+        test_two_users_never_share_what_looks_like_one_address(services)
 
 
 def test_of_many_who_create_one_address_at_once_one_succeeds_and_nothing_is_left_of_the_others(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.lookalike import lookalike
 from mailcore.model.routing import Entry, ForwardedAddress, ForwardedAutoreply, Group, Posters
 from mailcore.model.tenant import AddressRoute
 from mailcore.store.guard import Document
@@ -23,6 +24,9 @@ def entry_document(entry: Entry) -> Document:
         "canonical": entry.canonical,
         "created_at": entry.created_at,
     }
+    alike = None if entry.canonical.isascii() else lookalike(entry.canonical)
+    if alike is not None:
+        document["looks_like"] = alike
     if isinstance(entry, AddressRoute):
         return {**document, "user": entry.user_id}
     return {**document, **entry_content(entry)}

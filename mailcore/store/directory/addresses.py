@@ -56,6 +56,11 @@ class Addresses:
             found = direct.find_all(self._by_canonical, {"canonical": {"$in": wanted}}, None, len(wanted))
         return {document["canonical"]: read_entry(document) for document in found}
 
+    def is_looked_like(self, canonical: str) -> bool:
+        """Return whether there is an address that people would read as this one."""
+        with deadline():
+            return self._by_canonical.find_one({"looks_like": str(canonical)}, {"_id": 1}) is not None
+
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:
         """Return the user's addresses and wildcards in order of creation."""
         with deadline():
