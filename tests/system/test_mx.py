@@ -19,7 +19,7 @@ import pytest
 from infra.devstack.stack import Stack
 from mailcore.services import MailServices
 from mailcore.services.spam import Envelope, check, post
-from tests.builders import MadeUser, make_services, make_user
+from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.system import mx
 from tests.system.servers import RunningServer, environment_of, start
 
@@ -127,6 +127,17 @@ def test_what_is_surely_spam_is_refused(front: Front) -> None:
     assert refused.value.smtp_code == 554
     mx.wait_empty(front.folder)
     assert front.mailbox(user, "INBOX") == []
+
+
+def test_spam_goes_to_junk_as_the_users_level_has_it(front: Front) -> None:
+    strict, careless = make_user(front.services), make_user(front.services)
+    front.services.users.set_settings(OPERATOR, careless.user_id, {"spam_level": 100})
+    raw = b"X-Spam-Status: No, score=-99.00\r\n" + message("Buy less", MARKED)
+    for user in (strict, careless):
+        front.send(user, raw)
+    assert b"\r\nX-Spam: Yes" in front.wait_for(strict, "Junk")[0]
+    front.wait_for(careless, "INBOX")
+    assert front.mailbox(strict, "INBOX") == front.mailbox(careless, "Junk") == []
 
 
 def test_nobody_unknown_is_accepted_for(front: Front) -> None:
