@@ -27,16 +27,3 @@ class SearchableText:
     """Decoded text of the body, not normalized."""
     is_whole: bool
     """Nothing was left out of `text` for its size."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewRowContent:
-    """What a mailbox row says of a stored message."""
-
-    message_oid: bytes
-    size_bytes: int
-    header_date: int
-    thread: int
-    message_id_hash: int = 0
-    existed: bool = False
-    """A message of that id was there before and is untouched; this one was not stored."""

@@ -21,6 +21,7 @@ from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.notices import Notices
 from mailcore.services.offload import Offload
 from mailcore.store import keys
+from mailcore.store.direct import Ahead
 from mailcore.store.mailbox.fold import Fold, fold_is_due
 from mailcore.store.mailbox.head import MOVING, NO_CONDITIONS, OPEN, Committed, Conditions, Counters, HeadState, NoMatch
 from mailcore.store.mailbox.log_entry import LogEntry, Stamp, encode_entry, fits
@@ -168,6 +169,7 @@ class Commits:
         entry: LogEntry,
         changes: Counters,
         conditions: Conditions = NO_CONDITIONS,
+        after: Ahead | None = None,
     ) -> Done:
         """Commit one entry, then tell of it: one round trip, one more where the entry is large.
 
@@ -186,7 +188,7 @@ class Commits:
         patience = Patience()
         while True:
             try:
-                committed = stores.heads.commit(user_id, mailbox_id, stored, changes, conditions)
+                committed = stores.heads.commit(user_id, mailbox_id, stored, changes, conditions, after)
             except NoMatch as unmatched:
                 try:
                     self._after_no_match(user_id, mailbox_id, unmatched, conditions)

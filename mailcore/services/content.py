@@ -15,7 +15,7 @@ from mailcore.errors import MailError, MessageNotFound, StoreDamaged, StoreUnava
 from mailcore.message.headers import header_size
 from mailcore.message.mime_tree import scan
 from mailcore.message.text import searchable_text
-from mailcore.model.content import NewRowContent, SearchableText, StoredItems
+from mailcore.model.content import SearchableText, StoredItems
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.services.offload import Offload
@@ -28,6 +28,7 @@ from mailcore.services.prepared import (
     stored_digest,
 )
 from mailcore.services.stored_content import Content
+from mailcore.store.direct import Ahead
 from mailcore.store.keys import message_key
 from mailcore.store.message.blob_reader import BlobReader
 from mailcore.store.message.blob_refs import OwnerKind, RefOwner
@@ -39,7 +40,7 @@ from mailcore.store.message.upload import BlobContent, BlobUploads, Need
 from mailcore.store.placement import Home, Placement
 from mailcore.store.shard import ShardStores
 
-__all__ = ["Content", "ContentStore", "Copy"]
+__all__ = ["Content", "ContentStore", "Copy", "NewRowContent"]
 
 ITEMS_PER_READ = 500
 BODIES_PER_READ = 50
@@ -59,6 +60,21 @@ class Copy:
     home: Home
     prepared: PreparedMessage
     message_oid: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRowContent:
+    """What a mailbox row says of a stored message."""
+
+    message_oid: bytes
+    size_bytes: int
+    header_date: int
+    thread: int
+    message_id_hash: int = 0
+    existed: bool = False
+    """A message of that id was there before and is untouched; this one was not stored."""
+    ahead: Ahead | None = None
+    """For the commit of the row, before which nobody may rely on the message."""
 
 
 class ContentStore:
@@ -81,21 +97,29 @@ class ContentStore:
 
         return self._offload.run(work) if len(raw) >= OFFLOAD_BYTES else work()
 
-    def put(self, home: Home, prepared: PreparedMessage, message_oid: bytes | None = None) -> NewRowContent:
+    def put(
+        self, home: Home, prepared: PreparedMessage, message_oid: bytes | None = None, *, ahead: bool = False
+    ) -> NewRowContent:
         """Store one message (majority): references, blobs, then the message.
 
         One round trip without attachments; with them two more if all are known, four if all are new.
+        `ahead` as for `put_many`.
 
         Raises:
             StoreUnavailable, StoreFull: what is stored nonetheless is garbage for the sweep.
         """
-        result = self.put_many([Copy(home, prepared, message_oid)])[0]
+        result = self.put_many([Copy(home, prepared, message_oid)], ahead=ahead)[0]
         if isinstance(result, MailError):
             raise result
         return result
 
-    def put_many(self, copies: Sequence[Copy]) -> list[NewRowContent | MailError]:
+    def put_many(self, copies: Sequence[Copy], *, ahead: bool = False) -> list[NewRowContent | MailError]:
         """Store messages for several users; blobs once for each tenant and shard, one insert for each shard.
+
+        Args:
+            copies: the messages.
+            ahead: the caller commits each row with its content's `ahead`. Then a single message is not
+                waited for here: the majority that acknowledges the commit has it too.
 
         Returns:
             For each copy, in order, what its row says, or why it could not be stored.
@@ -118,8 +142,11 @@ class ContentStore:
             fault.hit("delivery.after_blob")
         for of_shard in documents.values():
             shard = copies[next(iter(of_shard))].home.shard
+            proof = None
             try:
-                present = shard.messages.insert(list(of_shard.values()))
+                if ahead and len(of_shard) == 1:
+                    proof = shard.messages.insert_ahead(*of_shard.values())
+                present = shard.messages.insert(list(of_shard.values())) if proof is None else set()
             except MailError as error:
                 for index in of_shard:
                     results[index] = error
@@ -127,7 +154,7 @@ class ContentStore:
             for index, document in of_shard.items():
                 # a new id can only be there already by this very call, whose first answer got lost
                 existed = document["_id"] in present and copies[index].message_oid is not None
-                results[index] = self._row(copies[index], document, existed=existed)
+                results[index] = self._row(copies[index], document, existed, proof)
                 if existed:
                     self._drop_references(copies[index], document)
         fault.hit("delivery.after_message")
@@ -228,7 +255,7 @@ class ContentStore:
                 return number
         return number
 
-    def _row(self, copy: Copy, document: dict[str, Any], *, existed: bool) -> NewRowContent:
+    def _row(self, copy: Copy, document: dict[str, Any], existed: bool, ahead: Ahead | None) -> NewRowContent:
         prepared = copy.prepared
         return NewRowContent(
             message_oid=document["_id"][12:],
@@ -237,6 +264,7 @@ class ContentStore:
             thread=int.from_bytes(document["thread"], "big"),
             message_id_hash=message_id_hash(copy.home.user_id, prepared.message_id) if prepared.message_id else 0,
             existed=existed,
+            ahead=ahead,
         )
 
     # -- reading ----------------------------------------------------------------------------

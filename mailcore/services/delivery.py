@@ -28,7 +28,6 @@ from mailcore.errors import (
 )
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
-from mailcore.model.content import NewRowContent
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import Spending
 from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
@@ -36,7 +35,7 @@ from mailcore.model.plan import JUNK, PLAIN, Destination, Filing, Plan
 from mailcore.model.row import NewRow
 from mailcore.model.verdict import Verdict
 from mailcore.services.arrival import Arrival
-from mailcore.services.content import ContentStore, Copy
+from mailcore.services.content import ContentStore, Copy, NewRowContent
 from mailcore.services.inbound import Inbound
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
@@ -193,7 +192,7 @@ class Delivery:
         arrival = Arrival(raw, self._content.prepare(raw), reverse_path, ident, actor, verdict)
         begun = [[self._begin(arrival, target, each) for each in _receivers(target)] for target in targets]
         attempts = [attempt for parts in begun for part in parts for attempt in part.attempts]
-        outcomes = iter(self._content.put_many([attempt.as_copy() for attempt in attempts]))
+        outcomes = iter(self._content.put_many([attempt.as_copy() for attempt in attempts], ahead=True))
         for target, parts in zip(targets, begun, strict=True):
             errors = [self._finish(arrival, target, part, list(islice(outcomes, len(part.attempts)))) for part in parts]
             if not target.resolution.is_direct:
@@ -300,6 +299,7 @@ class Delivery:
                     attempt.key,
                     keywords=[filing.flags.keywords] if filing.flags.keywords else None,
                     as_many_keywords_as_fit=True,
+                    after=content.ahead,
                 )
             except MailboxMoving:
                 if time.monotonic() >= give_up_at:

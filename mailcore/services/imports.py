@@ -21,13 +21,12 @@ from mailcore.errors import (
 )
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
-from mailcore.model.content import NewRowContent
 from mailcore.model.flags import SYSTEM_MASK
 from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.mailbox import INBOX, SEPARATOR, MailboxTree, SpecialUse, parse_mailbox_name
 from mailcore.model.row import NewRow
-from mailcore.services.content import ContentStore, Copy
+from mailcore.services.content import ContentStore, Copy, NewRowContent
 from mailcore.services.import_sources import SourceMailbox, SourceMessage
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages

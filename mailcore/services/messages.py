@@ -28,6 +28,7 @@ from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import RowChanges, StoreResult, new_key
 from mailcore.services.transfers import CopyResult, MoveResult, Transfers
+from mailcore.store.direct import Ahead
 from mailcore.store.mailbox.head import Conditions, Counters
 from mailcore.store.mailbox.log_entry import append_entry
 from mailcore.store.mailbox.notes import Note
@@ -163,17 +164,19 @@ class Messages:
         key = new_key()
         patience = Patience(MOVING_WAIT_S)
         home = self._placement.home(user_id)
-        rows = self._stored(home, messages)
+        rows, after = self._stored(home, messages)
         while True:
             try:
-                commit = self.commit_rows(user_id, entry.id, rows, Cause.APPEND, actor, key, keywords=keywords)
+                commit = self.commit_rows(
+                    user_id, entry.id, rows, Cause.APPEND, actor, key, keywords=keywords, after=after
+                )
             except MailboxMoving:
                 if patience.left_s <= 0:
                     raise
                 patience.wait(entry.id)
                 if self._placement.home(user_id).shard.name != home.shard.name:
                     home = self._placement.home(user_id)
-                    rows = self._stored(home, messages)
+                    rows, after = self._stored(home, messages)
             except MailboxChanged:
                 raise MailboxNotFound(name) from None
             else:
@@ -191,12 +194,14 @@ class Messages:
             return messages
         return [replace(message, flags=permitted_flags(message.flags, rights)) for message in messages]
 
-    def _stored(self, home: Home, messages: Sequence[NewMessage]) -> list[NewRow]:
-        """Store the content of messages; return their rows."""
+    def _stored(self, home: Home, messages: Sequence[NewMessage]) -> tuple[list[NewRow], Ahead | None]:
+        """Store the content of messages, a single one ahead of its commit; return their rows."""
         now = self._commits.now_s()
         rows = []
+        after = None
         for message in messages:
-            content = self._content.put(home, self._content.prepare(message.raw))
+            content = self._content.put(home, self._content.prepare(message.raw), ahead=len(messages) == 1)
+            after = content.ahead
             rows.append(
                 NewRow(
                     content.message_oid,
@@ -209,7 +214,7 @@ class Messages:
                     content.message_id_hash,
                 )
             )
-        return rows
+        return rows, after
 
     def commit_rows(
         self,
@@ -223,6 +228,7 @@ class Messages:
         keywords: Sequence[Sequence[str]] | None = None,
         as_many_keywords_as_fit: bool = False,
         collection_epoch: int | None = None,
+        after: Ahead | None = None,
     ) -> Commit:
         """Add rows whose messages are stored: the one push of delivery, append, import and restore.
 
@@ -236,6 +242,7 @@ class Messages:
             keywords: names for each row, in addition to the bits in its flags.
             as_many_keywords_as_fit: leave out those the mailbox has no room for.
             collection_epoch: commit only while the mailbox has this one (restore).
+            after: the message of the one row, if it was stored ahead.
 
         Raises:
             MailboxChanged: the mailbox is deleted, or began another collection epoch.
@@ -259,7 +266,7 @@ class Messages:
         )
         try:
             done = self._commits.commit(
-                user_id, mailbox_id, entry, changes, Conditions(collection_epoch=collection_epoch)
+                user_id, mailbox_id, entry, changes, Conditions(collection_epoch=collection_epoch), after
             )
         except ConditionUnmet:
             raise MailboxChanged(mailbox_id) from None

@@ -19,6 +19,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from pymongo import MongoClient, UpdateOne, _csot
 from pymongo.collection import Collection
-from pymongo.errors import PyMongoError, WriteConcernError
+from pymongo.errors import DuplicateKeyError, PyMongoError, WriteConcernError
 from pymongo.monitoring import CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.read_preferences import ReadPreference
 from pymongo.server_selectors import writable_server_selector
@@ -65,8 +66,16 @@ class Direct:
         listeners = client.options.event_listeners
         self._listeners = tuple(one for one in listeners if isinstance(one, CommandListener))
 
-    def run(self, database: str, command: Document, codec: CodecOptions[Document]) -> Document | None:
-        """Return the reply of a command that succeeded on the primary, None if it has to go the long way.
+    def run(
+        self, database: str, command: Document, codec: CodecOptions[Document], by: _Line | None = None
+    ) -> tuple[Document, _Line] | None:
+        """Return the reply of a command that succeeded on the primary, and the line; None: it has to go the long way.
+
+        Args:
+            database: whose command it is.
+            command: what to run.
+            codec: how to read the reply.
+            by: go by this very line, or not at all.
 
         Raises:
             WriteConcernError: written, but not acknowledged by the majority in time.
@@ -76,7 +85,7 @@ class Direct:
         seconds = _csot.remaining()
         if primary is None or (seconds is not None and seconds <= 0):
             return None
-        line = self._take(primary)
+        line = self._take(primary) if by is None else self._take_again(by, primary)
         if line is None:
             return None
         started = time.monotonic()
@@ -97,7 +106,7 @@ class Direct:
         concern = reply.get("writeConcernError")
         if concern is not None:
             raise WriteConcernError(concern.get("errmsg", ""), concern.get("code"), concern)
-        return None if "writeErrors" in reply else reply
+        return None if "writeErrors" in reply else (reply, line)
 
     def close(self) -> None:
         """Give every idle line back to pymongo, closed."""
@@ -123,6 +132,17 @@ class Direct:
             if line.address == primary and line.is_usable:
                 return line
             self._drop(line)
+
+    def _take_again(self, line: _Line, primary: tuple[str, int]) -> _Line | None:
+        """Return a line that was used before; None if it is gone, or another call uses it now."""
+        try:
+            self._idle.remove(line)
+        except ValueError:
+            return None
+        if line.address == primary and line.is_usable:
+            return line
+        self._drop(line)
+        return None
 
     def _open(self, primary: tuple[str, int]) -> _Line | None:
         with self._lock:
@@ -211,12 +231,11 @@ class _Line:
         body = bson.encode({**command, "$db": database})
         self.request_id = request_id = next(self._requests)
         message = _HEADER.pack(_HEADER.size + len(body), request_id, 0, _OP_MSG, 0, 0) + body
-        if len(message) > RECEIVE_BYTES:
+        sent = self._socket.send(message)
+        if sent < len(message):
             self._socket.settimeout(max(give_up_at - time.monotonic(), 0.001))
-            self._socket.sendall(message)
+            self._socket.sendall(memoryview(message)[sent:])
             self._socket.settimeout(PATIENCE_S)
-        else:
-            self._socket.sendall(message)
         reply = self._receive(give_up_at)
         while len(reply) < _HEADER.size:
             reply += self._receive(give_up_at)
@@ -246,6 +265,32 @@ class _Line:
             if not data:
                 raise ConnectionResetError
             return data
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A document that the primary alone has acknowledged, and the line by which it did.
+
+    A connection ends with its mongod's process, and a mongod closes those of all clients before it rolls
+    anything back. So what the same line writes later follows the document in one and the same oplog: as soon
+    as a majority has that, it has the document.
+    """
+
+    collection: Collection[Document]
+    document: Document
+    line: _Line
+
+    def confirm(self) -> None:
+        """Have the majority acknowledge the document, by whatever line.
+
+        Raises:
+            WriteConcernError: it is there, but not the majority's yet.
+        """
+        try:
+            insert_one(self.collection, self.document)
+        except DuplicateKeyError:
+            if find_one(self.collection, {"_id": self.document["_id"]}, {"_id": 1}) is None:
+                raise WriteConcernError("inserted, but not seen by a majority read") from None
 
 
 # -- the calls ----------------------------------------------------------------------------------
@@ -289,6 +334,19 @@ def insert_one(collection: Collection[Document], document: Document) -> None:
     command = {"insert": collection.name, "documents": [document], "writeConcern": collection.write_concern.document}
     if _run(collection, command) is None:
         collection.insert_one(document)
+
+
+def insert_ahead(collection: Collection[Document], document: Document) -> Ahead | None:
+    """Insert a document that has its `_id`; the primary alone acknowledges it, and waits for no journal.
+
+    Returns:
+        What to give to the write that follows: until that has succeeded nobody may rely on the document.
+        None if it is not known to be inserted: it is to be inserted as ever.
+    """
+    command = {"insert": collection.name, "documents": [document], "writeConcern": {"w": 1}}
+    database = collection.database
+    done = of_client(database.client).run(database.name, command, collection.codec_options)
+    return None if done is None else Ahead(collection, document, done[1])
 
 
 def find_all(
@@ -341,23 +399,31 @@ def update_each(collection: Collection[Document], updates: Sequence[tuple[Mappin
 
 
 def find_one_and_update(
-    collection: Collection[Document], query: Mapping[str, Any], update: Any, projection: Mapping[str, Any]
+    collection: Collection[Document],
+    query: Mapping[str, Any],
+    update: Any,
+    projection: Mapping[str, Any],
+    after: Ahead | None = None,
 ) -> Document | None:
     """Update one document and return the fields of `projection` after it; None if none matches.
 
     The query must not match what the update makes: sent twice, it is carried out once, and the
-    second answer is None.
+    second answer is None. The majority that acknowledges the update also has what was inserted `ahead`;
+    where the update cannot go by the same line, that is confirmed first.
     """
     command: Document = {"findAndModify": collection.name, "query": query, "update": update, "new": True}
     command["fields"] = projection
     command["writeConcern"] = collection.write_concern.document
-    reply = _run(collection, command)
+    reply = _run(collection, command, after.line if after is not None else None)
+    found: Document | None = reply["value"] if reply is not None else None
+    if found is None and after is not None:
+        after.confirm()
     if reply is None:
         return collection.find_one_and_update(query, update, projection=projection, return_document=True)
-    found: Document | None = reply["value"]
     return found
 
 
-def _run(collection: Collection[Document], command: Document) -> Document | None:
+def _run(collection: Collection[Document], command: Document, by: _Line | None = None) -> Document | None:
     database = collection.database
-    return of_client(database.client).run(database.name, command, collection.codec_options)
+    done = of_client(database.client).run(database.name, command, collection.codec_options, by)
+    return None if done is None else done[0]

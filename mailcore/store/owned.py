@@ -108,16 +108,18 @@ class OwnedCollection:
         with _GUARD:
             return self._collection.find_one_and_update(query, update, **options)
 
-    def commit_one(self, query: Filter, update: Update, projection: Mapping[str, Any]) -> Document | None:
+    def commit_one(
+        self, query: Filter, update: Update, projection: Mapping[str, Any], after: direct.Ahead | None = None
+    ) -> Document | None:
         """Update one document the short way; return it as it is then, None if none matches.
 
         It may be sent twice: the query must not match what the update makes, and a caller that is
-        answered None looks whether an earlier sending did it.
+        answered None looks whether an earlier sending did it. What was stored `ahead` is the majority's too then.
         """
         self._check_filter(query)
         _check_update(update)
         with _GUARD:
-            return direct.find_one_and_update(self._collection, query, update, projection)
+            return direct.find_one_and_update(self._collection, query, update, projection, after)
 
     def find_one_and_replace(self, query: Filter, document: Document, **options: Any) -> Document | None:
         """As pymongo."""
@@ -180,6 +182,12 @@ class OwnedCollection:
         self._check_document(document)
         with _GUARD:
             direct.insert_one(self._collection, document)
+
+    def store_ahead(self, document: Document) -> direct.Ahead | None:
+        """Insert a document on the primary, to be followed by a `commit_one` that names it; None: not known to be."""
+        self._check_document(document)
+        with _GUARD:
+            return direct.insert_ahead(self._collection, document)
 
     def find_all(self, query: Filter, projection: Mapping[str, Any] | None = None, *, most: int) -> list[Document]:
         """Return all that match, `most` at the most, the short way."""

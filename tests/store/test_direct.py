@@ -24,10 +24,12 @@ Document = dict[str, Any]
 class Heard(monitoring.CommandListener):
     def __init__(self) -> None:
         self.started_commands: list[str] = []
+        self.concerns: list[tuple[str, Document]] = []
         self.succeeded_commands: list[str] = []
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.started_commands.append(event.command_name)
+        self.concerns.append((event.command_name, event.command.get("writeConcern", {})))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         self.succeeded_commands.append(event.command_name)
@@ -51,6 +53,7 @@ def collection(heard: Heard, directory_uri: str) -> Iterator[Collection[Document
     found.insert_one({"_id": b"one", "n": 1, "text": "grün"})
     heard.started_commands.clear()
     heard.succeeded_commands.clear()
+    heard.concerns.clear()
     yield found
     found.drop()
     direct.of_client(client).close()
@@ -204,3 +207,54 @@ def test_a_silent_primary_costs_no_more_than_the_deadline(new_stack: Callable[..
     with deadline(30.0):
         assert direct.find_one(found, {"_id": b"one"}) is not None
     client.close()
+
+
+def concerns(heard: Heard) -> list[tuple[str, Any]]:
+    """Return the commands heard, each with its write concern."""
+    return [(name, concern.get("w")) for name, concern in heard.concerns]
+
+
+def commit_after(collection: Collection[Document], ahead: direct.Ahead | None) -> Document | None:
+    query, update = {"_id": b"one", "named": {"$ne": b"new"}}, {"$push": {"named": b"new"}}
+    return direct.find_one_and_update(collection, query, update, {"named": 1}, ahead)
+
+
+def test_a_document_ahead_is_proven_by_the_write_after_it(collection: Collection[Document], heard: Heard) -> None:
+    """Two commands on one line, of which only the second waits for the majority."""
+    ahead = direct.insert_ahead(collection, {"_id": b"new"})
+    assert ahead is not None
+    assert commit_after(collection, ahead) == {"_id": b"one", "named": [b"new"]}
+    assert concerns(heard) == [("insert", 1), ("findAndModify", "majority")]
+    assert collection.find_one({"_id": b"new"}) == {"_id": b"new"}
+
+
+def test_a_write_that_cannot_go_by_the_same_line_confirms_first(
+    collection: Collection[Document], heard: Heard
+) -> None:
+    for spoil in (
+        lambda ahead: lines(collection.database.client).close(),
+        lambda ahead: ahead.line._socket.shutdown(2),
+        lambda ahead: lines(collection.database.client)._idle.remove(ahead.line),
+    ):
+        collection.delete_one({"_id": b"new"})
+        collection.update_one({"_id": b"one"}, {"$unset": {"named": 1}})
+        heard.concerns.clear()
+        ahead = direct.insert_ahead(collection, {"_id": b"new"})
+        assert ahead is not None
+        spoil(ahead)
+        assert commit_after(collection, ahead) == {"_id": b"one", "named": [b"new"]}
+        assert concerns(heard)[0] == ("insert", 1)
+        first_update = [name for name, concern in heard.concerns if concern.get("w") == "majority"]
+        assert first_update.index("insert") < len(first_update) - 1 - first_update[::-1].index("findAndModify")
+
+
+def test_a_write_that_matches_nothing_leaves_the_document_confirmed(
+    collection: Collection[Document], heard: Heard
+) -> None:
+    ahead = direct.insert_ahead(collection, {"_id": b"new"})
+    assert direct.find_one_and_update(collection, {"_id": b"none"}, {"$set": {"n": 2}}, {"n": 1}, ahead) is None
+    assert ("insert", "majority") in concerns(heard)
+
+
+def test_what_is_there_already_is_not_inserted_ahead(collection: Collection[Document]) -> None:
+    assert direct.insert_ahead(collection, {"_id": b"one"}) is None

@@ -47,8 +47,8 @@ def lose_next(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
         lost: list[str] = []
         run = direct.Direct.run
 
-        def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any) -> Any:
-            reply = run(self, database, command, codec)
+        def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any, by: Any = None) -> Any:
+            reply = run(self, database, command, codec, by)
             if lost or next(iter(command)) != name:
                 return reply
             assert reply is not None, "carried out"
@@ -128,8 +128,8 @@ def test_attachment_whose_answers_are_lost_one_by_one_can_be_read(
     data = os.urandom(60_000)
     run, writes = direct.Direct.run, itertools.count(1)
 
-    def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any) -> Any:
-        reply = run(self, database, command, codec)
+    def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any, by: Any = None) -> Any:
+        reply = run(self, database, command, codec, by)
         return None if {"insert", "update"} & command.keys() and next(writes) == repeats else reply
 
     monkeypatch.setattr(direct.Direct, "run", losing)

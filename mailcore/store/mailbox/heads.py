@@ -21,6 +21,7 @@ from mailcore.model.ids import MailboxId, ModSeq, Uid, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxStatus
 from mailcore.store import keys
+from mailcore.store.direct import Ahead
 from mailcore.store.guard import Document, deadline
 from mailcore.store.mailbox.head import (
     DELETED,
@@ -130,11 +131,13 @@ class Heads:
         entry: LogEntry,
         changes: Counters,
         conditions: Conditions = NO_CONDITIONS,
+        after: Ahead | None = None,
     ) -> Committed:
         """Change a mailbox: one atomic update, one round trip.
 
         Without conditions it never conflicts with other writers. Sent twice it commits once: the
-        entry's key is in the filter and in the update. Messages must be stored before (majority).
+        entry's key is in the filter and in the update. Messages must be stored before (majority), but
+        for the one that was stored `ahead`.
 
         Raises:
             NoMatch: deleted, moving, log full, or a condition unmet.
@@ -166,13 +169,13 @@ class Heads:
             increments["uid_next"] = changes.uid_next
         fault.hit("expunge.before_push" if entry.op is Op.EXPUNGE else "commit.before_push")
         with deadline():
-            after = self._collection.commit_one(
-                query, {"$push": _pushed(encoded, entry.key), "$inc": increments}, _COMMITTED
+            found = self._collection.commit_one(
+                query, {"$push": _pushed(encoded, entry.key), "$inc": increments}, _COMMITTED, after
             )
         fault.hit("commit.after_push")
-        if after is None:
+        if found is None:
             return self._explain(user_id, mailbox_id, entry.key)
-        state = state_from(after)
+        state = state_from(found)
         return Committed(
             Commit(
                 ModSeq(state.highest_modseq),

@@ -10,6 +10,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from mailcore.store.direct import Ahead
 from mailcore.store.guard import deadline
 from mailcore.store.keys import OWNER_BYTES, message_key, owner_range
 from mailcore.store.owned import OwnedCollection
@@ -51,6 +52,15 @@ class Messages:
         if batch:
             present |= self._insert_batch(batch)
         return present
+
+    def insert_ahead(self, document: Document) -> Ahead | None:
+        """Store one message on the primary alone; the commit that names it next proves it to be the majority's.
+
+        Returns:
+            What to give to that commit; None if it is to be stored by `insert`, as after any fault.
+        """
+        with deadline(5.0):
+            return self._collection.store_ahead(document)
 
     def find(
         self, user_id: ObjectId, message_oids: Sequence[bytes], fields: dict[str, int] | None = None
