@@ -51,6 +51,7 @@ def ended(result: Outcome) -> bool:
         ('require "regex"; ' + 'if header :regex "s" "a" {} ' * 101, "100 regular expressions"),
         (f'if header :matches "s" "{"?a" * 10_000}" {{}}', "1,000 characters"),
     ],
+    ids=lambda value: value[:30],
 )
 def test_refused_in_a_sentence(script: str, what: str) -> None:
     with pytest.raises(ScriptInvalid) as caught:
@@ -194,6 +195,7 @@ def test_cost_that_grows_faster_would_be_missed() -> None:
             "longer than 65,536 characters",
         ),
     ],
+    ids=lambda value: value[:30],
 )
 def test_bounds(script: str, error: str) -> None:
     result = run(script)

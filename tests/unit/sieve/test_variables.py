@@ -128,6 +128,7 @@ def test_modifiers(command: str, expected: str) -> None:
         f'set "a" "{"x" * 4001}"',
         f'set "{"x" * 65}" "a"',
     ],
+    ids=lambda command: command[:30],
 )
 def test_what_is_refused_when_the_script_is_saved(command: str) -> None:
     """§3, §4, §6."""
