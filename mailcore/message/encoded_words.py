@@ -48,7 +48,9 @@ def decode_header(value: bytes) -> str:
 
 def clean(text: str) -> str:
     """Without line breaks and control characters, which no header value can mean."""
-    return _CONTROLS.sub(" ", _FOLDS.sub("", text)).strip()
+    if not text.isprintable():
+        text = _CONTROLS.sub(" ", _FOLDS.sub("", text))
+    return text.strip()
 
 
 def encode_header(text: str, name: str) -> bytes:

@@ -22,6 +22,7 @@ from mailcore.sieve.actions import (
 from mailcore.sieve.environment import Environment, Transaction
 from mailcore.sieve.extensions import EXTENSIONS
 from mailcore.sieve.message_view import MessageView
+from mailcore.sieve.meter import Meter
 from mailcore.sieve.script import Script, compile_commands, compile_script
 from mailcore.sieve.syntax import Command, Tag
 
@@ -36,6 +37,7 @@ __all__ = [
     "MarkDuplicate",
     "MarkSpam",
     "MessageView",
+    "Meter",
     "Outcome",
     "Redirect",
     "Reject",

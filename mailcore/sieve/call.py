@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from mailcore.sieve.comparators import ASCII_CASEMAP, BUILT_IN, COMPARATORS, Comparator
 from mailcore.sieve.forms import AddressPart, Change, Form, Kind, Match, MatchType, Modifier, Stored, TagForm, Test
-from mailcore.sieve.run import Failed, Run, Text
+from mailcore.sieve.meter import Failed
+from mailcore.sieve.run import Run, Text
 from mailcore.sieve.syntax import Argument, Command, Flaw, Number, Strings, Tag
 
 if TYPE_CHECKING:

@@ -25,14 +25,11 @@ from mailcore.sieve.environment import Environment, Transaction
 from mailcore.sieve.flag_lists import flag_set
 from mailcore.sieve.headers import Headers
 from mailcore.sieve.message_view import MessageView
+from mailcore.sieve.meter import Failed, Meter
 
 
 class Ended(Exception):
     """`stop` was reached."""
-
-
-class Failed(Exception):
-    """The script asks for something it cannot have, or for too much; the message tells its author."""
 
 
 class Template(Protocol):
@@ -49,7 +46,12 @@ class Run:
     """The state of one run; the compiled script works on nothing else."""
 
     def __init__(
-        self, message: MessageView, transaction: Transaction, environment: Environment, limits: SieveLimits
+        self,
+        message: MessageView,
+        transaction: Transaction,
+        environment: Environment,
+        limits: SieveLimits,
+        meter: Meter,
     ) -> None:
         self.message = message
         self.transaction = transaction
@@ -69,38 +71,18 @@ class Run:
         self.actions: dict[object, Action] = {}
         """By what makes two of them the same."""
         self.implicit_keep = True
-        self.steps = 0
-        self.lookups = 0
-        self._paid: set[object] = set()
-
-    def spend(self, steps: int) -> None:
-        """Count steps.
-
-        Raises:
-            Failed: there were too many.
-        """
-        self.steps += steps
-        if self.steps > self.limits.steps:
-            raise Failed(f"The script does too much for one message: more than {self.limits.steps:,} steps.")
-
-    def pay_once(self, what: object, steps: int) -> None:
-        """Count steps for something that is done once for a message, when this run first needs it."""
-        if what not in self._paid:
-            self._paid.add(what)
-            self.spend(steps)
+        self.meter = meter
+        self.spend = meter.spend
 
     def fold(self, comparator: Comparator, text: str) -> str:
         """A long text as the comparator sees it, folded once for a message."""
         self.spend(1)
-        self.pay_once((comparator.name, text), comparator.steps(text))
+        self.meter.pay_once((comparator.name, text), comparator.steps(text))
         return self.message.remember((comparator.name, text), lambda: comparator.fold(text))
 
     def look_up(self) -> Environment:
         """The environment, to ask it a question that may cost a round trip."""
-        self.spend(100)
-        self.lookups += 1
-        if self.lookups > self.limits.lookups:
-            raise Failed(f"The script asks more than {self.limits.lookups} times about mailboxes and duplicates.")
+        self.meter.look_up()
         return self.environment
 
     def do(self, action: Action) -> None:

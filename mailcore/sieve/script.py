@@ -13,8 +13,9 @@ from mailcore.sieve.environment import Environment, Transaction
 from mailcore.sieve.extensions import EXTENSIONS
 from mailcore.sieve.forms import Extension, Step
 from mailcore.sieve.message_view import MessageView
+from mailcore.sieve.meter import Failed, Meter
 from mailcore.sieve.parser import parse
-from mailcore.sieve.run import Ended, Failed, Run
+from mailcore.sieve.run import Ended, Run
 from mailcore.sieve.syntax import Command, Flaw, Strings
 
 _TEXT_CHANGING = frozenset({"variables", "encoded-character"})
@@ -28,24 +29,39 @@ class Script:
         self._body = body
         self._limits = limits
 
-    def run(self, message: MessageView, transaction: Transaction, environment: Environment) -> Outcome:
+    def run(
+        self,
+        message: MessageView,
+        transaction: Transaction,
+        environment: Environment,
+        meter: Meter | None = None,
+    ) -> Outcome:
         """Decide what becomes of a message.
 
         Whatever the script does, there is an outcome: what it may not do ends it, and the message is kept as if
         there were no script (RFC 5228 §2.10.6). What callables of the environment raise is passed on.
+
+        Args:
+            message: shared by all who run scripts over it.
+            transaction: how it came.
+            environment: what the script may ask.
+            meter: of all scripts that this message goes through for this user; None gives this one its own.
         """
-        run = Run(message, transaction, environment, self._limits)
+        meter = meter or Meter(self._limits)
+        run = Run(message, transaction, environment, self._limits, meter)
+        before = meter.steps
         stopped = False
         try:
             self._body(run)
         except Ended:
             stopped = True
         except Failed as failure:
-            return Outcome((Keep(),), implicit_keep=True, stopped=False, steps=run.steps, error=str(failure))
+            steps = meter.steps - before
+            return Outcome((Keep(),), implicit_keep=True, stopped=False, steps=steps, error=str(failure))
         actions: tuple[Action, ...] = tuple(run.actions.values())
         if run.implicit_keep:
             actions += (Keep(flags=run.current_flags(), header=run.edited),)
-        return Outcome(actions, run.implicit_keep, stopped, run.steps)
+        return Outcome(actions, run.implicit_keep, stopped, meter.steps - before)
 
 
 def compile_script(script: str | bytes, limits: SieveLimits = DEFAULT) -> Script:

@@ -15,8 +15,8 @@ _GLOB_STEPS = 100
 """What it costs to compile a pattern."""
 _AREA = 12
 """A step is 2 to the power of this many pairs of characters compared."""
-_LINEAR_FROM = 30_000
-"""Texts of this length are searched in linear time, shorter ones in the product of both lengths at worst."""
+_LINEAR_FROM, _LINEAR_AS = 30_000, 8
+"""Texts of this length are searched in linear time, as if for keys of 8; shorter ones at worst in the product."""
 _SHORT = 512
 
 
@@ -26,11 +26,6 @@ def folded(run: Run, comparator: Comparator, value: str) -> str:
         return run.fold(comparator, value)
     run.spend(comparator.steps(value))
     return comparator.fold(value)
-
-
-def search_steps(text: int, keys: int) -> int:
-    """What it costs at worst to look through a text of that length for keys of so many characters in all."""
-    return text * (keys if text < _LINEAR_FROM else min(keys, 8)) >> _AREA
 
 
 def _is(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
@@ -57,7 +52,10 @@ def _contains(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Mat
         size = sum(map(len, now))
         for value in values:
             text = folded(run, comparator, value)
-            run.spend(len(now) + search_steps(len(text), size))
+            if len(text) < _LINEAR_FROM:
+                run.spend(len(now) + (len(text) * size >> _AREA))
+            else:
+                run.spend(len(now) + (len(text) * min(size, _LINEAR_AS * len(now)) >> _AREA))
             if any(key in text for key in now):
                 return True
         return False
@@ -76,7 +74,7 @@ def _matches(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Matc
         for value in values:
             text = folded(run, comparator, value)
             for glob in globs:
-                run.spend(glob.pieces + search_steps(len(text), glob.size))
+                run.spend(glob.pieces + (len(text) * glob.size >> _AREA))
                 spans = glob.match(text)
                 if spans is None:
                     continue

@@ -36,7 +36,7 @@ def _values(call: Call) -> Callable[[Run], Sequence[str]]:
     wanted = call.tag_texts("body-transform")
 
     def pay(run: Run, what: object, source: int = 1) -> int:
-        run.pay_once(what, min(run.message.size_bytes, run.limits.body_bytes * source) >> _DECODING)
+        run.meter.pay_once(what, min(run.message.size_bytes, run.limits.body_bytes * source) >> _DECODING)
         return run.limits.body_bytes
 
     def raw(run: Run) -> Sequence[str]:

@@ -7,7 +7,8 @@ from mailcore.message.headers import Field, iter_fields, unfold
 from mailcore.sieve.call import Call, field_name, text_value
 from mailcore.sieve.forms import MATCHING, Extension, Form, Kind, Step, TagForm
 from mailcore.sieve.headers import Headers
-from mailcore.sieve.run import Failed, Run, Text
+from mailcore.sieve.meter import Failed
+from mailcore.sieve.run import Run, Text
 
 _PROTECTED = frozenset({b"received", b"return-path", b"delivered-to", b"auto-submitted", b"authentication-results"})
 """What ends loops and tells where a message has been: attempts are ignored (RFC 5293 §6)."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from mailcore.sieve.call import Call, text_value
 from mailcore.sieve.comparators import ascii_lower, ascii_upper
 from mailcore.sieve.forms import MATCHING, Extension, Form, Kind, Step, TagForm, Test
-from mailcore.sieve.run import Failed, Run, Text
+from mailcore.sieve.meter import Failed
+from mailcore.sieve.run import Run, Text
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(r"\$\{(?:([a-z_][a-z0-9_]*+)|([0-9]++))\}", re.IGNORECASE | re.ASCII)

@@ -8,8 +8,7 @@ import pytest
 
 from mailcore.errors import ScriptInvalid
 from mailcore.model.limits import SieveLimits
-from mailcore.sieve import Environment, Keep, MessageView, Outcome, Transaction, compile_script
-from mailcore.sieve.run import Run
+from mailcore.sieve import Environment, Keep, MessageView, Meter, Outcome, Transaction, compile_script
 from tests.hostile import HOSTILE
 from tests.unit.sieve.checks import LIMITS, check_run, check_script
 from tests.unit.sieve.scripts import NOW, PLAIN, message, run
@@ -132,7 +131,7 @@ def test_ended_within_its_steps(name: str) -> None:
 @pytest.mark.parametrize("name", COSTLY)
 def test_uncounted_steps_would_be_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: who counts no steps goes on to the end."""
-    monkeypatch.setattr(Run, "spend", lambda self, steps: None)
+    monkeypatch.setattr(Meter, "spend", lambda self, steps: None)
     assert not ended(outcome(*COSTLY[name])), name
 
 
@@ -202,6 +201,19 @@ def test_bounds(script: str, error: str) -> None:
     assert result.error is not None
     assert error in result.error
     assert result.actions == (Keep(),)
+
+
+def test_programs_that_share_a_meter_share_what_they_may_use_up() -> None:
+    """Many rules cost together what one script may cost; what is done once for a message is paid once."""
+    rule = compile_script('require "body"; if body :contains "none" { discard; }', FEW)
+    view, meter = message("S: x", body="ä" * 50_000), Meter(FEW)
+    transaction, environment = Transaction("a@b.example", "c@d.example"), Environment(now=NOW)
+    first, second = (rule.run(view, transaction, environment, meter) for _ in range(2))
+    assert first.steps > 3 * second.steps
+    assert meter.steps == first.steps + second.steps
+    outcomes = [rule.run(view, transaction, environment, meter) for _ in range(1000)]
+    assert ended(outcomes[-1])
+    assert not ended(rule.run(view, transaction, environment))
 
 
 def test_nothing_of_a_script_that_failed_is_done() -> None:
