@@ -65,6 +65,11 @@ class Call:
         return self.token.owner.tenant_id if self.token is not None else None
 
     @property
+    def token_user(self) -> UserId | None:
+        """Return the user that the token is bound to."""
+        return self.token.owner.user_id if self.token is not None else None
+
+    @property
     def is_own(self) -> bool:
         """Whether the token is that of the user in the path."""
         return self.token is not None and self.user_id is not None and self.token.owner.user_id == self.user_id

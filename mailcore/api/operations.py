@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from mailcore.api import health, mailboxes, message, messages, search
+from mailcore.api import health, mailboxes, message, messages, search, users
 from mailcore.api.operation import Operation
 
 ALL: Final[tuple[Operation, ...]] = (
+    *users.OPERATIONS,
     *mailboxes.OPERATIONS,
     *messages.OPERATIONS,
     *message.OPERATIONS,

@@ -70,6 +70,10 @@ class Domains:
         domain = self._directory.domains.find_by_names([name]).get(name)
         return domain is not None and domain.verified_at is not None
 
+    def owner_of(self, name: str) -> TenantId | None:
+        """Return which tenant has a domain, verified or not; one round trip."""
+        return self._directory.domains.owner_of(name)
+
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains."""
         return self._directory.domains.list_of(tenant_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bson import ObjectId
@@ -23,6 +23,7 @@ from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, Tenant, User
+from mailcore.model.user_filter import UserFilter
 from mailcore.services.addresses import Addresses
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
@@ -128,6 +129,30 @@ class Users:
     def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
         """Return a page of up to 1000 of the tenant's users by id, those after `after`."""
         return self._directory.users.list_of_tenant(tenant_id, after)
+
+    def search(
+        self, wanted: UserFilter, *, after: UserId | None, before: UserId | None, limit: int
+    ) -> tuple[list[User], int]:
+        """Return users by id after one, or before one, the nearest first, and how many there are in all.
+
+        Two round trips.
+        """
+        found = self._directory.user_search.find(wanted, after=after, before=before, limit=limit)
+        return found, self._directory.user_search.count(wanted)
+
+    def passwords_set(self, user_ids: Sequence[UserId]) -> set[UserId]:
+        """Return which of these users have a password; one round trip."""
+        return self._directory.user_search.passwords_set(user_ids) if user_ids else set()
+
+    def require_password_change(self, actor: Actor, user_id: UserId) -> None:
+        """Let the present password open nothing but the choice of another.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        with self._audit.of_user(actor, "user.password_change_needed", user_id):
+            self._changed(user_id, self._directory.users.require_password_change(user_id))
+        self._sessions.user_changed(user_id)
 
     def set_password(
         self,

@@ -43,6 +43,9 @@ def operation_of(pair: str) -> Operation:
 
 UNFINISHED: Final = frozenset(
     {
+        "POST /users",
+        "PUT /users/{user}",
+        "GET /users/{user}",
         "GET /users/{user}/mailboxes",
         "POST /users/{user}/mailboxes",
         "GET /users/{user}/mailboxes/{mailbox}",

@@ -349,6 +349,7 @@ CALLS: dict[str, Call] = {
     ),
     "users.set_name": lambda s: s.services.users.set_name(s.actor, s.user.user_id, "Ada"),
     "users.set_settings": lambda s: s.services.users.set_settings(s.actor, s.user.user_id, {"spam_level": 70}),
+    "users.require_password_change": lambda s: s.services.users.require_password_change(s.actor, s.user.user_id),
     "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),
     "users.set_state": lambda s: s.services.users.set_state(s.actor, s.user.user_id, State.SUSPENDED),
 }

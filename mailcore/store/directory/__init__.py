@@ -23,6 +23,7 @@ from mailcore.store.directory.settings import Settings
 from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.sign_in_changes import SignInChanges
 from mailcore.store.directory.tenants import Tenants
+from mailcore.store.directory.user_search import UserSearch
 from mailcore.store.directory.users import Users
 from mailcore.store.indexes import ensure_directory_indexes
 from mailcore.store.user.streams import Streams
@@ -39,6 +40,7 @@ class Directory:
     domains: Domains
     addresses: Addresses
     users: Users
+    user_search: UserSearch
     certs: Certs
     dkim_keys: DkimKeys
     send_as: SendAs
@@ -65,6 +67,7 @@ class Directory:
             Domains(database),
             Addresses(database),
             Users(database),
+            UserSearch(database),
             Certs(database),
             DkimKeys(database),
             SendAs(database),

@@ -28,7 +28,7 @@ PAGE = 1000
 HISTORY = 4
 """So many former passwords are remembered."""
 _WITHOUT_FACTORS = {"second_factors": 0, "password_history": 0}
-_WITHOUT_PASSWORD = {"password": 0, "temporary_password": 0, "app_passwords": 0, **_WITHOUT_FACTORS}
+WITHOUT_PASSWORD = {"password": 0, "temporary_password": 0, "app_passwords": 0, **_WITHOUT_FACTORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Users:
     def find(self, user_id: UserId) -> User | None:
         """Return the user, or None."""
         with deadline():
-            document = self._collection.find_one({"_id": user_id}, _WITHOUT_PASSWORD)
+            document = self._collection.find_one({"_id": user_id}, WITHOUT_PASSWORD)
         return None if document is None else read_user(document)
 
     def find_credentials(self, user_id: UserId) -> Credentials | None:
@@ -95,7 +95,7 @@ class Users:
         if after is not None:
             query["_id"] = {"$gt": after}
         with deadline():
-            found = self._collection.find(query, _WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
+            found = self._collection.find(query, WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
             return [read_user(document) for document in found]
 
     def find_oldest(self, tenant_id: TenantId) -> UserId | None:
@@ -144,6 +144,10 @@ class Users:
                 {"$unset": "temporary_password"},
             ],
         )
+
+    def require_password_change(self, user_id: UserId) -> User | None:
+        """Say that somebody else chose the password, and end every session; None if there is no such user."""
+        return self._change(user_id, {"$set": {"password_change_needed": True}, "$inc": {"auth_version": 1}})
 
     def set_temporary_password(self, user_id: UserId, temporary: TemporaryPassword) -> User | None:
         """Let a made-up password in beside the master one; None if there is no such user."""
@@ -202,7 +206,7 @@ class Users:
     def list_held(self, tenant_id: TenantId) -> list[User]:
         """Return the tenant's users who are under a legal hold of their own."""
         with deadline(30):
-            found = self._collection.find({"tenant": tenant_id, HOLD: True}, _WITHOUT_PASSWORD).sort("_id", 1)
+            found = self._collection.find({"tenant": tenant_id, HOLD: True}, WITHOUT_PASSWORD).sort("_id", 1)
             return [read_user(document) for document in found]
 
     def mark_over_quota(self, user_id: UserId, now: datetime) -> datetime:
@@ -235,7 +239,7 @@ class Users:
     def _change(self, user_id: UserId, update: dict[str, Any] | list[dict[str, Any]]) -> User | None:
         with deadline():
             document = self._collection.find_one_and_update(
-                {"_id": user_id}, update, projection=_WITHOUT_PASSWORD, return_document=ReturnDocument.AFTER
+                {"_id": user_id}, update, projection=WITHOUT_PASSWORD, return_document=ReturnDocument.AFTER
             )
         return None if document is None else read_user(document)
 

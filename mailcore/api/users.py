@@ -1,0 +1,538 @@
+"""Users: who they are, what they may use, what is set for their mail."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from bson import ObjectId
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+
+from mailcore.api.call import Call
+from mailcore.api.errors import ApiError, invalid
+from mailcore.api.fields import (
+    Fields,
+    Flag,
+    Input,
+    Listing,
+    LooseInput,
+    Meta,
+    Moment,
+    Nothing,
+    Number,
+    Output,
+    Page,
+    instant,
+    meta_value,
+)
+from mailcore.api.operation import Operation, Permission
+from mailcore.api.paging import cut, position
+from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
+from mailcore.model.access import Protocol
+from mailcore.model.address import Address
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import Spending, Traffic, UserLimits
+from mailcore.model.roles import Action, Resource
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import State, User
+from mailcore.model.user_filter import UserFilter
+
+DAY_S: Final = 24 * 3600
+LIMITS: Final = {
+    "recipients": "recipients_per_day",
+    "forwards": "forwards_per_day",
+    "imap_max_upload": "imap_upload_bytes_per_day",
+    "imap_max_download": "imap_download_bytes_per_day",
+    "pop3_max_download": "pop3_download_bytes_per_day",
+    "imap_max_connections": "connections",
+}
+"""Field of a request -> limit of ours."""
+SETTINGS: Final = ("language", "mta_relay", "spam_level", "meta_data", "internal_data")
+_Scope = Literal["imap", "pop3", "smtp"]
+Tag = Annotated[str, StringConstraints(max_length=128)]
+
+
+def _password(given: Any) -> Any:
+    return "" if given is False else given
+
+
+Password = Annotated[
+    str,
+    BeforeValidator(_password),
+    StringConstraints(max_length=256),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 256}, {"const": False}]}),
+]
+"""A password; false or "" where there shall be none."""
+
+
+class ListUsers(Page, LooseInput):
+    """Which users, and what of them."""
+
+    query: Annotated[str, StringConstraints(max_length=255)] | None = None
+    forward: Annotated[str, StringConstraints(max_length=255)] | None = None
+    tags: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    required_tags: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    meta_data: Flag = False
+    internal_data: Flag = False
+
+
+class UserFields(Input):
+    """What may be set of a user, made or changed."""
+
+    allow_unsafe: Flag = True
+    hashed_password: Flag = False
+    language: Annotated[str, StringConstraints(max_length=20)] | None = None
+    name: Annotated[str, StringConstraints(max_length=256)] | None = None
+    targets: list[Annotated[str, StringConstraints(max_length=1024)]] | None = None
+    mta_relay: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    spam_level: Annotated[int, Field(ge=0, le=100)] | None = None
+    quota: Number | None = None
+    recipients: Number | None = None
+    forwards: Number | None = None
+    imap_max_upload: Number | None = None
+    imap_max_download: Number | None = None
+    pop3_max_download: Number | None = None
+    imap_max_connections: Number | None = None
+    require2fa_enabled: Annotated[Flag | None, Field(alias="require2faEnabled")] = None
+    from_whitelist: list[Tag] | None = None
+    tags: list[Tag] | None = None
+    upload_sent_messages: Flag | None = None
+    disabled_scopes: list[_Scope] | None = None
+    meta_data: Meta | None = None
+    internal_data: Meta | None = None
+
+
+class CreateUser(UserFields):
+    """A new user; its main address is `address`, or the user name where that is one."""
+
+    keeps_empty = frozenset({"password"})
+
+    username: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    password: Password
+    address: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    require_password_change: Flag = False
+    tenant: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")] | None = None
+    """Whose user it is; a tenant's token knows."""
+
+
+class UpdateUser(UserFields):
+    """What is to change of a user; what is left out stays."""
+
+    keeps_empty = frozenset({"password"})
+
+    existing_password: Annotated[str, StringConstraints(max_length=256)] | None = None
+    password: Password | None = None
+    disable2fa: Annotated[Flag | None, Field(alias="disable2fa")] = None
+    disabled: Flag | None = None
+    suspended: Flag | None = None
+    protocol: str = "API"
+
+
+class LogOut(Input):
+    """What open sessions are told."""
+
+    reason: Annotated[str, StringConstraints(max_length=128)] | None = None
+
+
+class ResetPassword(Input):
+    """From when the new password is good."""
+
+    valid_after: Annotated[Moment | Literal[False] | None, Field()] = None
+
+
+class Quota(Fields):
+    """Bytes."""
+
+    allowed: int
+    used: int
+
+
+class Used(Fields):
+    """A limit and what of it is used; `ttl` is in how many seconds that ends, false where nothing is."""
+
+    allowed: int
+    used: int
+    ttl: int | Literal[False] = False
+
+
+class UserItem(Fields):
+    """One user of a list."""
+
+    id: str
+    username: str
+    name: str
+    address: str
+    tags: list[str]
+    targets: list[str]
+    enabled2fa: Annotated[list[str], Field(alias="enabled2fa")]
+    autoreply: bool
+    encrypt_messages: bool
+    encrypt_forwarded: bool
+    quota: Quota
+    meta_data: dict[str, Any] | None = None
+    internal_data: dict[str, Any] | None = None
+    has_password_set: bool
+    activated: bool
+    disabled: bool
+    suspended: bool
+
+
+class UserList(Listing):
+    """A page of users."""
+
+    query: str
+    results: list[UserItem]
+
+
+class UserUse(Fields):
+    """What the user may use, and does."""
+
+    quota: Quota
+    recipients: Used
+    forwards: Used
+    imap_upload: Used
+    imap_download: Used
+    pop3_download: Used
+    imap_max_connections: Quota
+
+
+class UserAnswer(Output):
+    """A user."""
+
+    id: str
+    username: str
+    name: str
+    address: str
+    language: str
+    enabled2fa: Annotated[list[str], Field(alias="enabled2fa")]
+    autoreply: bool
+    meta_data: dict[str, Any]
+    internal_data: dict[str, Any] | None = None
+    targets: list[str]
+    mta_relay: str
+    spam_level: int
+    limits: UserUse
+    tags: list[str] | None = None
+    from_whitelist: list[str]
+    upload_sent_messages: bool
+    disabled_scopes: list[str] | None = None
+    has_password_set: bool
+    activated: bool
+    disabled: bool
+    suspended: bool
+    require_password_change: bool
+
+
+class NewUser(Output):
+    """The id of a user."""
+
+    id: str
+
+
+class NewPassword(Output):
+    """A password that its owner has to change."""
+
+    password: str
+    valid_after: str | None
+
+
+class StorageUse(Output):
+    """What is in use, counted anew."""
+
+    storage_used: int
+    previous_storage_used: int
+
+
+def list_users(call: Call, given: ListUsers) -> dict[str, Any]:
+    """Return a page of the users that the token sees; three round trips, and one for each user's bytes not known."""
+    wanted = UserFilter(
+        call.tenant_id, given.query or "", given.forward or "", _words(given.tags), _words(given.required_tags)
+    )
+    at = position(given)
+    edge = _user_id(at.key) if at.key is not None else None
+    found, total = call.services.users.search(
+        wanted, after=None if at.is_backwards else edge, before=edge if at.is_backwards else None, limit=given.limit + 1
+    )
+    page, cursors = cut(found, at, given.limit, lambda user: str(user.id))
+    with_password = call.services.users.passwords_set([user.id for user in page])
+    return {
+        "total": total,
+        **cursors,
+        "query": given.query or "",
+        "results": [_item(call, user, given, has_password=user.id in with_password) for user in page],
+    }
+
+
+def get_user(call: Call, _: Nothing) -> dict[str, Any]:
+    """Return a user, and what it uses."""
+    user = call.services.users.get(call.owner)
+    used = call.services.usage.used(user.id)
+    limits = call.services.usage.limits(user.id)
+    settings = user.settings
+    found: dict[str, Any] = {
+        "id": str(user.id),
+        "username": user.address,
+        "name": user.name,
+        "address": user.address,
+        "language": settings.language,
+        **_states(user),
+        "autoreply": user.autoreply_version > 0,
+        "metaData": meta_value(settings.meta_data),
+        "internalData": meta_value(settings.internal_data),
+        "targets": list(settings.targets),
+        "mtaRelay": settings.mta_relay,
+        "spamLevel": settings.spam_level,
+        "limits": _use(call, user, limits, used),
+        "tags": list(settings.tags),
+        "fromWhitelist": list(settings.from_whitelist),
+        "uploadSentMessages": settings.uploads_sent,
+        "disabledScopes": sorted(one.value for one in user.disabled_protocols if one.value in _SCOPES),
+        "hasPasswordSet": bool(call.services.users.passwords_set([user.id])),
+        "requirePasswordChange": user.password_change_needed,
+    }
+    return {name: value for name, value in found.items() if name not in call.grants.hidden_fields}
+
+
+def resolve_user_name(call: Call, _: Nothing) -> dict[str, Any]:
+    """Return whose address this is.
+
+    Raises:
+        UserNotFound: nobody's that the token sees.
+    """
+    try:
+        route = call.services.addresses.find(call.path["username"])
+    except AddressInvalid:
+        route = None
+    if route is None or not call.sees(route.tenant_id) or call.token_user not in {None, route.user_id}:
+        raise UserNotFound(call.path["username"])
+    return {"id": str(route.user_id)}
+
+
+def create_user(call: Call, given: CreateUser) -> dict[str, Any]:
+    """Make a user with its mailboxes, then set what was asked for."""
+    tenant_id = _tenant(call, given)
+    address = given.address or given.username
+    if "@" not in address:
+        raise invalid({"address": "is needed where the user name is none: name@domain"})
+    users = call.services.users
+    password = Secret(given.password.encode()) if given.password and not given.hashed_password else None
+    user_id = users.create(call.actor, address, password, given.name or "", tenant_id, given.quota or None)
+    if given.password and given.hashed_password:
+        call.change(users.set_password_hash, call.actor, user_id, given.password)
+    if given.require_password_change and password is not None:
+        call.change(users.require_password_change, call.actor, user_id)
+    _set(call, user_id, given)
+    return {"id": str(user_id)}
+
+
+def update_user(call: Call, given: UpdateUser) -> dict[str, Any]:
+    """Change what was asked for, each by its own step of the audit trail."""
+    _check_fields(call, given)
+    user_id, users = call.owner, call.services.users
+    if given.existing_password is not None:
+        _check_password(call, given.existing_password)
+    if given.name is not None:
+        call.change(users.set_name, call.actor, user_id, given.name)
+    if given.quota is not None:
+        call.change(users.set_quota, call.actor, user_id, given.quota or None)
+    _set(call, user_id, given)
+    if given.disable2fa:
+        call.change(call.services.second_factors.disable_all, call.actor, user_id)
+    if given.disabled is not None or given.suspended is not None:
+        state = State.DISABLED if given.disabled else State.SUSPENDED if given.suspended else State.ACTIVE
+        call.change(users.set_state, call.actor, user_id, state)
+    if given.password:
+        _set_password(call, user_id, given)
+    return {}
+
+
+def log_out(call: Call, given: LogOut) -> dict[str, Any]:
+    """End every session of the user on every server."""
+    if given.reason:
+        call.services.users.log_out(call.actor, call.owner, given.reason)
+    else:
+        call.services.users.log_out(call.actor, call.owner)
+    return {}
+
+
+def reset_password(call: Call, given: ResetPassword) -> dict[str, Any]:
+    """Make a temporary password, good for a day; the present one stays until it is used."""
+    after = given.valid_after or None
+    made = call.services.temporary_passwords.create(call.actor, call.owner, after)
+    return {"password": made.reveal_text(), "validAfter": instant(after)}
+
+
+def reset_quota(call: Call, _: Nothing) -> dict[str, Any]:
+    """Count a user's bytes anew: they are the sum over its mailboxes, so nothing is there to be mended."""
+    before = call.services.quotas.use(call.owner)
+    return {"storageUsed": call.services.quotas.use(call.owner, fresh=True), "previousStorageUsed": before}
+
+
+_SCOPES: Final = frozenset({"imap", "pop3", "smtp"})
+
+
+def _item(call: Call, user: User, given: ListUsers, *, has_password: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": str(user.id),
+        "username": user.address,
+        "name": user.name,
+        "address": user.address,
+        "tags": list(user.settings.tags),
+        "targets": list(user.settings.targets),
+        **_states(user),
+        "autoreply": user.autoreply_version > 0,
+        "encryptMessages": False,
+        "encryptForwarded": False,
+        "quota": {"allowed": user.quota_bytes or 0, "used": call.services.quotas.use(user.id)},
+        "hasPasswordSet": has_password,
+    }
+    if given.meta_data:
+        found["metaData"] = meta_value(user.settings.meta_data)
+    if given.internal_data:
+        found["internalData"] = meta_value(user.settings.internal_data)
+    return found
+
+
+def _states(user: User) -> dict[str, Any]:
+    return {
+        "enabled2fa": sorted(factor.value for factor in user.enabled_2fa),
+        "activated": user.state is not State.DISABLED,
+        "disabled": user.state is State.DISABLED,
+        "suspended": user.state is State.SUSPENDED,
+    }
+
+
+def _use(call: Call, user: User, limits: UserLimits, used: dict[str, int]) -> dict[str, Any]:
+    def of(name: str) -> dict[str, Any]:
+        count = used.get(name, 0)
+        return {"allowed": getattr(limits, name), "used": count, "ttl": DAY_S if count else False}
+
+    return {
+        "quota": {"allowed": user.quota_bytes or 0, "used": call.services.quotas.use(user.id)},
+        "recipients": of(Spending.RECIPIENTS),
+        "forwards": of(Spending.FORWARDS),
+        "imapUpload": of(Traffic.IMAP_UPLOAD),
+        "imapDownload": of(Traffic.IMAP_DOWNLOAD),
+        "pop3Download": of(Traffic.POP3_DOWNLOAD),
+        "imapMaxConnections": {"allowed": limits.connections, "used": call.services.sessions.count_of(user.id)},
+    }
+
+
+def _set(call: Call, user_id: UserId, given: UserFields) -> None:
+    """Set limits, settings and closed protocols."""
+    users = call.services.users
+    for field, limit in LIMITS.items():
+        value = getattr(given, field)
+        if value is not None:
+            call.change(users.set_limit, call.actor, user_id, limit, value or None)
+    changes: dict[str, Any] = {name: getattr(given, name) for name in SETTINGS if getattr(given, name) is not None}
+    for name, values in (("targets", given.targets), ("tags", given.tags), ("from_whitelist", given.from_whitelist)):
+        if values is not None:
+            changes[name] = tuple(values)
+    if given.upload_sent_messages is not None:
+        changes["uploads_sent"] = given.upload_sent_messages
+    if changes:
+        call.change(users.set_settings, call.actor, user_id, changes)
+    if given.disabled_scopes is not None:
+        protocols = frozenset(Protocol(name) for name in given.disabled_scopes)
+        call.change(users.set_disabled_protocols, call.actor, user_id, protocols)
+
+
+def _check_fields(call: Call, given: UpdateUser) -> None:
+    """Make sure that the token's role may change these fields.
+
+    Raises:
+        ApiError: one is not for it.
+    """
+    asked = {UpdateUser.model_fields[name].alias or name for name in given.model_fields_set} - _ABOUT_THE_CALL
+    grants = call.grants
+    allowed = asked if grants.update_fields is None else grants.update_fields
+    refused = sorted((asked - allowed) | (asked & grants.hidden_fields))
+    if refused:
+        raise ApiError(403, "MissingPrivileges", f"This token may not change {', '.join(refused)}")
+    if call.is_own and given.password is not None and given.existing_password is None:
+        raise invalid({"existingPassword": "is needed to change one's own password"})
+
+
+_ABOUT_THE_CALL: Final = frozenset({"sess", "ip", "protocol"})
+
+
+def _check_password(call: Call, password: str) -> None:
+    """Make sure that the present password was given; guesses count as failed logins do.
+
+    Raises:
+        AuthenticationFailed: it is another.
+    """
+    user = call.services.users.get(call.owner)
+    remote = call.actor.remote_address
+    identity = call.services.authentication.login(user.address, Secret(password.encode()), Protocol.API, remote)
+    if identity.user_id != user.id:
+        raise AuthenticationFailed("not this user's")
+
+
+def _set_password(call: Call, user_id: UserId, given: UpdateUser) -> None:
+    users = call.services.users
+    assert given.password is not None
+    if given.hashed_password:
+        call.change(users.set_password_hash, call.actor, user_id, given.password)
+    else:
+        secret = Secret(given.password.encode())
+        call.change(users.set_password, call.actor, user_id, secret, allow_leaked=given.allow_unsafe)
+
+
+def _tenant(call: Call, given: CreateUser) -> TenantId:
+    """Return whose user is made: the token's tenant, the one named, or that of the address's domain."""
+    if call.tenant_id is not None:
+        if given.tenant not in {None, str(call.tenant_id)}:
+            raise ApiError(404, "TenantNotFound", "This tenant does not exist")
+        return call.tenant_id
+    if given.tenant is not None:
+        return TenantId(ObjectId(given.tenant))
+    try:
+        domain = Address.parse(given.address or given.username).domain
+    except AddressInvalid as error:
+        raise invalid({"address": str(error.details[0]) if error.details else "is no address"}) from None
+    owner = call.services.domains.owner_of(domain)
+    if owner is None:
+        raise ApiError(404, "DomainNotFound", f"No tenant has the domain {domain}: name the tenant")
+    return owner
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"\s*,\s*", text or "") if word)
+
+
+def _user_id(key: str | int) -> UserId:
+    if not ObjectId.is_valid(str(key)):
+        raise invalid({"next": "is not a cursor of this list; begin without one"})
+    return UserId(ObjectId(str(key)))
+
+
+_PATH: Final = "/users/{user}"
+_READ: Final = Permission(Resource.USERS, Action.READ)
+_UPDATE: Final = Permission(Resource.USERS, Action.UPDATE)
+OPERATIONS: Final = (
+    Operation(
+        "GET", "/users", "listUsers", "List users", Permission(Resource.USER_LISTING, Action.READ),
+        ListUsers, UserList, list_users, is_list=True,
+    ),
+    Operation(
+        "POST", "/users", "createUser", "Create a user", Permission(Resource.USERS, Action.CREATE),
+        CreateUser, NewUser, create_user,
+    ),
+    Operation(
+        "GET", "/users/resolve/{username}", "resolveUser", "Find the user of an address", _READ,
+        Nothing, NewUser, resolve_user_name,
+    ),
+    Operation("GET", _PATH, "getUser", "Get a user", _READ, Nothing, UserAnswer, get_user),
+    Operation("PUT", _PATH, "updateUser", "Change a user", _UPDATE, UpdateUser, Output, update_user),
+    Operation("PUT", f"{_PATH}/logout", "logOutUser", "Sign a user out everywhere", _UPDATE, LogOut, Output, log_out),
+    Operation(
+        "POST", f"{_PATH}/password/reset", "resetPassword", "Make a temporary password", _UPDATE,
+        ResetPassword, NewPassword, reset_password,
+    ),
+    Operation(
+        "POST", f"{_PATH}/quota/reset", "resetQuota", "Count a user's bytes anew", _UPDATE,
+        Nothing, StorageUse, reset_quota,
+    ),
+)  # fmt: skip
