@@ -222,6 +222,14 @@ class DkimKeyNotFound(NotFound):
     """No such DKIM key of this tenant."""
 
 
+class FilterNotFound(NotFound):
+    """No such rule of this owner."""
+
+
+class ScriptNotFound(NotFound):
+    """No such Sieve script of this user."""
+
+
 class ShardNotFound(NotFound):
     """No such shard."""
 
@@ -255,6 +263,18 @@ class SendAsExists(Conflict):
 
 class DkimKeyExists(Conflict):
     """The domain has a DKIM key of that selector, or one that a change at the same moment got ahead of."""
+
+
+class FiltersChanged(Conflict):
+    """Rules or scripts were changed meanwhile by somebody else: read them again."""
+
+
+class ScriptExists(Conflict):
+    """A script of that name exists."""
+
+
+class ScriptIsActive(Conflict):
+    """The active script cannot be deleted: deactivate it first."""
 
 
 class FactorIsOn(Conflict):
@@ -336,6 +356,18 @@ class TooManyDkimKeys(LimitExceeded):
     """The domain has as many DKIM keys as the limit allows."""
 
 
+class TooManyFilters(LimitExceeded):
+    """There are as many rules, targets or listed domains as the limit allows, or they take too much room."""
+
+
+class TooManyScripts(LimitExceeded):
+    """The user has as many scripts as the limit allows."""
+
+
+class ScriptTooLarge(LimitExceeded):
+    """The script is larger than the limit, bytes."""
+
+
 class TooManyMailboxes(LimitExceeded):
     """The user has as many mailboxes as the limit allows."""
 
@@ -377,6 +409,10 @@ class StoreDamaged(Unavailable):
 
 class MailboxMoving(Unavailable):
     """The user's mail is on its way to another shard; over in seconds."""
+
+
+class JournalUnavailable(Unavailable):
+    """The tenant's journal cannot take its copy now, and without it no mail is taken."""
 
 
 class ServerBusy(Unavailable):

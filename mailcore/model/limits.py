@@ -78,6 +78,8 @@ class UserLimits:
     imap_download_bytes_per_day: int = 10 * GIB
     imap_upload_bytes_per_day: int = 10 * GIB
     pop3_download_bytes_per_day: int = 10 * GIB
+    filters: int = 400
+    """Rules, those that are disabled too."""
 
     def replaced_by(self, *overrides: Mapping[str, int]) -> UserLimits:
         """Return these limits with the numbers of `overrides`, the last of which counts."""
@@ -266,6 +268,12 @@ class Limits:
     dkim_keys: int = 20
     """Of one domain, whatever their state."""
     sieve: SieveLimits = field(default_factory=SieveLimits)
+    scripts: int = 30
+    """Sieve scripts of one user, of which one at the most is active."""
+    forward_targets: int = 100
+    """Addresses that all rules of one owner together forward to."""
+    listed_domains: int = 10_000
+    """Domains on all lists of one tenant."""
 
 
 DEFAULT_LIMITS = Limits()

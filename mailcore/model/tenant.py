@@ -86,6 +86,12 @@ class Tenant:
     """Gets mail for postmaster and abuse where nobody has these addresses; None: the oldest active user."""
     foreign_sender: ForeignSender = ForeignSender.REFUSE
     """What becomes of mail that names a sender which is not the user's."""
+    filters_version: int = 0
+    """Changes with the rules for all of its users; 0: there are none."""
+    domain_access_version: int = 0
+    """Changes with its lists of senders' domains; 0: there are none."""
+    journal: UserId | None = None
+    """The user that gets a copy of all mail that comes in and goes out; None: nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +147,5 @@ class User:
     settings: UserSettings = DEFAULTS
     autoreply_version: int = 0
     """Rises with each change of the automatic reply; 0 while that is off."""
+    filters_version: int = 0
+    """Changes with the user's rules and scripts; 0: none has a say."""

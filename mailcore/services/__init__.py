@@ -23,9 +23,13 @@ from mailcore.services.credential_key import CredentialKey
 from mailcore.services.delivery import Delivery
 from mailcore.services.dkim import Dkim
 from mailcore.services.dkim_keys import DkimKeys
+from mailcore.services.domain_access import DomainAccess
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
+from mailcore.services.filter_changes import FilterChanges
+from mailcore.services.filters import Filters
+from mailcore.services.forward_cycles import ForwardCycles
 from mailcore.services.forwarded_addresses import ForwardedAddresses
 from mailcore.services.forwarding import KEY_NAME, Forwarding
 from mailcore.services.fsck import Fsck
@@ -34,6 +38,7 @@ from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.identities import Identities
 from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
+from mailcore.services.journal import Journal
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.listings import Listings
@@ -57,6 +62,7 @@ from mailcore.services.responder import Responder
 from mailcore.services.restoring import Restoring
 from mailcore.services.retention import Retention
 from mailcore.services.rotation import Rotation
+from mailcore.services.scripts import Scripts
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
@@ -135,6 +141,10 @@ class MailServices:
     paged_search: PagedSearch
     sorting: Sorting
     listings: Listings
+    filters: Filters
+    scripts: Scripts
+    domain_access: DomainAccess
+    journal: Journal
     delivery: Delivery
     spam: Spam
     spam_reports: SpamReports
@@ -219,6 +229,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     link = RedisLink(settings.redis_url)
     trace = Trace(placement)
     outbound = Outbound(placement, OutboundContent(offload, settings.limits), audit, trace, link, settings.limits)
+    filter_changes = FilterChanges(directory, placement, sessions)
+    cycles = ForwardCycles(directory, placement)
+    filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits)
     usage = Usage(link, placement, sending=settings.limits.sending)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
@@ -292,6 +305,10 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         paged_search=PagedSearch(search),
         sorting=Sorting(placement, content, offload, heavy),
         listings=Listings(placement, content, offload),
+        filters=filters,
+        scripts=Scripts(filter_changes, audit, settings.limits),
+        domain_access=DomainAccess(directory, placement, audit, sessions, settings.limits),
+        journal=Journal(directory, placement, content, mailboxes, messages, audit, sessions),
         delivery=Delivery(
             resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail, usage
         ),

@@ -54,6 +54,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
     "spam_reports": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
+    "filters": (),
     "auth_log": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "autoreplies": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0, sparse=True),),
 }
@@ -93,6 +94,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     ),
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
+    "tenant_filters": (),
+    "domain_access": (
+        IndexModel([("tenant", ASCENDING), ("tag", ASCENDING), ("domain", ASCENDING)], name="listed", unique=True),
+    ),
     "events": EVENTS,
     "streams": (),
     "api_tokens": (

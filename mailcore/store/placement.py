@@ -42,6 +42,10 @@ class Home:
     settings: UserSettings = DEFAULTS
     autoreply_version: int = 0
     """As `User.autoreply_version`."""
+    filters_version: int = 0
+    """Of the user's own rules and scripts; 0: none has a say."""
+    tenant_filters_version: int = 0
+    domain_access_version: int = 0
 
 
 class Placement:
@@ -103,6 +107,9 @@ class Placement:
             limits=self.limits(user, tenant),
             settings=user.settings,
             autoreply_version=user.autoreply_version,
+            filters_version=user.filters_version,
+            tenant_filters_version=tenant.filters_version,
+            domain_access_version=tenant.domain_access_version,
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

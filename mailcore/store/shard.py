@@ -27,6 +27,7 @@ from mailcore.store.message.messages import Messages
 from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.autoreplies import Autoreplies
+from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.outbound import OutboundEntries
 from mailcore.store.user.spam_reports import SpamReports
 from mailcore.store.user.streams import Streams
@@ -59,6 +60,7 @@ class ShardStores:
     auth_log: AuthLogRows
     spam_reports: SpamReports
     autoreplies: Autoreplies
+    filters: FilterSets
     messages: Messages
     blobs: Blobs
     blob_refs: BlobRefs
@@ -92,6 +94,7 @@ class ShardStores:
             auth_log=AuthLogRows(hot),
             spam_reports=SpamReports(hot),
             autoreplies=Autoreplies(hot),
+            filters=FilterSets(hot, "filters"),
             messages=Messages(hot),
             blobs=Blobs(hot),
             blob_refs=BlobRefs(hot),

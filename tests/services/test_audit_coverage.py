@@ -28,6 +28,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.changes import Cause
 from mailcore.model.event import PLATFORM, Event, Outcome
 from mailcore.model.factors import Factor
+from mailcore.model.filter import RuleContent, Verdict, of_user
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId
 from mailcore.model.mailbox import SpecialUse
@@ -44,7 +45,9 @@ from mailcore.services import MailServices
 from mailcore.services.access import Place
 from mailcore.services.audit import Audit, Change
 from mailcore.services.import_sources import SourceMailbox
+from mailcore.services.journal import Direction, JournalEntry
 from mailcore.services.messages import NewMessage
+from mailcore.services.programs import Origin, Program, ProgramFault
 from mailcore.services.submission import Sender, Submitted
 from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.mailbox.notes import Note
@@ -101,6 +104,16 @@ class Scene:
 
     def app_password(self) -> ObjectId:
         return self.services.app_passwords.create(OPERATOR, self.user.user_id, "Phone")[0].id
+
+    def rule(self) -> ObjectId:
+        return self.services.filters.create(OPERATOR, of_user(self.user.user_id), RuleContent()).id
+
+    def script(self) -> str:
+        self.services.scripts.put(OPERATOR, self.user.user_id, "s", "keep;")
+        return "s"
+
+    def listed_domain(self) -> ObjectId:
+        return self.services.domain_access.put(OPERATOR, self.user.tenant_id, "vip", Verdict.BLOCK, "example.org").id
 
     def token(self) -> ObjectId:
         return self.services.tokens.create(OPERATOR, owner_of_tenant(self.user.tenant_id), Role.ROOT, "Test")[0].id
@@ -217,6 +230,12 @@ def _renew(scene: Scene) -> object:
     return acme.renew_due(scene.actor)
 
 
+def _journal(scene: Scene) -> None:
+    scene.services.journal.set_archive(OPERATOR, scene.user.tenant_id, scene.user.user_id)
+    entry = JournalEntry(scene.user.tenant_id, Direction.INCOMING, "a@b.test", ("c@d.test",), message(b"journaled"))
+    assert scene.services.journal.record(scene.actor, entry)
+
+
 Call = Callable[[Scene], object]
 CALLS: dict[str, Call] = {
     "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
@@ -254,6 +273,23 @@ CALLS: dict[str, Call] = {
     "groups.create": lambda s: s.services.groups.create(s.actor, s.user.tenant_id, f"all@{s.domain()}"),
     "groups.delete": lambda s: s.services.groups.delete(s.actor, s.user.tenant_id, s.group()),
     "groups.update": lambda s: s.services.groups.update(s.actor, s.user.tenant_id, s.group(), name="All"),
+    "domain_access.put": lambda s: s.services.domain_access.put(
+        s.actor, s.user.tenant_id, "vip", Verdict.ALLOW, "example.org"
+    ),
+    "domain_access.delete": lambda s: s.services.domain_access.delete(s.actor, s.user.tenant_id, s.listed_domain()),
+    "filters.create": lambda s: s.services.filters.create(s.actor, of_user(s.user.user_id), RuleContent()),
+    "filters.update": lambda s: s.services.filters.update(s.actor, of_user(s.user.user_id), s.rule(), {"name": "x"}),
+    "filters.delete": lambda s: s.services.filters.delete(s.actor, of_user(s.user.user_id), s.rule()),
+    "filters.set_order": lambda s: s.services.filters.set_order(s.actor, of_user(s.user.user_id), [s.rule()]),
+    "filters.note_faults": lambda s: s.services.filters.note_faults(
+        s.actor, s.services.placement.home(s.user.user_id), [ProgramFault(Program(Origin.SCRIPT, "s"), "too much")]
+    ),
+    "scripts.put": lambda s: s.services.scripts.put(s.actor, s.user.user_id, "s", "keep;"),
+    "scripts.activate": lambda s: s.services.scripts.activate(s.actor, s.user.user_id, s.script()),
+    "scripts.delete": lambda s: s.services.scripts.delete(s.actor, s.user.user_id, s.script()),
+    "scripts.rename": lambda s: s.services.scripts.rename(s.actor, s.user.user_id, s.script(), "other"),
+    "journal.set_archive": lambda s: s.services.journal.set_archive(s.actor, s.user.tenant_id, s.user.user_id),
+    "journal.record": _journal,
     "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
     "identities.grant": lambda s: s.services.identities.grant(s.actor, s.user.user_id, s.another_user().address),
     "identities.revoke": _revoke_send_as,

@@ -14,6 +14,7 @@ from mailcore.store.directory.api_tokens import ApiTokens
 from mailcore.store.directory.app_passwords import AppPasswords
 from mailcore.store.directory.certs import Certs
 from mailcore.store.directory.dkim_keys import DkimKeys
+from mailcore.store.directory.domain_access import DomainAccess
 from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.sealed import SealedFields
@@ -26,6 +27,7 @@ from mailcore.store.directory.tenants import Tenants
 from mailcore.store.directory.user_search import UserSearch
 from mailcore.store.directory.users import Users
 from mailcore.store.indexes import ensure_directory_indexes
+from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.trail import Trail
 
@@ -56,6 +58,9 @@ class Directory:
     api_requests: ApiRequests
     sign_in_changes: SignInChanges
     settings: Settings
+    tenant_filters: FilterSets
+    """Rules for all users of a tenant."""
+    domain_access: DomainAccess
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -82,6 +87,8 @@ class Directory:
             ApiRequests(database),
             SignInChanges(database),
             Settings(database),
+            FilterSets(database, "tenant_filters"),
+            DomainAccess(database),
         )
 
     def ensure_indexes(self) -> None:

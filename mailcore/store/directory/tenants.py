@@ -16,6 +16,14 @@ from mailcore.model.sending import ForeignSender
 from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
+from mailcore.store.directory.told_versions import (
+    DOMAIN_ACCESS,
+    FILTERS,
+    announced,
+    earlier,
+    read_version,
+    settled,
+)
 from mailcore.store.directory.user_limits import limit_change, read_limits, read_sending_limits
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
@@ -116,6 +124,22 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"postmaster": user_id}})
         return result.matched_count == 1
 
+    def announce(self, tenant_id: TenantId, what: str) -> bool:
+        """Note that something kept apart is about to change; False if there is no such tenant."""
+        with deadline():
+            return self._collection.update_one({"_id": tenant_id}, announced(what)).matched_count == 1
+
+    def settle(self, tenant_id: TenantId, what: str, version: int, *, acts: bool) -> None:
+        """Note a version of it, unless a later one is noted, and whether it has a say."""
+        with deadline():
+            self._collection.update_one({"_id": tenant_id, **earlier(what, version)}, settled(what, version, acts))
+
+    def set_journal(self, tenant_id: TenantId, user_id: UserId | None) -> bool:
+        """Say who gets copies of all mail; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"journal": user_id}})
+        return result.matched_count == 1
+
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
@@ -152,4 +176,7 @@ def _tenant(document: Document) -> Tenant:
         disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
         postmaster=document.get("postmaster"),
         foreign_sender=ForeignSender(document.get("foreign_sender", ForeignSender.REFUSE)),
+        filters_version=read_version(document, FILTERS),
+        domain_access_version=read_version(document, DOMAIN_ACCESS),
+        journal=document.get("journal"),
     )

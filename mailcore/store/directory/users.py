@@ -20,6 +20,7 @@ from mailcore.model.user_settings import SETTINGS, UserSettings
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
+from mailcore.store.directory.told_versions import FILTERS, announced, earlier, read_version, settled
 from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
@@ -191,6 +192,16 @@ class Users:
         """Note that the automatic reply changed, and whether it is on; None if there is no such user."""
         return self._change(user_id, {"$set": {"autoreply.is_on": is_on}, "$inc": {"autoreply.version": 1}})
 
+    def announce_filters(self, user_id: UserId) -> bool:
+        """Note that rules or scripts are about to change; False if there is no such user."""
+        with deadline():
+            return self._collection.update_one({"_id": user_id}, announced(FILTERS)).matched_count == 1
+
+    def settle_filters(self, user_id: UserId, version: int, *, acts: bool) -> None:
+        """Note a version of rules and scripts, unless a later one is noted, and whether it has a say."""
+        with deadline():
+            self._collection.update_one({"_id": user_id, **earlier(FILTERS, version)}, settled(FILTERS, version, acts))
+
     def set_retention(self, user_id: UserId, rule: RetentionRule) -> bool:
         """Replace the user's retention rule; False if there is no such user."""
         with deadline():
@@ -277,6 +288,7 @@ def read_user(document: Document) -> User:
         password_change_needed=document.get("password_change_needed", False),
         settings=UserSettings.read(document.get("settings") or {}),
         autoreply_version=_autoreply_version(document),
+        filters_version=read_version(document, FILTERS),
     )
 
 
