@@ -119,4 +119,4 @@ class Outcome:
     """The script ended by `stop`."""
     steps: int
     error: str | None = None
-    """Why it was ended; for the script's author to read."""
+    """Why it was ended, and in which line; for the script's author to read."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from mailcore.model.limits import SieveLimits
 from mailcore.sieve.call import Call
 from mailcore.sieve.forms import Extension, Form, MatchType, Step, TagForm, Test
+from mailcore.sieve.meter import Failed
 from mailcore.sieve.run import Ended, Run, Text
 from mailcore.sieve.syntax import Command, Flaw, Tag
 
@@ -19,14 +22,18 @@ _STOP = Form("stop", lambda _: _stop)
 class Compiler:
     """Compiles one script with the extensions that it requires."""
 
-    def __init__(self, required: Iterable[Extension], offered: Iterable[Extension], limits: SieveLimits) -> None:
+    def __init__(
+        self, required: Iterable[Extension], offered: Iterable[Extension], limits: SieveLimits, text: str = ""
+    ) -> None:
         """Gather the language.
 
         Args:
             required: of which the script may use everything; the core first.
             offered: all there are, to say what is missing.
             limits: of the script.
+            text: of the script, to tell lines; empty for commands that were built.
         """
+        self._line_starts = [match.end() for match in re.finditer("^", text, re.MULTILINE)] if text else []
         self.limits = limits
         self._extensions = {extension.name: extension for extension in required}
         self._forms = {(form.is_test, form.name): form for each in self._extensions.values() for form in each.forms}
@@ -51,7 +58,7 @@ class Compiler:
         Raises:
             Flaw: as do all others here.
         """
-        steps: list[Step] = []
+        steps: list[tuple[Step, int]] = []
         position = 0
         while position < len(commands):
             end = position + 1
@@ -60,9 +67,10 @@ class Compiler:
                     end += 1
                     if commands[end - 1].name == "else":
                         break
-                steps.append(self._branches(commands[position:end]))
+                step = self._branches(commands[position:end])
             else:
-                steps.append(self._command(commands[position]))
+                step = self._command(commands[position])
+            steps.append((step, bisect(self._line_starts, commands[position].at)))
             position = end
         return _sequence(tuple(steps))
 
@@ -148,11 +156,18 @@ def _tags_by_owner(extensions: Iterable[Extension]) -> dict[str, dict[str, TagFo
     return tags
 
 
-def _sequence(steps: tuple[Step, ...]) -> Step:
+def _sequence(steps: tuple[tuple[Step, int], ...]) -> Step:
+    """Commands with their lines, one after the other."""
+
     def run_all(run: Run) -> None:
-        for step in steps:
-            run.spend(1)
-            step(run)
+        reached = 0
+        try:
+            for step, reached in steps:  # noqa: B007  it tells where the loop was left
+                run.spend(1)
+                step(run)
+        except Failed as failure:
+            failure.line = failure.line or reached
+            raise
 
     return run_all
 

@@ -41,8 +41,6 @@ class TagForm:
     """Of the value behind it, if it takes one."""
     group: str = ""
     """Of one group a command takes one; its own name if empty."""
-    needs_constant: bool = False
-    """The value may hold no variables, for it decides how the rest is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,13 @@ from mailcore.model.limits import SieveLimits
 class Failed(Exception):
     """The script asks for something it cannot have, or for too much; the message tells its author."""
 
+    line = 0
+    """Of the command that failed, counted from 1; 0 where there is no text."""
+
+    def __str__(self) -> str:
+        what = super().__str__()
+        return f"line {self.line}: {what}" if self.line else what
+
 
 class Meter:
     """Steps and look-ups so far. Runs over the same message that share a meter share what they may use up."""

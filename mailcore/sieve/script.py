@@ -78,7 +78,7 @@ def compile_script(script: str | bytes, limits: SieveLimits = DEFAULT) -> Script
     try:
         commands = parse(text, limits.nesting)
         required, rest = _requirements(commands)
-        return Script(Compiler((CORE, *required), EXTENSIONS.values(), limits).block(rest), limits)
+        return Script(Compiler((CORE, *required), EXTENSIONS.values(), limits, text).block(rest), limits)
     except Flaw as flaw:
         raise _invalid(text, flaw) from flaw
 

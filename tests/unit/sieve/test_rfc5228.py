@@ -276,5 +276,5 @@ def test_extended_example() -> None:
 
 def test_too_many_redirects_are_an_error_and_the_message_is_kept() -> None:
     script = "".join(f'redirect "a{number}@b.example";\n' for number in range(5))
-    assert failure(script) == "The script redirects to more than 4 addresses."
+    assert failure(script) == "line 5: The script redirects to more than 4 addresses."
     assert len(told(script.replace("a4", "a3"))) == 4

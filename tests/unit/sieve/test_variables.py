@@ -167,7 +167,7 @@ def test_limits() -> None:
     doubling = 'set "a" "0123456789"; ' + 'set "a" "${a}${a}"; ' * 1000
     assert value(f'{doubling} set :length "n" "${{a}}";', "${n}") == "4000"
     many = " ".join(f'set "v{number}" "x";' for number in range(257))
-    assert failure(REQUIRE + many) == "The script sets more than 256 variables."
+    assert failure(REQUIRE + many) == "line 2: The script sets more than 256 variables."
     assert value(many.replace('set "v256" "x";', ""), "${v255}") == "x"
     assert value(f'set "{"x" * 64}" "y";', f"${{{'x' * 64}}}") == "y"
 
