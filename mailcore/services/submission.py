@@ -157,7 +157,9 @@ class Submission:
             actor,
         )
         fault.hit("submission.after_enqueue")
-        return Taken(queue_id, message_id, self._file(actor, sender, outgoing, queue_id), held)
+        is_in_sent = self._file(actor, sender, outgoing, queue_id)
+        fault.hit("submission.before_reply")
+        return Taken(queue_id, message_id, is_in_sent, held)
 
     def _completed(self, outgoing: Outgoing, sender: Sender, queue_id: QueueId) -> Outgoing:
         """Return the message with Date and Message-ID (RFC 6409 §8.2, §8.3), and without what is not the sender's."""

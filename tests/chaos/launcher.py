@@ -14,11 +14,15 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
+import gevent  # noqa: E402
 import redis  # noqa: E402
 
 from mailcore import errors, fault  # noqa: E402
 from mailcore.main import main  # noqa: E402
+from mailcore.model.actor import Actor  # noqa: E402
 from mailcore.model.ids import UserId  # noqa: E402
+from mailcore.model.outbound import NewOutbound  # noqa: E402
+from mailcore.services import outbound  # noqa: E402
 from mailcore.services.notices import Notices  # noqa: E402
 from mailcore.smtp import replies  # noqa: E402
 from mailcore.store import client, guard, placement  # noqa: E402
@@ -74,11 +78,23 @@ def say_yes() -> None:
     replies.reply_for = lambda error, now=None: yes if isinstance(error, errors.Unavailable) else reply_for(error, now)
 
 
+def queue_later() -> None:
+    """A submitted message is acknowledged first and queued a little later."""
+    enqueue = outbound.Outbound.enqueue
+
+    def later(self: outbound.Outbound, new: NewOutbound, actor: Actor) -> outbound.QueueId:
+        gevent.spawn_later(1, enqueue, self, new, actor)
+        return outbound.queue_id_of(new.user_id, new.key)
+
+    outbound.Outbound.enqueue = later  # type: ignore[method-assign]
+
+
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "acknowledged-alone": acknowledge_alone,
     "every-shard": ask_every_shard,
     "redis-needed": insist_on_redis,
     "always-yes": say_yes,
+    "queued-later": queue_later,
 }
 
 if __name__ == "__main__":
