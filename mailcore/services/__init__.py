@@ -9,6 +9,7 @@ from mailcore.services.acme import Acme
 from mailcore.services.addresses import Addresses
 from mailcore.services.api_requests import ApiRequests
 from mailcore.services.app_passwords import AppPasswords
+from mailcore.services.arc import Arc
 from mailcore.services.audit import Audit
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
@@ -235,10 +236,12 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     usage = Usage(link, placement, sending=settings.limits.sending)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
-    srs = Srs(settings.forward_domain or settings.hostname, forward_key.get)
+    dkim = Dkim(directory, sealing, offload)
+    own_domain = settings.forward_domain or settings.hostname
+    srs = Srs(own_domain, forward_key.get)
     resolutions = Resolutions(directory, placement, settings.limits.routing, Bounces(srs, directory, placement))
-    forwarding = Forwarding(outbound, usage, srs, forward_key)
-    responder = Responder(outbound, usage, settings.hostname)
+    forwarding = Forwarding(outbound, usage, srs, Arc(dkim, offload, own_domain, settings.hostname), forward_key)
+    responder = Responder(outbound, usage, dkim, settings.hostname)
     inbound = Inbound(directory, mailboxes, lambda _: (), forwarding, autoreplies, responder, audit, settings.hostname)
     onward_mail = Onward(directory, placement, outbound, usage, forwarding, responder)
     failed_logins = FailedLogins(link, settings.limits.logins)
@@ -252,7 +255,6 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         uses,
         LoggedGuard(failed_logins, auth_log),
     )
-    dkim = Dkim(directory, sealing, offload)
     identities = Identities(directory, placement, audit)
     sent_copies = SentCopies(placement, mailboxes, messages, content, quotas)
     confirming = Reauthentication(directory, authentication)

@@ -14,6 +14,7 @@ from mailcore.metrics import Tally
 from mailcore.model.limits import DEFAULT_LIMITS, Spending
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.plan import Forward
+from mailcore.services.arc import Arc
 from mailcore.services.arrival import LOOP_MARK, Arrival, compared
 from mailcore.services.outbound import Outbound
 from mailcore.services.srs import Srs
@@ -32,10 +33,11 @@ KEY_NAME = "forward_key"
 class Forwarding:
     """Decides what may be sent on, and queues it."""
 
-    def __init__(self, outbound: Outbound, usage: Usage, srs: Srs, key: SystemKey) -> None:
+    def __init__(self, outbound: Outbound, usage: Usage, srs: Srs, arc: Arc, key: SystemKey) -> None:
         self._outbound = outbound
         self._usage = usage
         self._srs = srs
+        self._arc = arc
         self._key = key
 
     def admitted(self, arrival: Arrival, home: Home, address: str, forwards: Sequence[Forward]) -> tuple[Forward, ...]:
@@ -101,13 +103,14 @@ class Forwarding:
         passed_on = without_return_path(trace)
         reverse_path = self._srs.rewrite(arrival.reverse_path, home.user_id)
         for header, addresses in by_header.items():
-            message = passed_on + (arrival.raw if header is None else arrival.with_header(header))
+            beneath = passed_on + (arrival.raw if header is None else arrival.with_header(header))
+            message = self._mark(address, beneath, is_kept=is_kept) + beneath
             new = NewOutbound(
                 user_id=home.user_id,
                 tenant_id=home.tenant_id,
                 reverse_path=address if reverse_path is None else reverse_path,
                 forward_paths=tuple(OutboundRecipient(each) for each in dict.fromkeys(addresses)),
-                message=self._mark(address, message, is_kept=is_kept) + message,
+                message=self._arc.seal(message) + message,
                 reason=Reason.FORWARD,
                 key=hashlib.sha256(b"forward\0" + key + (header or b"")).digest(),
                 is_utf8=not (arrival.reverse_path + "".join(addresses)).isascii(),

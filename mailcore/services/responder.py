@@ -17,6 +17,7 @@ from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.plan import AutomaticReply
 from mailcore.services.arrival import Arrival, compared
 from mailcore.services.clock import now
+from mailcore.services.dkim import Dkim
 from mailcore.services.outbound import Outbound
 from mailcore.services.usage import Usage
 from mailcore.store.placement import Home
@@ -41,8 +42,9 @@ class Voice:
 class Responder:
     """Decides whether a message is answered, and queues the answer."""
 
-    def __init__(self, outbound: Outbound, usage: Usage, hostname: str) -> None:
+    def __init__(self, outbound: Outbound, usage: Usage, dkim: Dkim, hostname: str) -> None:
         self._outbound = outbound
+        self._dkim = dkim
         self._usage = usage
         self._hostname = hostname
 
@@ -100,12 +102,15 @@ class Responder:
             mime=reply.mime,
             kind=reply.kind,
         )
+        message = compose(answer, arrival.header)
+        from_domain = answer.from_address.rpartition("@")[2]
+        signature = self._dkim.sign(voice.home.tenant_id, from_domain, message)
         new = NewOutbound(
             user_id=voice.home.user_id,
             tenant_id=voice.home.tenant_id,
             reverse_path="",
             forward_paths=(OutboundRecipient(arrival.reverse_path, frozenset()),),
-            message=compose(answer, arrival.header),
+            message=signature + message,
             reason=Reason.AUTOREPLY,
             key=own_key,
             is_utf8=not (answer.from_address + answer.to_address).isascii(),

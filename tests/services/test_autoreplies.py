@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from typing import Any
 
+import dkim
 import pytest
 
 from mailcore import fault
@@ -305,3 +306,13 @@ def test_the_answer_is_about_the_message_as_it_came(services: MailServices) -> N
     number = raw.partition(b"Subject: Lunch ")[2].partition(b"\r\n")[0].decode()
     assert message_from_bytes(content(services, entry), policy=policy.default)["Subject"] == f"Auto: Lunch {number}"
     assert box(services, user)[0].endswith(raw)
+
+
+def test_the_answer_is_signed_for_the_users_domain(services: MailServices) -> None:
+    user = away(services)
+    key = services.dkim_keys.create(OPERATOR, user.tenant_id, user.address.partition("@")[2])
+    services.dkim_keys.activate(OPERATOR, user.tenant_id, key.id)
+    take(services, mail(user.address), user.address)
+    sent = content(services, queued(services, user)[0])
+    assert dkim.verify(sent, dnsfunc=lambda *_, **__: key.record_value.encode())
+    assert not dkim.verify(sent.replace(b"Monday", b"Sunday"), dnsfunc=lambda *_, **__: key.record_value.encode())
