@@ -167,6 +167,10 @@ class HashUnsuitable(Refused):
     """A password hash brought along is of no known scheme, or costs more to check than may be."""
 
 
+class DestinationForbidden(Refused):
+    """Nothing may be connected to there: a private, reserved or own address, or a port that is not for this."""
+
+
 class RegionForbids(Refused):
     """The tenant's mail may not lie in the region of that shard."""
 
@@ -413,6 +417,14 @@ class MailboxMoving(Unavailable):
 
 class JournalUnavailable(Unavailable):
     """The tenant's journal cannot take its copy now, and without it no mail is taken."""
+
+
+class DnsUnavailable(Unavailable):
+    """No resolver could say what is at that name: not that there is nothing."""
+
+
+class OutgoingFailed(Unavailable):
+    """Outside nobody answered, not in time, or not what was expected."""
 
 
 class ServerBusy(Unavailable):

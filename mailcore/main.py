@@ -23,6 +23,8 @@ from mailcore.store.client import WeakSettings
 
 SERVERS = ("lmtp", "lookup", "imap", "pop3", "submission", "api")
 """Servers by name: `mailcore.NAME.server` has their ports."""
+WORKS = ("relay",)
+"""Processes that nobody connects to: `mailcore.NAME.server` has what they do."""
 
 USAGE = 64
 CONFIGURATION = 78
@@ -41,10 +43,17 @@ class ServerModule(Protocol):
         """Return its ports; none if the settings name none."""
 
 
+class WorkModule(Protocol):
+    """What the module of a process without ports offers."""
+
+    def background(self, services: MailServices, settings: MailSettings) -> process.Background:
+        """Return what it does."""
+
+
 def main(names: Sequence[str], environment: Mapping[str, str]) -> int:
     """Serve the named protocols in this process until it is told to end; return the exit code."""
-    if not names or not set(names) <= set(SERVERS):
-        sys.stderr.write(f"usage: python -m mailcore {{{','.join(SERVERS)}}} ...\n")
+    if not names or not set(names) <= {*SERVERS, *WORKS}:
+        sys.stderr.write(f"usage: python -m mailcore {{{','.join((*SERVERS, *WORKS))}}} ...\n")
         return USAGE
     try:
         settings = MailSettings.from_environment(environment)
@@ -64,11 +73,12 @@ def main(names: Sequence[str], environment: Mapping[str, str]) -> int:
 def _serve(names: Sequence[str], settings: MailSettings) -> int:
     services = connect(settings, GeventOffload())
     try:
-        tls = _tls(services)
+        modules = {name: importlib.import_module(f"mailcore.{name}.server") for name in names}
+        works = [cast("WorkModule", modules[name]).background(services, settings) for name in names if name in WORKS]
+        tls = _tls(services) if len(works) < len(names) else TlsAcceptor(services.certificates.certificate)
         endpoints: list[Endpoint | WebEndpoint] = []
-        for name in names:
-            module = cast("ServerModule", importlib.import_module(f"mailcore.{name}.server"))
-            found = module.endpoints(services, settings, tls)
+        for name in filter(SERVERS.__contains__, names):
+            found = cast("ServerModule", modules[name]).endpoints(services, settings, tls)
             if not found:
                 raise StartRefused(f"{name}: EIDER_{name.upper()}_LISTEN is not set")
             endpoints += found
@@ -76,7 +86,7 @@ def _serve(names: Sequence[str], settings: MailSettings) -> int:
         listener = Listener([one for one in endpoints if isinstance(one, Endpoint)], settings.proxy_from, limits)
         web = WebServer([one for one in endpoints if isinstance(one, WebEndpoint)])
         services.start(process.spawn)
-        process.serve(listener, _health(services, settings, listener), web)
+        process.serve(listener, _health(services, settings, listener), web, works)
     finally:
         services.close()
     return 0

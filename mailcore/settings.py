@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mailcore.model.limits import DEFAULT_LIMITS, Limits
 from mailcore.model.peers import LOOPBACK, Network
@@ -59,6 +60,42 @@ class AcmeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """Which resolver is asked, and whether its word on DNSSEC counts."""
+
+    servers: tuple[ListenAddress, ...] = ()
+    """Empty: those of the system."""
+    is_trusted: bool = False
+    """The way to the resolver is safe, so its AD bit says that an answer was validated (RFC 4035 §3.2.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingSettings:
+    """What bounds connections to the outside."""
+
+    allowed: tuple[Network, ...] = ()
+    """Networks that may be connected to although they are not public: a development stack's, a smarthost's."""
+    own: tuple[Network, ...] = ()
+    """Public addresses of this system itself, where they are not this machine's."""
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Port -> port connected to instead; for the stubs of a development stack, and only with `allowed`."""
+    authority_pem: bytes | None = None
+    """Who signs certificates of the outside, beside those the system knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smarthost:
+    """A server that takes mail for everywhere (RFC 5321 §2.3.10 calls it a relay)."""
+
+    host: str
+    port: int
+    is_tls: bool = False
+    """TLS from the start; otherwise STARTTLS, which is insisted on if there is a password."""
+    username: str = ""
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MailSettings:
     """Everything a mail process needs to know before it reaches the directory."""
 
@@ -92,6 +129,12 @@ class MailSettings:
     """The controller's password."""
     leaked_passwords_url: str | None = None
     """A range service that knows stolen passwords (https://api.pwnedpasswords.com); None: nobody is asked."""
+    dns: DnsSettings = DnsSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
+    smarthost: Smarthost | None = None
+    """Takes everybody's mail but that of tenants and users with one of their own; None: the MX of each domain."""
+    mx_hosts: tuple[str, ...] = ()
+    """Names of our own mail exchangers: a domain whose MX names them has its mail delivered without a detour."""
     limits: Limits = DEFAULT_LIMITS
     connections: int = 0
     """How many a process holds at most; 0 is as many as it may have files."""
@@ -135,6 +178,25 @@ class MailSettings:
         return cls.from_environment({**found, **environment})
 
 
+def parse_smarthost(url: str) -> Smarthost:
+    """Read `smtp[s]://[user:password@]host[:port]`; what is not a letter or digit in user and password as `%40`.
+
+    Raises:
+        ValueError: it is none; the message names no secret.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("must look like smtp://user:password@host:587 or smtps://host")
+    is_tls = parts.scheme == "smtps"
+    password = Secret(unquote(parts.password)) if parts.password else None
+    default = 465 if is_tls else 587 if parts.username else 25
+    return Smarthost(parts.hostname, port or default, is_tls, unquote(parts.username or ""), password)
+
+
 class _Reader:
     """Collects values and problems."""
 
@@ -167,6 +229,10 @@ class _Reader:
             rspamd_learn_url=self._web_address("EIDER_RSPAMD_LEARN_URL"),
             rspamd_password=self._secret("EIDER_RSPAMD_PASSWORD"),
             leaked_passwords_url=self._web_address("EIDER_LEAKED_PASSWORDS_URL"),
+            dns=DnsSettings(self._addresses("EIDER_DNS_SERVERS"), self._flag("EIDER_DNS_TRUSTED")),
+            outgoing=self._outgoing(),
+            smarthost=self._smarthost(),
+            mx_hosts=tuple(name.rstrip(".").lower() for name in self._names("EIDER_MX_HOSTS")),
             limits=self._limits(),
             connections=self._count("EIDER_CONNECTIONS"),
             connections_per_address=self._count("EIDER_CONNECTIONS_PER_ADDRESS"),
@@ -217,6 +283,29 @@ class _Reader:
             keys[int(number)] = Secret(key)
         return keys
 
+    def _outgoing(self) -> OutgoingSettings:
+        ports: dict[int, int] = {}
+        allowed = self._networks("EIDER_OUTGOING_ALLOW")
+        for entry in filter(None, (part.strip() for part in self._text("EIDER_OUTGOING_PORTS").split(","))):
+            wanted, _, instead = entry.partition(":")
+            if not (wanted.isdecimal() and instead.isdecimal() and int(wanted) < 65536 and int(instead) < 65536):
+                self._problems.append(f"EIDER_OUTGOING_PORTS: {entry!r} is not PORT:PORT")
+                continue
+            ports[int(wanted)] = int(instead)
+        if ports and not allowed:
+            self._problems.append("EIDER_OUTGOING_PORTS is for development: it needs EIDER_OUTGOING_ALLOW")
+        return OutgoingSettings(allowed, self._networks("EIDER_OWN_ADDRESSES"), ports, self._file("EIDER_OUTGOING_CA"))
+
+    def _smarthost(self) -> Smarthost | None:
+        url = self._text("EIDER_SMARTHOST")
+        if not url:
+            return None
+        try:
+            return parse_smarthost(url)
+        except ValueError as error:
+            self._problems.append(f"EIDER_SMARTHOST: {error}")
+            return None
+
     def _addresses(self, name: str) -> tuple[ListenAddress, ...]:
         addresses = []
         for entry in filter(None, (part.strip() for part in self._text(name).split(","))):
@@ -236,6 +325,9 @@ class _Reader:
             except ValueError:
                 self._problems.append(f"{name}: {entry!r} is not an address or network")
         return tuple(networks)
+
+    def _names(self, name: str) -> list[str]:
+        return [part.strip() for part in self._text(name).split(",") if part.strip()]
 
     def _file(self, name: str) -> bytes | None:
         path = self._text(name)

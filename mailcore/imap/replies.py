@@ -58,6 +58,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.WildcardNotPermitted: Reply(No, b"CANNOT", "Not an address"),
     errors.PostingRefused: Reply(No, b"NOPERM", "Not allowed"),
     errors.RegionForbids: Reply(No, b"NOPERM", "Not allowed"),
+    errors.DestinationForbidden: Reply(No, b"NOPERM", "Not allowed"),
     errors.NotFound: Reply(No, b"NONEXISTENT", "No such thing"),
     errors.TenantNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
     errors.DomainNotFound: Reply(No, b"NONEXISTENT", "No such thing"),
@@ -116,6 +117,8 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.StoreFull: Reply(No, b"UNAVAILABLE", "No room at the moment, try again later"),
     errors.MailboxMoving: Reply(No, b"UNAVAILABLE", "The mailbox is being moved, try again in a moment"),
     errors.JournalUnavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
+    errors.DnsUnavailable: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),
+    errors.OutgoingFailed: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),
     errors.ServerBusy: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),
 }
 """One row for every error; a test walks the tree."""

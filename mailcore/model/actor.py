@@ -19,6 +19,7 @@ class Door(StrEnum):
     PORTAL = "portal"
     CLI = "cli"
     WORKER = "worker"
+    RELAY = "relay"
 
 
 class ActorKind(StrEnum):

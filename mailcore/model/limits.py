@@ -142,6 +142,10 @@ class SecondFactorLimits:
 class OutboundLimits:
     """How long the queue tries, and how much at once."""
 
+    lease_s: int = 120
+    """So long a relay that says nothing has a message for itself."""
+    backoff_s: tuple[int, ...] = (120, 300, 600, 1200, 2400, 3600, 7200, 10800)
+    """Wait after each failed attempt, by their number; the last counts for all that follow (RFC 5321 §4.5.4.1)."""
     lifetime_s: int = 4 * 24 * 3600
     """A message that could not be sent by then comes back (RFC 5321 §4.5.4.1)."""
     warning_s: int = 4 * 3600

@@ -120,6 +120,16 @@ class Answer:
     text: str
     remote: str = ""
 
+    @property
+    def is_positive(self) -> bool:
+        """Whether the message was taken over."""
+        return self.enhanced.startswith("2")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another try would end no better."""
+        return self.enhanced.startswith("5")
+
 
 @dataclass(frozen=True, slots=True)
 class RecipientStatus:
@@ -143,6 +153,11 @@ class RecipientStatus:
     is_local: bool = False
     relayed_dsn: bool = False
     reported: frozenset[str] = frozenset()
+
+    @property
+    def domain(self) -> str:
+        """What is right of the last @, as it was given."""
+        return self.address.rpartition("@")[2]
 
     def wants(self, what: Notify) -> bool:
         """Whether the sender wants to hear of it; of failures and delays unless told otherwise."""
@@ -174,6 +189,8 @@ class OutboundEntry:
     envelope_id: str | None
     return_content: ReturnContent | None
     is_utf8: bool
+    has_8bit: bool
+    has_utf8_header: bool
     created_at: datetime
     expires_at: datetime
     next_at: datetime | None

@@ -64,6 +64,17 @@ class TenantLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredSmarthost:
+    """The server through which a tenant or user sends; its password is sealed."""
+
+    host: str
+    port: int
+    is_tls: bool
+    username: str
+    sealed_password: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """An organisation whose mail is kept apart from all others'."""
 
@@ -82,6 +93,7 @@ class Tenant:
     retention: RetentionRule = field(default_factory=RetentionRule)
     disabled_protocols: frozenset[Protocol] = frozenset()
     """Switched off for all of its users."""
+    smarthost: StoredSmarthost | None = None
     postmaster: UserId | None = None
     """Gets mail for postmaster and abuse where nobody has these addresses; None: the oldest active user."""
     foreign_sender: ForeignSender = ForeignSender.REFUSE
@@ -105,6 +117,15 @@ class Domain:
     created_at: datetime
     alias_of: str | None = None
     """Another domain of the tenant, A-labels, whose addresses are found under this name too."""
+    mx_checked_at: datetime | None = None
+    """When its MX records were last seen, whatever they said."""
+    mx_points_here: bool = False
+    """They named us and nobody better."""
+
+    @property
+    def delivers_here(self) -> bool:
+        """Whether mail for it may go to its mailboxes without asking DNS: proven to be the tenant's, MX seen here."""
+        return self.verified_at is not None and self.mx_points_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +170,4 @@ class User:
     """Rises with each change of the automatic reply; 0 while that is off."""
     filters_version: int = 0
     """Changes with the user's rules and scripts; 0: none has a say."""
+    smarthost: StoredSmarthost | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
@@ -19,13 +20,27 @@ from mailcore.net.web import WebServer
 logger = logging.getLogger(__name__)
 
 
+class Background(Protocol):
+    """What a process does without being connected to."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self, drain_s: float) -> None:
+        """Begin nothing more; what is under way has `drain_s` to come to its end."""
+
+
 def spawn(function: Callable[..., object], *arguments: object) -> object:
     """Run `function` in a greenlet of its own."""
     return gevent.spawn(function, *arguments)
 
 
 def serve(
-    listener: Listener, health: HealthServer | None = None, web: WebServer | None = None, drain_s: float = DRAIN_S
+    listener: Listener,
+    health: HealthServer | None = None,
+    web: WebServer | None = None,
+    works: Sequence[Background] = (),
+    drain_s: float = DRAIN_S,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal does not wait.
 
@@ -46,13 +61,15 @@ def serve(
     listener.start()
     if web is not None:
         web.start()
+    for work in works:
+        work.start()
     if health is not None:
         logger.info("server.listening", extra={"server": "health", "port": health.start()})
     watchdog = Watchdog()
     _settle_memory()
     logger.info("server.started")
     told.wait()
-    draining = gevent.spawn(_drain, listener, web, drain_s)
+    draining = gevent.spawn(_drain, listener, web, works, drain_s)
     gevent.wait([draining, impatient], count=1)
     watchdog.stop()
     if health is not None:
@@ -60,11 +77,10 @@ def serve(
     logger.info("server.stopped")
 
 
-def _drain(listener: Listener, web: WebServer | None, seconds: float) -> None:
-    stopping = gevent.spawn(web.stop, seconds) if web is not None else None
+def _drain(listener: Listener, web: WebServer | None, works: Sequence[Background], seconds: float) -> None:
+    stopping = [gevent.spawn(work.stop, seconds) for work in (*works, web) if work is not None]
     listener.stop(seconds)
-    if stopping is not None:
-        stopping.join()
+    gevent.joinall(stopping)
 
 
 def _log_exception(context: object, kind: type[BaseException], error: BaseException, stack: TracebackType) -> None:

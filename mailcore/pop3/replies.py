@@ -62,6 +62,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.WildcardNotPermitted: _NOT_ALLOWED,
     errors.PostingRefused: _NOT_ALLOWED,
     errors.RegionForbids: _NOT_ALLOWED,
+    errors.DestinationForbidden: _NOT_ALLOWED,
     errors.NotFound: _GONE,
     errors.TenantNotFound: _GONE,
     errors.DomainNotFound: _GONE,
@@ -121,6 +122,8 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.StoreFull: _LATER,
     errors.MailboxMoving: err("The mailbox is being moved, try again in a moment", TEMPORARY),
     errors.JournalUnavailable: _LATER,
+    errors.DnsUnavailable: err("The server is busy, try again later", TEMPORARY),
+    errors.OutgoingFailed: err("The server is busy, try again later", TEMPORARY),
     errors.ServerBusy: err("The server is busy, try again later", TEMPORARY),
 }
 """One row for every error; a test walks the tree."""

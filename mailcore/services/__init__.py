@@ -24,6 +24,7 @@ from mailcore.services.credential_key import CredentialKey
 from mailcore.services.delivery import Delivery
 from mailcore.services.dkim import Dkim
 from mailcore.services.dkim_keys import DkimKeys
+from mailcore.services.dns import Dns
 from mailcore.services.domain_access import DomainAccess
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
@@ -52,6 +53,7 @@ from mailcore.services.onward import Onward
 from mailcore.services.onward_addresses import OnwardAddresses
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_content import OutboundContent
+from mailcore.services.outbound_work import OutboundWork
 from mailcore.services.paged_search import PagedSearch
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
@@ -71,10 +73,13 @@ from mailcore.services.sent_copies import SentCopies
 from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
 from mailcore.services.sharing import Sharing
+from mailcore.services.slots import Slots
+from mailcore.services.smarthosts import Smarthosts
 from mailcore.services.sorting import Sorting
 from mailcore.services.spam import Spam
 from mailcore.services.spam_reports import SpamReports
 from mailcore.services.srs import Srs
+from mailcore.services.sts_policies import StsPolicies
 from mailcore.services.submission import Submission
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.system_key import SystemKey
@@ -101,6 +106,7 @@ class MailServices:
     shards: Shards
     tenants: Tenants
     domains: Domains
+    dns: Dns
     users: Users
     addresses: Addresses
     forwarded_addresses: ForwardedAddresses
@@ -156,6 +162,10 @@ class MailServices:
     retention: Retention
     restoring: Restoring
     outbound: Outbound
+    outbound_work: OutboundWork
+    smarthosts: Smarthosts
+    sts_policies: StsPolicies
+    slots: Slots
     suppressions: Suppressions
     trace: Trace
     _clients: Clients
@@ -229,7 +239,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     spam_reports = SpamReports(placement, mailboxes, content, learn_url, learn_password)
     link = RedisLink(settings.redis_url)
     trace = Trace(placement)
-    outbound = Outbound(placement, OutboundContent(offload, settings.limits), audit, trace, link, settings.limits)
+    outbound_content = OutboundContent(offload, settings.limits)
+    outbound = Outbound(placement, outbound_content, audit, trace, link, settings.limits)
+    dns = Dns(settings.dns)
     filter_changes = FilterChanges(directory, placement, sessions)
     cycles = ForwardCycles(directory, placement)
     filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits)
@@ -265,7 +277,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         offload=offload,
         shards=Shards(directory, placement, audit),
         tenants=tenants,
-        domains=Domains(directory, audit),
+        domains=Domains(directory, audit, dns, settings.mx_hosts),
+        dns=dns,
         users=users,
         addresses=addresses,
         forwarded_addresses=ForwardedAddresses(directory, onward),
@@ -322,6 +335,10 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         notices=notices,
         restoring=Restoring(placement, mailboxes, messages, quotas),
         outbound=outbound,
+        outbound_work=OutboundWork(outbound_content, settings.limits.outbound),
+        smarthosts=Smarthosts(directory, placement, sealing, audit, settings.smarthost),
+        sts_policies=StsPolicies(directory),
+        slots=Slots(link, settings.limits.outbound.connections_per_destination),
         suppressions=Suppressions(placement, audit, settings.limits.outbound),
         trace=trace,
         retention=Retention(directory, placement, messages, offload, audit),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Final
 
 from bson import ObjectId
 
-from mailcore.errors import DomainInvalid, DomainNotFound, DomainTaken, NotPermitted, TenantNotFound
+from mailcore.errors import DnsUnavailable, DomainInvalid, DomainNotFound, DomainTaken, NotPermitted, TenantNotFound
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import domain_name
 from mailcore.model.event import Details
@@ -14,7 +18,15 @@ from mailcore.model.ids import TenantId
 from mailcore.model.tenant import Domain
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
+from mailcore.services.dns import Dns
 from mailcore.store.directory import Directory
+
+log = logging.getLogger(__name__)
+
+KNOWN_S: Final = 10.0
+KNOWN: Final = 50_000
+PAGE: Final = 500
+Clock = Callable[[], float]
 
 _TRUSTED = frozenset({ActorKind.OPERATOR, ActorKind.SYSTEM})
 
@@ -22,9 +34,16 @@ _TRUSTED = frozenset({ActorKind.OPERATOR, ActorKind.SYSTEM})
 class Domains:
     """Creates and finds domains."""
 
-    def __init__(self, directory: Directory, audit: Audit) -> None:
+    def __init__(
+        self, directory: Directory, audit: Audit, dns: Dns, mx_hosts: Collection[str], clock: Clock = time.monotonic
+    ) -> None:
+        """`mx_hosts`: names of our own mail exchangers, A-labels in lower case."""
         self._directory = directory
         self._audit = audit
+        self._dns = dns
+        self._mx_hosts = frozenset(mx_hosts)
+        self._clock = clock
+        self._known: dict[str, tuple[float, Domain | None]] = {}
 
     def create(self, actor: Actor, tenant_id: TenantId, name: str) -> Domain:
         """Give a domain to a tenant; an operator's word verifies it, anybody else's needs proof first.
@@ -77,6 +96,64 @@ class Domains:
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains."""
         return self._directory.domains.list_of(tenant_id)
+
+    # -- where their mail goes --------------------------------------------------------------
+
+    def delivers_here(self, name: str) -> bool:
+        """Whether mail for a name, in A-labels, may go to mailboxes here without asking DNS.
+
+        True only if a tenant has proven the domain and its MX was last seen to point here; up to 10 s old.
+        """
+        domain = self._claimed(name)
+        return domain is not None and domain.delivers_here
+
+    def is_verified(self, name: str) -> bool:
+        """Whether a tenant has proven a domain, given in A-labels; up to 10 s old."""
+        domain = self._claimed(name)
+        return domain is not None and domain.verified_at is not None
+
+    def _claimed(self, name: str) -> Domain | None:
+        now_s = self._clock()
+        known = self._known.get(name)
+        if known is not None and now_s < known[0]:
+            return known[1]
+        domain = self._directory.domains.find_by_names([name]).get(name)
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[name] = (now_s + KNOWN_S, domain)
+        return domain
+
+    def check_mx(self, domain: Domain) -> bool | None:
+        """Look at a domain's MX and keep whether it points here; None if nobody could say, which changes nothing.
+
+        They do if every host of the best preference is one of ours.
+        """
+        try:
+            exchangers = self._dns.exchangers(domain.name)
+        except DnsUnavailable as error:
+            log.info("domain.mx.unknown", extra={"domain": domain.name, "reason": str(error)})
+            return None
+        best = [host for preference, host in exchangers.hosts if preference == exchangers.hosts[0][0]]
+        points_here = bool(best) and not exchangers.is_implicit and self._mx_hosts.issuperset(best)
+        if points_here is not domain.mx_points_here:
+            log.info("domain.mx.changed", extra={"domain": domain.name, "points_here": points_here})
+        self._directory.domains.note_mx_check(domain.tenant_id, domain.name, points_here=points_here, at=now())
+        self._known.pop(domain.name, None)
+        return points_here
+
+    def check_all_mx(self) -> int:
+        """Look at the MX records of every verified domain; return how many point here."""
+        count = 0
+        after: ObjectId | None = None
+        while True:
+            page = self._directory.domains.list_verified(after, PAGE)
+            for domain in page:
+                count += bool(self.check_mx(domain))
+            if len(page) < PAGE:
+                return count
+            after = page[-1].id
+
+    # -- aliases ----------------------------------------------------------------------------
 
     def create_alias(self, actor: Actor, tenant_id: TenantId, alias: str, name: str) -> Domain:
         """Let every address of a domain be found under another name too, `alias`; what is there itself comes first.

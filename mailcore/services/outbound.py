@@ -323,6 +323,8 @@ def entry_of(document: Mapping[str, Any]) -> OutboundEntry:
         envelope_id=document.get("envelope_id"),
         return_content=ReturnContent(document["return"]) if "return" in document else None,
         is_utf8=document["utf8"],
+        has_8bit=document["has_8bit"],
+        has_utf8_header=document["has_utf8_header"],
         created_at=document["created_at"],
         expires_at=document["expires_at"],
         next_at=document.get("next_at"),

@@ -55,7 +55,9 @@ class OutboundContent:
                 address = blob_address(home.tenant_key, data)
                 blobs.append((plan.cut, BlobContent(address, data, plan.stays_hot, home.cold_after)))
             digest = hashlib.sha256(raw).digest()
-            return {"format": mark, "skeleton": skeleton, "size": len(raw), "sha256": digest}, blobs
+            fields: Fields = {"format": mark, "skeleton": skeleton, "size": len(raw), "sha256": digest}
+            fields |= {"has_8bit": not raw.isascii(), "has_utf8_header": not raw[: tree.root.body_start].isascii()}
+            return fields, blobs
 
         fields, blobs = self._offload.run(work) if len(raw) >= OFFLOAD_BYTES else work()
         if blobs:

@@ -36,6 +36,8 @@ SEALED: Final = (
     SealedField("acme_accounts", "key", "acme.account"),
     SealedField("users", "second_factors.totp.seed", "totp"),
     SealedField("users", "second_factors.pending_totp.seed", "totp"),
+    SealedField("tenants", "smarthost.password", "smarthost"),
+    SealedField("users", "smarthost.password", "smarthost"),
     SealedField("settings", "sealed", ""),
 )
 """Every field of every collection that holds sealed values; a test dumps all stores and finds no other."""

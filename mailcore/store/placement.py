@@ -11,7 +11,7 @@ from threading import Lock
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
-from mailcore.model.tenant import Shard, State, Tenant, User
+from mailcore.model.tenant import Shard, State, StoredSmarthost, Tenant, User
 from mailcore.model.user_settings import DEFAULTS, UserSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
@@ -46,6 +46,8 @@ class Home:
     """Of the user's own rules and scripts; 0: none has a say."""
     tenant_filters_version: int = 0
     domain_access_version: int = 0
+    smarthost: StoredSmarthost | None = None
+    """The user's own, else the tenant's."""
 
 
 class Placement:
@@ -110,6 +112,7 @@ class Placement:
             filters_version=user.filters_version,
             tenant_filters_version=tenant.filters_version,
             domain_access_version=tenant.domain_access_version,
+            smarthost=user.smarthost or tenant.smarthost,
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

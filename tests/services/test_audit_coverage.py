@@ -349,6 +349,12 @@ CALLS: dict[str, Call] = {
     "shards.add": lambda s: s.services.shards.add(s.actor, "again", "eu", *s.other_uris()),
     "shards.set_open": lambda s: s.services.shards.set_open(s.actor, "a", is_open=True),
     "shards.set_uris": lambda s: s.services.shards.set_uris(s.actor, "a", *s.uris()),
+    "smarthosts.set_for_tenant": lambda s: s.services.smarthosts.set_for_tenant(
+        s.actor, s.user.tenant_id, Secret("smtps://u:kitten-Thunder-9@smart.test")
+    ),
+    "smarthosts.set_for_user": lambda s: s.services.smarthosts.set_for_user(
+        s.actor, s.user.user_id, Secret("smtp://u:otter-Lantern-7@smart.test")
+    ),
     "suppressions.add": lambda s: s.services.suppressions.add(s.actor, s.user.tenant_id, "x@y.test", "asked"),
     "suppressions.remove": _unsuppress,
     "tenants.create": lambda s: s.services.tenants.create(s.actor, f"T {ObjectId()}", "eu", "a"),

@@ -16,6 +16,7 @@ from mailcore.store.directory.certs import Certs
 from mailcore.store.directory.dkim_keys import DkimKeys
 from mailcore.store.directory.domain_access import DomainAccess
 from mailcore.store.directory.domains import Domains
+from mailcore.store.directory.mta_sts import MtaSts
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.sealed import SealedFields
 from mailcore.store.directory.second_factors import SecondFactors
@@ -61,6 +62,7 @@ class Directory:
     tenant_filters: FilterSets
     """Rules for all users of a tenant."""
     domain_access: DomainAccess
+    mta_sts: MtaSts
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -89,6 +91,7 @@ class Directory:
             Settings(database),
             FilterSets(database, "tenant_filters"),
             DomainAccess(database),
+            MtaSts(database),
         )
 
     def ensure_indexes(self) -> None:

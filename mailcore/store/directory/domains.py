@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 from bson import ObjectId
 from pymongo.database import Database
@@ -72,6 +73,18 @@ class Domains:
         with deadline():
             return [_domain(document) for document in self._collection.find(query).sort("_id", 1)]
 
+    def note_mx_check(self, tenant_id: TenantId, name: str, *, points_here: bool, at: datetime) -> bool:
+        """Keep what the MX records said; False if the tenant has no such domain."""
+        fields = {"mx_checked_at": at, "mx_points_here": points_here}
+        with deadline():
+            return self._collection.update_one({"tenant": tenant_id, "name": name}, {"$set": fields}).matched_count == 1
+
+    def list_verified(self, after: ObjectId | None, limit: int) -> list[Domain]:
+        """Return a page of the verified domains of all tenants, by id."""
+        query: Document = {"verified_at": {"$ne": None}} | ({} if after is None else {"_id": {"$gt": after}})
+        with deadline(30):
+            return [_domain(document) for document in self._by_name.find(query).sort("_id", 1).limit(limit)]
+
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains in order of creation."""
         with deadline():
@@ -86,4 +99,6 @@ def _domain(document: Document) -> Domain:
         verified_at=document["verified_at"],
         created_at=document["created_at"],
         alias_of=document.get("alias_of"),
+        mx_checked_at=document.get("mx_checked_at"),
+        mx_points_here=document.get("mx_points_here", False),
     )

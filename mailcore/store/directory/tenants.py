@@ -13,9 +13,10 @@ from mailcore.model.access import Protocol
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.sending import ForeignSender
-from mailcore.model.tenant import ManagedBy, State, Tenant, TenantLimits
+from mailcore.model.tenant import ManagedBy, State, StoredSmarthost, Tenant, TenantLimits
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
+from mailcore.store.directory.smarthosts import read_smarthost, smarthost_update
 from mailcore.store.directory.told_versions import (
     DOMAIN_ACCESS,
     FILTERS,
@@ -140,6 +141,11 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"journal": user_id}})
         return result.matched_count == 1
 
+    def set_smarthost(self, tenant_id: TenantId, smarthost: StoredSmarthost | None) -> bool:
+        """Change through which server the tenant sends; False if there is no such tenant."""
+        with deadline():
+            return self._collection.update_one({"_id": tenant_id}, smarthost_update(smarthost)).matched_count == 1
+
     def set_retention(self, tenant_id: TenantId, rule: RetentionRule) -> bool:
         """Replace the tenant's retention rule; False if there is no such tenant."""
         with deadline():
@@ -174,6 +180,7 @@ def _tenant(document: Document) -> Tenant:
         cold_after=timedelta(seconds=document.get("cold_after_s", 0)),
         retention=read_rule(document),
         disabled_protocols=frozenset(Protocol(name) for name in document.get("disabled_protocols", ())),
+        smarthost=read_smarthost(document),
         postmaster=document.get("postmaster"),
         foreign_sender=ForeignSender(document.get("foreign_sender", ForeignSender.REFUSE)),
         filters_version=read_version(document, FILTERS),

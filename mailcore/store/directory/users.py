@@ -15,11 +15,12 @@ from mailcore.model.app_password import AppPassword
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
-from mailcore.model.tenant import State, User
+from mailcore.model.tenant import State, StoredSmarthost, User
 from mailcore.model.user_settings import SETTINGS, UserSettings
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
+from mailcore.store.directory.smarthosts import read_smarthost, smarthost_update
 from mailcore.store.directory.told_versions import FILTERS, announced, earlier, read_version, settled
 from mailcore.store.directory.user_limits import limit_change, read_limits
 from mailcore.store.guard import deadline
@@ -208,6 +209,11 @@ class Users:
             result = self._collection.update_one({"_id": user_id}, rule_update(rule))
         return result.matched_count == 1
 
+    def set_smarthost(self, user_id: UserId, smarthost: StoredSmarthost | None) -> bool:
+        """Change through which server the user sends; False if there is no such user."""
+        with deadline():
+            return self._collection.update_one({"_id": user_id}, smarthost_update(smarthost)).matched_count == 1
+
     def set_legal_hold(self, user_id: UserId, *, held: bool) -> bool:
         """Hold or release; False if there is no such user."""
         with deadline():
@@ -289,6 +295,7 @@ def read_user(document: Document) -> User:
         settings=UserSettings.read(document.get("settings") or {}),
         autoreply_version=_autoreply_version(document),
         filters_version=read_version(document, FILTERS),
+        smarthost=read_smarthost(document),
     )
 
 

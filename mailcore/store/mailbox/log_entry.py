@@ -77,6 +77,7 @@ _DOORS: tuple[Door, ...] = (
     Door.PORTAL,
     Door.CLI,
     Door.WORKER,
+    Door.RELAY,
 )
 _CAUSE_CODES = {cause: code for code, cause in enumerate(_CAUSES)}
 _KIND_CODES = {kind: code for code, kind in enumerate(_KINDS)}

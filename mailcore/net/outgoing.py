@@ -1,0 +1,222 @@
+"""The one way out: every connection that somebody outside could have asked for is made here.
+
+A name is resolved once, every address is checked, and the connection goes to that very address, so an answer that
+changes meanwhile (DNS rebinding) changes nothing. There are no redirects. Addresses that are not public, or are this
+system's own, are refused; so are ports that are not for the purpose.
+"""
+
+from __future__ import annotations
+
+import email.message
+import http.client
+import io
+import ipaddress
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, cast
+
+from mailcore.errors import DestinationForbidden, OutgoingFailed
+from mailcore.services.dns import Dns
+from mailcore.settings import OutgoingSettings
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_PIECE: Final = 16 * 1024
+_HEADER_BYTES: Final = 32 * 1024
+
+
+class Purpose(Enum):
+    """What a connection is for, and the ports there are for it."""
+
+    MAIL_EXCHANGER = frozenset({25})
+    SMARTHOST = frozenset({25, 465, 587, 2525})
+    WEB = frozenset({443})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The addresses of a host that may be connected to, and how many may not."""
+
+    addresses: tuple[str, ...]
+    forbidden: int
+    is_secure: bool
+    name_exists: bool
+    canonical_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a web server answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class OutgoingClient:
+    """Connects to the outside."""
+
+    def __init__(self, dns: Dns, settings: OutgoingSettings) -> None:
+        self._dns = dns
+        self._settings = settings
+
+    def resolve(self, host: str) -> Resolved:
+        """Return where a host may be reached; a literal address counts as its own answer.
+
+        Raises:
+            DnsUnavailable: nobody could say.
+        """
+        literal = _literal(host)
+        if literal is not None:
+            found, is_secure, exists, name = (str(literal),), False, True, host
+        else:
+            answer = self._dns.addresses(host)
+            found, is_secure, exists, name = answer.records, answer.is_secure, answer.name_exists, answer.canonical_name
+        allowed = tuple(address for address in found if self.objection(address) is None)
+        return Resolved(allowed, len(found) - len(allowed), is_secure, exists, name)
+
+    def objection(self, address: str) -> str | None:
+        """Return why an address must not be connected to; None if it may."""
+        ip = _literal(address)
+        if ip is None:
+            return "not an address"
+        if any(ip in network for network in self._settings.allowed):
+            return None
+        for each in (ip, *_inside(ip)):
+            if not each.is_global or each.is_multicast or each.is_reserved or each.is_unspecified:
+                return "not a public address"
+            if any(each in network for network in self._settings.own) or _is_of_this_machine(each):
+                return "an address of our own"
+        return None
+
+    def connect(self, address: str, port: int, purpose: Purpose, timeout_s: float) -> socket.socket:
+        """Connect to an address that `resolve` returned; it is checked again, for this is the only door.
+
+        Raises:
+            DestinationForbidden: not there, or not on this port.
+            OutgoingFailed: nobody answered in time.
+        """
+        if port not in purpose.value:
+            raise DestinationForbidden(f"port {port} is not for {purpose.name.lower()}")
+        objection = self.objection(address)
+        if objection is not None:
+            raise DestinationForbidden(f"{address}: {objection}")
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect((address, self._settings.ports.get(port, port)))
+        except OSError as error:
+            connection.close()
+            raise OutgoingFailed(f"{address}:{port}: {_why(error)}") from error
+        return connection
+
+    def trusting(self) -> ssl.SSLContext:
+        """Return a context that wants a certificate signed by somebody we know, for the name connected to."""
+        context = ssl.create_default_context()
+        if self._settings.authority_pem is not None:
+            context.load_verify_locations(cadata=self._settings.authority_pem.decode("ascii"))
+        return context
+
+    def get(self, host: str, path: str, *, limit_bytes: int, timeout_s: float) -> Fetched:
+        """Fetch https://`host``path`, whole, within a time and a size; follows no redirect.
+
+        Raises:
+            DnsUnavailable, OutgoingFailed: not now.
+            DestinationForbidden: the host leads to where nothing may be connected to.
+        """
+        until = time.monotonic() + timeout_s
+        resolved = self.resolve(host)
+        if not resolved.addresses:
+            if resolved.forbidden:
+                raise DestinationForbidden(f"{host}: not a public address")
+            raise OutgoingFailed(f"{host}: no address")
+        plain = self.connect(resolved.addresses[0], 443, Purpose.WEB, timeout_s)
+        try:
+            with self.trusting().wrap_socket(plain, server_hostname=host) as connection:
+                request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
+                connection.sendall(request.encode("ascii"))
+                return _parsed(_read_all(connection, limit_bytes + _HEADER_BYTES, until), limit_bytes)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise OutgoingFailed(f"{host}: {_why(error)}") from error
+        finally:
+            plain.close()
+
+
+def _read_all(connection: ssl.SSLSocket, most: int, until: float) -> bytes:
+    """Read to the end; time counts in total, so that a drop now and then does not help."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes too long")
+        connection.settimeout(left)
+        try:
+            piece = connection.recv(_PIECE)
+        except ssl.SSLEOFError:
+            piece = b""
+        if not piece:
+            return b"".join(pieces)
+        size += len(piece)
+        if size > most:
+            raise ValueError("the answer is too long")
+        pieces.append(piece)
+
+
+class _Held:
+    """Bytes that are read like a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def _parsed(data: bytes, limit_bytes: int) -> Fetched:
+    response = http.client.HTTPResponse(cast("socket.socket", _Held(data)))
+    response.begin()
+    body = response.read()
+    if len(body) > limit_bytes:
+        raise ValueError("the answer is too long")
+    headers: email.message.Message = response.headers
+    return Fetched(response.status, headers.get_content_type(), body)
+
+
+def _literal(text: str) -> IpAddress | None:
+    """Return an address in its usual form; decimal, octal and short ones are none."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _inside(ip: IpAddress) -> list[IpAddress]:
+    """Return the IPv4 addresses that an IPv6 address leads to."""
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return []
+    found: list[IpAddress] = [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if each is not None]
+    if ip in NAT64 or int(ip) >> 32 == 0:
+        found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    return found
+
+
+def _is_of_this_machine(ip: IpAddress) -> bool:
+    """Whether one could listen at an address: then it is this machine's."""
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(ip), 0))
+        except OSError:
+            return False
+    return True
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
