@@ -268,6 +268,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         LoggedGuard(failed_logins, auth_log),
     )
     identities = Identities(directory, placement, audit)
+    journal = Journal(directory, placement, content, mailboxes, messages, audit, sessions)
     sent_copies = SentCopies(placement, mailboxes, messages, content, quotas)
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
@@ -305,7 +306,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         dkim=dkim,
         dkim_keys=DkimKeys(directory, sealing, dkim, audit, offload, settings.limits),
         identities=identities,
-        submission=Submission(placement, identities, dkim, outbound, sent_copies, usage, audit, settings.hostname),
+        submission=Submission(
+            placement, identities, dkim, outbound, sent_copies, usage, journal, audit, settings.hostname
+        ),
         sealing=sealing,
         rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,
@@ -323,7 +326,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         filters=filters,
         scripts=Scripts(filter_changes, audit, settings.limits),
         domain_access=DomainAccess(directory, placement, audit, sessions, settings.limits),
-        journal=Journal(directory, placement, content, mailboxes, messages, audit, sessions),
+        journal=journal,
         delivery=Delivery(
             resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail, usage
         ),

@@ -24,6 +24,7 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.dkim import Dkim
 from mailcore.services.identities import Identities
+from mailcore.services.journal import Direction, Journal, JournalEntry
 from mailcore.services.outbound import Outbound, queue_id_of
 from mailcore.services.sender_check import checked_header
 from mailcore.services.sent_copies import SentCopies
@@ -91,6 +92,7 @@ class Submission:
         outbound: Outbound,
         sent_copies: SentCopies,
         usage: Usage,
+        journal: Journal,
         audit: Audit,
         hostname: str,
     ) -> None:
@@ -100,6 +102,7 @@ class Submission:
         self._outbound = outbound
         self._sent_copies = sent_copies
         self._usage = usage
+        self._journal = journal
         self._audit = audit
         self._told_of_burst: dict[UserId, float] = {}
         self._hostname = hostname
@@ -127,6 +130,7 @@ class Submission:
             MessageMalformed: the header can be read in more than one way.
             SenderNotOwned: it claims to be from somebody else.
             RateExceeded: so much may not be sent now.
+            JournalUnavailable: the tenant wants a report of it, which cannot be made now.
             StoreUnavailable, StoreFull: not taken as far as is known; the same call again is safe.
         """
         policy = self._placement.tenant(sender.tenant_id).foreign_sender
@@ -137,13 +141,15 @@ class Submission:
         outgoing = self._completed(outgoing, sender, queue_id)
         message_id = _message_id(outgoing)
         held = self._spend(actor, sender, submitted, outgoing)
+        public = outgoing.without(REMOVED_FIELDS)
+        self._record(actor, sender, submitted, public, queue_id)
         self._outbound.enqueue(
             NewOutbound(
                 user_id=sender.user_id,
                 tenant_id=sender.tenant_id,
                 reverse_path=submitted.reverse_path,
                 forward_paths=tuple(submitted.recipients),
-                message=self._signed(outgoing, sender, submitted, queue_id),
+                message=self._signed(public, sender, submitted, queue_id),
                 reason=submitted.reason,
                 key=key,
                 not_before=submitted.hold_until,
@@ -172,9 +178,8 @@ class Submission:
             added += f"Message-ID: <{queue_id}@{domain}>\r\n".encode()
         return outgoing.with_fields(added) if added else outgoing
 
-    def _signed(self, outgoing: Outgoing, sender: Sender, submitted: Submitted, queue_id: QueueId) -> bytes:
-        """Return the bytes that go out: nobody learns who was in Bcc, or from which address it was submitted."""
-        public = outgoing.without(REMOVED_FIELDS)
+    def _signed(self, public: Outgoing, sender: Sender, submitted: Submitted, queue_id: QueueId) -> bytes:
+        """Return the bytes that go out; nobody learns from which address it was submitted."""
         received = f"Received: by {self._hostname} with {submitted.with_protocol} id {queue_id};\r\n\t"
         message = received.encode() + format_datetime(now()).encode() + b"\r\n" + public.to_bytes()
         for domain in (_from_domain(public), submitted.reverse_path.rpartition("@")[2]):
@@ -182,6 +187,16 @@ class Submission:
             if signatures:
                 return signatures + message
         return message
+
+    def _record(self, actor: Actor, sender: Sender, submitted: Submitted, public: Outgoing, queue_id: QueueId) -> None:
+        """Report the message to the tenant's journal, where there is one, before it is taken."""
+        paths = tuple(path.address for path in submitted.recipients)
+        self._journal.record(
+            actor,
+            JournalEntry(
+                sender.tenant_id, Direction.OUTGOING, submitted.reverse_path, paths, public.to_bytes(), queue_id
+            ),
+        )
 
     def _spend(self, actor: Actor, sender: Sender, submitted: Submitted, outgoing: Outgoing) -> str | None:
         """Count what is about to be taken; return why it is held back, None if it may go.

@@ -7,13 +7,15 @@ from collections import Counter
 
 import pytest
 
+from mailcore.errors import StoreUnavailable
 from mailcore.message import outgoing as outgoing_module
 from mailcore.services import submission as submission_module
 from mailcore.services.dkim import Dkim
+from mailcore.services.journal import Journal
 from mailcore.smtp import connection as connection_module
 from mailcore.smtp.wire import data_reader
-from tests.builders import OPERATOR
-from tests.transcripts.submission.conftest import Client
+from tests.builders import OPERATOR, make_user
+from tests.transcripts.submission.conftest import Client, messages_in
 
 ENDS = {
     "LF.LF": b"\n.\n", "LF.CRLF": b"\n.\r\n", "CRLF.LF": b"\r\n.\n", "CR.CR": b"\r.\r", "CR.CRLF": b"\r.\r\n",
@@ -99,6 +101,33 @@ def test_nobody_learns_who_was_in_bcc(client: Client, field: bytes) -> None:
     assert b"bcc" not in sent_out.lower()
     assert field in client.sent()[0]
     assert [one.address for one in client.queued()[0].recipients] == ["bob@else.test", "hidden@else.test"]
+
+
+def test_the_journal_has_who_it_went_to_and_no_bcc(client: Client) -> None:
+    """The envelope is what a journal is for; the header is the one that went out. A repeat is reported once."""
+    archive = make_user(client.services, tenant=(client.user.tenant_id, client.user.address.partition("@")[2]))
+    client.services.journal.set_archive(OPERATOR, client.user.tenant_id, archive.user_id)
+    raw = b"Bcc: hidden@else.test\r\nSubject: x\r\nMessage-ID: <1@own>\r\nDate: now\r\n\r\nbody\r\n"
+    for _ in range(2):
+        assert client.send(raw, "bob@else.test", "hidden@else.test").startswith("250 ")
+    (report,) = messages_in(client.services, archive, "INBOX")
+    facts, _, message = report.partition(b"Content-Type: message/rfc822")
+    assert b"Recipient: hidden@else.test" in facts
+    assert b"X-Journal-Report: outgoing" in facts
+    assert b"hidden" not in message
+    assert b"bcc" not in message.lower()
+
+
+def test_nothing_is_taken_that_cannot_be_reported(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_user(client.services, tenant=(client.user.tenant_id, client.user.address.partition("@")[2]))
+    client.services.journal.set_archive(OPERATOR, client.user.tenant_id, archive.user_id)
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(Journal, "_put", away)
+    assert client.send(b"Subject: x\r\n\r\nbody\r\n").startswith("451 ")
+    assert client.queued() == []
 
 
 def test_who_leaves_bcc_in_tells_everybody(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
