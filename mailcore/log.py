@@ -95,7 +95,8 @@ class JsonFormatter(logging.Formatter):
 def configure(level: str = "INFO") -> None:
     """Send every record of this process to standard error as JSON lines; called once at start."""
     logging.logThreads = False  # a look-up of the "current thread" per record, of no use with greenlets
-    logging.logMultiprocessing = False
+    logging.logMultiprocessing = logging.logProcesses = False
+    logging._srcfile = None  # noqa: SLF001  nobody reads which line logged it
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

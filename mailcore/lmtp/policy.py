@@ -23,6 +23,9 @@ from mailcore.smtp.wire.replies import Reply
 
 CERTIFICATE_NEEDED = Reply.of(530, "5.7.0", "Begin TLS with a client certificate first")
 
+ROUTE_AGE_S = 2.0
+"""So old may be what is known of a user's address; a transaction takes it for true much longer than that anyway."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -68,7 +71,8 @@ class LmtpPolicy:
             AddressNotFound, UserDisabled, PostingRefused, OverQuota, StoreUnavailable: it gets no mail (now).
         """
         address = path.address if path.domain else f"postmaster@{self.hostname}"
-        return self._delivery.resolve(address, transaction.reverse_path.address if transaction.reverse_path else None)
+        sender = transaction.reverse_path.address if transaction.reverse_path else None
+        return self._delivery.resolve(address, sender, max_age_s=ROUTE_AGE_S)
 
     def replies_due(self, transaction: Transaction[Resolution]) -> int:
         """One for each accepted recipient (RFC 2033 §4.2)."""

@@ -150,17 +150,6 @@ def scan(raw: bytes | memoryview, limits: ScanLimits = DEFAULT) -> MimeTree:
     return _Scanner(raw if isinstance(raw, bytes) else bytes(raw), limits).run()
 
 
-def shift(tree: MimeTree, by: int) -> MimeTree:
-    """The tree of the same message behind `by` bytes of further header fields."""
-    root = tree.root
-    parts = [root._replace(body_start=root.body_start + by, body_end=root.body_end + by)]
-    parts += [
-        part._replace(header_start=part.header_start + by, body_start=part.body_start + by, body_end=part.body_end + by)
-        for part in tree.parts[1:]
-    ]
-    return MimeTree(tree.raw_size + by, tuple(parts), tree.truncated)
-
-
 class _Scanner:
     """State of one scan: what was found so far, and which parts and boundaries are open."""
 

@@ -18,6 +18,8 @@ _VERSION = 1
 _HEADER = struct.Struct("<BH")
 _PART_BYTES = 1 + 2 + 3 * 4
 _ENCODINGS = ("7bit", "8bit", "binary", "base64", "quoted-printable", "unknown")
+_ENCODING_CODES = {name: code for code, name in enumerate(_ENCODINGS)}
+_UNKNOWN = _ENCODING_CODES["unknown"]
 
 
 class BinaryPart(NamedTuple):
@@ -29,17 +31,16 @@ class BinaryPart(NamedTuple):
     """7bit, 8bit, binary, base64, quoted-printable, or "unknown"."""
 
 
-def pack_parts(tree: MimeTree) -> bytes:
-    """The table of a tree, 15 bytes a part."""
-    kinds, parents = bytearray(), array("H")
-    offsets = (array("I"), array("I"), array("I"))
-    for part in tree.parts:
-        encoding = part.encoding if part.encoding in _ENCODINGS else "unknown"
-        kinds.append(part.kind << 4 | _ENCODINGS.index(encoding))
-        parents.append(part.parent + 1)
-        for column, offset in zip(offsets, part[3:6], strict=True):
-            column.append(offset)
-    columns = b"".join(_little_endian(column) for column in (parents, *offsets))
+def pack_parts(tree: MimeTree, behind: int = 0) -> bytes:
+    """The table of a tree, 15 bytes a part; of the same message `behind` so many bytes of further header fields."""
+    parts = tree.parts
+    kinds = bytes([part.kind << 4 | _ENCODING_CODES.get(part.encoding, _UNKNOWN) for part in parts])
+    parents = array("H", [part.parent + 1 for part in parts])
+    header_starts = array("I", [part.header_start + behind for part in parts])
+    header_starts[0] -= behind  # the root's header is what grows
+    body_starts = array("I", [part.body_start + behind for part in parts])
+    body_ends = array("I", [part.body_end + behind for part in parts])
+    columns = b"".join(_little_endian(column) for column in (parents, header_starts, body_starts, body_ends))
     return _HEADER.pack(_VERSION, len(kinds)) + kinds + columns
 
 

@@ -131,19 +131,20 @@ class Delivery:
         self._inbound = inbound
         self._onward = onward
 
-    def resolve(self, address: str, sender: str | None = None) -> Resolution:
-        """Return who receives mail for an address; never from a cache, at least if it is nobody.
+    def resolve(self, address: str, sender: str | None = None, *, max_age_s: float = 0.0) -> Resolution:
+        """Return who receives mail for an address; that nobody does is never said from memory.
 
         Args:
             address: as the sender gave it.
             sender: the reverse-path, None if it is the null one; ANYBODY only asks, and counts nothing.
+            max_age_s: as for `Resolutions.resolve`.
 
         Raises:
             OverQuota: it is the one user's, who has no room; `since` tells how long already.
             RateExceeded: by a wildcard alone the user has got as much as may be for now.
             And as `Resolutions.resolve`.
         """
-        resolution = self._resolutions.resolve(address, sender)
+        resolution = self._resolutions.resolve(address, sender, max_age_s=max_age_s)
         if resolution.is_direct:
             recipient = resolution.recipients[0]
             self.check_room(recipient)

@@ -12,7 +12,7 @@ from bson import ObjectId
 from mailcore.message.body_structure import serialize_body_structure
 from mailcore.message.envelope import header_date, message_ids, serialize_envelope
 from mailcore.message.headers import light_header_block
-from mailcore.message.mime_tree import MimeTree, scan, shift
+from mailcore.message.mime_tree import MimeTree, scan
 from mailcore.message.parts_table import pack_parts
 from mailcore.message.preview import preview
 from mailcore.message.split import Cut, decode
@@ -79,7 +79,7 @@ class PreparedMessage:
         """The packed parts table, its offsets behind the prefix; made once for each length of prefix."""
         packed = self._packed_parts.get(len(self.prefix))
         if packed is None:
-            packed = pack_parts(shift(self.tree, len(self.prefix)) if self.prefix else self.tree)
+            packed = pack_parts(self.tree, len(self.prefix))
             self._packed_parts[len(self.prefix)] = packed
         return packed
 

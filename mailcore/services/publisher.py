@@ -68,7 +68,10 @@ class Publisher:
             raise ConnectionResetError("Redis says something unasked")
 
     def _send(self, request: bytes) -> None:
-        self._connection._sock.sendall(request)  # noqa: SLF001
+        sock = self._connection._sock  # noqa: SLF001
+        sent = sock.send(request)  # gevent's sendall costs as much again
+        if sent < len(request):
+            sock.sendall(memoryview(request)[sent:])
         self._unanswered += 1
         self._sent_at = time.monotonic()
         if self._unanswered >= UNANSWERED:

@@ -7,6 +7,7 @@ depth; what was met before is not followed again. Another tenant's addresses are
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -31,6 +32,8 @@ from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
+
+MOST_REMEMBERED = 10_000
 
 ANYBODY: Final = "\0"
 """In place of a sender that is not known yet, which none can be: who may post or bounce is not looked at."""
@@ -83,7 +86,7 @@ class _Reached:
 
 
 class Resolutions:
-    """Finds recipients; nothing is answered from a cache, at least if it is nobody."""
+    """Finds recipients; that somebody receives nothing is never answered from memory."""
 
     def __init__(
         self,
@@ -97,13 +100,16 @@ class Resolutions:
         self._placement = placement
         self._limits = limits
         self._book = AddressBook(directory)
+        self._recent: dict[str, tuple[float, AddressRoute]] = {}
+        """Users by an address of their own, as it was written, and when that was read."""
 
-    def resolve(self, address: str, sender: str | None = None) -> Resolution:
-        """Return who receives mail for an address; one round trip where it is a user's own.
+    def resolve(self, address: str, sender: str | None = None, *, max_age_s: float = 0.0) -> Resolution:
+        """Return who receives mail for an address; one round trip where it is a user's own, none if it is known.
 
         Args:
             address: as it was given in the envelope.
             sender: the reverse-path, None if it is the null one, or ANYBODY; only groups look at it.
+            max_age_s: that it is a user's own address may have been read so long ago; nothing else.
 
         Raises:
             AddressNotFound: nobody does.
@@ -117,6 +123,10 @@ class Resolutions:
             bounce = self._bounces.find(address, None if sender == ANYBODY else sender)
         if bounce is not None:
             return Resolution(bounce=bounce)
+        read_at = time.monotonic()
+        recent = self._recent.get(address) if max_age_s else None
+        if recent is not None and read_at - recent[0] <= max_age_s:
+            return Resolution((self._recipient(recent[1], address),))
         try:
             parsed = Address.parse(address)
         except AddressInvalid:
@@ -126,6 +136,8 @@ class Resolutions:
         if entry is None:
             raise AddressNotFound(address)
         if isinstance(entry, AddressRoute):
+            if max_age_s and not found.by_wildcard:
+                self._remember(address, read_at, entry)
             return Resolution((self._recipient(entry, address),), catch_all=found.by_wildcard)
         if self._is_refused(entry):
             raise UserDisabled(address)
@@ -139,6 +151,11 @@ class Resolutions:
             return replace(resolution, forwarded=entry)
         self._check_poster(entry, resolution, sender)
         return replace(resolution, group=entry, moderators=self._moderators(entry, address))
+
+    def _remember(self, address: str, read_at: float, route: AddressRoute) -> None:
+        if len(self._recent) >= MOST_REMEMBERED:
+            self._recent.clear()
+        self._recent[address] = read_at, route
 
     # -- users ------------------------------------------------------------------------------
 

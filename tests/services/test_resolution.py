@@ -572,3 +572,32 @@ def test_nobody_is_never_said_while_the_directory_is_away(scene: Scene, monkeypa
             patch.setattr(repository, method, away)
             with pytest.raises(StoreUnavailable):
                 scene.resolve(scene.at("nobody"))
+
+
+def test_a_users_own_address_may_be_known_and_nothing_else(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMTP takes an address for true that was read two seconds ago; that nobody has it is always asked."""
+    resolutions = scene.services.resolutions
+    user = scene.user()
+    asked: list[object] = []
+    look_up = type(resolutions._book).look_up
+
+    def counting(book: Any, addresses: Any) -> Any:
+        asked.append(addresses)
+        return look_up(book, addresses)
+
+    monkeypatch.setattr(type(resolutions._book), "look_up", counting)
+    for _ in range(3):
+        assert resolutions.resolve(user.address, None, max_age_s=60).recipients[0].user_id == user.user_id
+    assert len(asked) == 1
+    resolutions.resolve(user.address, None)
+    assert len(asked) == 2
+    for nobody in range(2):
+        with pytest.raises(AddressNotFound):
+            resolutions.resolve(f"nobody-{user.address}", None, max_age_s=60)
+        assert len(asked) == 3 + nobody
+    clock = resolutions._recent[user.address][0]
+    resolutions._recent[user.address] = clock - 100, resolutions._recent[user.address][1]
+    resolutions.resolve(user.address, None, max_age_s=60)
+    assert len(asked) == 5
