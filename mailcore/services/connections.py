@@ -108,10 +108,9 @@ class Connections:
         self._is_started = False
         self._told_losses = 0
         self._closed = threading.Event()
-        client = link.client
-        self._open_script: Any = client.register_script(_OPEN) if client is not None else None
-        self._ended_script: Any = client.register_script(_ENDED) if client is not None else None
-        self._beat_script: Any = client.register_script(_BEAT) if client is not None else None
+        self._open_script: Any = link.script(_OPEN)
+        self._ended_script: Any = link.script(_ENDED)
+        self._beat_script: Any = link.script(_BEAT)
 
     def open(self, user_id: UserId, limit: int) -> Lease:
         """Count a connection; one round trip to Redis. A `limit` of 0 is none.
@@ -121,7 +120,7 @@ class Connections:
         """
         limit = limit or NO_LIMIT
         values = (self._process, limit, LEASE_S, KEY_S, self._ended.pop(user_id, 0))
-        let_in = self._link.ask(lambda client: self._open_script((_key(user_id), _LEASES), values, client))
+        let_in = self._link.ask(lambda _: self._open_script((_key(user_id), _LEASES), values))
         if let_in is None:
             let_in = self._held.get(user_id, 0) < max(limit // LONE_SHARE, 1)
         if not let_in:
@@ -146,7 +145,7 @@ class Connections:
         for start in range(0, len(ended), PIPELINED):
             users, counts = zip(*ended[start : start + PIPELINED], strict=True)
             keys, values = [_key(user_id) for user_id in users], (self._process, *counts)
-            self._link.ask(lambda client, keys=keys, values=values: self._ended_script(keys, values, client))  # type: ignore[misc]
+            self._link.ask(lambda _, keys=keys, values=values: self._ended_script(keys, values))  # type: ignore[misc]
 
     def count(self, user_id: UserId) -> int | None:
         """Return how many are open by all processes, None without Redis; for operators."""
@@ -174,7 +173,7 @@ class Connections:
     def beat(self, *, tell_anew: bool = False) -> None:
         """Renew the lease; tell all counts anew if it was over, or if Redis was away meanwhile."""
         losses = self._link.losses
-        in_time = self._link.ask(lambda client: self._beat_script((_LEASES,), (self._process, LEASE_S, KEY_S), client))
+        in_time = self._link.ask(lambda _: self._beat_script((_LEASES,), (self._process, LEASE_S, KEY_S)))
         if in_time is None:
             return
         if tell_anew or not in_time or losses != self._told_losses:

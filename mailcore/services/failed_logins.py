@@ -88,9 +88,8 @@ class FailedLogins:
             for number in (one.free, one.first_wait_s, one.longest_wait_s, one.memory_s)
         ]
         self._later: Callable[[Callable[[], None]], object] = lambda work: work()
-        client = link.client
-        self._admit_script: Any = client.register_script(_ADMIT) if client is not None else None
-        self._take_back_script: Any = client.register_script(_TAKE_BACK) if client is not None else None
+        self._admit_script: Any = link.script(_ADMIT)
+        self._take_back_script: Any = link.script(_TAKE_BACK)
 
     def admit(self, login: str, user_id: UserId | None, tenant_id: TenantId | None, remote_address: str) -> Permit:
         """Count an attempt that needs a hash; one round trip to Redis.
@@ -102,7 +101,7 @@ class FailedLogins:
             TooManyAttempts: it must wait, and was not counted.
         """
         keys = _keys(login, user_id, tenant_id, address_range(remote_address))
-        answer: list[int] | None = self._link.ask(lambda client: self._admit_script(keys, self._numbers, client))
+        answer: list[int] | None = self._link.ask(lambda _: self._admit_script(keys, self._numbers))
         if answer is None:
             is_known, wait_s = self._alone.admit(keys)
         else:
@@ -148,7 +147,7 @@ class FailedLogins:
         known_s = self._limits.known_range_s if is_good else 0
 
         def tell() -> None:
-            self._link.ask(lambda client: self._take_back_script(keys, [known_s], client))
+            self._link.ask(lambda _: self._take_back_script(keys, [known_s]))
 
         self._later(tell)
 

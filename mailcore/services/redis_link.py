@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from mailcore.model.secret import Secret
+from mailcore.services.redis_scripts import Lines, Script
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class RedisLink:
                 socket_connect_timeout=TIMEOUT_S,
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
+        self._lines = Lines(self._client) if self._client is not None else None
         self._silent_until = 0.0
         self._is_lost = False
         self.losses = 0
@@ -47,6 +49,10 @@ class RedisLink:
     def client(self) -> redis.Redis | None:
         """The client itself, to make scripts for; None where there is no Redis."""
         return self._client
+
+    def script(self, text: str) -> Script | None:
+        """Return a script to be called within `ask`; None where there is no Redis."""
+        return Script(self._lines, self._client, text) if self._client is not None and self._lines is not None else None
 
     @property
     def is_up(self) -> bool:
@@ -72,7 +78,8 @@ class RedisLink:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._client is not None:
+        if self._client is not None and self._lines is not None:
+            self._lines.close()
             self._client.close()
 
     def _lost(self, error: Exception) -> None:

@@ -223,6 +223,7 @@ def test_alone_a_process_allows_its_share_and_knows_what_it_saw(
     pool = link.client.connection_pool
     monkeypatch.setitem(pool.connection_kwargs, "port", 1)
     pool.reset()
+    link._lines.close()
     with pytest.raises(TooManyAttempts):
         logins.admit("", user, tenant, HOME)
     logins.admit("", user, tenant, "203.0.113.1")
@@ -230,6 +231,7 @@ def test_alone_a_process_allows_its_share_and_knows_what_it_saw(
         logins.admit("", user, tenant, "203.0.114.1")
     monkeypatch.undo()
     pool.reset()
+    link._lines.close()
     with pytest.raises(TooManyAttempts):  # nobody asks so soon
         logins.admit("", user, tenant, "203.0.115.1")
     now[0] += 3
