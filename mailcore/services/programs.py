@@ -15,6 +15,7 @@ from typing import Final
 from bson import ObjectId
 
 from mailcore.model.flags import FlagSet
+from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.sieve import (
     Action,
     Discard,
@@ -23,6 +24,7 @@ from mailcore.sieve import (
     Keep,
     MarkSpam,
     MessageView,
+    Meter,
     Outcome,
     Redirect,
     Script,
@@ -88,9 +90,10 @@ class Programs:
     def run(self, message: MessageView, transaction: Transaction, environment: Environment) -> Ruling:
         """Decide what becomes of a message; whatever they do, there is a ruling.
 
-        What callables of the environment raise is passed on.
+        All together they may cost what one script may. What callables of the environment raise is passed on.
         """
         course = _Course()
+        meter = Meter(DEFAULT_LIMITS.sieve)
         for program in self.programs:
             if course.ended or (program.origin is Origin.SCRIPT and course.is_placed):
                 break
@@ -99,7 +102,7 @@ class Programs:
                 continue
             if course.is_spam is not None and environment.is_spam is not course.is_spam:
                 environment = replace(environment, is_spam=course.is_spam)
-            course.take(program, program.script.run(message, transaction, environment))
+            course.take(program, program.script.run(message, transaction, environment, meter))
         return course.ruling()
 
 

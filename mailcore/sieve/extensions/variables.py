@@ -14,7 +14,7 @@ from mailcore.sieve.run import Run, Text
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(r"\$\{(?:([a-z_][a-z0-9_]*+)|([0-9]++))\}", re.IGNORECASE | re.ASCII)
-_NAMESPACE = re.compile(r"\$\{([a-z_][a-z0-9_]*+)\.(?:[a-z0-9_]++\.)*+[a-z0-9_]++\}", re.IGNORECASE | re.ASCII)
+_NAMESPACE = re.compile(r"\$\{([a-z_][a-z0-9_]*+)\.(?:[a-z0-9_]++\.)*[a-z0-9_]++\}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
