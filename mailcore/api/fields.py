@@ -21,19 +21,22 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 MAX_INTEGER: Final = (1 << 53) - 1
 """Larger ones do not survive JavaScript."""
 META_BYTES: Final = 1 << 20
 
 
+def camel(name: str) -> str:
+    """Return a name as clients know it: require2fa_enabled is require2faEnabled."""
+    first, *others = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in others)
+
+
 class Fields(BaseModel):
     """Names are snake_case here and camelCase outside."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, frozen=True, arbitrary_types_allowed=True, ser_json_inf_nan="null"
-    )
+    model_config = ConfigDict(alias_generator=camel, frozen=True, arbitrary_types_allowed=True, ser_json_inf_nan="null")
 
 
 class Input(Fields):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from mailcore.api import health, mailboxes, message, messages, search, users
+from mailcore.api import (
+    app_passwords,
+    authentication,
+    authlog,
+    health,
+    mailboxes,
+    message,
+    messages,
+    passkeys,
+    search,
+    second_factors,
+    users,
+)
 from mailcore.api.operation import Operation
 
 ALL: Final[tuple[Operation, ...]] = (
@@ -13,5 +25,10 @@ ALL: Final[tuple[Operation, ...]] = (
     *messages.OPERATIONS,
     *message.OPERATIONS,
     *search.OPERATIONS,
+    *authentication.OPERATIONS,
+    *app_passwords.OPERATIONS,
+    *second_factors.OPERATIONS,
+    *passkeys.OPERATIONS,
+    *authlog.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -93,7 +93,7 @@ class UserFields(Input):
     imap_max_download: Number | None = None
     pop3_max_download: Number | None = None
     imap_max_connections: Number | None = None
-    require2fa_enabled: Annotated[Flag | None, Field(alias="require2faEnabled")] = None
+    require2fa_enabled: Flag | None = None
     from_whitelist: list[Tag] | None = None
     tags: list[Tag] | None = None
     upload_sent_messages: Flag | None = None
@@ -122,7 +122,7 @@ class UpdateUser(UserFields):
 
     existing_password: Annotated[str, StringConstraints(max_length=256)] | None = None
     password: Password | None = None
-    disable2fa: Annotated[Flag | None, Field(alias="disable2fa")] = None
+    disable2fa: Flag | None = None
     disabled: Flag | None = None
     suspended: Flag | None = None
     protocol: str = "API"
@@ -164,7 +164,7 @@ class UserItem(Fields):
     address: str
     tags: list[str]
     targets: list[str]
-    enabled2fa: Annotated[list[str], Field(alias="enabled2fa")]
+    enabled2fa: list[str]
     autoreply: bool
     encrypt_messages: bool
     encrypt_forwarded: bool
@@ -204,7 +204,7 @@ class UserAnswer(Output):
     name: str
     address: str
     language: str
-    enabled2fa: Annotated[list[str], Field(alias="enabled2fa")]
+    enabled2fa: list[str]
     autoreply: bool
     meta_data: dict[str, Any]
     internal_data: dict[str, Any] | None = None

@@ -24,7 +24,7 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.login_guard import Attempt, LoginGuard, Refusal
 from mailcore.store.placement import Placement
-from mailcore.store.user.auth_log import KEY_BYTES, AuthLogRow, SignIn, row_key
+from mailcore.store.user.auth_log import KEY_BYTES, AuthLogRow, RowFilter, SignIn, row_key
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +141,30 @@ class AuthLog:
         """
         if not 1 <= limit <= MOST:
             raise ValueInvalid(f"limit: 1 to {MOST}")
+        return self._placement.home(user_id).shard.auth_log.list_of_user(user_id, _key_of(user_id, before), limit)
+
+    def page(
+        self, user_id: UserId, wanted: RowFilter, edge: str, limit: int, *, newer: bool
+    ) -> tuple[list[AuthLogRow], int]:
+        """Return rows older than the row of a key, latest first, or newer, oldest first, and how many there are in all.
+
+        Two round trips.
+
+        Raises:
+            UserNotFound: there is no such user.
+            ValueInvalid: not a key of this log.
+        """
+        rows = self._placement.home(user_id).shard.auth_log
+        found = rows.page_of_user(user_id, wanted, _key_of(user_id, edge), limit, newer=newer)
+        return found, rows.count_of_user(user_id, wanted)
+
+    def find(self, user_id: UserId, key: str) -> AuthLogRow | None:
+        """Return one row, None if it is not there; one round trip."""
         try:
-            key = bytes.fromhex(before)
-        except ValueError:
-            raise ValueInvalid("not a row of the log") from None
-        if key and (len(key) != KEY_BYTES or not key.startswith(user_id.binary)):
-            raise ValueInvalid("not a row of the log")
-        return self._placement.home(user_id).shard.auth_log.list_of_user(user_id, key or None, limit)
+            wanted = _key_of(user_id, key)
+        except ValueInvalid:
+            return None
+        return self._placement.home(user_id).shard.auth_log.find(user_id, wanted) if wanted is not None else None
 
 
 class LoggedGuard:
@@ -195,3 +212,18 @@ def network_of(remote_address: str) -> str | None:
 def _actor(attempt: Attempt) -> Actor:
     door = _DOORS.get(attempt.protocol.value, Door.API)
     return Actor(ActorKind.USER, door, attempt.username, attempt.user_id, attempt.remote_address)
+
+
+def _key_of(user_id: UserId, text: str) -> bytes | None:
+    """Return the key that a text is, None for none.
+
+    Raises:
+        ValueInvalid: it is not of this user's log.
+    """
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        raise ValueInvalid("not a row of the log") from None
+    if key and (len(key) != KEY_BYTES or not key.startswith(user_id.binary)):
+        raise ValueInvalid("not a row of the log")
+    return key or None

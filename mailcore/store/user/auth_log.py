@@ -11,9 +11,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from pymongo import DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.database import Database
 
 from mailcore.model.ids import UserId
@@ -47,6 +47,14 @@ class AuthLogRow:
     count: int
     first_at: datetime
     last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Which rows are meant; empty: all."""
+
+    result: str = ""
+    remote_address: str = ""
 
 
 class AuthLogRows:
@@ -94,12 +102,52 @@ class AuthLogRows:
 
     def list_of_user(self, user_id: UserId, before: bytes | None, limit: int) -> list[AuthLogRow]:
         """Return a page of a user's log, latest hour first, from right before a row."""
-        bounds = {"$gte": user_id.binary + bytes(12), "$lt": user_id.binary + _NETWORKS + bytes(8)}
+        bounds = _bounds(user_id)
         if before is not None:
             bounds["$lt"] = min(before, bounds["$lt"])
         with deadline():
             found = list(self._collection.find({"_id": bounds}).sort("_id", DESCENDING).limit(limit))
         return [_row(document) for document in found]
+
+    def page_of_user(
+        self, user_id: UserId, wanted: RowFilter, edge: bytes | None, limit: int, *, newer: bool
+    ) -> list[AuthLogRow]:
+        """Return rows older than an edge, latest first, or newer than it, oldest first; one round trip."""
+        query = _query(user_id, wanted)
+        if edge is not None:
+            query["_id"]["$gt" if newer else "$lt"] = (
+                max(edge, query["_id"].pop("$gte")) if newer else min(edge, query["_id"]["$lt"])
+            )
+        with deadline():
+            found = self._collection.find(query).sort("_id", ASCENDING if newer else DESCENDING).limit(limit)
+            return [_row(document) for document in found]
+
+    def count_of_user(self, user_id: UserId, wanted: RowFilter) -> int:
+        """Return how many rows there are; one round trip."""
+        with deadline():
+            return int(self._collection.count_documents(_query(user_id, wanted)))
+
+    def find(self, user_id: UserId, key: bytes) -> AuthLogRow | None:
+        """Return one row of a user."""
+        bounds = _bounds(user_id)
+        if not bounds["$gte"] <= key < bounds["$lt"]:
+            return None
+        with deadline():
+            found = self._collection.find_one({"_id": key})
+        return None if found is None else _row(found)
+
+
+def _bounds(user_id: UserId) -> dict[str, bytes]:
+    return {"$gte": user_id.binary + bytes(12), "$lt": user_id.binary + _NETWORKS + bytes(8)}
+
+
+def _query(user_id: UserId, wanted: RowFilter) -> dict[str, Any]:
+    query: dict[str, Any] = {"_id": _bounds(user_id)}
+    if wanted.result:
+        query["result"] = str(wanted.result)
+    if wanted.remote_address:
+        query["remote_address"] = str(wanted.remote_address)
+    return query
 
 
 def row_key(user_id: UserId, sign_in: SignIn, at: datetime) -> bytes:

@@ -1,0 +1,161 @@
+"""App passwords, "ASPs": made-up passwords for one program each."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from bson import ObjectId
+from pydantic import Field, StringConstraints
+
+from mailcore.api.call import Call
+from mailcore.api.fields import Fields, Flag, Input, Nothing, Number, Output, instant
+from mailcore.api.operation import Operation, Permission
+from mailcore.errors import AppPasswordNotFound
+from mailcore.model.access import Scope
+from mailcore.model.app_password import AppPassword
+from mailcore.model.roles import Action, Resource
+from mailcore.model.secret import Secret
+
+ScopeName = Literal["imap", "pop3", "smtp", "*"]
+
+
+class ListAppPasswords(Input):
+    """`showAll` also shows those that end some time after their last use."""
+
+    show_all: Flag = False
+
+
+class CreateAppPassword(Input):
+    """A new one; `ttl` is in how many seconds without use it ends."""
+
+    description: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    scopes: Annotated[tuple[ScopeName, ...], Field(min_length=1, max_length=4)] = ("*",)
+    address: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    password: Annotated[str, StringConstraints(pattern=r"^[a-z ]{16,19}$")] | None = None
+    ttl: Number | None = None
+    protocol: str = "API"
+
+
+class LastUsed(Fields):
+    """When and through which door; false where it never was."""
+
+    time: str | Literal[False]
+    event: str | Literal[False]
+
+
+class AppPasswordItem(Fields):
+    """What is known of one; never its letters."""
+
+    id: str
+    description: str
+    scopes: list[str]
+    last_use: LastUsed
+    created: str
+    expires: str | None = None
+
+
+class AppPasswordAnswer(AppPasswordItem, Output):
+    """One of them."""
+
+
+class AppPasswordList(Output):
+    """All of a user's."""
+
+    results: list[AppPasswordItem]
+
+
+class NewAppPassword(Output):
+    """The letters, which nobody can read again."""
+
+    id: str
+    password: str
+    name: str
+    address: str
+
+
+def list_app_passwords(call: Call, given: ListAppPasswords) -> dict[str, Any]:
+    """Return the living ones in order of creation; one round trip."""
+    found = call.services.app_passwords.list_of_user(call.owner)
+    return {"results": [_item(one) for one in found if given.show_all or one.slides is None]}
+
+
+def create_app_password(call: Call, given: CreateAppPassword) -> dict[str, Any]:
+    """Make one."""
+    user = call.services.users.get(call.owner)
+    made, letters = call.services.app_passwords.create(
+        call.actor,
+        call.owner,
+        given.description,
+        [Scope(name) for name in given.scopes],
+        slides=timedelta(seconds=given.ttl) if given.ttl else None,
+        password=Secret(given.password.encode()) if given.password else None,
+    )
+    return {
+        "id": str(made.id),
+        "password": letters.reveal_text(),
+        "name": user.name,
+        "address": given.address or user.address,
+    }
+
+
+def get_app_password(call: Call, _: Nothing) -> dict[str, Any]:
+    """Return one; one round trip."""
+    for one in call.services.app_passwords.list_of_user(call.owner):
+        if str(one.id) == call.path["asp"]:
+            return _item(one)
+    raise AppPasswordNotFound(call.path["asp"])
+
+
+class DeleteAppPassword(Input):
+    """Nothing that is looked at."""
+
+    protocol: str = "API"
+
+
+def delete_app_password(call: Call, _: DeleteAppPassword) -> dict[str, Any]:
+    """Take it back; sessions that it opened end within seconds."""
+    text = call.path["asp"]
+    if not ObjectId.is_valid(text):
+        raise AppPasswordNotFound(text)
+    call.services.app_passwords.revoke(call.actor, call.owner, ObjectId(text))
+    return {}
+
+
+def _item(one: AppPassword) -> dict[str, Any]:
+    last = one.last_use
+    found: dict[str, Any] = {
+        "id": str(one.id),
+        "description": one.description,
+        "scopes": sorted(scope.value for scope in one.scopes),
+        "lastUse": {"time": instant(last.at) if last else False, "event": last.protocol if last else False},
+        "created": instant(one.created_at),
+    }
+    if one.expires_at is not None:
+        found["expires"] = instant(one.expires_at)
+    return found
+
+
+def _may(action: Action) -> Permission:
+    return Permission(Resource.APP_PASSWORDS, action)
+
+
+_PATH: Final = "/users/{user}/asps"
+OPERATIONS: Final = (
+    Operation(
+        "GET", _PATH, "listAppPasswords", "List app passwords", _may(Action.READ),
+        ListAppPasswords, AppPasswordList, list_app_passwords, is_list=True,
+    ),
+    Operation(
+        "POST", _PATH, "createAppPassword", "Make an app password", _may(Action.CREATE),
+        CreateAppPassword, NewAppPassword, create_app_password,
+    ),
+    Operation(
+        "GET", f"{_PATH}/{{asp}}", "getAppPassword", "Get an app password", _may(Action.READ),
+        Nothing, AppPasswordAnswer, get_app_password,
+    ),
+    Operation(
+        "DELETE", f"{_PATH}/{{asp}}", "deleteAppPassword", "Take an app password back", _may(Action.DELETE),
+        DeleteAppPassword, Output, delete_app_password,
+    ),
+)  # fmt: skip
