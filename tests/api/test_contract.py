@@ -60,7 +60,19 @@ MISSING: Final = UNFINISHED | {pair for pair in contract() if tuple(pair.split("
 
 
 _UNKNOWN_TO_THE_LOG: Final = frozenset(
-    "key sess requiredScope target asp aname temporary filter credential appId require2fa".split()
+    [
+        "key",
+        "sess",
+        "requiredScope",
+        "target",
+        "asp",
+        "aname",
+        "temporary",
+        "filter",
+        "credential",
+        "appId",
+        "require2fa",
+    ]
 )
 OMITTED: Final = {
     "POST /users/{user}/2fa/webauthn/registration-challenge": frozenset({"icon"}),
