@@ -12,8 +12,12 @@ _PARTS = ("from", "to")
 
 
 def _envelope(call: Call) -> Test:
-    """The reverse-path ("from") or the forward-path ("to") matches; the null reverse-path is an empty text."""
+    """The reverse-path ("from") or the forward-path ("to") matches.
+
+    The null reverse-path is an empty text, and counts for nothing (RFC 5231 §4.2).
+    """
     names, match, take = call.texts(0), call.match(1), call.address_part()
+    counts = call.tag("match-type") == "count"
     for name in names:
         if isinstance(name, str) and name.lower() not in _PARTS:
             raise call.flaw(f'"envelope" knows "from" and "to", not "{name[:100]}".')
@@ -25,7 +29,7 @@ def _envelope(call: Call) -> Test:
             if part in _PARTS:
                 path = run.transaction.reverse_path if part == "from" else run.transaction.forward_path
                 taken = path if take is None or not path else take(path)
-                if taken is not None:
+                if taken is not None and (taken or not counts):
                     found.append(taken)
         return found
 

@@ -6,6 +6,7 @@ import hashlib
 
 from mailcore.message.addresses import parse_addresses
 from mailcore.message.encoded_words import clean
+from mailcore.message.headers import header_size, iter_fields
 from mailcore.sieve.actions import Vacation
 from mailcore.sieve.call import Call, prepared, text_value
 from mailcore.sieve.core.actions import check_address
@@ -20,29 +21,33 @@ _ADDRESSES = 100
 
 def _vacation(call: Call) -> Step:
     """Answer; the implicit keep stays. Whether this sender is to be answered is for whoever acts on it to find."""
-    reason, subject, given_handle = call.text(0), call.tag_text("subject"), call.tag_text("handle")
+    written, subject, given_handle = call.text(0), call.tag_text("subject"), call.tag_text("handle")
     sender = prepared(call, call.tag_texts("from"), _check_sender)
     addresses = call.tag_texts("addresses")[:_ADDRESSES]
     seconds, mime = _seconds(call), call.has("mime")
+    reason = prepared(call, (written,), _check_entity if mime else str)
+    own_handle = digest(*map(_unexpanded, (written, subject, call.tag_text("from"))), str(mime))
 
     def vacation(run: Run) -> None:
-        text = text_value(reason, run)
-        title = clean(text_value(subject, run))[:_SUBJECT_CHARACTERS] if subject is not None else None
-        from_ = next(iter(sender(run)), None)
         told = text_value(given_handle, run) if given_handle is not None else None
         run.do(
             Vacation(
-                reason=text,
+                reason=reason(run)[0],
                 seconds=seconds,
-                handle=digest("handle", told) if told is not None else digest(text, title, from_, str(mime)),
-                subject=title,
-                sender=from_,
+                handle=own_handle if told is None else digest("handle", told),
+                subject=clean(text_value(subject, run))[:_SUBJECT_CHARACTERS] if subject is not None else None,
+                sender=next(iter(sender(run)), None),
                 addresses=tuple(text_value(address, run) for address in addresses),
                 mime=mime,
             )
         )
 
     return vacation
+
+
+def _unexpanded(text: Text | None) -> str | None:
+    """What tells this argument from others whatever its variables are in a run (RFC 5230 §4.2)."""
+    return text if text is None or isinstance(text, str) else repr(text)
 
 
 def _seconds(call: Call) -> int:
@@ -54,10 +59,23 @@ def _seconds(call: Call) -> int:
     return min(days * _DAY_S, call.limits.vacation_most_s)
 
 
-def digest(*texts: Text | None) -> str:
+def digest(*texts: str | None) -> str:
     """What tells answers apart, of one length whatever they are (RFC 5230 §4.2)."""
     joined = "\0".join("" if text is None else f"={text}" for text in texts)
     return hashlib.sha256(joined.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _check_entity(text: str) -> str:
+    """A MIME entity: what stands in front of its first blank line are fields of its content (RFC 5230 §4.4, §5).
+
+    Raises:
+        ValueError: it has other fields, or letters beyond ASCII in them.
+    """
+    header = text.encode("utf-8", "replace")
+    header = header[: header_size(header)]
+    if not header.isascii() or not all(field.name.startswith(b"content-") for field in iter_fields(header)):
+        raise ValueError('With ":mime" the text begins with fields such as "Content-Type", in ASCII, and a blank line.')
+    return text
 
 
 def _check_sender(text: str) -> str:

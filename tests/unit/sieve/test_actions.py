@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from mailcore.errors import ScriptInvalid
-from mailcore.sieve import MessageView, Vacation, compile_script
+from mailcore.sieve import Keep, MarkDuplicate, MessageView, Vacation, compile_script
 from tests.unit.sieve.scripts import failure, message, run, told
 
 # -- copy (RFC 3894) ----------------------------------------------------------------------------
+
+
+def test_explicit_keep_stays_where_a_copy_does_not() -> None:
+    """§1, §3."""
+    later = 'if header "Subject" "MAKE MONEY FAST!!!" { discard; }'
+    spam = message("Subject: MAKE MONEY FAST!!!")
+    assert told(f'require "fileinto"; fileinto "unfiltered"; keep; {later}', spam)[1] == "keep"
+    copied = told(f'require ["copy", "fileinto"]; fileinto :copy "incoming"; {later}', spam)
+    assert copied == ["fileinto incoming :copy", "discard"]
 
 
 def test_copy_leaves_the_implicit_keep() -> None:
@@ -82,7 +91,7 @@ def vacation(arguments: str, view: MessageView | None = None, **circumstances: o
     script = f'require ["vacation-seconds", "variables"]; {arguments};'
     action, keep = run(script, *([view] if view else []), **circumstances).actions
     assert isinstance(action, Vacation)
-    assert type(keep).__name__ == "Keep"
+    assert isinstance(keep, Keep)
     return action
 
 
@@ -90,10 +99,10 @@ def test_vacation_in_full() -> None:
     """§4: the implicit keep stays."""
     action = vacation(
         'vacation :days 23 :subject "Away" :from "Tim <tjs@example.edu>" :mime :handle "ran-away"'
-        ' :addresses ["tjs@example.edu", "ts4z@landru.example.edu"] "gone"'
+        ' :addresses ["tjs@example.edu", "ts4z@landru.example.edu"] "Content-Type: text/plain\n\ngone"'
     )
     assert (action.reason, action.seconds, action.subject, action.sender) == (
-        "gone", 23 * 86400, "Away", "Tim <tjs@example.edu>",
+        "Content-Type: text/plain\r\n\r\ngone", 23 * 86400, "Away", "Tim <tjs@example.edu>",
     )  # fmt: skip
     assert action.mime
     assert action.addresses == ("tjs@example.edu", "ts4z@landru.example.edu")
@@ -120,11 +129,57 @@ def test_handles() -> None:
     plain = vacation('vacation "a"').handle
     assert plain == vacation('vacation :days 3 :addresses "x@y.example" "a"').handle
     others = [
-        vacation(f"vacation {it}").handle for it in ('"b"', ':subject "s" "a"', ':from "a@b.example" "a"', ':mime "a"')
+        vacation(f"vacation {it}").handle
+        for it in ('"b"', ':subject "s" "a"', ':from "a@b.example" "a"', ':mime "\n\na"')
     ]
     named = [vacation(f'vacation :handle "{name}" "{text}"').handle for name in "xy" for text in "ab"]
     assert named[0] == named[1] != named[2] == named[3]
     assert len({plain, *others, *named}) == 7
+
+
+def test_handles_know_arguments_as_they_were_written() -> None:
+    """§4.2: two texts are two answers; one text with variables is one, whatever they are."""
+    cyrus = 'if header :contains "subject" "cyrus" { vacation "mail cyrus-bugs"; } else { vacation "call me"; }'
+    expanded = 'if header :matches "subject" "*" { vacation :subject "Automatic response to: ${1}" "I\'m away"; }'
+    named = """if header :contains "subject" "lunch" { vacation :handle "ran-away" "I'm out and can't meet for lunch"; }
+        else { vacation :handle "ran-away" "I'm out"; }"""
+    for script, subjects, answers in (
+        (cyrus, ("Cyrus bug", "come over for dinner"), 2),
+        (expanded, ("lunch?", "dinner?"), 1),
+        (named, ("lunch?", "dinner?"), 1),
+    ):
+        found = [vacation(f"{script} keep", message(f"Subject: {it}")) for it in subjects]
+        assert len({each.handle for each in found}) == answers
+        assert len({(each.reason, each.subject) for each in found}) == 2
+
+
+ENTITY = "Content-Type: multipart/alternative; boundary=foo\n\n--foo\n\nAt the beach.\n\n--foo--\n"
+
+
+def test_mime() -> None:
+    """§4.4."""
+    action = vacation(f"vacation :mime text:\n{ENTITY}.\n")
+    assert action.mime
+    assert action.reason == ENTITY.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    "entity", ["Bcc: x@y.example\n\nhello", "Subject: x\n\n", "no field\n\n", "Content-Type: text/plain; x=ü\n\nhello"]
+)
+def test_fields_that_are_not_of_the_content_are_refused(entity: str) -> None:
+    """§5, attack M8: when it is saved, and if variables bring them, when it runs."""
+    with pytest.raises(ScriptInvalid, match=":mime"):
+        compile_script(f'require "vacation"; vacation :mime "{entity}";')
+    failure(f'require ["vacation", "variables"]; set "v" "{entity}"; vacation :mime "${{v}}";')
+
+
+def test_away() -> None:
+    """§4.8."""
+    script = """require "vacation";
+        if header :contains "from" "boss@example.edu" { redirect "pleeb@isp.example.org"; }
+        else { vacation "Sorry, I'm away, I'll read your message when I get around to it."; }"""
+    assert told(script, message("From: boss@example.edu")) == ["redirect pleeb@isp.example.org"]
+    assert told(script)[0].startswith("vacation Sorry")
 
 
 def test_subject_with_variables_holds_no_second_line() -> None:
@@ -159,10 +214,11 @@ def test_meeting() -> None:
 
 def test_mailboxexists_and_create() -> None:
     """RFC 5490 §3."""
-    script = """require ["fileinto", "mailbox"];
-        if mailboxexists "Partners" { fileinto "Partners"; } else { fileinto :create "Partners"; }"""
+    script = """require ["fileinto", "reject", "mailbox"];
+        if mailboxexists "Partners" { fileinto "Partners"; } else { reject "not accepted by the Mailstore"; }"""
     assert told(script, has_mailbox=lambda name: name == "Partners") == ["fileinto Partners"]
-    assert told(script, has_mailbox=lambda _: False) == ["fileinto Partners :create"]
+    assert told(script, has_mailbox=lambda _: False) == ["reject not accepted by the Mailstore"]
+    assert told('require ["fileinto", "mailbox"]; fileinto :create "Partners";') == ["fileinto Partners :create"]
     all_of = 'require ["mailbox", "fileinto"]; if mailboxexists ["a", "inbox", "b"] { fileinto "a"; }'
     assert told(all_of, has_mailbox=lambda name: name in {"a", "INBOX", "b"}) == ["fileinto a"]
     assert told(all_of, has_mailbox=lambda name: name in {"a", "INBOX"}) == ["implicit keep"]
@@ -283,6 +339,23 @@ def test_alerts() -> None:
     view = message("Subject: ALERT: disk full")
     assert told(script, view) == ["remember 60", "fileinto Alerts"]
     assert told(script, view, is_duplicate=lambda _: True) == ["fileinto Alerts [\\Seen]"]
+
+
+def test_duplicates_aside_and_two_uses_apart() -> None:
+    """§5.1, §5.4."""
+    script = 'require ["duplicate", "fileinto", "mailbox"]; if duplicate { fileinto :create "Trash/Duplicate"; }'
+    view = message(
+        "Message-ID: <a@b>", "X-Event-ID: 7", "X-Ticket-ID: 7", "To: support@example.com", "Subject: fileserver"
+    )
+    assert told(script, view, is_duplicate=lambda _: True) == ["fileinto Trash/Duplicate :create"]
+    script = """require ["duplicate", "imap4flags"];
+        if duplicate :header "X-Event-ID" :handle "notifier" { discard; }
+        if allof (duplicate :header "X-Ticket-ID" :handle "support", address "to" "support@example.com",
+                  header :contains "subject" "fileserver") { setflag "\\\\seen"; }"""
+    first, second, _ = run(script, view).actions
+    assert isinstance(second, MarkDuplicate)
+    assert first != second
+    assert told(script, view, is_duplicate=lambda each: each == second.id)[-1] == "implicit keep [\\Seen]"
 
 
 def test_header_and_unique_id_exclude_each_other() -> None:

@@ -53,13 +53,34 @@ def test_relational_example(view: MessageView, expected: list[str]) -> None:
         (f'header :count "eq" {NUMERIC} ["n", "w"] "3"', True),
         (f'header :count "eq" {NUMERIC} "none" "0"', True),
         (f'envelope :count "eq" {NUMERIC} ["from", "to"] "2"', True),
+        (f'address :count "ge" {NUMERIC} ["to", "cc"] ["3"]', True),
+        (f'anyof (address :count "ge" {NUMERIC} ["to"] ["3"], address :count "ge" {NUMERIC} ["cc"] ["3"])', False),
+        (f'header :count "ge" {NUMERIC} ["received"] ["3"]', False),
+        (f'header :count "ge" {NUMERIC} ["received", "subject"] ["3"]', True),
+        (f'header :count "ge" {NUMERIC} ["to", "cc"] ["3"]', False),
         ('header :value "lt" :comparator "i;octet" "w" "b"', True),
     ],
 )
 def test_relations(test: str, expected: bool) -> None:
-    """§4, §5; numbers as in RFC 4790 §9.1."""
-    view = message("N: 10", "W: aword", "W: b")
+    """§4, §6; numbers as in RFC 4790 §9.1."""
+    view = message(
+        "Received: a",
+        "Received: b",
+        "Subject: example",
+        "To: foo@example.com, baz@example.com",
+        "Cc: qux@example.com",
+        "N: 10",
+        "W: aword",
+        "W: b",
+    )
     assert holds(test, view, require="relational comparator-i;ascii-numeric envelope") is expected
+
+
+def test_null_reverse_path_counts_for_nothing() -> None:
+    """§4.2."""
+    test = f'envelope :count "eq" {NUMERIC} "from" "0"'
+    assert holds(test, require="envelope relational comparator-i;ascii-numeric", reverse_path="")
+    assert not holds(test, require="envelope relational comparator-i;ascii-numeric")
 
 
 # -- subaddress (RFC 5233) ----------------------------------------------------------------------
@@ -81,6 +102,24 @@ def test_relations(test: str, expected: bool) -> None:
 def test_subaddress(to: str, test: str, expected: bool) -> None:
     """§4, §5."""
     assert holds(test, message(f"To: {to}"), require="subaddress envelope", forward_path=to) is expected
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("postmaster+anything@example.com", ["fileinto INBOX.postmaster"]),
+        ("ken+mta-filters@example.com", ["fileinto inbox.ietf-mta-filters"]),
+        ("ken+foo@example.com", ["redirect ken@example.net"]),
+        ("ken@example.com", ["implicit keep"]),
+    ],
+)
+def test_subaddress_example(to: str, expected: list[str]) -> None:
+    """§4: a dot separates no names of mailboxes here."""
+    script = """require ["envelope", "subaddress", "fileinto"];
+        if envelope :user "to" "postmaster" { fileinto "INBOX.postmaster"; stop; }
+        if envelope :detail "to" "mta-filters" { fileinto "inbox.ietf-mta-filters"; }
+        if envelope :detail "to" "foo" { redirect "ken@example.net"; }"""
+    assert told(script, forward_path=to) == expected
 
 
 # -- regex (draft-ietf-sieve-regex) -------------------------------------------------------------
@@ -182,6 +221,10 @@ def test_environment() -> None:
         assert holds(f'environment "{name}" "{value}"', require="environment", items=items)
     assert holds('environment :matches "REMOTE-IP" "192.*"', require="environment", items=items)
     assert not holds('environment :contains "x-none" ""', require="environment", items=items)
+    for value, count in (("", "0"), ("x", "1")):
+        test = f'environment :count "eq" {NUMERIC} "remote-host" "{count}"'
+        require = "environment relational comparator-i;ascii-numeric"
+        assert holds(test, require=require, items={"remote-host": value})
 
 
 SPAMTEST = """require ["spamtestplus", "fileinto", "relational", "comparator-i;ascii-numeric"];
