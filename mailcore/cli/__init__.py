@@ -22,6 +22,8 @@ NOUNS: tuple[str, ...] = (
     "domain",
     "dkim",
     "user",
+    "address",
+    "group",
     "app_password",
     "token",
     "limits",

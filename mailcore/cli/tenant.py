@@ -24,6 +24,10 @@ def register(subparsers: Subparsers) -> None:
     state.add_argument("name")
     state.add_argument("state", choices=[state.value for state in State])
     state.set_defaults(run=run_set_state)
+    postmaster = verbs.add_parser("set-postmaster", help="who gets mail for postmaster and abuse of its domains")
+    postmaster.add_argument("name")
+    postmaster.add_argument("user", nargs="?", metavar="ADDRESS", help="one of its users; without: the oldest")
+    postmaster.set_defaults(run=run_set_postmaster)
     protocols = verbs.add_parser("set-protocols", help="switch protocols off for all users, and all others on")
     protocols.add_argument("name")
     add_protocols(protocols)
@@ -58,6 +62,16 @@ def run_set_state(options: argparse.Namespace) -> int:
         tenant = services.tenants.get_by_name(options.name)
         services.tenants.set_state(operator(), tenant.id, State(options.state))
     print(f"tenant {tenant.name} is {options.state}; servers follow within seconds")
+    return 0
+
+
+def run_set_postmaster(options: argparse.Namespace) -> int:
+    """Change who gets mail for postmaster and abuse."""
+    with connected() as services:
+        tenant = services.tenants.get_by_name(options.name)
+        user_id = services.addresses.get(options.user).user_id if options.user else None
+        services.tenants.set_postmaster(operator(), tenant.id, user_id)
+    print(f"postmaster and abuse of {tenant.name} reach {options.user or 'its oldest user'}, unless somebody has them")
     return 0
 
 

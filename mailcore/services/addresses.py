@@ -51,7 +51,7 @@ class Addresses:
         """
         route = self.find(address)
         if route is None:
-            raise AddressNotFound(f"{address} is not the address of a user here")
+            raise AddressNotFound(f"{address} reaches nobody here as a user")
         return route
 
     def check_free(self, tenant_id: TenantId, text: str) -> Address:

@@ -172,4 +172,3 @@ def _fields(changes: Mapping[int, RecipientStatus]) -> dict[str, Any]:
         fields[prefix + "relayed_dsn"] = status.relayed_dsn
         fields[prefix + "reported"] = sorted(status.reported)
     return fields
-

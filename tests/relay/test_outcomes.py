@@ -239,9 +239,7 @@ STS_CASES = [
     pytest.param("mx.sts{n}.test", "*.sts{n}.test", "enforce", True, True, id="a wildcard in the policy"),
     pytest.param("wrong.test", "mx.sts{n}.test", "enforce", False, False, id="certificate of another name"),
     pytest.param("", "mx.sts{n}.test", "enforce", False, False, id="no TLS offered"),
-    pytest.param(
-        "mx.sts{n}.test", "other.sts{n}.test", "enforce", False, False, id="host not in the policy"
-    ),
+    pytest.param("mx.sts{n}.test", "other.sts{n}.test", "enforce", False, False, id="host not in the policy"),
     pytest.param("wrong.test", "mx.sts{n}.test", "testing", True, True, id="wrong name while testing"),
     pytest.param("", "mx.sts{n}.test", "none", True, False, id="no policy any more"),
 ]

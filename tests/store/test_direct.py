@@ -228,9 +228,7 @@ def test_a_document_ahead_is_proven_by_the_write_after_it(collection: Collection
     assert collection.find_one({"_id": b"new"}) == {"_id": b"new"}
 
 
-def test_a_write_that_cannot_go_by_the_same_line_confirms_first(
-    collection: Collection[Document], heard: Heard
-) -> None:
+def test_a_write_that_cannot_go_by_the_same_line_confirms_first(collection: Collection[Document], heard: Heard) -> None:
     for spoil in (
         lambda ahead: lines(collection.database.client).close(),
         lambda ahead: ahead.line._socket.shutdown(2),
