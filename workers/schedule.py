@@ -36,6 +36,7 @@ SCHEDULE = (
     Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("demotion.all", timedelta(minutes=10)),
     Periodic("certificates.renew", timedelta(minutes=10)),
+    Periodic("dkim.check", timedelta(minutes=30)),
     Periodic("dkim.rotate", timedelta(hours=1)),
     Periodic("sealing.rotate", timedelta(days=1)),
     Periodic("retention.all", timedelta(days=1)),

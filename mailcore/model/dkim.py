@@ -69,13 +69,12 @@ class DkimKey:
         """The TXT record; a DNS host cuts it into strings of up to 255 octets."""
         return f"v=DKIM1; k={self.algorithm.key_type}; p={self.public_key}"
 
-    def is_in(self, record: bytes) -> bool:
+    def is_in(self, record: str) -> bool:
         """Whether a TXT record publishes this key, however it is spaced and in whatever order."""
-        tags = dict(_tag(part) for part in record.split(b";") if b"=" in part)
-        key_type = tags.get(b"k", b"rsa")
-        return tags.get(b"p") == self.public_key.encode() and key_type == self.algorithm.key_type.encode()
+        tags = dict(_tag(part) for part in record.split(";") if "=" in part)
+        return tags.get("p") == self.public_key and tags.get("k", "rsa") == self.algorithm.key_type
 
 
-def _tag(part: bytes) -> tuple[bytes, bytes]:
-    name, _, value = part.partition(b"=")
-    return name.strip(), b"".join(value.split())
+def _tag(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return name.strip(), "".join(value.split())

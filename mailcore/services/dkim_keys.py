@@ -39,7 +39,7 @@ from mailcore.services.offload import Offload
 from mailcore.services.sealing import Sealing
 from mailcore.store.directory import Directory
 
-TxtLookup = Callable[[str], Sequence[bytes]]
+TxtLookup = Callable[[str], Sequence[str]]
 """Returns the TXT records of a name, the strings of each joined; raises Unavailable where DNS does not say."""
 
 MAX_DESCRIPTION_CHARACTERS = 200

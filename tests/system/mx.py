@@ -116,14 +116,14 @@ def rspamd(folder: Path, redis: str = "", dns: int = 0) -> Iterator[dict[str, in
 
 
 @contextmanager
-def postfix(folder: Path, settings: Mapping[str, str]) -> Iterator[int]:
-    """Run it with infra/postfix, a few settings replaced; yields its SMTP port. Its log is `folder/postfix.log`."""
+def postfix(folder: Path, settings: Mapping[str, str], config: str = "postfix") -> Iterator[int]:
+    """Run it with infra/`config`, a few settings replaced; yields its SMTP port. Its log is `folder/postfix.log`."""
     home, port = folder / "postfix", free_port()
     (home / "queue").mkdir(parents=True)
     (home / "data").mkdir()
     shutil.chown(home / "data", "postfix")
-    shutil.copy(ROOT / "infra/postfix/main.cf", home)
-    master = (ROOT / "infra/postfix/master.cf").read_text()
+    shutil.copy(ROOT / "infra" / config / "main.cf", home)
+    master = (ROOT / "infra" / config / "master.cf").read_text()
     assert "\nsmtp      inet" in master
     (home / "master.cf").write_text(master.replace("\nsmtp      inet", f"\n{HOST}:{port} inet", 1))
     mine = {

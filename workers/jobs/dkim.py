@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mailcore.model.actor import SYSTEM
+from mailcore.model.ids import TenantId
 from workers.context import JobContext
 
 
 def rotate(context: JobContext) -> None:
     """Do for every tenant's domains what is due; keys that have been published long enough take over."""
+    for tenant_id in _tenants(context):
+        context.services.dkim_keys.rotate(SYSTEM, tenant_id)
+
+
+def check(context: JobContext) -> int:
+    """Look in DNS for every tenant's keys, and return of how many what is known changed."""
+    services = context.services
+    return sum(services.dkim_keys.check(SYSTEM, tenant_id, services.dns.texts) for tenant_id in _tenants(context))
+
+
+def _tenants(context: JobContext) -> Iterator[TenantId]:
     after = None
     while tenants := context.services.tenants.list_all(after):
         for tenant in tenants:
-            context.services.dkim_keys.rotate(SYSTEM, tenant.id)
+            yield tenant.id
         after = tenants[-1].id
