@@ -1,0 +1,176 @@
+"""Every route with every id, of one's own, a colleague's, a stranger's, nobody's, and none at all (Attack W1).
+
+The table of operations is walked: a new name in a path needs an entry in `MAKERS`, a new operation
+with fields that must be there one in `BODIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from bson import ObjectId
+from flask import Flask
+
+from mailcore.api import app as app_module
+from mailcore.api import operations
+from mailcore.api.operation import Operation
+from mailcore.model.access import Protocol
+from mailcore.model.ids import UserId
+from mailcore.model.roles import Role
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices
+from mailcore.services.tokens import owner_of_tenant
+from tests.api.conftest import Answer, Api, token
+from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
+from tests.store.test_delivery import deliver, message
+
+Maker = Callable[[MailServices, MadeUser], str]
+
+
+def _mailbox(services: MailServices, user: MadeUser) -> str:
+    return str(services.mailboxes.create(user.user_id, OPERATOR, f"Box {ObjectId()}"))
+
+
+def _message(services: MailServices, user: MadeUser) -> str:
+    deliver(services, message(b"x"), user)
+    return "1"
+
+
+def _app_password(services: MailServices, user: MadeUser) -> str:
+    return str(services.app_passwords.create(OPERATOR, user.user_id, "Phone")[0].id)
+
+
+def _event(services: MailServices, user: MadeUser) -> str:
+    services.authentication.login(user.address, Secret(user.password.encode()), Protocol.IMAP, "192.0.2.1")
+    services.auth_log.flush()
+    return services.auth_log.list_of_user(user.user_id)[0].key.hex()
+
+
+MAKERS: Final[dict[str, Maker]] = {
+    "mailbox": _mailbox,
+    "message": _message,
+    "attachment": lambda *_: "ATT00001",
+    "asp": _app_password,
+    "event": _event,
+    "credential": lambda *_: "00" * 32,
+}
+"""What stands for a name in a path: something of this user."""
+OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event"})
+"""Names whose ids are unique, so that another's can be asked for as one's own."""
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "createUser": {"username": "x@example.org", "password": "long enough words"},
+    "createMailbox": {"path": "New"},
+    "updateMessage": {"seen": True},
+    "updateMessages": {"message": "1", "seen": True},
+    "applyToSearch": {"action": {"seen": True}},
+    "authenticate": {"username": "x@example.org", "password": "x"},
+    "preAuthenticate": {"username": "x@example.org"},
+    "createAppPassword": {"description": "Phone"},
+    "setUpTotp": {"issuer": "Eider"},
+    "enableTotp": {"token": "000000"},
+    "checkTotp": {"token": "000000", "totpNonce": "0" * 40},
+    "beginRegistration": {"description": "Key", "origin": "https://example.org"},
+    "finishRegistration": {"challenge": "00", "rawId": "00", "clientDataJSON": "00", "attestationObject": "00"},
+    "beginAuthentication": {"origin": "https://example.org"},
+    "finishAuthentication": {
+        "challenge": "00", "rawId": "00", "clientDataJSON": "00", "authenticatorData": "00", "signature": "00",
+    },
+}  # fmt: skip
+WITH_USER: Final = [operation for operation in operations.ALL if "user" in operation.path_names]
+MALFORMED: Final = ("x", "0", "%00", "$ne", "{}", "a" * 300, "..", "%C0%AF", "-1")
+
+
+@dataclass
+class Scene:
+    """Two of one tenant, one of another, and tokens."""
+
+    services: MailServices
+    user: MadeUser
+    colleague: MadeUser
+    stranger: MadeUser
+    own: Api
+    tenant: Api
+    ids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def id(self, name: str, user: MadeUser) -> str:
+        key = (name, str(user.user_id))
+        if key not in self.ids:
+            self.ids[key] = MAKERS[name](self.services, user)
+        return self.ids[key]
+
+
+@pytest.fixture(scope="module")
+def scene(services: MailServices, app: Flask) -> Scene:
+    tenant = make_tenant(services)
+    user, colleague = make_user(services, tenant=tenant), make_user(services, tenant=tenant)
+    owner = services.tokens.owner_of_user(user.user_id)
+    own = Api(app, token(services, owner, Role.USER))
+    return Scene(
+        services, user, colleague, make_user(services), own, Api(app, token(services, owner_of_tenant(user.tenant_id)))
+    )
+
+
+def ask(api: Api, operation: Operation, values: dict[str, str]) -> Answer:
+    path = operation.path
+    for name in operation.path_names:
+        path = path.replace(f"{{{name}}}", values[name])
+    needs_body = operation.changes and operation.method != "DELETE"
+    return api.ask(operation.method, path, BODIES.get(operation.name, {}) if needs_body else None)
+
+
+def values(scene: Scene, operation: Operation, **other: str) -> dict[str, str]:
+    names = [name for name in operation.path_names if name not in {"user", *other}]
+    return {"user": str(scene.user.user_id), **{name: scene.id(name, scene.user) for name in names}, **other}
+
+
+def test_every_name_and_body_has_an_entry() -> None:
+    names = {name for operation in WITH_USER for name in operation.path_names} - {"user"}
+    assert names <= MAKERS.keys()
+    for operation in operations.ALL:
+        if operation.changes and operation.method != "DELETE":
+            operation.takes.model_validate(BODIES.get(operation.name, {}))
+
+
+@pytest.mark.parametrize("operation", WITH_USER, ids=lambda operation: operation.name)
+def test_others_do_not_exist(scene: Scene, operation: Operation) -> None:
+    """A user's token knows nobody else, a tenant's no other tenant; nobody can tell them from who is not there."""
+    nobody = ask(scene.own, operation, values(scene, operation, user=str(ObjectId())))
+    assert (nobody.status, nobody.body["code"]) == (404, "UserNotFound")
+    for api, other in ((scene.own, scene.colleague), (scene.own, scene.stranger), (scene.tenant, scene.stranger)):
+        answer = ask(api, operation, values(scene, operation, user=str(other.user_id)))
+        assert (answer.status, answer.raw) == (404, nobody.raw)
+    for text in MALFORMED:
+        answer = ask(scene.own, operation, values(scene, operation, user=text))
+        assert answer.status in {400, 404, 405, 308}, (text, answer.status)
+
+
+NAMED: Final = [(operation, name) for operation in WITH_USER for name in operation.path_names if name != "user"]
+
+
+@pytest.mark.parametrize(("operation", "name"), NAMED, ids=lambda value: getattr(value, "name", value))
+def test_ids_of_others_are_not_there(scene: Scene, operation: Operation, name: str) -> None:
+    """As one's own: a colleague's or a stranger's id is what an id is that nobody has."""
+    if name in OF_ANOTHER:
+        absent = ask(scene.own, operation, values(scene, operation, **{name: _absent(name)}))
+        assert absent.status == 404, absent.body
+        for other in (scene.colleague, scene.stranger):
+            answer = ask(scene.own, operation, values(scene, operation, **{name: scene.id(name, other)}))
+            assert (answer.status, answer.body["code"]) == (404, absent.body["code"])
+    for text in MALFORMED:
+        answer = ask(scene.own, operation, values(scene, operation, **{name: text}))
+        assert answer.status in {400, 403, 404, 405, 308}, (text, answer.status)
+
+
+def _absent(name: str) -> str:
+    return "0" * 48 if name == "event" else str(ObjectId())
+
+
+def test_a_path_that_is_not_resolved_in_scope_would_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check itself: without the look at the token's scope, strangers are found."""
+    monkeypatch.setattr(app_module, "resolve_user", lambda _, text: UserId(ObjectId(text)))
+    operation = next(one for one in WITH_USER if one.name == "listMailboxes")
+    with pytest.raises(AssertionError):
+        test_others_do_not_exist(scene, operation)
