@@ -20,6 +20,7 @@ START_TIMEOUT_S = 30.0
 LISTENS = {
     "imap": {"imap": 1143, "imaps": 1993},
     "pop3": {"pop3": 1110, "pop3s": 1995},
+    "managesieve": {"managesieve": 4190},
     "submission": {"submission": 1587, "submissions": 1465},
     "lmtp": {"lmtp": 2424},
     "api": {"api": 8080},

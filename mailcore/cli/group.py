@@ -22,9 +22,7 @@ def register(subparsers: Subparsers) -> None:
         parser.add_argument("--tenant", required=True, metavar="NAME")
         parser.add_argument("--members", nargs="*", metavar="ADDRESS", help="users, groups, addresses elsewhere")
         parser.add_argument("--posters", type=Posters, choices=list(Posters), help="whose mail it takes")
-        parser.add_argument(
-            "--moderators", nargs="*", metavar="ADDRESS", help="users who let posts go; none: at once"
-        )
+        parser.add_argument("--moderators", nargs="*", metavar="ADDRESS", help="users who let posts go; none: at once")
         parser.set_defaults(run=run)
     delete = verbs.add_parser("delete", help="give a group up")
     delete.add_argument("address")

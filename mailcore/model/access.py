@@ -27,6 +27,8 @@ class Scope(StrEnum):
     IMAP = "imap"
     POP3 = "pop3"
     SMTP = "smtp"
+    SIEVE = "sieve"
+    """ManageSieve alone."""
     ALL = "*"
     """Every mail protocol; never the API or the portal."""
 
@@ -75,8 +77,8 @@ RULES: Mapping[Protocol, ProtocolRule] = {
     Protocol.IMAP: ProtocolRule(frozenset({Scope.IMAP, Scope.ALL})),
     Protocol.POP3: ProtocolRule(frozenset({Scope.POP3, Scope.ALL})),
     Protocol.SMTP: ProtocolRule(frozenset({Scope.SMTP, Scope.ALL})),
-    # filters forward mail and outlive the password that made them: no scope for reading or sending reaches them
-    Protocol.MANAGESIEVE: ProtocolRule(frozenset({Scope.ALL})),
+    # scripts forward mail and outlive the password that made them: no scope for reading or sending reaches them
+    Protocol.MANAGESIEVE: ProtocolRule(frozenset({Scope.SIEVE, Scope.ALL})),
     Protocol.API: ProtocolRule(frozenset(), may_be_disabled=False, second_step=True, temporary=True, token=False),
     Protocol.PORTAL: ProtocolRule(frozenset(), may_be_disabled=False, second_step=True, temporary=True, token=False),
 }

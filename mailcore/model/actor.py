@@ -15,6 +15,7 @@ class Door(StrEnum):
     POP3 = "pop3"
     LMTP = "lmtp"
     SUBMISSION = "submission"
+    MANAGESIEVE = "managesieve"
     API = "api"
     PORTAL = "portal"
     CLI = "cli"

@@ -194,9 +194,7 @@ def _unsuppress(scene: Scene) -> None:
 
 def _published(scene: Scene) -> int:
     scene.services.dkim_keys.create(OPERATOR, scene.user.tenant_id, scene.domain())
-    values = {
-        key.record_name: key.record_value for key in scene.services.dkim_keys.list_of(scene.user.tenant_id)
-    }
+    values = {key.record_name: key.record_value for key in scene.services.dkim_keys.list_of(scene.user.tenant_id)}
     return scene.services.dkim_keys.check(scene.actor, scene.user.tenant_id, lambda name: [values[name]])
 
 

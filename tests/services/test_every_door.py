@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from mailcore.imap.connection import ImapConnection
+from mailcore.managesieve.connection import ManageSieveConnection
 from mailcore.model.access import RULES, Protocol, Scope
 from mailcore.model.actions import Close, Connection, Peer, Send, Tls
 from mailcore.model.roles import Role
@@ -92,7 +93,25 @@ class Pop3Door(Door):
         return dialogue.ask(f"AUTH {mechanism} {line}").startswith(b"+OK")
 
 
-DOORS: dict[Protocol, Door] = {Protocol.IMAP: ImapDoor(), Protocol.POP3: Pop3Door()}
+class ManageSieveDoor(Door):
+    module = "managesieve"
+
+    def connect(self, services: MailServices) -> Dialogue:
+        return Dialogue(lambda peer, wake: ManageSieveConnection(services, peer, wake))
+
+    def password(self, dialogue: Dialogue, user: MadeUser, password: str) -> bool:
+        response = b64encode(f"\0{user.address}\0{password}".encode()).decode()
+        return dialogue.ask(f'AUTHENTICATE "PLAIN" "{response}"').startswith(b"OK")
+
+    def token(self, dialogue: Dialogue, mechanism: str, line: str) -> bool:
+        return dialogue.ask(f'AUTHENTICATE "{mechanism}" "{line}"').startswith(b"OK")
+
+
+DOORS: dict[Protocol, Door] = {
+    Protocol.IMAP: ImapDoor(),
+    Protocol.POP3: Pop3Door(),
+    Protocol.MANAGESIEVE: ManageSieveDoor(),
+}
 SERVERS = {
     Protocol.IMAP: "imap",
     Protocol.POP3: "pop3",

@@ -574,9 +574,7 @@ def test_nobody_is_never_said_while_the_directory_is_away(scene: Scene, monkeypa
                 scene.resolve(scene.at("nobody"))
 
 
-def test_a_users_own_address_may_be_known_and_nothing_else(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_users_own_address_may_be_known_and_nothing_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """LMTP takes an address for true that was read two seconds ago; that nobody has it is always asked."""
     resolutions = scene.services.resolutions
     user = scene.user()

@@ -41,6 +41,7 @@ OPENED_BY_SCOPE = {
     Scope.IMAP: {Protocol.IMAP},
     Scope.POP3: {Protocol.POP3},
     Scope.SMTP: {Protocol.SMTP},
+    Scope.SIEVE: {Protocol.MANAGESIEVE},
     Scope.ALL: MAIL,
 }
 OPENED_BY_KIND = {

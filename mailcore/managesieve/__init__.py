@@ -1,0 +1,1 @@
+"""ManageSieve: users' programs look after their Sieve scripts (RFC 5804)."""
