@@ -176,7 +176,7 @@ class Handling:
         numbers: list[int] = []
         for number, status in group:
             try:
-                recipient = self._parts.delivery.resolve(status.address)
+                recipient = self._parts.delivery.resolve(status.address, entry.reverse_path or None)
             except MailError as error:
                 answers[number] = _answer_of(error)
             else:

@@ -29,6 +29,7 @@ from mailcore.services.domain_access import DomainAccess
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
+from mailcore.services.filing import Filer
 from mailcore.services.filter_changes import FilterChanges
 from mailcore.services.filters import Filters
 from mailcore.services.forward_cycles import ForwardCycles
@@ -233,7 +234,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     onward = OnwardAddresses(directory, addresses, audit, settings.limits.routing)
     passwords = Passwords(offload, leaked=LeakedPasswords(settings.leaked_passwords_url))
     tenants = Tenants(directory, placement, sealing, audit, sessions)
-    users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions)
+    cycles = ForwardCycles(directory, placement)
+    users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions, cycles)
     tokens = Tokens(directory, tenants, users, sessions, audit)
     learn_url, learn_password = settings.rspamd_learn_url, settings.rspamd_password
     spam_reports = SpamReports(placement, mailboxes, content, learn_url, learn_password)
@@ -243,7 +245,6 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     outbound = Outbound(placement, outbound_content, audit, trace, link, settings.limits)
     dns = Dns(settings.dns)
     filter_changes = FilterChanges(directory, placement, sessions)
-    cycles = ForwardCycles(directory, placement)
     filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits)
     usage = Usage(link, placement, sending=settings.limits.sending)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
@@ -254,7 +255,11 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     resolutions = Resolutions(directory, placement, settings.limits.routing, Bounces(srs, directory, placement))
     forwarding = Forwarding(outbound, usage, srs, Arc(dkim, offload, own_domain, settings.hostname), forward_key)
     responder = Responder(outbound, usage, dkim, settings.hostname)
-    inbound = Inbound(directory, mailboxes, lambda _: (), forwarding, autoreplies, responder, audit, settings.hostname)
+    filer = Filer(placement, content, mailboxes, messages)
+    domain_access = DomainAccess(directory, placement, audit, sessions, settings.limits)
+    inbound = Inbound(
+        directory, mailboxes, filters, domain_access, forwarding, autoreplies, responder, settings.hostname
+    )
     onward_mail = Onward(directory, placement, outbound, usage, forwarding, responder)
     failed_logins = FailedLogins(link, settings.limits.logins)
     authentication = Authentication(
@@ -325,10 +330,10 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         listings=Listings(placement, content, offload),
         filters=filters,
         scripts=Scripts(filter_changes, audit, settings.limits),
-        domain_access=DomainAccess(directory, placement, audit, sessions, settings.limits),
+        domain_access=domain_access,
         journal=journal,
         delivery=Delivery(
-            resolutions, directory, placement, content, mailboxes, messages, quotas, inbound, onward_mail, usage
+            resolutions, directory, placement, content, filer, quotas, inbound, onward_mail, journal, usage
         ),
         spam=Spam(settings),
         spam_reports=spam_reports,

@@ -9,6 +9,7 @@ from functools import cached_property
 from bson import ObjectId
 
 from mailcore.errors import AddressInvalid
+from mailcore.message.addresses import parse_addresses
 from mailcore.message.automatic import forbids_answers, named_recipients
 from mailcore.message.headers import find_all, header_size
 from mailcore.model.actor import Actor
@@ -46,6 +47,13 @@ class Arrival:
     def view(self) -> MessageView:
         """As programs see it; what one has decoded the others need not."""
         return MessageView(self.raw, self.prepared.tree)
+
+    @cached_property
+    def sender_domains(self) -> tuple[str, ...]:
+        """The domains that From and the reverse-path name, each once."""
+        authors = [each.address for value in find_all(self.header, b"from") for each in parse_addresses(value)]
+        named = (address.rpartition("@")[2].lower() for address in (*authors, self.reverse_path))
+        return tuple(dict.fromkeys(domain for domain in named if domain))
 
     @cached_property
     def forbids_answers(self) -> str | None:

@@ -8,39 +8,29 @@ the answer. A crash leaves only what a sweep proves unreferenced.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
-from bson import ObjectId
-
 from mailcore import fault
 from mailcore.errors import (
-    MailboxChanged,
-    MailboxMoving,
-    MailboxNotFound,
     MailError,
     OverQuota,
     RateExceeded,
     Unavailable,
 )
 from mailcore.model.actor import Actor
-from mailcore.model.changes import Cause
-from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Spending
-from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
-from mailcore.model.plan import JUNK, PLAIN, Destination, Filing, Plan
-from mailcore.model.row import NewRow
+from mailcore.model.plan import JUNK, PLAIN, Plan
 from mailcore.model.verdict import Verdict
 from mailcore.services.arrival import Arrival
-from mailcore.services.content import ContentStore, Copy, NewRowContent
+from mailcore.services.content import ContentStore, NewRowContent
+from mailcore.services.filing import Filer, FilingAttempt
 from mailcore.services.inbound import Inbound
-from mailcore.services.mailboxes import Mailboxes
-from mailcore.services.messages import Messages
+from mailcore.services.journal import Direction, Journal, JournalEntry
 from mailcore.services.onward import Onward
-from mailcore.services.prepared import PreparedMessage
 from mailcore.services.quotas import Quotas
 from mailcore.services.recipient import Recipient
 from mailcore.services.resolution import ANYBODY, Resolution, Resolutions
@@ -49,11 +39,6 @@ from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
-
-MOVING_WAIT_S = 2.0
-MOVING_POLL_S = 0.1
-REPEATS = 8
-"""So often a repeated delivery may find that the one before it was cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +57,13 @@ class DeliveryResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One copy for one recipient on its way."""
-
-    recipient: Recipient
-    prepared: PreparedMessage
-    filing: Filing
-    key: bytes
-    """Commits once, however often the same delivery is repeated."""
-    arrival: Arrival
-    number: int
-    """Of the recipient's copies, from 0."""
-
-    def message_oid(self, repeat: int) -> bytes | None:
-        """Return the id of the copy; a repeat of the delivery has the same, so it finds what went before."""
-        return self.arrival.copy_id(self.recipient, repeat, self.number)
-
-    def as_copy(self) -> Copy:
-        """Return what is to be stored at first."""
-        return Copy(self.recipient.home, self.prepared, self.message_oid(0))
-
-
-@dataclass(frozen=True, slots=True)
 class _Part:
     """What is done for one recipient."""
 
     recipient: Recipient
     key: bytes
     plan: Plan = PLAIN
-    attempts: tuple[_Attempt, ...] = ()
+    attempts: tuple[FilingAttempt, ...] = ()
     error: MailError | None = None
 
 
@@ -113,11 +76,11 @@ class Delivery:
         directory: Directory,
         placement: Placement,
         content: ContentStore,
-        mailboxes: Mailboxes,
-        messages: Messages,
+        filer: Filer,
         quotas: Quotas,
         inbound: Inbound,
         onward: Onward,
+        journal: Journal,
         usage: Usage,
     ) -> None:
         self._usage = usage
@@ -125,11 +88,11 @@ class Delivery:
         self._directory = directory
         self._placement = placement
         self._content = content
-        self._mailboxes = mailboxes
-        self._messages = messages
+        self._filer = filer
         self._quotas = quotas
         self._inbound = inbound
         self._onward = onward
+        self._journal = journal
 
     def resolve(self, address: str, sender: str | None = None, *, max_age_s: float = 0.0) -> Resolution:
         """Return who receives mail for an address; that nobody does is never said from memory.
@@ -191,21 +154,52 @@ class Delivery:
             verdict: what the spam filter says of it; None: nobody looked.
         """
         arrival = Arrival(raw, self._content.prepare(raw), reverse_path, ident, actor, verdict)
-        begun = [[self._begin(arrival, target, each) for each in _receivers(target)] for target in targets]
+        unreported = self._report(arrival, targets)
+        begun = [[self._begin(arrival, target, each, unreported) for each in _receivers(target)] for target in targets]
         attempts = [attempt for parts in begun for part in parts for attempt in part.attempts]
         outcomes = iter(self._content.put_many([attempt.as_copy() for attempt in attempts], ahead=True))
         for target, parts in zip(targets, begun, strict=True):
             errors = [self._finish(arrival, target, part, list(islice(outcomes, len(part.attempts)))) for part in parts]
             if not target.resolution.is_direct:
-                errors.append(self._send_on(arrival, target))
+                errors.append(self._send_on(arrival, target, unreported))
             result = DeliveryResult(_common(errors))
             fault.hit("delivery.before_reply")
             yield result
 
-    def _begin(self, arrival: Arrival, target: DeliveryTarget, recipient: Recipient) -> _Part:
+    def _report(self, arrival: Arrival, targets: Sequence[DeliveryTarget]) -> dict[TenantId, MailError]:
+        """Tell the journals of tenants that have one; return of which it could not be told."""
+        paths: dict[TenantId, list[str]] = {}
+        for target in targets:
+            for tenant_id, address in target.resolution.reached:
+                paths.setdefault(tenant_id, []).append(address)
+        unreported: dict[TenantId, MailError] = {}
+        for tenant_id, addresses in paths.items():
+            entry = JournalEntry(
+                tenant_id,
+                Direction.INCOMING,
+                arrival.reverse_path,
+                tuple(dict.fromkeys(addresses)),
+                arrival.raw,
+                arrival.ident,
+            )
+            try:
+                self._journal.record(arrival.actor, entry)
+            except MailError as error:
+                unreported[tenant_id] = error
+        return unreported
+
+    def _begin(
+        self,
+        arrival: Arrival,
+        target: DeliveryTarget,
+        recipient: Recipient,
+        unreported: Mapping[TenantId, MailError],
+    ) -> _Part:
         """Find out what is to be done for a recipient."""
         key = arrival.key(recipient)
         try:
+            if recipient.tenant_id in unreported:
+                raise unreported[recipient.tenant_id]
             self._check_quota(recipient, len(arrival.raw))
             plan = self._inbound.plan(arrival, recipient, key)
         except MailError as error:
@@ -217,7 +211,7 @@ class Delivery:
             if filing.header is not None:
                 prepared = self._content.prepare(arrival.with_header(filing.header)).with_prefix(target.trace)
             copy_key = arrival.key(recipient, number) if number else key
-            attempts.append(_Attempt(recipient, prepared, filing, copy_key, arrival, number))
+            attempts.append(FilingAttempt(recipient, prepared, filing, copy_key, arrival, number))
         return _Part(recipient, key, plan, tuple(attempts))
 
     def _finish(
@@ -228,7 +222,7 @@ class Delivery:
             if part.error is not None:
                 raise part.error
             for attempt, outcome in zip(part.attempts, outcomes, strict=True):
-                self._file(attempt, outcome, arrival.actor)
+                self._filer.file(attempt, outcome, arrival.actor)
             if part.plan is not PLAIN and part.plan is not JUNK:
                 is_direct = target.resolution.is_direct
                 self._inbound.carry_out(arrival, part.recipient, part.key, part.plan, target.trace, is_direct=is_direct)
@@ -236,100 +230,17 @@ class Delivery:
             return error
         return None
 
-    def _send_on(self, arrival: Arrival, target: DeliveryTarget) -> MailError | None:
+    def _send_on(
+        self, arrival: Arrival, target: DeliveryTarget, unreported: Mapping[TenantId, MailError]
+    ) -> MailError | None:
         try:
+            for tenant_id, _ in target.resolution.reached:
+                if tenant_id in unreported:
+                    raise unreported[tenant_id]
             self._onward.send(arrival, target.resolution, target.trace)
         except MailError as error:
             return error
         return None
-
-    def _file(self, attempt: _Attempt, outcome: NewRowContent | MailError, actor: Actor) -> None:
-        """Commit one copy that was stored."""
-        if isinstance(outcome, MailError):
-            raise outcome
-        if outcome.existed:
-            repeated = self._put_again(attempt)
-            if repeated is None:
-                return
-            outcome = repeated
-        self._commit(attempt, outcome, actor)
-
-    def _put_again(self, attempt: _Attempt) -> NewRowContent | None:
-        """Store a repeat of a delivery under the next id; None if an earlier one is in the mailbox.
-
-        A message that is there already is never used again: it may be about to be collected.
-        """
-        user_id, home = attempt.recipient.user_id, attempt.recipient.home
-        delivered = self._delivered(user_id, attempt.filing)
-        for repeat in range(REPEATS):
-            oid = attempt.message_oid(repeat)
-            if oid in delivered:
-                return None
-            if repeat == 0:
-                continue
-            outcome = self._content.put(home, attempt.prepared, oid)
-            if not outcome.existed:
-                return outcome
-        return self._content.put(home, attempt.prepared)
-
-    def _delivered(self, user_id: UserId, filing: Filing) -> set[bytes]:
-        """Return the messages where an earlier try may have put its copy: the mailbox as named now, and INBOX."""
-        tree = self._mailboxes.tree(user_id)
-        places = {entry.id for entry in (_find(tree, filing.destinations), tree.find(INBOX)) if entry is not None}
-        views = [self._mailboxes.refresh(user_id, mailbox_id) for mailbox_id in places]
-        return {oid.tobytes() for view in views for oid in view.message_oids}
-
-    def _commit(self, attempt: _Attempt, content: NewRowContent, actor: Actor) -> None:
-        """Push the row; into INBOX if the mailbox is gone, after a wait if the user is being moved."""
-        user_id, filing = attempt.recipient.user_id, attempt.filing
-        give_up_at = time.monotonic() + MOVING_WAIT_S
-        home = attempt.recipient.home
-        while True:
-            try:
-                now_at = self._placement.home(user_id)
-                if now_at.shard.name != home.shard.name:  # moved since the content was stored
-                    home = now_at
-                    content = self._content.put(home, attempt.prepared)
-                mailbox_id = self._mailbox(user_id, filing, actor)
-                self._messages.commit_rows(
-                    user_id,
-                    mailbox_id,
-                    [_row(content, filing.flags.system)],
-                    Cause.DELIVERY,
-                    actor,
-                    attempt.key,
-                    keywords=[filing.flags.keywords] if filing.flags.keywords else None,
-                    as_many_keywords_as_fit=True,
-                    after=content.ahead,
-                )
-            except MailboxMoving:
-                if time.monotonic() >= give_up_at:
-                    raise
-                time.sleep(MOVING_POLL_S)
-                self._placement.forget(user_id)
-            except (MailboxChanged, MailboxNotFound):
-                if time.monotonic() >= give_up_at:
-                    raise
-                self._mailboxes.forget_tree(user_id)
-            else:
-                return
-
-    def _mailbox(self, user_id: UserId, filing: Filing, actor: Actor) -> MailboxId:
-        """Return the mailbox a copy goes to, else INBOX; no round trip if this process knows the user's tree."""
-        entry = _find(self._mailboxes.tree_cached(user_id), filing.destinations)
-        if entry is None:
-            tree = self._mailboxes.tree(user_id)  # what this process knows may be old
-            entry = _find(tree, filing.destinations)
-            name = filing.destinations[-1]
-            if entry is None and filing.creates and isinstance(name, str):
-                try:
-                    return self._mailboxes.create(user_id, actor, name, subscribed=True)
-                except MailError as error:  # no such name, too many, or somebody was faster: then it is INBOX
-                    log.info("delivery.not_created", extra={"user": str(user_id), "reason": type(error).__name__})
-            entry = entry or tree.find(INBOX)
-        if entry is None:
-            raise MailboxNotFound(user_id, INBOX)
-        return entry.id
 
     def _check_quota(self, recipient: Recipient, size_bytes: int) -> None:
         """Raises: OverQuota with the time of the first refusal since mail last fitted."""
@@ -364,31 +275,3 @@ def _common(errors: Sequence[MailError | None]) -> MailError | None:
         log.warning("delivery.some_refused", extra={"reasons": [type(error).__name__ for error in found]})
         return None
     return found[0] if found else None
-
-
-def _find(tree: MailboxTree, destinations: Sequence[Destination]) -> MailboxEntry | None:
-    """Return the first mailbox that is meant and there."""
-    for destination in destinations:
-        if isinstance(destination, SpecialUse):
-            entry = tree.find_special(destination)
-        elif isinstance(destination, ObjectId):
-            entry = tree.find_id(destination)
-        else:
-            entry = tree.find(destination)
-        if entry is not None:
-            return entry
-    return None
-
-
-def _row(content: NewRowContent, flags: int) -> NewRow:
-    now = int(time.time())
-    return NewRow(
-        message_oid=content.message_oid,
-        flags=flags,
-        size_bytes=content.size_bytes,
-        internal_date=now,
-        saved_date=now,
-        header_date=content.header_date,
-        thread=content.thread,
-        message_id_hash=content.message_id_hash,
-    )

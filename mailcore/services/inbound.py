@@ -3,66 +3,61 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
 from mailcore.errors import MailError, MessageRejected
 from mailcore.message.authentication_results import is_forged, own_results
-from mailcore.model.ids import MailboxName, UserId
+from mailcore.model.filter import Verdict as Listed
+from mailcore.model.ids import MailboxName
 from mailcore.model.plan import JUNK, PLAIN, Forward, Plan
 from mailcore.services.arrival import Arrival, compared
-from mailcore.services.audit import Audit
 from mailcore.services.autoreplies import Autoreplies
 from mailcore.services.clock import now
+from mailcore.services.domain_access import DomainAccess
+from mailcore.services.filters import Filters
 from mailcore.services.forwarding import Forwarding
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.plan_draft import Draft
+from mailcore.services.programs import NONE
 from mailcore.services.recipient import Recipient
 from mailcore.services.responder import Responder, Voice
-from mailcore.sieve import Environment, MessageView, Script, Transaction
+from mailcore.sieve import Environment, Transaction
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Home
 
 log = logging.getLogger(__name__)
 
-TOLD_EVERY_S: Final = 3600.0
-"""A program that fails for every message is told of so often."""
-MAX_TOLD: Final = 10_000
 DUPLICATE_MOST_S: Final = 30 * 24 * 3600
-
-ProgramsOf = Callable[[Home], Sequence[Script]]
-"""The programs that have a say in a user's mail, in order: the tenant's, the user's rules, the user's script."""
 
 
 class Inbound:
     """Plans what is to be done with a message, and carries out what follows from its copies.
 
-    The filter's verdict comes first, against the user's spam level; then the programs in their order; then the
-    addresses that the user has everything sent on to; then the user's automatic reply.
+    The filter's verdict comes first, against the user's spam level; then the lists of senders' domains; then the
+    programs: the tenant's rules, the user's, the user's script; then the addresses that the user has everything sent
+    on to; then the user's automatic reply.
     """
 
     def __init__(
         self,
         directory: Directory,
         mailboxes: Mailboxes,
-        programs_of: ProgramsOf,
+        filters: Filters,
+        domain_access: DomainAccess,
         forwarding: Forwarding,
         autoreplies: Autoreplies,
         responder: Responder,
-        audit: Audit,
         authserv_id: str,
     ) -> None:
         self._directory = directory
         self._mailboxes = mailboxes
-        self._programs_of = programs_of
+        self._filters = filters
+        self._domain_access = domain_access
         self._forwarding = forwarding
         self._autoreplies = autoreplies
         self._responder = responder
-        self._audit = audit
         self._authserv_id = authserv_id
-        self._told: dict[tuple[UserId, str], float] = {}
 
     def plan(self, arrival: Arrival, recipient: Recipient, key: bytes) -> Plan:
         """Return what is to become of a message for a recipient; no round trip for who has set up nothing.
@@ -76,28 +71,25 @@ class Inbound:
             return JUNK if is_junk else PLAIN
         if self._forwarding.has_landed(arrival, recipient.address):
             return Plan(filings=())
-        draft = Draft(is_spam=is_junk)
-        self._run(arrival, recipient, key, draft)
-        for error in draft.errors:
-            self._tell(arrival, recipient, error)
-        return self._finished(arrival, recipient, draft)
+        is_junk = self._by_lists(arrival, home, is_junk=is_junk)
+        return self._finished(arrival, recipient, self._drafted(arrival, recipient, key, is_junk=is_junk))
 
     def _finished(self, arrival: Arrival, recipient: Recipient, draft: Draft) -> Plan:
         """Turn what programs decided into a plan; what cannot be sent on is kept."""
         settings = recipient.home.settings
         if draft.rejection is not None:
-            if draft.is_spam or is_forged(own_results(arrival.header, self._authserv_id)):
+            if draft.is_spam or self._is_forged(arrival):
                 log.info("inbound.rejection_untold", extra={"user": str(recipient.user_id)})
                 return Plan(filings=())  # the agent before us would tell somebody who never sent it
             return Plan(filings=(), rejection=draft.rejection)
         if not draft.is_alive:
             return Plan(filings=(), duplicate_ids=tuple(draft.duplicate_ids))
-        wanted = [*draft.forwards, *(Forward(target, draft.header) for target in settings.targets)]
+        wanted = [*draft.forwards, *map(Forward, settings.targets)]
         admitted: tuple[Forward, ...] = ()
         if not draft.is_spam:
             admitted = self._forwarding.admitted(arrival, recipient.home, recipient.address, wanted)
         goes_elsewhere = bool(admitted) and bool(settings.targets) and not settings.keeps_forwarded
-        filings = draft.all_filings(keeps=not goes_elsewhere)
+        filings = draft.filings(keeps=not goes_elsewhere)
         if not filings and not admitted:
             filings = (draft.keep(),)
         replies = draft.replies
@@ -110,27 +102,39 @@ class Inbound:
             duplicate_ids=tuple(draft.duplicate_ids),
         )
 
-    def _run(self, arrival: Arrival, recipient: Recipient, key: bytes, draft: Draft) -> None:
-        """Let each program have its say, while the message is kept."""
-        programs = self._programs_of(recipient.home)
+    def _by_lists(self, arrival: Arrival, home: Home, *, is_junk: bool) -> bool:
+        """Return whether it is spam when the lists of senders' domains have spoken; none vouches for a forged one."""
+        if not home.settings.tags:
+            return is_junk
+        said = self._domain_access.verdict(home, arrival.sender_domains)
+        if said is Listed.BLOCK:
+            return True
+        return is_junk and (said is not Listed.ALLOW or self._is_forged(arrival))
+
+    def _is_forged(self, arrival: Arrival) -> bool:
+        return is_forged(own_results(arrival.header, self._authserv_id))
+
+    def _drafted(self, arrival: Arrival, recipient: Recipient, key: bytes, *, is_junk: bool) -> Draft:
+        """Let the programs have their say; one that fails counts as if it were not there, and its owner is told."""
+        home = recipient.home
+        programs = self._filters.programs_for(home) if home.filters_version or home.tenant_filters_version else NONE
         if not programs:
-            return
-        view, transaction = arrival.view, Transaction(arrival.reverse_path, recipient.address)
-        for script in programs:
-            if draft.header is not None and draft.header != view.raw[: view.body_start]:
-                view = MessageView(arrival.with_header(draft.header))
-            environment = self._environment(arrival, recipient, key, is_spam=draft.is_spam)
+            return Draft(is_spam=is_junk)
+        environment = self._environment(arrival, recipient, key, is_spam=is_junk)
+        try:
+            ruling = programs.run(arrival.view, Transaction(arrival.reverse_path, recipient.address), environment)
+        except MailError:
+            raise
+        except Exception:  # whatever fails in here, the message is kept
+            log.exception("inbound.programs_failed", extra={"user": str(recipient.user_id)})
+            return Draft(is_spam=is_junk)
+        if ruling.faults:
             try:
-                outcome = script.run(view, transaction, environment)
-            except MailError:
-                raise
-            except Exception as fault:
-                log.exception("inbound.program_failed", extra={"user": str(recipient.user_id)})
-                draft.errors.append(f"internal fault: {type(fault).__name__}")
-                continue
-            draft.take(outcome)
-            if not draft.is_kept:
-                return
+                self._filters.note_faults(arrival.actor, home, ruling.faults)
+            except MailError as error:
+                log.warning("inbound.fault_untold", extra={"reason": type(error).__name__})
+        is_spam = is_junk if ruling.is_spam is None else ruling.is_spam
+        return Draft(is_spam=is_spam, actions=ruling.actions)
 
     def _environment(self, arrival: Arrival, recipient: Recipient, key: bytes, *, is_spam: bool) -> Environment:
         user_id = recipient.user_id
@@ -157,20 +161,6 @@ class Inbound:
             is_spam=is_spam if arrival.verdict is not None or is_spam else None,
             items={"name": "Eider", "location": "MDA", "phase": "during", "host": self._authserv_id},
         )
-
-    def _tell(self, arrival: Arrival, recipient: Recipient, error: str) -> None:
-        """Let the owner know that a program failed, once in a while; what cannot be told now is told next time."""
-        about = (recipient.user_id, error)
-        if time.monotonic() < self._told.get(about, 0.0):
-            return
-        if len(self._told) >= MAX_TOLD:
-            self._told.clear()
-        try:
-            self._audit.happened(arrival.actor, "filter.failed", recipient.user_id, {"why": error[:500]})
-        except MailError as untold:
-            log.warning("inbound.failure_untold", extra={"reason": type(untold).__name__})
-        else:
-            self._told[about] = time.monotonic() + TOLD_EVERY_S
 
     def carry_out(
         self, arrival: Arrival, recipient: Recipient, key: bytes, plan: Plan, trace: bytes, *, is_direct: bool
@@ -221,4 +211,11 @@ def _duplicate(found: bytes) -> str:
 
 def _wants_nothing(home: Home) -> bool:
     """Whether mail simply goes to INBOX, or to Junk."""
-    return not (home.settings.targets or home.autoreply_version)
+    settings = home.settings
+    return not (
+        settings.targets
+        or settings.tags
+        or home.filters_version
+        or home.tenant_filters_version
+        or home.autoreply_version
+    )

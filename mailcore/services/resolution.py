@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -64,6 +64,15 @@ class Resolution:
     """The post is held until one of them lets it go to the others; none: it goes at once."""
     bounce: Bounce | None = None
     """The address is a reverse-path of ours under which mail was sent on: this goes back to its sender."""
+
+    @property
+    def reached(self) -> Iterator[tuple[TenantId, str]]:
+        """The tenants whose address it is or whose users it reaches, with the address as it was given."""
+        for recipient in self.recipients:
+            yield recipient.tenant_id, recipient.address
+        entry = self.group or self.forwarded
+        if entry is not None:
+            yield entry.tenant_id, entry.display
 
     @property
     def is_direct(self) -> bool:

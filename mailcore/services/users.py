@@ -27,6 +27,7 @@ from mailcore.model.user_filter import UserFilter
 from mailcore.services.addresses import Addresses
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
+from mailcore.services.forward_cycles import ForwardCycles
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.passwords import Passwords
 from mailcore.services.sessions import SIGN_IN_AGAIN, Sessions
@@ -52,8 +53,10 @@ class Users:
         mailboxes: Mailboxes,
         audit: Audit,
         sessions: Sessions,
+        cycles: ForwardCycles,
     ) -> None:
         self._sessions = sessions
+        self._cycles = cycles
         self._directory = directory
         self._placement = placement
         self._addresses = addresses
@@ -272,6 +275,7 @@ class Users:
 
         Raises:
             ValueInvalid: one is not right; the text says which.
+            AddressCycle: what is forwarded would come back.
             UserNotFound: there is no such user.
         """
         before = self.get(user_id).settings
@@ -279,6 +283,8 @@ class Users:
         names = frozenset(name for name in changes if getattr(before, name) != getattr(after, name))
         if not names:
             return
+        if "targets" in names:
+            self._cycles.check(user_id, after.targets)
         wanted = {name: getattr(after, name) for name in names - UNTOLD} | dict.fromkeys(names & UNTOLD, "changed")
         with self._audit.of_user(actor, "user.settings", user_id, wanted) as change:
             change.before.update({name: getattr(before, name) for name in names - UNTOLD})
