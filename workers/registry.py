@@ -37,6 +37,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("demotion.shard", "workers.jobs.demotion.demote_shard", MAINTENANCE, HOUR_S),
         RegisteredJob("certificates.renew", "workers.jobs.certificates.renew", MAINTENANCE, 1800),
         RegisteredJob("dkim.check", "workers.jobs.dkim.check", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("dns.check_mx", "workers.jobs.dns.check_mx", MAINTENANCE, HOUR_S),
         RegisteredJob("dkim.rotate", "workers.jobs.dkim.rotate", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("spam.learn", "workers.jobs.spam.learn", MAINTENANCE, 600),
         RegisteredJob("sealing.rotate", "workers.jobs.sealing.rotate", MAINTENANCE, HOUR_S),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import socket
@@ -26,8 +27,15 @@ LISTENS = {
     "api": {"api": 8080},
     "lookup": {"lookup": 2425},
     "web": {"portal": 8000},
+    "outside": {"outside-dns": 5300, "outside-smtp": 2525},
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""
+
+OUTSIDE = "python -m infra.devstack.outside"
+"""What stands for the rest of the world in development: a resolver, and a host that takes mail for every domain."""
+OUTSIDE_HOST = "127.9.0.1"
+OUTSIDE_NETWORK = "127.9.0.0/16"
+OUR_EXCHANGER = "mx.eider.test"
 
 PREFERRED_HEALTH_PORT = 9100
 
@@ -55,13 +63,18 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
         StackFault: a port is taken.
     """
     servers = {}
-    for number, (name, command) in enumerate(read_procfile(PROCFILE).items()):
+    commands = read_procfile(PROCFILE) | {"outside": OUTSIDE}
+    outside = {port: folder.port(port, preferred) for port, preferred in LISTENS["outside"].items()}
+    endpoints = dataclasses.replace(endpoints, ports={**endpoints.ports, **outside})
+    for number, (name, command) in enumerate(commands.items()):
         ports = {port: folder.port(port, preferred) for port, preferred in LISTENS.get(name, {}).items()}
         health = folder.port(f"{name}-health", PREFERRED_HEALTH_PORT + number)
         for what, port in {**ports, f"{name}-health": health}.items():
             if not is_free(port):
                 raise port_taken(what, port)
         environment = server_environment(endpoints, ports, health)
+        if name == "outside":
+            environment["OUTSIDE_FOLDER"] = str(folder.path / "outside")
         process = Process(
             name,
             _expand(command, environment),
@@ -79,7 +92,7 @@ def server_environment(endpoints: Endpoints, ports: dict[str, int], health_port:
     environment["EIDER_HEALTH_LISTEN"] = f"{endpoints.host}:{health_port}"
     for name, port in ports.items():
         environment[f"{name.upper()}_PORT"] = str(port)
-        if name != "portal":
+        if name != "portal" and not name.startswith("outside"):
             environment[f"EIDER_{name.upper()}_LISTEN"] = f"{endpoints.host}:{port}"
             environment[f"EIDER_{name.upper()}_LOCAL"] = "1"  # passwords without TLS, on loopback
     return environment
@@ -88,7 +101,16 @@ def server_environment(endpoints: Endpoints, ports: dict[str, int], health_port:
 def client_environment(endpoints: Endpoints) -> dict[str, str]:
     """Return the environment of a command that works on the stack's data."""
     own_bin = str(Path(sys.executable).parent)
+    outside = {}
+    if "outside-dns" in endpoints.ports:
+        outside = {
+            "EIDER_DNS_SERVERS": f"{endpoints.host}:{endpoints.ports['outside-dns']}",
+            "EIDER_OUTGOING_ALLOW": OUTSIDE_NETWORK,
+            "EIDER_OUTGOING_PORTS": f"25:{endpoints.ports['outside-smtp']}",
+            "EIDER_MX_HOSTS": OUR_EXCHANGER,
+        }
     return {
+        **outside,
         **os.environ,
         "PATH": f"{own_bin}:{os.environ.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
@@ -118,8 +140,10 @@ def _expand(command: str, environment: dict[str, str]) -> list[str]:
 
 
 def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    for host in ("127.0.0.1", OUTSIDE_HOST):
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            continue
+        return True
+    return False

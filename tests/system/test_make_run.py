@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -100,6 +101,31 @@ def test_every_demo_user_reads_the_mail_that_lmtp_delivered(system: System) -> N
         assert [message["subject"] for message in messages] == [note.subject for note in NOTES]
         attached = [part for message in messages for part in message.iter_attachments()]
         assert handbook() in [part.get_content() for part in attached if part.get_filename() == "handbook.bin"]
+
+
+def test_mail_goes_out_and_across(system: System) -> None:
+    """By submission, queue and relay: to another tenant's mailbox, and to the stub that stands for the outside."""
+    endpoints = system.endpoints
+    anna, yuki = (next(user for user in endpoints.users if user.address.startswith(name)) for name in ("anna", "yuki"))
+    body = b"From: %b\r\nSubject: across\r\n\r\n.dots\r\n" % anna.address.encode()
+    with smtplib.SMTP(endpoints.host, endpoints.ports["submission"], timeout=20) as smtp:
+        smtp.login(anna.address, anna.password)
+        assert smtp.sendmail(anna.address, [yuki.address, "carol@somewhere.example"], body) == {}
+    until = time.monotonic() + 30
+    outside = system.data / "outside"
+    while not (found := list(outside.glob("*.eml"))) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert found, (system.data / "log" / "relay.log").read_text()[-3000:]
+    raw = found[0].read_bytes()
+    assert b"X-Outside-Rcpt: TO:<carol@somewhere.example>" in raw
+    assert raw.endswith(b"\r\n\r\n.dots\r\n")
+    with client(endpoints, yuki) as imap:
+        imap.select_folder("INBOX")
+        while not (uids := imap.search(["SUBJECT", "across"])) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(uids) == 1
+        imap.delete_messages(uids)
+        imap.expunge()
 
 
 def test_imaps_and_starttls_speak_tls(system: System) -> None:

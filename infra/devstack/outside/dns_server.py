@@ -31,6 +31,10 @@ class Trouble(Enum):
     SILENCE = "silence"
 
 
+class Unsure(Exception):
+    """Nobody can say now: SERVFAIL."""
+
+
 Records = Sequence[str] | Callable[[], Sequence[str]]
 """Texts of records; a function is asked each time, so that an answer may change."""
 
@@ -121,7 +125,11 @@ class DnsServer:
         trouble = self.trouble.get(name)
         if trouble is Trouble.SILENCE:
             return None
-        if trouble is Trouble.SERVFAIL or not self._fill(response, name, kind):
+        try:
+            is_known = trouble is None and self._fill(response, name, kind)
+        except Unsure:
+            is_known = False
+        if not is_known:
             response.set_rcode(dns.rcode.SERVFAIL)
             response.answer.clear()
         return response.to_wire()
