@@ -36,6 +36,10 @@ NOUNS: tuple[str, ...] = (
     "sealing",
     "cert",
     "sign_ins",
+    "queue",
+    "trace",
+    "suppression",
+    "smarthost",
 )  # fmt: skip
 """Modules of this package, in the order in which help lists them: add yours here."""
 

@@ -241,7 +241,7 @@ class Handling:
         if answer is not None:
             detail |= {"answer": f"{answer.code} {answer.enhanced} {answer.text}".strip(), "remote": answer.remote}
         if attempt.may_be_twice:
-            detail["outcome"] = "unknown"
+            detail["outcome_of_sending"] = "unknown"
         entry = self._claim.entry
         row = TraceRow(
             step, entry.id, entry.header_message_id, entry.reverse_path, status.address, entry.user_id, detail

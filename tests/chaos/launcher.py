@@ -1,6 +1,6 @@
 """A server process that fails where a test says: `python -m tests.chaos.launcher POINT:N[,POINT:N] SERVER ...`.
 
-At the N-th pass of POINT the process ends by SIGKILL. Instead of a point there may be the name of an alteration: one
+At the N-th pass of POINT the process ends by SIGKILL. Among the points there may be names of alterations: one
 function replaced, so that a promise is broken and the test of it must turn red.
 """
 
@@ -8,6 +8,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import dataclasses  # noqa: E402
 import itertools  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -17,12 +18,12 @@ from collections.abc import Callable  # noqa: E402
 import gevent  # noqa: E402
 import redis  # noqa: E402
 
-from mailcore import errors, fault  # noqa: E402
+from mailcore import errors, fault, settings  # noqa: E402
 from mailcore.main import main  # noqa: E402
 from mailcore.model.actor import Actor  # noqa: E402
 from mailcore.model.ids import UserId  # noqa: E402
 from mailcore.model.outbound import NewOutbound  # noqa: E402
-from mailcore.services import outbound  # noqa: E402
+from mailcore.services import outbound, outbound_work  # noqa: E402
 from mailcore.services.notices import Notices  # noqa: E402
 from mailcore.smtp import replies  # noqa: E402
 from mailcore.store import client, guard, placement  # noqa: E402
@@ -89,18 +90,34 @@ def queue_later() -> None:
     outbound.Outbound.enqueue = later  # type: ignore[method-assign]
 
 
+def impatient_relay() -> None:
+    """Leases and waits of seconds, so that a test sees in a minute what takes hours."""
+    limits = settings.DEFAULT_LIMITS
+    outbound = dataclasses.replace(limits.outbound, lease_s=3, backoff_s=(1,), messages=16)
+    settings.DEFAULT_LIMITS = dataclasses.replace(limits, outbound=outbound)
+
+
+def forgetful_relay() -> None:
+    """Nothing of what became of a message is written down."""
+    impatient_relay()
+    outbound_work.OutboundWork.record = lambda *_: None  # type: ignore[method-assign]
+
+
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "acknowledged-alone": acknowledge_alone,
     "every-shard": ask_every_shard,
     "redis-needed": insist_on_redis,
     "always-yes": say_yes,
+    "impatient": impatient_relay,
+    "forgetful": forgetful_relay,
     "queued-later": queue_later,
 }
 
 if __name__ == "__main__":
-    if sys.argv[1] in ALTERATIONS:
-        ALTERATIONS[sys.argv[1]]()
-    else:
-        points = dict(entry.split(":") for entry in sys.argv[1].split(","))
-        fault.install({name: die_at(int(count)) for name, count in points.items()})
+    entries = sys.argv[1].split(",")
+    for entry in entries:
+        if entry in ALTERATIONS:
+            ALTERATIONS[entry]()
+    points = dict(entry.split(":") for entry in entries if entry not in ALTERATIONS)
+    fault.install({name: die_at(int(count)) for name, count in points.items()})
     sys.exit(main(sys.argv[2:], os.environ))
