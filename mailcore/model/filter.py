@@ -161,7 +161,7 @@ class RuleAction:
     seen: bool | None = None
     flagged: bool | None = None
     delete: bool | None = None
-    """Dropped, whatever else is said of where it goes; forwards and replies are made all the same."""
+    """Dropped, whatever else is said of where it goes; it is forwarded all the same."""
     spam: bool | None = None
     """It is, or is not, whatever the filter found."""
     mailbox_id: MailboxId | None = None
