@@ -131,8 +131,8 @@ class Call:
         return match_type.compile(self, self.comparator(), self.texts(index) if keys is None else keys)
 
     def address_part(self) -> Callable[[str], str | None] | None:
-        """What to take of an address; None for all of it."""
-        part = self._tags["address-part"][0] if self.has("address-part") else None
+        """What to take of an address; None for all of it, as where addresses are counted (RFC 5231 §4.2)."""
+        part = self._tags["address-part"][0] if self.has("address-part") and self.tag("match-type") != "count" else None
         return part.take if isinstance(part, AddressPart) else None
 
     def selection(self) -> slice | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailcore.message.text import normalize
+
+_NUMBER = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,10 @@ def ascii_lower(text: str) -> str:
 
 def number_key(text: str) -> str:
     """A key whose order is that of the numbers that texts begin with; without one it is infinite (RFC 4790 §9.1)."""
-    end = 0
-    while end < len(text) and "0" <= text[end] <= "9":
-        end += 1
-    if end == 0:
+    match = _NUMBER.match(text)
+    if match is None:
         return "~"
-    digits = text[:end].lstrip("0")
+    digits = match[0].lstrip("0")
     return f"{len(digits):08}{digits}"
 
 

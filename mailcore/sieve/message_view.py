@@ -147,7 +147,9 @@ class MessageView:
             return (decode_text(header[:max_bytes], None),)
         before = self.raw[part.body_start : children[0].header_start]
         behind = self.raw[children[-1].body_end : part.body_end]
-        return decode_text(before[:max_bytes], None), decode_text(behind[:max_bytes], None)
+        prologue = before[: before.rfind(b"\n--") + 1]  # the last line is the delimiter
+        epilogue = behind.lstrip(b"\r\n").partition(b"\n")[2]  # so is the first
+        return decode_text(prologue[:max_bytes], None), decode_text(epilogue[:max_bytes], None)
 
 
 def _is_wanted(part: Part, wanted: tuple[str, ...]) -> bool:

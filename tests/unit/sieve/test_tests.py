@@ -56,6 +56,7 @@ def test_relational_example(view: MessageView, expected: list[str]) -> None:
         (f'address :count "ge" {NUMERIC} ["to", "cc"] ["3"]', True),
         (f'anyof (address :count "ge" {NUMERIC} ["to"] ["3"], address :count "ge" {NUMERIC} ["cc"] ["3"])', False),
         (f'header :count "ge" {NUMERIC} ["received"] ["3"]', False),
+        (f'address :detail :count "eq" {NUMERIC} ["to", "cc"] ["3"]', True),
         (f'header :count "ge" {NUMERIC} ["received", "subject"] ["3"]', True),
         (f'header :count "ge" {NUMERIC} ["to", "cc"] ["3"]', False),
         ('header :value "lt" :comparator "i;octet" "w" "b"', True),
@@ -73,7 +74,7 @@ def test_relations(test: str, expected: bool) -> None:
         "W: aword",
         "W: b",
     )
-    assert holds(test, view, require="relational comparator-i;ascii-numeric envelope") is expected
+    assert holds(test, view, require="relational comparator-i;ascii-numeric envelope subaddress") is expected
 
 
 def test_null_reverse_path_counts_for_nothing() -> None:
