@@ -39,19 +39,13 @@ class Fields(BaseModel):
     model_config = ConfigDict(alias_generator=camel, frozen=True, arbitrary_types_allowed=True, ser_json_inf_nan="null")
 
 
-class Input(Fields):
-    """What an operation takes, from the query or the body; unknown names are refused.
-
-    `sess` and `ip` tell of the person behind a front end; they go into logs and limits only.
-    """
+class InputPart(Fields):
+    """An object inside of what an operation takes; unknown names are refused, empty strings are unset values."""
 
     model_config = ConfigDict(extra="forbid")
 
     keeps_empty: ClassVar[frozenset[str]] = frozenset()
     """Names whose empty string is a value and not an unset one."""
-
-    sess: Annotated[str, StringConstraints(max_length=255)] | None = None
-    ip: IPvAnyAddress | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -59,6 +53,16 @@ class Input(Fields):
         if not isinstance(given, dict):
             return given
         return {name: value for name, value in given.items() if value != "" or name in cls.keeps_empty}
+
+
+class Input(InputPart):
+    """What an operation takes, from the query or the body.
+
+    `sess` and `ip` tell of the person behind a front end; they go into logs and limits only.
+    """
+
+    sess: Annotated[str, StringConstraints(max_length=255)] | None = None
+    ip: IPvAnyAddress | None = None
 
 
 class LooseInput(Input):

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from mailcore.api.call import Call
 from mailcore.api.errors import invalid
-from mailcore.api.fields import Fields, Flag, Input, Listing, Moment, Number, Oid, Output, Page, Text255
+from mailcore.api.fields import Flag, Input, InputPart, Listing, Moment, Number, Oid, Output, Page, Text255
 from mailcore.api.mailboxes import find_mailbox
 from mailcore.api.message_items import MessageItem, Shown, message_items
 from mailcore.api.messages import READ, UPDATE, Order, open_view, page_of, parse_range
@@ -54,7 +54,7 @@ _HAS_ATTACHMENTS: Final = b'"attachments":true'
 _BOX_SHIFT: Final = 32
 
 
-class AnyField(Fields):
+class AnyField(InputPart):
     """What any one of is enough."""
 
     query: Text255 | None = None
@@ -100,10 +100,8 @@ class Search(Page, SearchFields):
     order: Order = "desc"
 
 
-class SearchAction(Fields):
+class SearchAction(InputPart):
     """What to do with all that is found."""
-
-    model_config = ConfigDict(extra="forbid")
 
     move_to: Oid | None = None
     seen: Flag | None = None

@@ -18,6 +18,7 @@ from mailcore.api import app as app_module
 from mailcore.api import operations
 from mailcore.api.operation import Operation
 from mailcore.model.access import Protocol
+from mailcore.model.filter import RuleContent, of_user
 from mailcore.model.ids import UserId
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
@@ -49,16 +50,21 @@ def _event(services: MailServices, user: MadeUser) -> str:
     return services.auth_log.list_of_user(user.user_id)[0].key.hex()
 
 
+def _filter(services: MailServices, user: MadeUser) -> str:
+    return str(services.filters.create(OPERATOR, of_user(user.user_id), RuleContent()).id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "mailbox": _mailbox,
     "message": _message,
     "attachment": lambda *_: "ATT00001",
     "asp": _app_password,
     "event": _event,
+    "filter": _filter,
     "credential": lambda *_: "00" * 32,
 }
 """What stands for a name in a path: something of this user."""
-OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event"})
+OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event", "filter"})
 """Names whose ids are unique, so that another's can be asked for as one's own."""
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "createUser": {"username": "x@example.org", "password": "long enough words"},
@@ -68,6 +74,9 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "applyToSearch": {"action": {"seen": True}},
     "authenticate": {"username": "x@example.org", "password": "x"},
     "preAuthenticate": {"username": "x@example.org"},
+    "createFilter": {"query": {}, "action": {"seen": True}},
+    "allowDomain": {"domain": "example.org"},
+    "blockDomain": {"domain": "example.org"},
     "createAppPassword": {"description": "Phone"},
     "setUpTotp": {"issuer": "Eider"},
     "enableTotp": {"token": "000000"},
