@@ -147,6 +147,20 @@ def connect(services: MailServices, policy: SubmissionPolicy) -> Callable[..., C
     return connect_as
 
 
+@pytest.fixture(scope="module")
+def common_user(services: MailServices) -> MadeUser:
+    """A user for tests that may find what others left."""
+    return make_user(services)
+
+
+@pytest.fixture
+def common(connect: Callable[..., Client], common_user: MadeUser) -> Iterator[Client]:
+    """A signed-in client of a user that others use too."""
+    client = connect(common_user).sign_in()
+    yield client
+    client.connection.eof()
+
+
 @pytest.fixture
 def client(connect: Callable[..., Client]) -> Client:
     """A signed-in client of a new user."""

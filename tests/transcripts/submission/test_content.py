@@ -34,10 +34,11 @@ def begin(client: Client) -> None:
 
 @pytest.mark.parametrize("cut", ["whole", "at the dot", "octet by octet"])
 @pytest.mark.parametrize("end", sorted(ENDS))
-def test_nothing_but_crlf_dot_crlf_ends_data(client: Client, end: str, cut: str) -> None:
+def test_nothing_but_crlf_dot_crlf_ends_data(common: Client, end: str, cut: str) -> None:
     """Attack N3: the message goes on to its real end, is refused as a whole, and the session is where it was."""
-    begin(client)
-    client.ask("DATA\r\n")
+    before = len(common.queued())
+    begin(common)
+    common.ask("DATA\r\n")
     content = b"Subject: x\r\n\r\nbefore" + ENDS[end] + SMUGGLED
     at = content.index(b".")
     pieces = {
@@ -46,22 +47,23 @@ def test_nothing_but_crlf_dot_crlf_ends_data(client: Client, end: str, cut: str)
         "octet by octet": [bytes((octet,)) for octet in content],
     }[cut]
     for piece in pieces:
-        assert client.ask(piece) == []
-    client.say(b".\r\n", REFUSED)
-    assert client.queued() == []
-    client.say("NOOP\r\n", "250 2.0.0 OK")
+        assert common.ask(piece) == []
+    common.say(b".\r\n", REFUSED)
+    assert len(common.queued()) == before
+    common.say("NOOP\r\n", "250 2.0.0 OK")
 
 
 @pytest.mark.parametrize("end", sorted(ENDS))
-def test_nothing_in_a_chunk_ends_it(client: Client, end: str) -> None:
+def test_nothing_in_a_chunk_ends_it(common: Client, end: str) -> None:
     """Attack N3 by BDAT, also where the chunk ends within the sequence."""
+    before = len(common.queued())
     content = b"Subject: x\r\n\r\nbefore" + ENDS[end] + SMUGGLED
     at = content.index(b".") + 1
-    begin(client)
-    client.say(f"BDAT {at}\r\n".encode() + content[:at], "250 2.0.0 Chunk received")
-    client.say(f"BDAT {len(content) - at} LAST\r\n".encode() + content[at:], REFUSED)
-    assert client.queued() == []
-    client.say("NOOP\r\n", "250 2.0.0 OK")
+    begin(common)
+    common.say(f"BDAT {at}\r\n".encode() + content[:at], "250 2.0.0 Chunk received")
+    common.say(f"BDAT {len(content) - at} LAST\r\n".encode() + content[at:], REFUSED)
+    assert len(common.queued()) == before
+    common.say("NOOP\r\n", "250 2.0.0 OK")
 
 
 def test_a_reader_that_takes_other_ends_is_fooled(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,17 +173,21 @@ WORDS = (
 
 @pytest.mark.parametrize("name", ["Subject", "From", "Reply-To", "X-Custom", "To"])
 @pytest.mark.parametrize("word", WORDS)
-def test_no_word_makes_a_field_of_its_own(client: Client, name: str, word: str) -> None:
+def test_no_word_makes_a_field_of_its_own(common: Client, name: str, word: str) -> None:
     """The header has the fields that were meant, or the message is refused."""
-    own = client.user.address
+    before = len(common.queued())
+    own = common.user.address
     value = f'"{word}" <{own}>' if name in {"From", "Reply-To", "To"} else word
     others = "".join(f"{other}: {own}\r\n" for other in ("From", "To") if other != name)
     raw = f"{name}: {value}\r\n{others}\r\nbody\r\n".encode()
-    reply = client.send(raw)
+    reply = common.send(raw)
     if reply[0] == "5":
-        assert client.queued() == []
+        assert len(common.queued()) == before
         return
-    header, _, body = client.outgoing()[0].partition(b"\r\n\r\n")
+    assert len(common.queued()) == before + 1
+    newest = common.queued()[-1].id
+    raw_out = b"".join(common.services.outbound.content(common.user.user_id, newest).read())
+    header, _, body = raw_out.partition(b"\r\n\r\n")
     expected = {name.lower(): 1, "from": 1, "to": 1, "received": 1, "date": 1, "message-id": 1}
     if re.search(r"\r\n\r\n", word):  # then its sender made a body of it, and no more
         expected = {key: value for key, value in names(header).items() if key in expected}
@@ -202,10 +208,9 @@ def test_a_reader_that_takes_controls_lets_fields_in(client: Client, monkeypatch
 
 def test_rewritten_and_added_fields_hold_nothing_of_the_message(client: Client) -> None:
     """What we put into a header of ours comes from the directory: neither HELO nor a name can add to it."""
-    client.ask("EHLO a.test\r\n")
+    client.ask("EHLO name-of-the-client.example\r\n")
     client.send(b"Subject: x\r\n\r\nbody\r\n")
-    received = client.outgoing()[0].partition(b"\r\nFrom")[0]
-    assert b"a.test" not in received
+    assert b"name-of-the-client" not in client.outgoing()[0]
 
 
 def test_signatures_cover_what_goes_out(client: Client) -> None:

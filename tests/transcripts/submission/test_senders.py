@@ -60,19 +60,19 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("how", sorted(claims(MadeUser(None, None, "a@b.test"), VICTIM)))  # type: ignore[arg-type]
-def test_header_that_claims_another_is_refused(client: Client, how: str) -> None:
-    reply = send(client, claims(client.user, VICTIM)[how])
+def test_header_that_claims_another_is_refused(common: Client, how: str) -> None:
+    reply = send(common, claims(common.user, VICTIM)[how])
     assert reply.startswith("553 5.7.1 You may not send as ")
-    assert client.queued() == []
-    assert client.sent() == []
+    assert common.queued() == []
+    assert common.sent() == []
 
 
 @pytest.mark.parametrize("how", sorted(AMBIGUOUS))
-def test_header_that_can_be_read_in_two_ways_is_refused(client: Client, how: str) -> None:
+def test_header_that_can_be_read_in_two_ways_is_refused(common: Client, how: str) -> None:
     """Attack M7."""
-    reply = send(client, AMBIGUOUS[how].format(own=client.user.address, victim=VICTIM))
+    reply = send(common, AMBIGUOUS[how].format(own=common.user.address, victim=VICTIM))
     assert reply.startswith("554 5.6.0 ")
-    assert client.queued() == []
+    assert common.queued() == []
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,8 @@ def test_reports_as_they_were_asked_for(client: Client) -> None:
         "HOLDFOR=10 HOLDUNTIL=2026-11-26T00:00:00Z", "SIZE=many", "SMTPUTF8=yes", "RET=FULL RET=FULL",
     ],
 )  # fmt: skip
-def test_parameters_of_mail_that_are_malformed(client: Client, parameter: str) -> None:
-    assert client.ask(f"MAIL FROM:<{client.user.address}> {parameter}\r\n")[0].startswith("501 ")
+def test_parameters_of_mail_that_are_malformed(common: Client, parameter: str) -> None:
+    assert common.ask(f"MAIL FROM:<{common.user.address}> {parameter}\r\n")[0].startswith("501 ")
 
 
 @pytest.mark.parametrize(
@@ -146,16 +146,16 @@ def test_parameters_of_mail_that_are_malformed(client: Client, parameter: str) -
         "ORCPT=rfc822;" + "x" * 501, "ORCPT=utf-8;a\\x{0A}b", "NOTIFY",
     ],
 )  # fmt: skip
-def test_parameters_of_rcpt_that_are_malformed(client: Client, parameter: str) -> None:
-    client.ask(f"MAIL FROM:<{client.user.address}>\r\n")
-    assert client.ask(f"RCPT TO:<bob@else.test> {parameter}\r\n")[0].startswith("501 ")
+def test_parameters_of_rcpt_that_are_malformed(common: Client, parameter: str) -> None:
+    common.ask(f"MAIL FROM:<{common.user.address}>\r\n")
+    assert common.ask(f"RCPT TO:<bob@else.test> {parameter}\r\n")[0].startswith("501 ")
 
 
-def test_unknown_parameters(client: Client) -> None:
-    client.say(f"MAIL FROM:<{client.user.address}> BODY=BINARYMIME\r\n", "501 5.5.4 Syntax error in parameters")
-    client.say(f"MAIL FROM:<{client.user.address}> MT-PRIORITY=3\r\n", "555 5.5.4 Parameter not recognized")
-    client.say(f"MAIL FROM:<{client.user.address}> AUTH=<> BODY=8BITMIME\r\n", "250 2.1.0 Sender accepted")
-    client.say("RCPT TO:<bob@else.test> COLOUR=red\r\n", "555 5.5.4 Parameter not recognized")
+def test_unknown_parameters(common: Client) -> None:
+    common.say(f"MAIL FROM:<{common.user.address}> BODY=BINARYMIME\r\n", "501 5.5.4 Syntax error in parameters")
+    common.say(f"MAIL FROM:<{common.user.address}> MT-PRIORITY=3\r\n", "555 5.5.4 Parameter not recognized")
+    common.say(f"MAIL FROM:<{common.user.address}> AUTH=<> BODY=8BITMIME\r\n", "250 2.1.0 Sender accepted")
+    common.say("RCPT TO:<bob@else.test> COLOUR=red\r\n", "555 5.5.4 Parameter not recognized")
 
 
 def test_a_message_may_be_held_for_later(client: Client) -> None:
@@ -167,18 +167,18 @@ def test_a_message_may_be_held_for_later(client: Client) -> None:
     assert [round(one.total_seconds() / 3600) for one in due] == [2, 3]
 
 
-def test_too_large_is_said_before_it_is_sent(client: Client) -> None:
+def test_too_large_is_said_before_it_is_sent(common: Client) -> None:
     """SIZE (RFC 1870 §6.1)."""
-    limit = client.services.settings.limits.message_bytes
-    client.say(f"MAIL FROM:<{client.user.address}> SIZE={limit + 1}\r\n", "552 5.3.4 Message too large")
+    limit = common.services.settings.limits.message_bytes
+    common.say(f"MAIL FROM:<{common.user.address}> SIZE={limit + 1}\r\n", "552 5.3.4 Message too large")
 
 
-def test_as_many_recipients_as_may_be(client: Client) -> None:
-    client.ask(f"MAIL FROM:<{client.user.address}>\r\n")
-    limit = client.services.settings.limits.recipients
+def test_as_many_recipients_as_may_be(common: Client) -> None:
+    common.ask(f"MAIL FROM:<{common.user.address}>\r\n")
+    limit = common.services.settings.limits.recipients
     for number in range(limit):
-        assert client.ask(f"RCPT TO:<r{number}@else.test>\r\n")[0].startswith("250 ")
-    assert client.ask("RCPT TO:<more@else.test>\r\n")[0].startswith("452 4.5.3")
+        assert common.ask(f"RCPT TO:<r{number}@else.test>\r\n")[0].startswith("250 ")
+    assert common.ask("RCPT TO:<more@else.test>\r\n")[0].startswith("452 4.5.3")
 
 
 def test_what_is_missing_is_added(client: Client) -> None:
