@@ -21,6 +21,7 @@ NOUNS: tuple[str, ...] = (
     "tenant",
     "domain",
     "dkim",
+    "send_as",
     "user",
     "address",
     "group",
