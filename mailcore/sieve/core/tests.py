@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from mailcore.sieve.call import Call
@@ -60,9 +61,12 @@ def _header(call: Call) -> Test:
 
 
 def _address(call: Call) -> Test:
-    """An address in a field matches (RFC 5228 §5.1)."""
+    """An address in a field matches; of fields that hold addresses only (RFC 5228 §5.1)."""
     names, match, selection = call.field_names(0), call.match(1), call.selection()
     take = call.address_part()
+    for name in call.texts(0):
+        if isinstance(name, str) and not _ADDRESS_FIELD.fullmatch(name):
+            raise call.flaw(f'"{name[:100]}" is no field of addresses: test it with "header".')
 
     def values(run: Run) -> Sequence[str]:
         fields = [addresses for name in names(run) for addresses in run.headers.addresses(name)]
@@ -72,6 +76,11 @@ def _address(call: Call) -> Test:
 
     return lambda run: match(run, values(run))
 
+
+_ADDRESS_FIELD = re.compile(
+    r"(?!in-reply-to)(?:[!-9;-~]+-)?(?:from|to|cc|bcc|sender|recipient|return-path)", re.IGNORECASE
+)
+"""Also those that others invent, such as X-Original-To."""
 
 FORMS = (
     Form("allof", _allof, tests=(1, MANY), is_test=True),

@@ -68,6 +68,8 @@ from tests.unit.sieve.checks import LIMITS, check_script
         ("keep; @", 1, 7, "Nothing in a script begins with"),
         ("keep :;", 1, 6, "A tag is a colon and a name"),
         ('redirect "nobody";', 1, 1, "not an address"),
+        ('if address "subject" "a@b.example" { keep; }', 1, 4, "no field of addresses"),
+        ('if address ["to", "in-reply-to"] "a" { keep; }', 1, 4, "no field of addresses"),
         (b"keep;\n# \xff", 2, 3, "text in UTF-8"),
         ('keep;\n\n   if header "s" "ü" { } fileinto "x";', 3, 26, 'Add "fileinto"'),
     ],

@@ -144,7 +144,8 @@ def test_wildcards(pattern: str, value: str, expected: bool) -> None:
         ('address :contains "from" "Tim the"', False),
         ('address :is ["to", "cc"] "c@example.com"', True),
         ('address :is "cc" "undisclosed-recipients"', False),
-        ('address :is "x-none" "a"', False),
+        ('address :is "x-original-to" "a"', False),
+        ('address :is ["Resent-From", "SENDER", "reply-to", "bcc", "Resent-To", "Delivered-To"] "a"', False),
     ],
 )
 def test_addresses(test: str, expected: bool) -> None:
