@@ -34,6 +34,16 @@ def as_crlf(raw: bytes) -> bytes:
     return _LINE_END.sub(b"\r\n", raw)
 
 
+def as_let_in(raw: bytes) -> bytes:
+    """What LMTP stores of a message with CRLF: not the fields in which senders play the filter of ours."""
+    header, blank, body = raw.partition(b"\r\n\r\n")
+    if raw.startswith(b"\r\n") or not re.search(rb"(?im)^x-(spam|rspamd-)", header):
+        return raw
+    fields = re.split(rb"\r\n(?![ \t])", header)
+    kept = [field for field in fields if not field.lower().startswith((b"x-spam", b"x-rspamd-"))]
+    return b"\r\n".join(kept) + blank + body
+
+
 @lru_cache(maxsize=1)
 def _paths() -> tuple[Path, ...]:
     return tuple(sorted((SHARED / "corpus").glob("*/**/*.eml")))
