@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from mailcore.services.dns import Found
 
@@ -71,8 +71,23 @@ def is_proven(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[s
     return any(_holds(certificates, anchor, name) for anchor in anchors for name in names)
 
 
+def _check_authority(_policy: Policy, _certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
+    if not constraints.ca:
+        raise ValueError("not of an authority")
+
+
+_OF_AUTHORITY: Final = ExtensionPolicy.permit_all().require_present(
+    x509.BasicConstraints, Criticality.AGNOSTIC, _check_authority
+)
+_OF_SERVER: Final = ExtensionPolicy.permit_all().require_present(
+    x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
+)
+"""Chains below an anchor of somebody's own are seldom by the letter of the web's rules: names and signatures count."""
+
+
 def _holds(certificates: Sequence[x509.Certificate], anchor: x509.Certificate, name: str) -> bool:
-    verifier = PolicyBuilder().store(Store([anchor])).build_server_verifier(x509.DNSName(name))
+    builder = PolicyBuilder().store(Store([anchor])).extension_policies(ca_policy=_OF_AUTHORITY, ee_policy=_OF_SERVER)
+    verifier = builder.build_server_verifier(x509.DNSName(name))
     try:
         verifier.verify(certificates[0], [each for each in certificates[1:] if each != anchor])
     except (VerificationError, ValueError):

@@ -6,6 +6,7 @@ an answer was validated, and counts only where the settings trust the way to it.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ LIFETIME_S: Final = 10.0
 """For one question, whatever number of servers is asked."""
 TRY_S: Final = 3.0
 CACHED: Final = 20_000
+LONGEST_CACHED_S: Final = 300.0
 MOST_HOSTS: Final = 20
 """So many mail exchangers, and addresses of one host, are looked at: a flood of them is somebody else's trouble."""
 
@@ -144,12 +146,23 @@ class Dns:
             resolver.timeout = TRY_S
             resolver.flags = dns.flags.RD | dns.flags.AD
             resolver.use_edns(0, dns.flags.DO, 1232)
-            resolver.cache = dns.resolver.LRUCache(CACHED)
+            resolver.cache = _Cache(CACHED)
             self._resolver = resolver
         return self._resolver
 
     def _says_secure(self, response: Any) -> bool:
         return self._settings.is_trusted and bool(response.flags & dns.flags.AD)
+
+
+class _Cache(dns.resolver.LRUCache):
+    """Keeps no answer for long, and none that does not say for how long: such is a no without the zone's SOA."""
+
+    def put(self, key: Any, value: Any) -> None:
+        """Keep an answer."""
+        if value.rrset is None and not value.response.authority:
+            return
+        value.expiration = min(value.expiration, time.time() + LONGEST_CACHED_S)
+        super().put(key, value)
 
 
 def _text(name: dns.name.Name) -> str:
