@@ -112,6 +112,7 @@ def _create_people(services: MailServices, passwords: dict[str, str]) -> list[De
     """Create tenants, domains and users; those that an unfinished run created are taken as they are."""
     from mailcore.errors import AddressTaken, DomainTaken, TenantExists
     from mailcore.model.actor import SYSTEM
+    from mailcore.model.dkim import DkimAlgorithm
     from mailcore.model.secret import Secret
 
     users = []
@@ -122,6 +123,9 @@ def _create_people(services: MailServices, passwords: dict[str, str]) -> list[De
             tenant_id = services.tenants.get_by_name(tenant).id
         with contextlib.suppress(DomainTaken):
             services.domains.create(SYSTEM, tenant_id, domain)
+        if not services.dkim_keys.list_of(tenant_id, domain):
+            for algorithm in DkimAlgorithm:
+                services.dkim_keys.create(SYSTEM, tenant_id, domain, algorithm=algorithm, is_active=True)
         for local_part, name in people.items():
             address = f"{local_part}@{domain}"
             try:

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
+import dkim
+import dns.resolver
 import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
@@ -83,7 +85,7 @@ def is_alive(pid: int) -> bool:
 def test_endpoints_have_what_other_programs_rely_on(system: System) -> None:
     value = dataclasses.asdict(system.endpoints)
     assert set(value) >= {"host", "ports", "pids", "mongo", "postgres", "redis", "api_token", "users"}
-    assert {"imap", "imaps", "pop3", "pop3s", "lmtp", "portal"} <= set(value["ports"])
+    assert {"imap", "imaps", "pop3", "pop3s", "lmtp", "submission", "submissions", "portal"} <= set(value["ports"])
     assert set(value["mongo"]) == {"directory", "shards"}
     assert set(value["mongo"]["shards"]) == {"a", "b"}
     assert all(is_alive(pid) for group in value["pids"].values() for pid in group.values())
@@ -119,6 +121,7 @@ def test_mail_goes_out_and_across(system: System) -> None:
     raw = found[0].read_bytes()
     assert b"X-Outside-Rcpt: TO:<carol@somewhere.example>" in raw
     assert raw.endswith(b"\r\n\r\n.dots\r\n")
+    assert signatures(endpoints, raw[raw.index(b"DKIM-Signature") :]) == [True, True]
     with client(endpoints, yuki) as imap:
         imap.select_folder("INBOX")
         while not (uids := imap.search(["SUBJECT", "across"])) and time.monotonic() < until:
@@ -126,6 +129,18 @@ def test_mail_goes_out_and_across(system: System) -> None:
         assert len(uids) == 1
         imap.delete_messages(uids)
         imap.expunge()
+
+
+def signatures(endpoints: Endpoints, raw: bytes) -> list[bool]:
+    """What dkimpy says of both signatures, with the keys that the stack's resolver tells."""
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = [endpoints.host], endpoints.ports["outside-dns"]
+
+    def texts(name: bytes, timeout: float = 5) -> bytes:
+        (record,) = resolver.resolve(name.decode(), "TXT", lifetime=timeout)
+        return b"".join(record.strings)
+
+    return [dkim.DKIM(raw).verify(index, dnsfunc=texts) for index in (0, 1)]
 
 
 def test_imaps_and_starttls_speak_tls(system: System) -> None:

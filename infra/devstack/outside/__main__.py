@@ -1,7 +1,8 @@
 """`python -m infra.devstack.outside`: the rest of the world, for a development stack.
 
 Its resolver names our own exchanger for every domain that a tenant here has proven, and for all others one host that
-takes everything; what it got lies in the folder, one file for each message.
+takes everything; what it got lies in the folder, one file for each message. DKIM keys of tenants are published as they
+are made.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class DevelopmentDns(DnsServer):
 
     def _texts(self, name: str, kind: str) -> Sequence[str]:
         found = super()._texts(name, kind)
+        if kind == "TXT" and "._domainkey." in name:
+            return self._key(name)
         if found or kind != "MX" or "." not in name or name.startswith(("_", "mta-sts.")):
             return found
         try:
@@ -44,6 +47,18 @@ class DevelopmentDns(DnsServer):
             log.warning("outside.directory_away", extra={"reason": type(error).__name__})
             raise Unsure from error
         return (f"10 {OUR_EXCHANGER if is_ours else EXCHANGER}.",)
+
+    def _key(self, name: str) -> Sequence[str]:
+        """Return the record of a DKIM key, in strings of up to 255 octets."""
+        domain = name.partition("._domainkey.")[2]
+        try:
+            owner = self._services.placement.directory.domains.owner_of(domain)
+            keys = self._services.dkim_keys.list_of(owner, domain) if owner is not None else []
+        except MailError as error:
+            log.warning("outside.directory_away", extra={"reason": type(error).__name__})
+            raise Unsure from error
+        values = [key.record_value for key in keys if key.record_name == name]
+        return [" ".join(f'"{value[at : at + 255]}"' for at in range(0, len(value), 255)) for value in values]
 
 
 def keep_in(folder: Path, taken: Taken) -> None:
