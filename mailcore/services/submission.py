@@ -18,6 +18,7 @@ from mailcore import fault
 from mailcore.errors import MailError, SenderNotOwned
 from mailcore.message.outgoing import REMOVED_FIELDS, Outgoing, parse_mailboxes
 from mailcore.model.actor import Actor
+from mailcore.model.address import domain_name
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason, ReturnContent
 from mailcore.services.audit import Audit
@@ -174,7 +175,7 @@ class Submission:
         if outgoing.first(b"date") is None:
             added += b"Date: " + format_datetime(now()).encode() + b"\r\n"
         if outgoing.first(b"message-id") is None:
-            domain = sender.address.rpartition("@")[2].encode("idna").decode()
+            domain = domain_name(sender.address.rpartition("@")[2])
             added += f"Message-ID: <{queue_id}@{domain}>\r\n".encode()
         return outgoing.with_fields(added) if added else outgoing
 
@@ -190,6 +191,8 @@ class Submission:
 
     def _record(self, actor: Actor, sender: Sender, submitted: Submitted, public: Outgoing, queue_id: QueueId) -> None:
         """Report the message to the tenant's journal, where there is one, before it is taken."""
+        if self._journal.archive_of(sender.tenant_id) is None:
+            return
         paths = tuple(path.address for path in submitted.recipients)
         self._journal.record(
             actor,

@@ -10,4 +10,5 @@ from mailcore.smtp.wire.replies import Reply
 def handle_help(session: Session, _argument: bytes) -> Outcome:
     """List the verbs."""
     verbs = f"{session.policy.hello_verb} MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
-    return Reply.of(214, "2.0.0", "Commands: " + verbs + (" STARTTLS" if session.offers_tls else ""))
+    verbs += " STARTTLS" if session.offers_tls else ""
+    return Reply.of(214, "2.0.0", "Commands: " + verbs + (" AUTH" if session.door is not None else ""))
