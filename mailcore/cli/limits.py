@@ -8,6 +8,7 @@ from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
 from mailcore.errors import ValueInvalid
+from mailcore.model.filter import of_user
 from mailcore.model.limits import SENDING_LIMITS, USER_LIMITS
 from mailcore.model.quota import format_size, parse_size
 
@@ -36,7 +37,10 @@ def run_show(options: argparse.Namespace) -> int:
     with connected() as services:
         user_id = services.addresses.get(options.address).user_id
         limits = services.usage.limits(user_id)
-        used: dict[str, int] = services.usage.used(user_id) | {"connections": services.connections.count(user_id) or 0}
+        used: dict[str, int] = services.usage.used(user_id) | {
+            "connections": services.connections.count(user_id) or 0,
+            "filters": len(services.filters.list_of(of_user(user_id)).rules),
+        }
         failures = services.failed_logins.failures(user_id)
     rows = [(name, _number(name, used.get(name, 0)), _limit(name, getattr(limits, name))) for name in USER_LIMITS]
     print_table(("LIMIT", "USED", "ALLOWED"), rows)

@@ -28,6 +28,10 @@ def register(subparsers: Subparsers) -> None:
     postmaster.add_argument("name")
     postmaster.add_argument("user", nargs="?", metavar="ADDRESS", help="one of its users; without: the oldest")
     postmaster.set_defaults(run=run_set_postmaster)
+    journal = verbs.add_parser("set-journal", help="who gets a report of all mail that comes in and goes out")
+    journal.add_argument("name")
+    journal.add_argument("user", nargs="?", metavar="ADDRESS", help="one of its users; without: nobody")
+    journal.set_defaults(run=run_set_journal)
     protocols = verbs.add_parser("set-protocols", help="switch protocols off for all users, and all others on")
     protocols.add_argument("name")
     add_protocols(protocols)
@@ -72,6 +76,16 @@ def run_set_postmaster(options: argparse.Namespace) -> int:
         user_id = services.addresses.get(options.user).user_id if options.user else None
         services.tenants.set_postmaster(operator(), tenant.id, user_id)
     print(f"postmaster and abuse of {tenant.name} reach {options.user or 'its oldest user'}, unless somebody has them")
+    return 0
+
+
+def run_set_journal(options: argparse.Namespace) -> int:
+    """Change who gets reports of all mail."""
+    with connected() as services:
+        tenant = services.tenants.get_by_name(options.name)
+        user_id = services.addresses.get(options.user).user_id if options.user else None
+        services.journal.set_archive(operator(), tenant.id, user_id)
+    print(f"mail of {tenant.name} is reported to {options.user or 'nobody'}; servers follow within seconds")
     return 0
 
 
