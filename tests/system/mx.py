@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
@@ -74,10 +75,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def rspamd(folder: Path, redis: str = "", dns: int = 0) -> Iterator[dict[str, int]]:
+def rspamd(
+    folder: Path, redis: str = "", dns: int = 0, replaced: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[dict[str, int]]:
     """Run it with infra/rspamd; yields its ports: proxy (milter), normal, controller.
 
-    `redis`: host:port; `dns`: the port of a resolver, without which its questions are not answered.
+    `redis`: host:port; `dns`: the port of a resolver, without which its questions are not answered; `replaced`:
+    settings by module, in place of those of infra/rspamd.
     """
     home = folder / "rspamd"
     shutil.copytree(ROOT / "infra/rspamd/local.d", home / "local.d")
@@ -93,6 +97,8 @@ def rspamd(folder: Path, redis: str = "", dns: int = 0) -> Iterator[dict[str, in
         OPTIONS.format(folder=home, dns=dns or free_port(), timeout="5s" if dns else "0.05s")
     )
     (over / "logging.inc").write_text('type = "console"; level = "info"; color = false;\n')
+    for module, lines in replaced.items():
+        (over / f"{module}.conf").write_text(f"{lines}\n")
     (home / "words").write_text(f"/{SPAM_WORD}/\n")
     (over / "multimap.conf").write_text(SPAM_RULE.format(folder=home))
     if redis:
