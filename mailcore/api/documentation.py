@@ -61,7 +61,7 @@ def openapi() -> dict[str, Any]:
         "info": {"title": "Eider", "version": version("eider"), "summary": "Mail for organisations"},
         "paths": paths,
         "components": {
-            "schemas": {**defined, "Error": _ERROR},
+            "schemas": {**defined, "Error": _ERROR, "Plan": _PLAN},
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": "X-Access-Token"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -77,6 +77,21 @@ _ERROR: Final = {
         "error": {"type": "string"},
         "code": {"type": "string"},
         "details": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+
+
+_PLAN: Final = {
+    "type": "object",
+    "description": "What a dry run would have changed, in order",
+    "required": ["success", "dryRun", "plan"],
+    "properties": {
+        "success": {"const": True},
+        "dryRun": {"const": True},
+        "plan": {
+            "type": "array",
+            "items": {"type": "object", "required": ["change"], "properties": {"change": {"type": "string"}}},
+        },
     },
 }
 
@@ -115,7 +130,10 @@ def _operation(operation: Operation, defined: dict[str, Any]) -> dict[str, Any]:
 
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.media is Media.JSON:
-        return {"schema": {"$ref": REFERENCE.format(model=operation.gives.__name__)}}
+        answer = {"$ref": REFERENCE.format(model=operation.gives.__name__)}
+        return {
+            "schema": {"anyOf": [answer, {"$ref": REFERENCE.format(model="Plan")}]} if operation.changes else answer
+        }
     return {"schema": {"type": "string"}}
 
 
