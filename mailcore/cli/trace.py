@@ -44,7 +44,7 @@ def run_trace(options: argparse.Namespace) -> int:
                 row.step.value,
                 row.queue_id,
                 f"<{row.sender}>",
-                row.recipient,
+                row.recipient + (f" +{len(row.others)}" if row.others else ""),
                 row.message_id,
                 "; ".join(f"{name}: {value}" for name, value in row.detail.items() if value),
             )

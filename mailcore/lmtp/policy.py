@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mailcore import metrics
 from mailcore.errors import MessageRejected, OverQuota
 from mailcore.model.actions import Peer, Tls
 from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.ids import TenantId
 from mailcore.model.peers import Peers
 from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget
 from mailcore.services.resolution import Resolution
 from mailcore.services.spam import Envelope, Spam
+from mailcore.services.trace import Step, Trace, TraceRow
 from mailcore.settings import MailSettings
 from mailcore.smtp import replies, trace
 from mailcore.smtp.transaction import Origin, Transaction
@@ -23,6 +27,8 @@ from mailcore.smtp.wire.replies import Reply
 
 CERTIFICATE_NEEDED = Reply.of(530, "5.7.0", "Begin TLS with a client certificate first")
 
+MESSAGE_ID = re.compile(rb"^message-id:[ \t]*<([^<>\s]{1,998})>", re.IGNORECASE | re.MULTILINE)
+HEADER_LOOKED_AT = 64 * 1024
 ROUTE_AGE_S = 2.0
 """So old may be what is known of a user's address; a transaction takes it for true much longer than that anyway."""
 
@@ -38,10 +44,11 @@ class LmtpPolicy:
     extensions: tuple[str, ...] = ()
     refuses_bare_line_ends = False
 
-    def __init__(self, delivery: Delivery, spam: Spam, settings: MailSettings) -> None:
-        """Screen by `spam` and deliver through `delivery`; trust the peers that `settings` lists."""
+    def __init__(self, delivery: Delivery, spam: Spam, settings: MailSettings, steps: Trace | None = None) -> None:
+        """Screen by `spam` and deliver through `delivery`; trust the peers that `settings` lists; note `steps`."""
         self._delivery = delivery
         self._spam = spam
+        self._steps = steps
         self._peers = Peers(settings.lmtp_peers)
         self.hostname = settings.hostname
         self.message_bytes = settings.limits.message_bytes
@@ -93,6 +100,7 @@ class LmtpPolicy:
         screened = self._spam.screen(message, _envelope(transaction, origin, reverse_path))
         targets = self._targets(transaction, origin, transaction_id, screened.trace)
         outcomes: list[str] = []
+        answered: list[tuple[Resolution, str, Reply]] = []
         try:
             results = self._delivery.deliver(
                 screened.raw, targets, origin.queue_id, actor, reverse_path, screened.verdict
@@ -101,9 +109,11 @@ class LmtpPolicy:
                 reply = _reply(accepted.path.address, result)
                 outcomes.append(f"{accepted.path.address} {reply.code} {reply.enhanced}")
                 metrics.DELIVERIES.inc(reply.enhanced)
+                answered.append((accepted.handle, accepted.path.address, reply))
                 yield reply
         finally:  # also when the client is gone before it has heard every reply: it will send again
             metrics.RECEIVED_BYTES.inc(by=len(message))
+            self._note(message, reverse_path, origin, answered)
             metrics.DELIVERY_SECONDS.observe(time.monotonic() - began_s)
             logger.info(
                 "lmtp.message",
@@ -115,6 +125,25 @@ class LmtpPolicy:
                     "recipients": outcomes,
                 },
             )
+
+    def _note(
+        self, message: bytes, reverse_path: str, origin: Origin, answered: list[tuple[Resolution, str, Reply]]
+    ) -> None:
+        """Tell the trace: one row for all recipients of a tenant that were answered alike."""
+        if self._steps is None:
+            return
+        alike: dict[tuple[TenantId, Reply], list[str]] = {}
+        for resolution, address, reply in answered:
+            tenant_id = resolution.tenant_id
+            if tenant_id is not None:
+                alike.setdefault((tenant_id, reply), []).append(address)
+        found = MESSAGE_ID.search(message, 0, HEADER_LOOKED_AT)
+        message_id = found[1].decode("ascii", "replace") if found is not None else ""
+        for (tenant_id, reply), (first, *others) in alike.items():
+            step = Step.DELIVERED if reply.code < 300 else Step.DEFERRED if reply.code < 500 else Step.REFUSED
+            detail = {"answer": f"{reply.code} {reply.enhanced} {' '.join(reply.lines)}", "from": origin.address}
+            row = TraceRow(step, origin.queue_id or "", message_id, reverse_path, first, None, detail)
+            self._steps.note(tenant_id, replace(row, others=tuple(others)))
 
     def _targets(
         self, transaction: Transaction[Resolution], origin: Origin, transaction_id: str, verdict: bytes

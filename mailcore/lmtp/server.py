@@ -37,7 +37,7 @@ def endpoints(services: MailServices, settings: MailSettings, tls: TlsAcceptor) 
                     f"lmtp: {listen.host}:{listen.port} can be reached from outside: "
                     "list the transfer agents in EIDER_LMTP_PEERS, or set EIDER_LMTP_CLIENT_CA, or listen on 127.0.0.1"
                 )
-    policy = LmtpPolicy(services.delivery, services.spam, settings)
+    policy = LmtpPolicy(services.delivery, services.spam, settings, services.trace)
 
     def open_connection(peer: Peer, _wake: Wake) -> Connection:
         return SmtpConnection(policy, peer, acceptor.is_ready)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -251,11 +252,9 @@ class Outbound:
         detail = {"reason": new.reason.value, "size_bytes": str(len(new.message)), "actor": actor.identity}
         if new.held is not None:
             detail["held"] = new.held
-        for path in new.forward_paths:
-            self._trace.note(
-                home.tenant_id,
-                TraceRow(step, queue_id, new.header_message_id, new.reverse_path, path.address, new.user_id, detail),
-            )
+        first, *others = (path.address for path in new.forward_paths)
+        row = TraceRow(step, queue_id, new.header_message_id, new.reverse_path, first, new.user_id, detail)
+        self._trace.note(home.tenant_id, replace(row, others=tuple(others)))
         log.info(
             "outbound.queued",
             extra={
@@ -272,13 +271,11 @@ class Outbound:
 
     def _note(self, home: Home, document: Mapping[str, Any], step: Step, why: str = "") -> None:
         entry = entry_of(document)
-        for recipient in entry.recipients:
-            if recipient.state is RecipientState.SENT or recipient.state is RecipientState.FAILED:
-                continue
-            row = TraceRow(
-                step, entry.id, entry.header_message_id, entry.reverse_path, recipient.address, entry.user_id
-            )
-            self._trace.note(home.tenant_id, row.with_detail({"why": why} if why else {}))
+        ended = {RecipientState.SENT, RecipientState.FAILED}
+        first, *others = [each.address for each in entry.recipients if each.state not in ended] or [""]
+        row = TraceRow(step, entry.id, entry.header_message_id, entry.reverse_path, first, entry.user_id)
+        row = replace(row, detail={"why": why} if why else {}, others=tuple(others))
+        self._trace.note(home.tenant_id, row)
 
 
 def queue_id_of(user_id: UserId, key: bytes) -> QueueId:

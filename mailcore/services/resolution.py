@@ -62,6 +62,12 @@ class Resolution:
     """By a wildcard."""
     moderators: tuple[Recipient, ...] = ()
     """The post is held until one of them lets it go to the others; none: it goes at once."""
+
+    @property
+    def tenant_id(self) -> TenantId | None:
+        """Whose the address is; None where it is nobody's in particular."""
+        owner = self.group or self.forwarded or next(iter(self.recipients), None)
+        return None if owner is None else owner.tenant_id
     bounce: Bounce | None = None
     """The address is a reverse-path of ours under which mail was sent on: this goes back to its sender."""
 

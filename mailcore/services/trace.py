@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -63,10 +63,11 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """One step of one message for one recipient.
+    """One step of one message, for one recipient or for several that fared alike.
 
     Attributes:
-        queue_id: ours, or "" for mail that came from outside.
+        queue_id: ours, or that of the transfer agent that brought it; "" if it gave none.
+        recipient: the first of them; `others` are the rest.
         detail: the other server's answer, the mailbox, why it is held; short texts.
         at: by the clock of the process that notes it.
     """
@@ -79,10 +80,7 @@ class TraceRow:
     user_id: UserId | None = None
     detail: Mapping[str, str] = field(default_factory=dict)
     at: datetime | None = None
-
-    def with_detail(self, detail: Mapping[str, str]) -> TraceRow:
-        """Return the row with these details."""
-        return replace(self, detail=detail)
+    others: tuple[str, ...] = ()
 
 
 class Trace:
@@ -166,10 +164,11 @@ class Trace:
 def _document(tenant_id: TenantId, row: TraceRow) -> dict[str, Any]:
     at = row.at or now()
     message_id = row.message_id.strip("<> ")
-    found_by = {"sender": row.sender, "recipient": row.recipient, "message_id": message_id, "queue": row.queue_id}
+    found_by = [("sender", row.sender), ("message_id", message_id), ("queue", row.queue_id)]
+    found_by += [("recipient", address) for address in (row.recipient, *row.others)]
     return {
         "_id": tenant_id.binary + ObjectId().binary,
-        "keys": [search_key(tenant_id, kind, value) for kind, value in found_by.items() if value],
+        "keys": [search_key(tenant_id, kind, value) for kind, value in found_by if value],
         "at": at,
         "expires_at": at + KEPT,
         "step": row.step.value,
@@ -178,6 +177,7 @@ def _document(tenant_id: TenantId, row: TraceRow) -> dict[str, Any]:
         "sender": row.sender,
         "recipient": row.recipient,
         "user": row.user_id,
+        **({"others": list(row.others)} if row.others else {}),
         "detail": {name: value[:LONGEST_DETAIL] for name, value in row.detail.items()},
     }
 
@@ -193,4 +193,5 @@ def _row(document: Mapping[str, Any]) -> TraceRow:
         None if user is None else UserId(user),
         document["detail"],
         document["at"],
+        tuple(document.get("others", ())),
     )

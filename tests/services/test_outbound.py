@@ -330,12 +330,11 @@ def test_trace_is_found_by_each_key_and_by_its_tenant_only(services: MailService
     services.outbound.cancel(OPERATOR, user.user_id, queue_id)
     services.trace.flush()
     found = services.trace.search(user.tenant_id, queue_id=queue_id)
-    assert [row.step for row in found].count(Step.CANCELLED) == 2
-    assert len(found) == 4
-    assert len(services.trace.search(user.tenant_id, sender=user.address.upper())) == 4
-    assert {row.recipient for row in services.trace.search(user.tenant_id, recipient="bob@else.TEST")} == {
-        "Bob@Else.test"
-    }
+    assert [row.step for row in found] == [Step.CANCELLED, Step.QUEUED]
+    assert len(services.trace.search(user.tenant_id, sender=user.address.upper())) == 2
+    for recipient in ("bob@else.TEST", "carol@else.test"):
+        rows = services.trace.search(user.tenant_id, recipient=recipient)
+        assert [(row.recipient, row.others) for row in rows] == [("Bob@Else.test", ("carol@else.test",))] * 2
     assert services.trace.search(user.tenant_id, sender=user.address, recipient="nobody@else.test") == []
     assert services.trace.search(make_user(services).tenant_id, queue_id=queue_id) == []
     with pytest.raises(ValueInvalid):

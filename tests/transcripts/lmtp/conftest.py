@@ -89,4 +89,4 @@ def directory(directory_uri: str) -> Iterator[Directory]:
 @pytest.fixture
 def lmtp(services: MailServices, directory_uri: str) -> Lmtp:
     settings = make_settings(directory_uri, EIDER_HOSTNAME="foo.test")
-    return Lmtp(services, LmtpPolicy(services.delivery, services.spam, settings))
+    return Lmtp(services, LmtpPolicy(services.delivery, services.spam, settings, services.trace))

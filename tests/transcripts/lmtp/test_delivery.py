@@ -145,3 +145,18 @@ def test_one_recipient_too_many_is_452_and_the_others_stand(lmtp: Lmtp) -> None:
     lmtp.say(one, "452 4.5.3 ...")
     lmtp.say(b"RSET\r\n", "250 ...")
     assert lmtp.inbox(user) == []
+
+
+def test_arrival_is_in_the_trace_of_the_tenant(lmtp: Lmtp) -> None:
+    """One row for all that were answered alike, found by sender, each recipient, Message-ID and queue id."""
+    one = make_user(lmtp.services)
+    two = make_user(lmtp.services, tenant=(one.tenant_id, one.address.partition("@")[2]))
+    lmtp.greet()
+    lmtp.say(b"XFORWARD IDENT=q77\r\nMAIL FROM:<trace@a.test>\r\n", "250 ...", "250 ...")
+    lmtp.say(f"RCPT TO:<{one.address}>\r\nRCPT TO:<{two.address}>\r\n".encode(), "250 ...", "250 ...")
+    lmtp.say(b"DATA\r\nMessage-ID: <traced@a.test>\r\n\r\nx\r\n.\r\n", "354 ...", "250 ...", "250 ...")
+    lmtp.services.trace.flush()
+    for found_by in ({"sender": "trace@a.test"}, {"recipient": two.address}, {"message_id": "<traced@a.test>"}):
+        (row,) = lmtp.services.trace.search(one.tenant_id, **found_by)
+        assert (row.step.value, row.queue_id, row.recipient) == ("delivered", "q77", one.address)
+        assert row.others == (two.address,)
