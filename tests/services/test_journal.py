@@ -10,11 +10,14 @@ import pytest
 from bson import ObjectId
 
 from mailcore.errors import JournalUnavailable, StoreUnavailable, UserNotFound
+from mailcore.model.filter import RuleAction, RuleContent, of_user
 from mailcore.model.ids import UserId
 from mailcore.services import MailServices
 from mailcore.services.content import ContentStore
 from mailcore.services.journal import Direction, Journal, JournalEntry
+from mailcore.smtp.replies import reply_for
 from tests.builders import OPERATOR, MadeUser, make_user
+from tests.services.inbound_mail import mail, take
 
 MESSAGE_ID = "Message-Id: <1@out.example>"
 RAW = b"From: a@out.example\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@out.example>\r\n\r\nbody\r\n"
@@ -160,3 +163,60 @@ def test_a_key_of_chance_would_be_seen(
         services.journal.record(OPERATOR, entry(archive))
     assert len(reports(services, archive)) == 2
     assert isinstance(services.journal, Journal)
+
+
+# -- where mail comes in ------------------------------------------------------------------------
+
+
+def test_what_comes_in_is_reported_once_for_all_recipients_of_the_tenant(
+    services: MailServices, archive: MadeUser
+) -> None:
+    """And nobody else's copy shows anything of it; rules of a recipient that drops it change nothing."""
+    place = (archive.tenant_id, archive.address.partition("@")[2])
+    one, two, stranger = make_user(services, tenant=place), make_user(services, tenant=place), make_user(services)
+    services.filters.create(OPERATOR, of_user(two.user_id), RuleContent(action=RuleAction(delete=True)))
+    services.filters.create(OPERATOR, of_user(archive.user_id), RuleContent(action=RuleAction(delete=True)))
+    raw = mail(one.address)
+    for _ in range(2):
+        assert take(services, raw, one.address, two.address, stranger.address, ident="J1") == [None] * 3
+    (report,) = reports(services, archive)
+    facts, _ = message_from_bytes(report, policy=default).iter_parts()
+    recipients = [line for line in facts.get_content().splitlines() if line.startswith("Recipient")]
+    assert recipients == [f"Recipient: {one.address}", f"Recipient: {two.address}"]
+    assert raw in report
+    for user in (one, stranger):
+        (copy,) = reports(services, user)
+        assert copy.endswith(raw)
+        assert b"ournal" not in copy
+    assert reports(services, two) == []
+    assert services.outbound.list_of_tenant(archive.tenant_id) == []
+
+
+def test_without_the_report_nothing_is_taken_for_that_tenant_and_the_sender_tries_again(
+    services: MailServices, archive: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = make_user(services, tenant=(archive.tenant_id, archive.address.partition("@")[2]))
+    stranger, raw = make_user(services), mail(user.address)
+
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_put", away)
+        refused, taken = take(services, raw, user.address, stranger.address, ident="J2")
+    assert isinstance(refused, JournalUnavailable)
+    assert reply_for(refused).code == 451
+    assert taken is None
+    assert reports(services, user) == []
+    assert take(services, raw, user.address, ident="J2") == [None]
+    assert (len(reports(services, user)), len(reports(services, archive))) == (1, 1)
+
+
+def test_a_journal_that_is_only_tried_would_be_seen(
+    services: MailServices, archive: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: mail that is taken without its report."""
+    monkeypatch.setattr(Journal, "record", lambda *_: False)
+    user = make_user(services, tenant=(archive.tenant_id, archive.address.partition("@")[2]))
+    assert take(services, mail(user.address), user.address) == [None]
+    assert (len(reports(services, user)), len(reports(services, archive))) == (1, 0)
