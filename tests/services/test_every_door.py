@@ -13,10 +13,14 @@ from mailcore.imap.connection import ImapConnection
 from mailcore.managesieve.connection import ManageSieveConnection
 from mailcore.model.access import RULES, Protocol, Scope
 from mailcore.model.actions import Close, Connection, Peer, Send, Tls
+from mailcore.model.actor import Door as AuditDoor
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.pop3.connection import Pop3Connection
 from mailcore.services import MailServices
+from mailcore.services.door_session import DoorSession
+from mailcore.smtp.connection import SmtpConnection
+from mailcore.submission.policy import SubmissionPolicy
 from tests.builders import OPERATOR, MadeUser, make_user
 
 _addresses = itertools.count(1)
@@ -93,6 +97,28 @@ class Pop3Door(Door):
         return dialogue.ask(f"AUTH {mechanism} {line}").startswith(b"+OK")
 
 
+class SubmissionDoor(Door):
+    module = "submission"
+
+    def connect(self, services: MailServices) -> Dialogue:
+        policy = SubmissionPolicy(services, services.settings)
+
+        def open_(peer: Peer, wake: Callable[[], None]) -> Connection:
+            door = DoorSession(services, peer, wake, AuditDoor.SUBMISSION, plaintext_allowed=False, offers_tls=False)
+            return SmtpConnection(policy, peer, False, door)
+
+        dialogue = Dialogue(open_)
+        dialogue.ask("EHLO client.test")
+        return dialogue
+
+    def password(self, dialogue: Dialogue, user: MadeUser, password: str) -> bool:
+        response = b64encode(f"\0{user.address}\0{password}".encode()).decode()
+        return dialogue.ask(f"AUTH PLAIN {response}").startswith(b"235")
+
+    def token(self, dialogue: Dialogue, mechanism: str, line: str) -> bool:
+        return dialogue.ask(f"AUTH {mechanism} {line}").startswith(b"235")
+
+
 class ManageSieveDoor(Door):
     module = "managesieve"
 
@@ -110,6 +136,7 @@ class ManageSieveDoor(Door):
 DOORS: dict[Protocol, Door] = {
     Protocol.IMAP: ImapDoor(),
     Protocol.POP3: Pop3Door(),
+    Protocol.SMTP: SubmissionDoor(),
     Protocol.MANAGESIEVE: ManageSieveDoor(),
 }
 SERVERS = {
