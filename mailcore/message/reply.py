@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from email import policy
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Final
 
+from mailcore.errors import ValueInvalid
 from mailcore.message.encoded_words import clean, decode_header
 from mailcore.message.envelope import message_ids
 from mailcore.message.headers import find_first, header_size, iter_fields
@@ -46,6 +48,9 @@ class Answer:
 def compose(answer: Answer, header: bytes) -> bytes:
     """Return the reply to a message with this header: complete bytes, 7 bit unless an address is not ASCII.
 
+    Raises:
+        ValueInvalid: an address cannot be written into a header.
+
     Nothing of the message gets into the reply but its subject, decoded and on one line, and its message ids.
     """
     thread = _thread(header)
@@ -81,7 +86,10 @@ def _is_ascii(answer: Answer) -> bool:
 
 def _address(name: str, address: str) -> Address:
     local, _, domain = address.rpartition("@")
-    return Address(_line(name), username=local.strip('"'), domain=domain)
+    try:
+        return Address(_line(name), username=local.strip('"'), domain=domain)
+    except (HeaderParseError, ValueError, IndexError) as error:
+        raise ValueInvalid(f"{address[:100]!r} cannot stand in a header") from error
 
 
 def _thread(header: bytes) -> bytes:

@@ -58,9 +58,25 @@ class Routes:
     """Finds ways."""
 
     def __init__(
-        self, dns: Dns, domains: Domains, smarthosts: Smarthosts, mta_sts: MtaSts, own_names: frozenset[str]
+        self,
+        dns: Dns,
+        domains: Domains,
+        smarthosts: Smarthosts,
+        mta_sts: MtaSts,
+        own_names: frozenset[str],
+        forward_domain: str,
     ) -> None:
-        """`own_names`: mail exchangers that are ourselves, in lower case."""
+        """Know who we are.
+
+        Args:
+            dns: asked for exchangers.
+            domains: which are ours.
+            smarthosts: of tenants and the platform.
+            mta_sts: policies of others.
+            own_names: mail exchangers that are ourselves, in lower case.
+            forward_domain: of reverse-paths under which mail is sent on; reports to them come back to us.
+        """
+        self._forward_domain = forward_domain
         self._dns = dns
         self._domains = domains
         self._smarthosts = smarthosts
@@ -102,7 +118,7 @@ class Routes:
         if ours:  # RFC 5321 §5.1: nobody worse than ourselves
             best = tuple(host for host in best if host[0] < min(ours))
         if not best:
-            if self._domains.is_verified(domain):
+            if domain == self._forward_domain or self._domains.is_verified(domain):
                 return LOCAL_ROUTE  # the periodic check has not come to it yet
             return Answer(0, "5.4.6", f"Mail for {domain} is sent to us, and it is not ours")
         policy = self._mta_sts.policy(domain)

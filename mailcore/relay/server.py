@@ -23,6 +23,7 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
         services.smarthosts,
         MtaSts(services.dns, client, services.sts_policies),
         own_names,
+        settings.forward_domain or settings.hostname.lower(),
     )
     limits = settings.limits.outbound
     parts = Parts(

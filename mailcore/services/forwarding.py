@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import re
 from collections.abc import Sequence
 
 from mailcore import fault
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 FORWARDS = Tally("eider_forwards", "Addresses that mail was to be sent on to, by what became of it")
 MARK = b"X-Eider-Loop"
+_UNFIT = re.compile(r'[<>"\\\x00-\x20\x7f]')
+"""What a reverse-path of ours has not; a quoted local part is not rewritten."""
 KEY_NAME = "forward_key"
 """Of the key for rewritten reverse-paths and for marks."""
 
@@ -108,7 +111,7 @@ class Forwarding:
             new = NewOutbound(
                 user_id=home.user_id,
                 tenant_id=home.tenant_id,
-                reverse_path=address if reverse_path is None else reverse_path,
+                reverse_path=address if reverse_path is None or _UNFIT.search(reverse_path) else reverse_path,
                 forward_paths=tuple(OutboundRecipient(each) for each in dict.fromkeys(addresses)),
                 message=self._arc.seal(message) + message,
                 reason=Reason.FORWARD,

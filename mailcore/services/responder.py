@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mailcore import fault
-from mailcore.errors import RateExceeded
+from mailcore.errors import RateExceeded, ValueInvalid
 from mailcore.message.automatic import is_machine
 from mailcore.message.reply import Answer, compose
 from mailcore.metrics import Tally
@@ -83,7 +83,11 @@ class Responder:
             ANSWERS.inc("answered_before")
             return False
         fault.hit("autoreply.after_claim")
-        self._queue(arrival, voice, key, reply)
+        try:
+            self._queue(arrival, voice, key, reply)
+        except ValueInvalid:  # a reverse-path that nothing can be sent to is no reason to refuse the message
+            ANSWERS.inc("unfit")
+            return False
         ANSWERS.inc("queued")
         return True
 

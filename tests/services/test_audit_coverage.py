@@ -151,8 +151,9 @@ def _commit_rows(scene: Scene) -> object:
     raw = message(b"rows")
     messages = scene.services.messages
     home = scene.services.placement.home(scene.user.user_id)
-    rows = messages._stored(home, [NewMessage(raw)])
-    return messages.commit_rows(scene.user.user_id, scene.inbox, rows, Cause.APPEND, scene.actor, os.urandom(12))
+    rows, after = messages._stored(home, [NewMessage(raw)])
+    key = os.urandom(12)
+    return messages.commit_rows(scene.user.user_id, scene.inbox, rows, Cause.APPEND, scene.actor, key, after=after)
 
 
 def _with_totp(scene: Scene, actor: Actor) -> None:
