@@ -111,6 +111,11 @@ class Call:
             return lambda _: known
         return lambda run: tuple(filter(None, (field_name(text_value(text, run)) for text in texts)))
 
+    def only_field_name(self, index: int) -> bytes | None:
+        """The name of the field, if it is one and constant."""
+        texts = self.texts(index)
+        return field_name(texts[0]) if len(texts) == 1 and isinstance(texts[0], str) else None
+
     # -- what tags stand for --------------------------------------------------------------------
 
     def comparator(self) -> Comparator:

@@ -19,6 +19,7 @@ from mailcore.sieve.run import Ended, Run
 from mailcore.sieve.syntax import Command, Flaw, Strings
 
 _TEXT_CHANGING = frozenset({"variables", "encoded-character"})
+_KEEP = Keep()
 DEFAULT = SieveLimits()
 
 
@@ -57,10 +58,11 @@ class Script:
             stopped = True
         except Failed as failure:
             steps = meter.steps - before
-            return Outcome((Keep(),), implicit_keep=True, stopped=False, steps=steps, error=str(failure))
+            return Outcome((_KEEP,), implicit_keep=True, stopped=False, steps=steps, error=str(failure))
         actions: tuple[Action, ...] = tuple(run.actions.values())
         if run.implicit_keep:
-            actions += (Keep(flags=run.current_flags(), header=run.edited),)
+            is_plain = not run.flags and run.edited is None
+            actions += (_KEEP if is_plain else Keep(flags=run.current_flags(), header=run.edited),)
         return Outcome(actions, run.implicit_keep, stopped, meter.steps - before)
 
 

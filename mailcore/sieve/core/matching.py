@@ -56,8 +56,9 @@ def _contains(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Mat
                 run.spend(len(now) + (len(text) * size >> _AREA))
             else:
                 run.spend(len(now) + (len(text) * min(size, _LINEAR_AS * len(now)) >> _AREA))
-            if any(key in text for key in now):
-                return True
+            for key in now:
+                if key in text:
+                    return True
         return False
 
     return match

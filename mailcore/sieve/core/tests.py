@@ -13,13 +13,13 @@ from mailcore.sieve.run import Run
 def _allof(call: Call) -> Test:
     """All hold; the rest is not looked at once one does not (RFC 5228 §5.2)."""
     tests = call.tests()
-    return lambda run: all(test(run) for test in tests)
+    return tests[0] if len(tests) == 1 else lambda run: all(test(run) for test in tests)
 
 
 def _anyof(call: Call) -> Test:
     """One holds (RFC 5228 §5.3)."""
     tests = call.tests()
-    return lambda run: any(test(run) for test in tests)
+    return tests[0] if len(tests) == 1 else lambda run: any(test(run) for test in tests)
 
 
 def _not(call: Call) -> Test:
@@ -53,10 +53,12 @@ def _header(call: Call) -> Test:
     names, match, selection = call.field_names(0), call.match(1), call.selection()
 
     def values(run: Run) -> Sequence[str]:
-        fields = [run.headers.texts(name) for name in names(run)]
-        texts = fields[0] if len(fields) == 1 else [text for each in fields for text in each]
+        texts = [text for name in names(run) for text in run.headers.texts(name)]
         return texts if selection is None else texts[selection]
 
+    only = call.only_field_name(0)
+    if only is not None and selection is None:  # most tests are of one field
+        return lambda run: match(run, run.headers.texts(only))
     return lambda run: match(run, values(run))
 
 
