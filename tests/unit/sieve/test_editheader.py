@@ -6,6 +6,7 @@ import pytest
 
 from mailcore.errors import ScriptInvalid
 from mailcore.sieve import FileInto, Keep, MessageView, Redirect, compile_script
+from mailcore.sieve.extensions import editheader
 from tests.unit.sieve.scripts import failure, message, run
 
 REQUIRE = 'require ["editheader", "fileinto", "variables", "index"];\n'
@@ -107,20 +108,36 @@ def test_error_keeps_the_message_as_it_came() -> None:
     assert failure(REQUIRE + 'addheader "A" "b"; redirect "${x}";', MAIL)
 
 
-@pytest.mark.parametrize("value", ["a\r\nBcc: x@y.example", "a\nb", "a${hex:0d 0a}B: c", "a\tb", "a${hex:00}"])
-def test_no_value_makes_a_second_field(value: str) -> None:
-    """Attack M8: nothing in a value ends its field."""
-    script = f'require ["editheader", "encoded-character"]; addheader "X-V" "{value}";'
-    try:
-        outcome = run(script, MAIL)
-    except ScriptInvalid:
-        return
-    (keep,) = outcome.actions
+INJECTIONS = ["a\r\nBcc: x@y.example", "a\nBcc: b", "a${hex:0d 0a}Bcc: c", "a\rBcc: d", "a\x0b\x85\u2028Bcc: e", "${1}"]
+
+
+def added_lines(value: str) -> int:
+    """By how many lines a field of that value makes the header longer; `${1}` stands for a sender's words."""
+    sender = message("Subject: =?utf-8?q?a=0D=0ABcc:_f?=", "X-Hello: one")
+    script = 'require ["editheader", "encoded-character", "variables"]; if header :matches "subject" "*" {}'
+    (keep,) = run(f'{script} addheader "X-V" "{value}";', sender).actions
     assert isinstance(keep, Keep)
     assert keep.header is not None
     added = MessageView(keep.header).headers
-    assert [name for name in (b"x-v", b"bcc", b"b") if added.has(name)] == [b"x-v"]
-    assert keep.header.count(b"\n") == MAIL.headers.raw.count(b"\n") + 1
+    assert added.has(b"x-v")
+    return len(keep.header.splitlines()) - len(sender.headers.raw.splitlines()) + 10 * added.has(b"bcc")
+
+
+@pytest.mark.parametrize("value", INJECTIONS)
+def test_no_value_makes_a_second_field(value: str) -> None:
+    """Attack M8: nothing in a value ends its field, be it the script's or the sender's."""
+    assert added_lines(value) == 1
+
+
+def test_a_value_that_is_written_as_it_comes_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(editheader, "encode_header", lambda text, name: f"{name}: {text}\r\n".encode())
+    assert any(added_lines(value) > 1 for value in INJECTIONS)
+
+
+def test_no_value_holds_nul() -> None:
+    with pytest.raises(ScriptInvalid, match="NUL"):
+        compile_script('require ["editheader", "encoded-character"]; addheader "X-V" "a${hex:00}";')
 
 
 @pytest.mark.parametrize(
