@@ -14,6 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
+
+NEEDS = [
+    pytest.mark.root,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(map(shutil.which, ("postfix", "rspamd"))),
+        reason="needs root, and Debian's postfix and rspamd: `apt-get install postfix rspamd`",
+    ),
+]
+"""Marks for tests that run them: both begin as root and give it up."""
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 HOSTNAME = "mx.test"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import imaplib
-import shutil
 import smtplib
 import socket
 import time
@@ -23,13 +22,7 @@ from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.system import mx
 from tests.system.servers import RunningServer, environment_of, start
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(
-        not all(map(shutil.which, ("postfix", "rspamd"))), reason="needs root, and Debian's postfix and rspamd"
-    ),
-]
+pytestmark = [*mx.NEEDS, pytest.mark.timeout(180)]
 SENDER = "someone@outside.test"
 REFUSED = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 """rspamd's test pattern."""

@@ -12,10 +12,9 @@ import pytest
 from mailcore.model.verdict import Verdict
 from mailcore.services.spam import Envelope, check
 from tests.system import mx
-from tests.system.programs import needs
 from tests.system.test_signatures_by_rspamd import resolver
 
-pytestmark = needs("rspamd", "rspamd")
+pytestmark = mx.NEEDS
 MESSAGE = (
     b"From: Someone <someone@flood.test>\r\nTo: you@here.test\r\nSubject: Hello\r\nMessage-ID: <1@flood.test>\r\n"
     b"Date: Wed, 25 Nov 2026 12:00:00 +0000\r\n\r\nOrdinary words.\r\n"

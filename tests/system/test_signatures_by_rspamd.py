@@ -19,7 +19,6 @@ from mailcore.model.dkim import DkimAlgorithm, DkimKey
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser
 from tests.system import mx
-from tests.system.programs import needs
 
 MESSAGE = (
     "From: {0}\r\nTo: bob@else.test\r\nSubject: signed\r\nMessage-ID: <1@own.test>\r\n"
@@ -67,7 +66,7 @@ def symbols(port: int, raw: bytes) -> dict[str, list[str]]:
     return {name: symbol.get("options", []) for name, symbol in found.items()}
 
 
-@pytest.mark.parametrize("_", [pytest.param(None, marks=needs("rspamd", "rspamd"))], ids=["rspamd"])
+@pytest.mark.parametrize("_", [pytest.param(None, marks=mx.NEEDS)], ids=["rspamd"])
 def test_both_algorithms_verify_and_a_changed_message_does_not(services: MailServices, user: MadeUser, _: None) -> None:
     domain = user.address.partition("@")[2]
     keys: list[DkimKey] = [
