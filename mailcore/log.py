@@ -53,6 +53,8 @@ def clean(text: str) -> str:
     """Return `text` without anything that ends a line or steers a terminal, and not too long."""
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + "…"
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 

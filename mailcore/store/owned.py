@@ -45,6 +45,8 @@ _UPDATE_MODIFIERS = {
 }
 _LEAVING = frozenset({"$lookup", "$graphLookup", "$unionWith", "$out", "$merge"})
 _NO_MODIFIERS: frozenset[str] = frozenset()
+_SCALARS = frozenset({bytes, str, int, ObjectId})
+"""Most values are one of these; whether something is a Mapping takes longer to find out."""
 
 
 class OwnedCollection:
@@ -263,7 +265,7 @@ class OwnedCollection:
 
     def _is_bound(self, bound: object) -> bool:
         """Return whether a condition on the owner field confines the query to named owners."""
-        if not isinstance(bound, Mapping):
+        if type(bound) in _SCALARS or not isinstance(bound, Mapping):
             return self._is_owner(bound)
         if "$in" in bound:
             keys = bound["$in"]
@@ -285,7 +287,7 @@ def _check_conditions(query: Filter) -> None:
                 _check_conditions(part)
         elif name.startswith("$"):
             raise OperatorInValue(name)
-        elif isinstance(condition, Mapping):
+        elif type(condition) not in _SCALARS and isinstance(condition, Mapping):
             _check_condition(condition)
 
 
