@@ -245,7 +245,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     outbound = Outbound(placement, outbound_content, audit, trace, link, settings.limits)
     dns = Dns(settings.dns)
     filter_changes = FilterChanges(directory, placement, sessions)
-    filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits)
+    filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits, offload)
     usage = Usage(link, placement, sending=settings.limits.sending)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
@@ -329,7 +329,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         sorting=Sorting(placement, content, offload, heavy),
         listings=Listings(placement, content, offload),
         filters=filters,
-        scripts=Scripts(filter_changes, audit, settings.limits),
+        scripts=Scripts(filter_changes, audit, settings.limits, offload),
         domain_access=domain_access,
         journal=journal,
         delivery=Delivery(

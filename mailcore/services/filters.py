@@ -22,6 +22,7 @@ from mailcore.services.clock import now
 from mailcore.services.filter_changes import FilterChanges
 from mailcore.services.forward_cycles import ForwardCycles
 from mailcore.services.mailboxes import Mailboxes
+from mailcore.services.offload import Offload
 from mailcore.services.program_cache import ProgramCache
 from mailcore.services.programs import ProgramFault, Programs
 from mailcore.services.rule_scripts import compile_rule
@@ -42,6 +43,7 @@ class Filters:
         cycles: ForwardCycles,
         audit: Audit,
         limits: Limits,
+        offload: Offload,
     ) -> None:
         self._changes = changes
         self._placement = placement
@@ -49,7 +51,7 @@ class Filters:
         self._cycles = cycles
         self._audit = audit
         self._limits = limits
-        self._programs = ProgramCache(placement)
+        self._programs = ProgramCache(placement, offload)
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from mailcore.errors import ScriptInvalid, ValueInvalid
 from mailcore.model.filter import FilterSet, Rule
+from mailcore.services.offload import Offload
 from mailcore.services.programs import NONE, Origin, Program, ProgramFault, Programs
 from mailcore.services.rule_scripts import compile_rule
 from mailcore.sieve import compile_script
@@ -25,13 +26,18 @@ MAX_WEIGHT: Final = 64 << 20
 WEIGHT_OF_RULE: Final = 8 << 10
 WEIGHT_OF_BYTE: Final = 40
 """Of a script's text."""
+OFFLOADED: Final = 40 * WEIGHT_OF_RULE
+"""What weighs so much takes over 5 ms to compile."""
 TOLD_EVERY_S: Final = 3600.0
 MAX_TOLD: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    told: int
+    """The number in the owner's document."""
     version: int
+    """Of what was compiled."""
     programs: tuple[Program, ...]
     read_at: float
     weight: int
@@ -40,8 +46,9 @@ class _Known:
 class ProgramCache:
     """What owners have, least recently used forgotten first."""
 
-    def __init__(self, placement: Placement, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, placement: Placement, offload: Offload, clock: Callable[[], float] = time.monotonic) -> None:
         self._placement = placement
+        self._offload = offload
         self._clock = clock
         self._known: OrderedDict[ObjectId, _Known] = OrderedDict()
         self._weight = 0
@@ -73,18 +80,25 @@ class ProgramCache:
                 fresh.append(fault)
         return fresh
 
-    def _of(self, owner_id: ObjectId, version: int, sets: FilterSets, origin: Origin) -> tuple[Program, ...]:
+    def _of(self, owner_id: ObjectId, told: int, sets: FilterSets, origin: Origin) -> tuple[Program, ...]:
         known = self._known.get(owner_id)
-        if known is not None and known.version == version and self._clock() < known.read_at + MAX_AGE_S:
+        if known is not None and known.told == told and self._clock() < known.read_at + MAX_AGE_S:
             self._known.move_to_end(owner_id)
             return known.programs
         read_at = self._clock()
         found = sets.read_acting(owner_id)
-        programs = _compiled(found, origin)
-        script = found.active_script
-        weight = WEIGHT_OF_RULE * len(programs) + WEIGHT_OF_BYTE * (script.size_bytes if script is not None else 0)
-        self._remember(owner_id, _Known(version, programs, read_at, weight))
+        if known is not None and known.version == found.version:
+            programs, weight = known.programs, known.weight
+        else:
+            weight = _weight(found)
+            programs = self._compiled(found, origin, weight)
+        self._remember(owner_id, _Known(told, found.version, programs, read_at, weight))
         return programs
+
+    def _compiled(self, found: FilterSet, origin: Origin, weight: int) -> tuple[Program, ...]:
+        if weight < OFFLOADED:
+            return _compiled(found, origin)
+        return self._offload.run(lambda: _compiled(found, origin))
 
     def _remember(self, owner_id: ObjectId, known: _Known) -> None:
         before = self._known.pop(owner_id, None)
@@ -93,6 +107,11 @@ class ProgramCache:
         while self._weight > MAX_WEIGHT and len(self._known) > 1:
             _, dropped = self._known.popitem(last=False)
             self._weight -= dropped.weight
+
+
+def _weight(found: FilterSet) -> int:
+    script = found.active_script
+    return WEIGHT_OF_RULE * len(found.rules) + WEIGHT_OF_BYTE * (script.size_bytes if script is not None else 0)
 
 
 def _compiled(found: FilterSet, origin: Origin) -> tuple[Program, ...]:

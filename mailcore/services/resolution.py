@@ -68,6 +68,7 @@ class Resolution:
         """Whose the address is; None where it is nobody's in particular."""
         owner = self.group or self.forwarded or next(iter(self.recipients), None)
         return None if owner is None else owner.tenant_id
+
     bounce: Bounce | None = None
     """The address is a reverse-path of ours under which mail was sent on: this goes back to its sender."""
 

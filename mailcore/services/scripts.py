@@ -23,6 +23,7 @@ from mailcore.model.limits import Limits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.filter_changes import FilterChanges
+from mailcore.services.offload import Offload
 from mailcore.sieve import EXTENSIONS, compile_script
 from mailcore.store.user.filter_sets import FilterChange
 
@@ -43,7 +44,8 @@ class ScriptEntry:
 class Scripts:
     """Stores, activates and hands out scripts."""
 
-    def __init__(self, changes: FilterChanges, audit: Audit, limits: Limits) -> None:
+    def __init__(self, changes: FilterChanges, audit: Audit, limits: Limits, offload: Offload) -> None:
+        self._offload = offload
         self._changes = changes
         self._audit = audit
         self._limits = limits
@@ -92,7 +94,7 @@ class Scripts:
         size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
         if size > most:
             raise ScriptTooLarge(f"at most {most} bytes")
-        compile_script(text, self._limits.sieve)
+        self._offload.run(lambda: compile_script(text, self._limits.sieve))
         return text if isinstance(text, str) else text.decode("utf-8").removeprefix("\ufeff")
 
     def check_room(self, user_id: UserId, name: str, size_bytes: int) -> None:

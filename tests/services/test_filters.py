@@ -36,7 +36,7 @@ from mailcore.model.filter import (
 )
 from mailcore.model.flags import ANSWERED, FLAGGED, SEEN, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
-from mailcore.services import MailServices
+from mailcore.services import MailServices, program_cache
 from mailcore.services.forward_cycles import ForwardCycles
 from mailcore.services.programs import Origin, Program, Programs, Ruling
 from mailcore.sieve import (
@@ -523,3 +523,33 @@ def test_a_writer_that_dies_between_leaves_nobody_unaware(
             add(services, user, Query(), RuleAction(seen=True))
     services.placement.forget(user.user_id)
     assert len(services.filters.programs_for(services.placement.home(user.user_id)).programs) == 1
+
+
+def test_what_is_known_is_read_again_after_a_while_and_compiled_only_if_it_changed(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a change that nobody could tell of is found; and an unchanged set of rules is not compiled anew."""
+    add(services, user, Query(), RuleAction(seen=True))
+    home = services.placement.home(user.user_id)
+    before = services.filters.programs_for(home)
+    at = program_cache.time.monotonic()
+    monkeypatch.setattr(services.filters._programs, "_clock", lambda: at + program_cache.MAX_AGE_S + 1)
+    with reads_of(services, user) as reads:
+        again = services.filters.programs_for(home)
+        assert len(reads) == 1
+    assert again.programs[0] is before.programs[0]
+    home.shard.hot["filters"].update_one({"_id": user.user_id.binary}, {"$set": {"rules": []}, "$inc": {"version": 1}})
+    monkeypatch.setattr(services.filters._programs, "_clock", lambda: at + 2 * program_cache.MAX_AGE_S + 2)
+    assert not services.filters.programs_for(home)
+
+
+def test_what_a_process_remembers_is_bounded(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program_cache, "MAX_WEIGHT", 3 * program_cache.WEIGHT_OF_RULE)
+    users = [user, *(make_user(services) for _ in range(4))]
+    for each in users:
+        add(services, each, Query(), RuleAction())
+        services.filters.programs_for(services.placement.home(each.user_id))
+    known = services.filters._programs._known
+    assert [each.user_id in known for each in users] == [False, False, True, True, True]
