@@ -5,9 +5,9 @@ RE2 does the work, in time that is linear in the text and in bounded memory (dec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import re2
 
@@ -22,7 +22,19 @@ _AREA = 9
 """A step is 2 to the power of this many pairs of an octet and an instruction."""
 _COMPILE_STEPS = 1000
 _GROUPS_KEPT = 99
-_COLLATION = re.compile(r"\[[.=]")
+_COMPILED = 256
+"""So many are ready to match in a process, whosoever they are; others are compiled again."""
+_AGAIN_STEPS = 30
+"""What that costs at most, besides a step for each instruction; counted once in a run whether it was needed or not."""
+
+
+class Expression(NamedTuple):
+    """What a script keeps of an expression; not what matches, for that grows with what it has seen."""
+
+    pattern: str
+    folds_case: bool
+    size: int
+    """Instructions of its program."""
 
 
 def _options(*, folds_case: bool) -> re2.Options:
@@ -40,23 +52,30 @@ def _options(*, folds_case: bool) -> re2.Options:
 _EXACT, _ANY_CASE = _options(folds_case=False), _options(folds_case=True)
 
 
-def _compile(pattern: str, most: int, *, folds_case: bool) -> Any:
-    """A compiled expression.
+@lru_cache(maxsize=_COMPILED)
+def _compiled(pattern: str, *, folds_case: bool) -> Any:
+    """The expression, ready to match; of all scripts of a process those used last are kept."""
+    return re2.compile(pattern, _ANY_CASE if folds_case else _EXACT)
+
+
+def _check(pattern: str, most: int, *, folds_case: bool) -> Expression:
+    """An expression that can be compiled.
 
     Raises:
         ValueError: malformed, or larger than `most` instructions.
     """
-    if _COLLATION.search(pattern) and ("[[." in pattern or "[[=" in pattern):
+    if "[[." in pattern or "[[=" in pattern:
         raise ValueError("Collating elements such as [[.x.]] and [[=x=]] are not supported in regular expressions.")
+    pattern = pattern.replace("\r\n", "\n")
     try:
-        compiled = re2.compile(pattern.replace("\r\n", "\n"), _ANY_CASE if folds_case else _EXACT)
+        size = _compiled(pattern, folds_case=folds_case).programsize
     except (re2.error, UnicodeEncodeError) as error:
         reason = error.args[0] if error.args else b""
         told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"This regular expression is malformed or too large: {told[:200]}.") from error
-    if compiled.programsize > most:
+    if size > most:
         raise ValueError("This regular expression is too large: shorten its repetitions.")
-    return compiled
+    return Expression(pattern, folds_case, size)
 
 
 def _regex(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
@@ -67,9 +86,7 @@ def _regex(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
     call.compiler.regexes += len(keys)
     if call.compiler.regexes > call.limits.regexes:
         raise call.flaw(f"A script may have {call.limits.regexes} regular expressions at most.")
-    wanted = prepared(
-        call, keys, lambda key: _compile(key, most, folds_case=comparator.folds_case), steps=_COMPILE_STEPS
-    )
+    wanted = prepared(call, keys, lambda key: _check(key, most, folds_case=comparator.folds_case), steps=_COMPILE_STEPS)
     keeps = call.compiler.has("variables")
 
     def match(run: Run, values: Sequence[str]) -> bool:
@@ -77,8 +94,9 @@ def _regex(call: Call, comparator: Comparator, keys: tuple[Text, ...]) -> Match:
         for value in values:
             octets = (value.replace("\r\n", "\n") if "\n" in value else value).encode("utf-8", "replace")
             for expression in expressions:
-                run.spend(2 + (len(octets) * expression.programsize >> _AREA))
-                found = expression.search(octets)
+                run.meter.pay_once(expression, _AGAIN_STEPS + expression.size)
+                run.spend(2 + (len(octets) * expression.size >> _AREA))
+                found = _compiled(expression.pattern, folds_case=expression.folds_case).search(octets)
                 if found is None:
                     continue
                 if keeps:

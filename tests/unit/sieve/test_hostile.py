@@ -8,7 +8,8 @@ import pytest
 
 from mailcore.errors import ScriptInvalid
 from mailcore.model.limits import SieveLimits
-from mailcore.sieve import Environment, Keep, MessageView, Meter, Outcome, Transaction, compile_script
+from mailcore.sieve import Discard, Environment, Keep, MessageView, Meter, Outcome, Transaction, compile_script
+from mailcore.sieve.extensions import regex
 from tests.hostile import HOSTILE
 from tests.unit.sieve.checks import LIMITS, check_run, check_script
 from tests.unit.sieve.scripts import NOW, PLAIN, message, run
@@ -214,6 +215,20 @@ def test_programs_that_share_a_meter_share_what_they_may_use_up() -> None:
     outcomes = [rule.run(view, transaction, environment, meter) for _ in range(300)]
     assert ended(outcomes[-1])
     assert not ended(rule.run(view, transaction, environment))
+
+
+def test_expressions_of_any_number_of_scripts_stay_few_in_memory() -> None:
+    """However many there are in rules and scripts, only those used last are kept ready; all of them match."""
+    number = 3 * regex._COMPILED
+    scripts = [
+        compile_script(f'require "regex"; if header :regex "subject" "^x{each}$" {{ discard; }}')
+        for each in range(number)
+    ]
+    transaction, environment = Transaction("a@b.example", "c@d.example"), Environment(now=NOW)
+    for each, script in enumerate(scripts):
+        assert script.run(message(f"Subject: x{each}"), transaction, environment).actions == (Discard(),)
+        assert script.run(message(f"Subject: y{each}"), transaction, environment).implicit_keep
+    assert regex._compiled.cache_info().currsize == regex._COMPILED
 
 
 def test_nothing_of_a_script_that_failed_is_done() -> None:
