@@ -12,6 +12,7 @@ import gevent
 import redis
 from gevent.event import Event
 from gevent.pool import Pool
+from prometheus_client import Gauge
 
 from mailcore.errors import MailError
 from mailcore.model.ids import TenantId
@@ -24,6 +25,7 @@ from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)
 
+WAITING: Final = Gauge("eider_outbound_waiting", "Messages that wait to be sent, or are being sent", ["shard"])
 LOOK_S: Final = 1.5
 """So often a shard is looked at when nobody tells that something is due there."""
 AWAY_S: Final = 2.0
@@ -87,7 +89,14 @@ class Relay:
                 if shard.name not in self._lookers:
                     self._wakes[shard.name] = Event()
                     self._lookers[shard.name] = gevent.spawn(self._forever, lambda name=shard.name: self._look(name))
+                self._count_waiting(shard)
             self._ended.wait(SHARDS_S)
+
+    def _count_waiting(self, shard: ShardStores) -> None:
+        try:
+            WAITING.labels(shard.name).set(shard.outbound.count_waiting())
+        except MailError:
+            WAITING.remove(shard.name)  # better no figure than an old one
 
     def _look(self, name: str) -> None:
         """Claim on one shard until told to end."""
@@ -129,8 +138,9 @@ class Relay:
                 del self._of_tenant[tenant_id]
 
     def _renew(self) -> None:
-        """Prolong every lease in time; one that is lost shows when something is recorded under it."""
+        """Prolong every lease and hold every slot in time; a lease that is lost shows when something is recorded."""
         while not self._ended.wait(self._renew_s) or self._claims:
+            self._parts.slots.renew()
             for claim in list(self._claims.values()):
                 try:
                     self._parts.work.renew(claim)

@@ -23,7 +23,7 @@ from mailcore.main import main  # noqa: E402
 from mailcore.model.actor import Actor  # noqa: E402
 from mailcore.model.ids import UserId  # noqa: E402
 from mailcore.model.outbound import NewOutbound  # noqa: E402
-from mailcore.services import outbound, outbound_work  # noqa: E402
+from mailcore.services import outbound, outbound_work, slots  # noqa: E402
 from mailcore.services.notices import Notices  # noqa: E402
 from mailcore.smtp import replies  # noqa: E402
 from mailcore.store import client, guard, placement  # noqa: E402
@@ -95,6 +95,7 @@ def impatient_relay() -> None:
     limits = settings.DEFAULT_LIMITS
     outbound = dataclasses.replace(limits.outbound, lease_s=3, backoff_s=(1,), messages=16)
     settings.DEFAULT_LIMITS = dataclasses.replace(limits, outbound=outbound)
+    slots.HELD_S = 3
 
 
 def forgetful_relay() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import ssl
 
 import pytest
@@ -212,6 +213,24 @@ def test_answer_that_changes_is_checked_where_it_is_connected_to(relaying: Relay
     recipient = relaying.recipient(relaying.send("bob@rebinding.test"))
     assert recipient.answer is not None
     assert recipient.answer.enhanced == "5.4.4"
+
+
+def test_mx_to_our_own_lmtp_gets_no_connection(relaying: Relaying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack W18: LMTP would deliver to anybody here, so not even a connection is made.
+
+    Negative control: without the look at addresses it is.
+    """
+    with socket.create_server(("127.0.0.1", relaying.world.smtp_port)) as lmtp:
+        lmtp.settimeout(0.5)
+        relaying.world.dns.add("ourlmtp.test", "MX", "10 lmtp.ourlmtp.test.")
+        relaying.world.dns.add("lmtp.ourlmtp.test", "A", "127.0.0.1")
+        recipient = relaying.recipient(relaying.send("bob@ourlmtp.test"))
+        assert (recipient.state, recipient.answer and recipient.answer.enhanced) == (FAILED, "5.4.4")
+        with pytest.raises(TimeoutError):
+            lmtp.accept()
+        monkeypatch.setattr("mailcore.net.outgoing.OutgoingClient.objection", lambda *_: None)
+        relaying.send("bob@ourlmtp.test")
+        lmtp.accept()[0].close()
 
 
 # -- TLS ----------------------------------------------------------------------------------------
