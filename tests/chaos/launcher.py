@@ -23,7 +23,7 @@ from mailcore.main import main  # noqa: E402
 from mailcore.model.actor import Actor  # noqa: E402
 from mailcore.model.ids import UserId  # noqa: E402
 from mailcore.model.outbound import NewOutbound  # noqa: E402
-from mailcore.services import outbound, outbound_work, slots  # noqa: E402
+from mailcore.services import arrival, outbound, outbound_work, slots  # noqa: E402
 from mailcore.services.notices import Notices  # noqa: E402
 from mailcore.smtp import replies  # noqa: E402
 from mailcore.store import client, guard, placement  # noqa: E402
@@ -98,6 +98,11 @@ def impatient_relay() -> None:
     slots.HELD_S = 3
 
 
+def unknown_repeats() -> None:
+    """A delivery that is repeated is taken for another one."""
+    arrival.Arrival.copy_id = lambda *_: None  # type: ignore[method-assign,assignment]
+
+
 def forgetful_relay() -> None:
     """Nothing of what became of a message is written down."""
     impatient_relay()
@@ -112,6 +117,7 @@ ALTERATIONS: dict[str, Callable[[], None]] = {
     "impatient": impatient_relay,
     "forgetful": forgetful_relay,
     "queued-later": queue_later,
+    "unknown-repeats": unknown_repeats,
 }
 
 if __name__ == "__main__":
