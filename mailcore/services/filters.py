@@ -14,7 +14,7 @@ from bson import ObjectId
 from mailcore.errors import FilterNotFound, FiltersChanged, MailboxNotFound, TooManyFilters, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
-from mailcore.model.filter import FilterSet, Rule, RuleContent, RuleOwner, RuleOwnerKind
+from mailcore.model.filter import FilterSet, Match, Rule, RuleContent, RuleOwner, RuleOwnerKind
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.services.audit import Audit
@@ -224,6 +224,9 @@ class Filters:
         targets = {target.casefold() for rule in rules for target in rule.content.action.targets}
         if len(targets) > self._limits.forward_targets:
             raise TooManyFilters(f"all filters together forward to at most {self._limits.forward_targets} addresses")
+        expressions = [one for rule in rules for one in rule.content.query.conditions if one.match is Match.REGEX]
+        if len(expressions) > self._limits.sieve.regexes:
+            raise TooManyFilters(f"all filters together have at most {self._limits.sieve.regexes} regular expressions")
 
     def _audited(self, actor: Actor, owner: RuleOwner, what: str, wanted: Details) -> Any:
         if owner.kind is RuleOwnerKind.USER:

@@ -205,6 +205,15 @@ def test_limits(services: MailServices, user: MadeUser) -> None:
         add(services, user, Query(), RuleAction(targets=("one@more.example",)))
 
 
+def test_all_rules_together_have_so_many_regular_expressions(services: MailServices, user: MadeUser) -> None:
+    """Attack M13: they are compiled wherever mail for the user arrives."""
+    forty = Query(conditions=tuple(Condition(Part.SUBJECT, Match.REGEX, f"a{number}") for number in range(40)))
+    for _ in range(2):
+        add(services, user, forty, RuleAction(seen=True))
+    with pytest.raises(TooManyFilters, match="at most 100 regular expressions"):
+        add(services, user, forty, RuleAction(seen=True))
+
+
 def test_order_is_compared_and_set(services: MailServices, user: MadeUser) -> None:
     owner = of_user(user.user_id)
     first, second, third = (add(services, user, Query(), RuleAction(), name=name) for name in "123")
