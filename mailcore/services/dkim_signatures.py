@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailcore.errors import SyntaxFault
+from mailcore.message.headers import header_size
 from mailcore.model.dkim import DkimAlgorithm
 
 OVERSIGNED = (
@@ -53,7 +54,7 @@ def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> 
         SyntaxFault: the header has a line that is no field.
     """
     try:
-        signing = dkim.DKIM(message)
+        signing = _taken_apart(message)
     except dkim.MessageFormatError:
         raise SyntaxFault("the header has a line that is no field") from None
     present = Counter(name.lower() for name, _ in signing.headers)
@@ -70,6 +71,17 @@ def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> 
         for signer in signers
     ]
     return b"".join(made)
+
+
+def _taken_apart(message: bytes) -> Any:
+    """Return dkimpy's view of a message; it would cut a body into lines and join them again, which nothing needs."""
+    size = header_size(message)
+    body = message[size:]
+    if body.count(b"\n") != body.count(b"\r\n"):
+        return dkim.DKIM(message)
+    signing = dkim.DKIM(message[:size])
+    signing.body = body
+    return signing
 
 
 def _sign_rsa(hashed: Any, key: dict[str, int]) -> bytes:

@@ -80,6 +80,14 @@ def test_what_relays_do_changes_nothing(pairs: dict[DkimAlgorithm, KeyPair]) -> 
     assert verdicts(pairs, relayed) == [True, True]
 
 
+@pytest.mark.parametrize("body", [b"", b"\r\n", b"\r\n\r\n\r\n", b"no end", b"bare\nline ends\n", b"\r\nx" * 9999])
+def test_bodies_of_every_kind_verify(pairs: dict[DkimAlgorithm, KeyPair], body: bytes) -> None:
+    """RFC 6376 §3.4.3: empty lines at the end count as one."""
+    message = b"From: ann@example.org\r\nSubject: x\r\n\r\n" + body
+    assert verdicts(pairs, signed(pairs, message)) == [True, True]
+    assert verdicts(pairs, signed(pairs, b"From: ann@example.org\r\n")) == [True, True]
+
+
 def test_no_signature_has_a_length(pairs: dict[DkimAlgorithm, KeyPair]) -> None:
     fields = signed(pairs)[: -len(MESSAGE)]
     assert fields.count(b"DKIM-Signature:") == 2
