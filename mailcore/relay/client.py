@@ -134,15 +134,13 @@ class SmtpClient:
         """
         offered = self.extensions.get("AUTH", "").upper().split()
         if "LOGIN" in offered and "PLAIN" not in offered:
-            steps = [username.encode(), password.reveal()]
             reply = self._ask("AUTH LOGIN", COMMAND_S)
+            for step in (username.encode(), password.reveal()):
+                if reply.code == 334:
+                    reply = self._ask(base64.b64encode(step).decode("ascii"), COMMAND_S)
         else:
-            steps = [b"\0" + username.encode() + b"\0" + password.reveal()]
-            reply = self._ask("AUTH PLAIN", COMMAND_S)
-        for step in steps:
-            if reply.code != 334:
-                break
-            reply = self._ask(base64.b64encode(step).decode("ascii"), COMMAND_S)
+            response = base64.b64encode(b"\0" + username.encode() + b"\0" + password.reveal())
+            reply = self._ask(f"AUTH PLAIN {response.decode('ascii')}", COMMAND_S)
         if reply.code != 235:
             raise Refused(reply, "AUTH")
 

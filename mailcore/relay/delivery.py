@@ -208,7 +208,8 @@ class Deliverer:
             reply = refused.reply
             default = "5.7.1" if reply.code >= 500 else "4.3.2"
             text = f"{refused.stage}: {' '.join(reply.lines)}"[:500]
-            answer = Answer(reply.code, reply.enhanced or default, text, remote)
+            status = "4.7.8" if refused.stage == "AUTH" else reply.enhanced or default  # ours to mend, not the sender's
+            answer = Answer(reply.code, status, text, remote)
             if refused.stage in {"MAIL", "RCPT"} and answer.is_final:
                 for number in range(len(forwards)):
                     attempt.answers.setdefault(number, answer)

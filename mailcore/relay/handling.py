@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from mailcore.errors import DomainInvalid, MailError
 from mailcore.metrics import Tally
 from mailcore.model.address import domain_name
-from mailcore.model.outbound import Answer, RecipientState, RecipientStatus
+from mailcore.model.outbound import Answer, Reason, RecipientState, RecipientStatus
+from mailcore.model.tenant import State
 from mailcore.relay.client import Forward, Mail
 from mailcore.relay.delivery import Attempt, Deliverer
 from mailcore.relay.reports import RELAY, Reports
@@ -30,6 +31,8 @@ RELAYED = Tally("eider_relay_recipients", "Recipients that relays dealt with", (
 BUSY_S = 5.0
 """A destination that has all the connections it may have is tried again after about so long; that counts as no try."""
 TROUBLE_S = 60.0
+SUSPENDED_S = 600.0
+"""So often one looks whether somebody who may not sign in may send again: a stolen login sends nothing meanwhile."""
 
 Together = Callable[[Sequence[Callable[[], None]]], None]
 """Carries out several things at once and returns when all are done; raises what one of them raised."""
@@ -59,7 +62,7 @@ class Handling:
         self._parts = parts
         self._claim = claim
         self._together = together
-        self._busy = False
+        self._wait_s = 0.0
 
     def run(self) -> None:
         """Try everybody who is due, write down what became of them, tell the sender, and end the lease."""
@@ -69,7 +72,7 @@ class Handling:
         try:
             self._try_all()
             self._parts.reports.report(claim)
-            self._parts.work.settle(claim, BUSY_S if self._busy else 0)
+            self._parts.work.settle(claim, self._wait_s)
         except LeaseLost:
             log.warning("relay.lease.lost", extra={"queue_id": claim.entry.id})
         except MailError as error:
@@ -91,8 +94,11 @@ class Handling:
             self._expire(waiting)
             return
         due = [(number, each) for number, each in waiting if each.due_at is None or each.due_at <= now]
-        due = self._without_suppressed(due)
         home = self._parts.placement.home(claim.entry.user_id)
+        if home.state is not State.ACTIVE and claim.entry.reason in {Reason.SUBMISSION, Reason.API}:
+            self._wait_s = SUSPENDED_S
+            return
+        due = self._without_suppressed(due)
         tasks = [lambda route=route, group=group: self._try(route, group) for route, group in self._sorted(home, due)]
         self._together(tasks)
 
@@ -143,7 +149,7 @@ class Handling:
             return
         token = self._parts.slots.take(route.destination)
         if token is None:
-            self._busy = True
+            self._wait_s = BUSY_S
             return
         try:
             self._send(route, group)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
+from mailcore.errors import StoreDamaged, UserNotFound
 from mailcore.message.delivery_report import Report, ReportedRecipient, ReportKind, build_report
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.limits import OutboundLimits
@@ -67,7 +68,10 @@ class Reports:
         for told in (FAILED, DELAYED, SENT):
             about = {number: status for number, status in claim.recipients() if self._is_due(claim, status, told)}
             if about:
-                self._queue(claim, about, told)
+                try:
+                    self._queue(claim, about, told)
+                except UserNotFound:
+                    log.warning("relay.nobody_to_report_for", extra={"queue_id": claim.entry.id})
                 marked = {
                     number: replace(status, reported=status.reported | {told.mark}) for number, status in about.items()
                 }
@@ -85,7 +89,10 @@ class Reports:
 
     def _queue(self, claim: Claim, about: dict[int, RecipientStatus], told: _Told) -> None:
         entry = claim.entry
-        returned = b"".join(self._work.content(claim).read())
+        try:
+            returned = b"".join(self._work.content(claim).read())
+        except StoreDamaged:
+            returned = b""  # the sender is to hear of it all the same
         asked = entry.return_content
         fits = entry.size_bytes <= (MOST_RETURNED if asked is ReturnContent.FULL else self._limits.returned_bytes)
         report = Report(

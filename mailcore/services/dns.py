@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 import dns.exception
@@ -102,7 +103,7 @@ class Dns:
         return Exchangers(tuple(named[:MOST_HOSTS]), found.is_secure)
 
     def addresses(self, host: str) -> Found:
-        """Return the IPv6 and IPv4 addresses of a host as text, IPv6 first; two questions.
+        """Return the IPv6 and IPv4 addresses of a host as text, in turn, IPv6 first; two questions.
 
         Raises:
             DnsUnavailable: nobody could say of one of both, and the other has none.
@@ -114,7 +115,8 @@ class Dns:
                 found.append(self.find(host, kind))
             except DnsUnavailable as error:
                 trouble = error
-        records = tuple(record.address for each in found for record in each.records)[:MOST_HOSTS]
+        pairs = zip_longest(*([record.address for record in each.records] for each in found))
+        records = tuple(address for pair in pairs for address in pair if address is not None)[:MOST_HOSTS]
         if not records and trouble is not None:
             raise trouble
         return Found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import ssl
@@ -16,6 +17,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
 from mailcore.model.outbound import Answer, RecipientState
 from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
 from mailcore.relay.routes import LOCAL_ROUTE, Routes
 from mailcore.services.outbound import queue_id_of
 from mailcore.services.trace import Step
@@ -391,3 +393,51 @@ def test_answer_says_whether_another_try_helps() -> None:
     kinds = [(Answer(0, enhanced, "").is_positive, Answer(0, enhanced, "").is_final) for enhanced in ("2.0.0", "4.0.0")]
     assert kinds == [(True, False), (False, False)]
     assert Answer(550, "5.1.1", "").is_final
+
+
+def test_mail_of_somebody_suspended_waits(relaying: Relaying) -> None:
+    """What a stolen login has queued goes nowhere once an administrator looked; later it goes on by itself."""
+    exchanger = relaying.world.domain("suspended.test")
+    services, user_id = relaying.services, relaying.user.user_id
+    queue_id = relaying.send("bob@suspended.test", run=False)
+    services.users.set_state(OPERATOR, user_id, State.SUSPENDED)
+    relaying.run()
+    assert exchanger.connections == 0
+    assert (relaying.recipient(queue_id).state, relaying.recipient(queue_id).attempts) == (QUEUED, 0)
+    services.users.set_state(OPERATOR, user_id, State.ACTIVE)
+    services.outbound.retry(OPERATOR, user_id, queue_id)
+    relaying.run()
+    assert len(exchanger.accepted) == 1
+
+
+def test_smarthost_that_knows_no_password_any_more_bounces_nothing(relaying: Relaying) -> None:
+    """535 is for the administrator to mend: the senders' mail waits."""
+    tls = relaying.world.tls("login.smart.test")
+    exchanger = relaying.world.exchanger("login.smart.test", Behaviour(tls=tls, extensions=("AUTH PLAIN LOGIN",)))
+    relaying.services.smarthosts.set_for_user(
+        OPERATOR, relaying.user.user_id, Secret("smtp://ann:s3cret-word@login.smart.test:25")
+    )
+    recipient = relaying.recipient(relaying.send("bob@a.test"))
+    assert (recipient.state, recipient.answer and recipient.answer.enhanced) == (QUEUED, "4.7.8")
+    assert exchanger.accepted == []
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN LOGIN", "LOGIN"])
+def test_smarthost_is_told_the_password_encrypted(relaying: Relaying, mechanism: str) -> None:
+    """RFC 4954, over TLS whose certificate is for its name; PLAIN before LOGIN."""
+    said: list[str] = []
+
+    def auth(argument: str) -> str:
+        said.append(argument)
+        return "334 " if mechanism == "LOGIN" and len(said) < 3 else "235 2.7.0 welcome"
+
+    name = f"{len(mechanism)}.smart.test"
+    behaviour = Behaviour(tls=relaying.world.tls(name), extensions=(f"AUTH {mechanism}",), auth=auth)
+    exchanger = relaying.world.exchanger(name, behaviour)
+    relaying.services.smarthosts.set_for_user(
+        OPERATOR, relaying.user.user_id, Secret(f"smtp://ann:s3cret-word@{name}:25")
+    )
+    relaying.send("bob@a.test")
+    assert [taken.is_tls for taken in exchanger.accepted] == [True]
+    decoded = [base64.b64decode(word.removeprefix("PLAIN ")) for word in said if word != "LOGIN"]
+    assert decoded == ([b"ann", b"s3cret-word"] if mechanism == "LOGIN" else [b"\0ann\0s3cret-word"])

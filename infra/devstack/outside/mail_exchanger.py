@@ -62,6 +62,8 @@ class Behaviour:
     greeting: Answer = "220 mx.test ESMTP"
     extensions: tuple[str, ...] = EXTENSIONS
     hello: Answer = None
+    auth: Answer = "502 5.5.1 no"
+    """Asked again for each line of a dialogue, as long as it says 334."""
     mail: Answer = "250 2.1.0 OK"
     recipient: Answer = "250 2.1.5 OK"
     data: Answer = "354 go on"
@@ -188,6 +190,9 @@ class _Session:
         elif verb == "STARTTLS" and behaviour.tls is not None:
             self._say(verb, "220 2.0.0 go on", argument)
             self._start_tls(behaviour)
+        elif verb == "AUTH":
+            while self._say(verb, behaviour.auth, argument).startswith("334"):
+                argument = self._input.readline(65536).decode().strip()
         elif verb == "MAIL":
             self._mail = argument
             self._say(verb, behaviour.mail, argument)
