@@ -133,6 +133,8 @@ class Relay:
         finally:
             self._claims.pop(claim.key, None)
             tenant_id = claim.entry.tenant_id
+            if self._of_tenant[tenant_id] >= self._per_tenant:
+                self._wakes[claim.shard.name].set()  # what waits for this tenant's turn need not wait for the next look
             self._of_tenant[tenant_id] -= 1
             if self._of_tenant[tenant_id] <= 0:
                 del self._of_tenant[tenant_id]
