@@ -202,6 +202,8 @@ class Delivery:
                 raise unreported[recipient.tenant_id]
             self._check_quota(recipient, len(arrival.raw))
             plan = self._inbound.plan(arrival, recipient, key)
+            if len(plan.filings) > 1:
+                self._check_quota(recipient, len(arrival.raw) * (len(plan.filings) - 1))
         except MailError as error:
             return _Part(recipient, key, error=error)
         own = arrival.prepared.with_prefix(target.trace)

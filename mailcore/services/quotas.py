@@ -12,6 +12,8 @@ from mailcore.store.placement import Placement
 
 CACHE_S: Final = 30.0
 FRESH_ABOVE: Final = 0.8
+SHARE: Final = 16
+"""On one reading a process lets in one part in so many of the room there was: others let in as well meanwhile."""
 MAX_CACHED: Final = 100_000
 
 
@@ -21,7 +23,8 @@ class Quotas:
     def __init__(self, placement: Placement, clock: Callable[[], float] = time.monotonic) -> None:
         self._placement = placement
         self._clock = clock
-        self._known: dict[UserId, tuple[float, int]] = {}
+        self._known: dict[UserId, tuple[float, int, int]] = {}
+        """Until when it may be used, bytes in use as far as known, and how much more may be let in on that."""
 
     def use(self, user_id: UserId, *, fresh: bool = False) -> int:
         """Return the bytes in use, at most 30 s old; one round trip unless known.
@@ -37,7 +40,8 @@ class Quotas:
         used = self._placement.home(user_id).shard.heads.user_bytes(user_id)
         if len(self._known) >= MAX_CACHED:
             self._known.clear()
-        self._known[user_id] = (now + CACHE_S, used)
+        room = max((self.limit(user_id) or 0) - used, 0)
+        self._known[user_id] = (now + CACHE_S, used, room // SHARE)
         return used
 
     def limit(self, user_id: UserId) -> int | None:
@@ -45,7 +49,9 @@ class Quotas:
         return self._placement.home(user_id).quota_bytes
 
     def check(self, user_id: UserId, incoming_bytes: int) -> None:
-        """Make sure that so many bytes more fit; above 80 % the database is asked afresh.
+        """Make sure that so many bytes more fit; the database is asked afresh above 80 %, and for much at once.
+
+        So of any number of processes none lets in what does not fit, but for what each is about to commit.
 
         Raises:
             OverQuota: they do not fit.
@@ -54,13 +60,14 @@ class Quotas:
         if limit is None:
             return
         used = self.use(user_id)
-        if used + incoming_bytes > limit * FRESH_ABOVE:
+        known = self._known.get(user_id)
+        if used + incoming_bytes > limit * FRESH_ABOVE or known is None or incoming_bytes > known[2]:
             used = self.use(user_id, fresh=True)
+            known = self._known.get(user_id)
         if used + incoming_bytes > limit:
             raise OverQuota(user_id, used, limit)
-        known = self._known.get(user_id)
         if known is not None:
-            self._known[user_id] = (known[0], used + incoming_bytes)
+            self._known[user_id] = (known[0], used + incoming_bytes, known[2] - incoming_bytes)
 
     def forget(self, user_id: UserId) -> None:
         """Ask the database next time: much was removed or added."""

@@ -60,9 +60,9 @@ def test_above_80_percent_the_database_is_asked(limited: Engine) -> None:
     quotas = Quotas(limited.services.placement)
     quotas.check(limited.user_id, 0)
     limited.add(rows=[make_row(size_bytes=900)])
-    quotas.check(limited.user_id, 700)  # 700 is under 80 % of what this process knows
+    quotas.check(limited.user_id, 50)  # little, of what this process knows
     with pytest.raises(OverQuota):
-        quotas.check(limited.user_id, 700)
+        quotas.check(limited.user_id, 850)
     limited.services.messages.expunge(limited.user_id, ACTOR, limited.inbox, UidSet.of([1]), only_deleted=False)
     quotas.check(limited.user_id, 900)
 
