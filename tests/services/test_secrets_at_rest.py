@@ -94,6 +94,7 @@ def run(
         for name in sorted(CALLS):
             CALLS[name](make_scene(services, tmp_path_factory.mktemp("scene")))
         services.auth_log.flush()
+        services.trace.flush()
         with Redis.from_url(redis_url) as redis:
             queued = [enqueue(redis, job) for job in JOBS]
         logging.getLogger().removeHandler(lines)
