@@ -52,7 +52,7 @@ class ProgramCache:
         self._clock = clock
         self._known: OrderedDict[ObjectId, _Known] = OrderedDict()
         self._weight = 0
-        self._told: dict[tuple[ObjectId, str, str], float] = {}
+        self._told: dict[tuple[ObjectId, str], float] = {}
 
     def programs_for(self, home: Home) -> Programs:
         """Return a user's programs; see `Filters.programs_for`."""
@@ -68,11 +68,14 @@ class ProgramCache:
         return Programs(tenants + own)
 
     def untold(self, home: Home, faults: Sequence[ProgramFault]) -> list[ProgramFault]:
-        """Return those faults that the user was not told of lately, and note that it is told now."""
+        """Return those faults that the user was not told of lately, and note that it is told now.
+
+        Of many that fail for one reason, such as all that come too late, the first is told.
+        """
         at = self._clock()
         fresh = []
         for fault in faults:
-            key = (home.user_id, str(fault.program.rule_id or fault.program.name), fault.what)
+            key = (home.user_id, fault.what)
             if at >= self._told.get(key, 0.0):
                 if len(self._told) >= MAX_TOLD:
                     self._told.clear()

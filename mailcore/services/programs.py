@@ -120,7 +120,6 @@ class _Course:
         self.others: list[Action] = []
         self.is_spam: bool | None = None
         self.implicit_keep = True
-        self.header: bytes | None = None
         self.matched: list[Program] = []
         self.faults: list[ProgramFault] = []
         self.steps = 0
