@@ -20,7 +20,6 @@ from mailcore.model.secret import Secret
 from mailcore.relay.handling import Handling, Parts
 from mailcore.services.outbound import WAKE_CHANNEL
 from mailcore.services.outbound_work import Claim
-from mailcore.services.shards import Shards
 from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)
@@ -39,9 +38,8 @@ _RANDOM: Final = random.Random()  # noqa: S311  jitter, no secret
 class Relay:
     """Sends what is queued on all shards, together with any number of its like."""
 
-    def __init__(self, parts: Parts, shards: Shards, redis_url: Secret | None) -> None:
+    def __init__(self, parts: Parts, redis_url: Secret | None) -> None:
         self._parts = parts
-        self._shards = shards
         self._redis_url = redis_url
         limits = parts.work.limits
         self._pool = Pool(limits.messages)
@@ -51,6 +49,7 @@ class Relay:
         self._of_tenant: Counter[TenantId] = Counter()
         self._wakes: dict[str, Event] = {}
         self._ended = Event()
+        self.is_listening = False
         self._lookers: dict[str, Any] = {}
         self._others: list[Any] = []
 
@@ -161,6 +160,7 @@ class Relay:
         try:
             with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
                 pubsub.subscribe(WAKE_CHANNEL)
+                self.is_listening = True
                 while not self._ended.is_set():
                     message = pubsub.get_message(ignore_subscribe_messages=True, timeout=LISTEN_S)
                     if message is not None and message["type"] == "message":
@@ -168,6 +168,7 @@ class Relay:
                         if wake is not None:
                             wake.set()
         finally:
+            self.is_listening = False
             client.close()
 
     def _forever(self, work: Callable[[], None]) -> None:

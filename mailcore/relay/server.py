@@ -38,4 +38,4 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
         trace=services.trace,
         hostname=settings.hostname,
     )
-    return Relay(parts, services.shards, settings.redis_url)
+    return Relay(parts, settings.redis_url)
