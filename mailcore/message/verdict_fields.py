@@ -59,13 +59,14 @@ def without_forged(raw: bytes, authserv_id: str) -> bytes:
     if not any(sign in lowered for sign in _SIGNS):
         return raw
     kept = []
+    body_start = 0
     for field in iter_fields(header):
+        body_start = field.end
         if field.name.startswith(_PREFIXES):
             continue
         if field.name == _RESULTS and claims(header[field.value_start : field.end], authserv_id):
             continue
         kept.append(header[field.start : field.end])
-    body_start = sum(field.end - field.start for field in iter_fields(header))
     return b"".join((*kept, raw[body_start:]))
 
 
