@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mailcore import fault
 from mailcore.errors import RateExceeded
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FORWARDS = Tally("eider_forwards", "Addresses that mail was to be sent on to, by what became of it")
 MARK = b"X-Eider-Loop"
+MOST_RECIPIENTS = 500
 _UNFIT = re.compile(r'[<>"\\\x00-\x20\x7f]')
 """What a reverse-path of ours has not; a quoted local part is not rewritten."""
 KEY_NAME = "forward_key"
@@ -104,24 +105,31 @@ class Forwarding:
         for forward in forwards:
             by_header.setdefault(forward.header, []).append(forward.address)
         passed_on = without_return_path(trace)
-        reverse_path = self._srs.rewrite(arrival.reverse_path, home.user_id)
+        reverse_path = self.reverse_path(arrival, home, address)
         for header, addresses in by_header.items():
             beneath = passed_on + (arrival.raw if header is None else arrival.with_header(header))
             message = self._mark(address, beneath, is_kept=is_kept) + beneath
-            new = NewOutbound(
-                user_id=home.user_id,
-                tenant_id=home.tenant_id,
-                reverse_path=address if reverse_path is None or _UNFIT.search(reverse_path) else reverse_path,
-                forward_paths=tuple(OutboundRecipient(each) for each in dict.fromkeys(addresses)),
-                message=self._arc.seal(message) + message,
-                reason=Reason.FORWARD,
-                key=hashlib.sha256(b"forward\0" + key + (header or b"")).digest(),
-                is_utf8=not (arrival.reverse_path + "".join(addresses)).isascii(),
-                header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
-            )
-            self._outbound.enqueue(new, arrival.actor)
-            fault.hit("forward.after_enqueue")
+            message = self._arc.seal(message) + message
+            for number, some in enumerate(batches(addresses)):
+                new = NewOutbound(
+                    user_id=home.user_id,
+                    tenant_id=home.tenant_id,
+                    reverse_path=reverse_path,
+                    forward_paths=tuple(map(OutboundRecipient, some)),
+                    message=message,
+                    reason=Reason.FORWARD,
+                    key=hashlib.sha256(b"forward\0" + key + bytes([number]) + (header or b"")).digest(),
+                    is_utf8=not (reverse_path + "".join(some)).isascii(),
+                    header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
+                )
+                self._outbound.enqueue(new, arrival.actor)
+                fault.hit("forward.after_enqueue")
             FORWARDS.inc("queued", by=len(addresses))
+
+    def reverse_path(self, arrival: Arrival, home: Home, address: str) -> str:
+        """Return the reverse-path under which a message is sent on: rewritten, else the address that it came to."""
+        rewritten = self._srs.rewrite(arrival.reverse_path, home.user_id)
+        return address if rewritten is None or _UNFIT.search(rewritten) else rewritten
 
     def _mark(self, address: str, beneath: bytes, *, is_kept: bool) -> bytes:
         """Return the field that names an address mail came through, and proves over which bytes it was put."""
@@ -134,3 +142,10 @@ class Forwarding:
 def without_return_path(trace: bytes) -> bytes:
     """Return trace fields without that of final delivery (RFC 5321 §4.4)."""
     return b"".join(trace[found.start : found.end] for found in iter_fields(trace) if found.name != b"return-path")
+
+
+def batches(addresses: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield addresses, each once, by as many as one queue entry takes."""
+    each_once = tuple(dict.fromkeys(addresses))
+    for start in range(0, len(each_once), MOST_RECIPIENTS):
+        yield each_once[start : start + MOST_RECIPIENTS]

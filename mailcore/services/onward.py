@@ -17,7 +17,7 @@ from mailcore.model.routing import ForwardedAddress, ForwardedAutoreply, Group, 
 from mailcore.services.arrival import Arrival, compared
 from mailcore.services.bounces import Bounce
 from mailcore.services.clock import now
-from mailcore.services.forwarding import Forwarding, without_return_path
+from mailcore.services.forwarding import Forwarding, batches, without_return_path
 from mailcore.services.outbound import Outbound
 from mailcore.services.resolution import Resolution
 from mailcore.services.responder import Responder, Voice
@@ -96,19 +96,21 @@ class Onward:
         self, arrival: Arrival, home: Home, moderator_id: UserId, entry: ForwardedAddress | Group, trace: bytes
     ) -> None:
         """Queue a post for all members until a moderator lets it go; each gets it then by the usual way."""
-        new = NewOutbound(
-            user_id=moderator_id,
-            tenant_id=home.tenant_id,
-            reverse_path=arrival.reverse_path,
-            forward_paths=tuple(OutboundRecipient(member, frozenset()) for member in onward(entry)),
-            message=without_return_path(trace) + arrival.raw,
-            reason=Reason.MODERATION,
-            key=hashlib.sha256(b"moderation\0" + _key(arrival, entry.id)).digest(),
-            held=f"post to {entry.display} waits for a moderator",
-            is_utf8=not (arrival.reverse_path + "".join(onward(entry))).isascii(),
-            header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
-        )
-        self._outbound.enqueue(new, arrival.actor)
+        reverse_path = self._forwarding.reverse_path(arrival, home, entry.display)
+        for number, members in enumerate(batches(onward(entry))):
+            new = NewOutbound(
+                user_id=moderator_id,
+                tenant_id=home.tenant_id,
+                reverse_path=reverse_path,
+                forward_paths=tuple(OutboundRecipient(member, frozenset()) for member in members),
+                message=without_return_path(trace) + arrival.raw,
+                reason=Reason.MODERATION,
+                key=hashlib.sha256(b"moderation\0" + bytes([number]) + _key(arrival, entry.id)).digest(),
+                held=f"post to {entry.display} waits for a moderator",
+                is_utf8=not (reverse_path + "".join(members)).isascii(),
+                header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
+            )
+            self._outbound.enqueue(new, arrival.actor)
 
     def _check_loop(self, arrival: Arrival, address: str) -> None:
         if arrival.hops > DEFAULT_LIMITS.received_fields or compared(address) in arrival.passed:

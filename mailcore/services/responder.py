@@ -19,6 +19,7 @@ from mailcore.services.arrival import Arrival, compared
 from mailcore.services.clock import now
 from mailcore.services.dkim import Dkim
 from mailcore.services.outbound import Outbound
+from mailcore.services.srs import sender_behind
 from mailcore.services.usage import Usage
 from mailcore.store.placement import Home
 
@@ -50,7 +51,7 @@ class Responder:
 
     def may_answer(self, arrival: Arrival) -> bool:
         """Whether anything may answer a message at all; no round trip."""
-        return not is_machine(arrival.reverse_path) and not arrival.forbids_answers
+        return not is_machine(sender_behind(arrival.reverse_path)) and not arrival.forbids_answers
 
     def answer(self, arrival: Arrival, voice: Voice, key: bytes, reply: AutomaticReply) -> bool:
         """Queue an answer to the sender if RFC 3834 §2 allows one; a repeat of the delivery queues it no second time.
@@ -64,11 +65,12 @@ class Responder:
         """
         sender = arrival.reverse_path
         own = voice.own | frozenset(map(compared, reply.addresses))
-        if not self.may_answer(arrival) or own.isdisjoint(arrival.named) or compared(sender) in own:
+        behind = compared(sender_behind(sender))
+        if not self.may_answer(arrival) or own.isdisjoint(arrival.named) or behind in own:
             ANSWERS.inc("not_due")
             return False
         remembered = voice.home.shard.autoreplies
-        what, moment, user_id = f"{reply.handle}\0{compared(sender)}", now(), voice.home.user_id
+        what, moment, user_id = f"{reply.handle}\0{behind}", now(), voice.home.user_id
         if reply.every_s and remembered.is_claimed(user_id, what, key, moment):
             ANSWERS.inc("answered_before")
             return False

@@ -35,6 +35,10 @@ DAY_S: Final = 24 * 3600
 DAYS: Final = 1024
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _OURS: Final = re.compile(r"srs([01])[=+-]([a-z2-7]{6})=([a-z2-7]{2})([a-z2-7]{12})=(.+)", re.IGNORECASE | re.DOTALL)
+_REWRITTEN: Final = re.compile(
+    r"(?:srs0[=+-]|srs1[=+-][^=]*=[^=]*==)[^=]*=[^=]*=([^=]+)=(.+)", re.IGNORECASE | re.DOTALL
+)
+_BATV: Final = re.compile(r"prvs=[0-9a-z]+=(.+)", re.IGNORECASE | re.DOTALL)
 _FOREIGN: Final = re.compile(r"srs([01])[=+-](.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -105,6 +109,16 @@ class Srs:
     def _hash(self, number: str, stamp: str, rest: str) -> str:
         what = f"{number}={stamp}={rest}".lower().encode()
         return _letters(hmac.digest(self._key(), what, hashlib.sha256), HASH_CHARACTERS)
+
+
+def sender_behind(reverse_path: str) -> str:
+    """Return who a reverse-path is of, whoever rewrote it: SRS and BATV put what changes from day to day before it."""
+    local, _, domain = reverse_path.rpartition("@")
+    match = _REWRITTEN.fullmatch(local)
+    if match is not None:
+        return f"{match[2]}@{match[1]}"
+    tagged = _BATV.fullmatch(local)
+    return f"{tagged[1]}@{domain}" if tagged is not None else reverse_path
 
 
 def user_reference(user_id: UserId) -> bytes:

@@ -54,6 +54,17 @@ def test_a_sender_is_answered_once(services: MailServices) -> None:
     assert len(queued(services, user)) == 2
 
 
+def test_a_sender_whose_path_changes_every_day_is_answered_once(services: MailServices) -> None:
+    """Mail that was sent on comes from another rewritten path each day."""
+    user = away(services)
+    for day in ("aa", "ab", "ac"):
+        sender = "SRS0=h4sh=" + day + "=outside.test=bob@relay.test"
+        take(services, mail(user.address), user.address, sender=sender)
+    take(services, mail(user.address), user.address, sender=SENDER)
+    [entry] = queued(services, user)
+    assert entry.recipients[0].address == "SRS0=h4sh=aa=outside.test=bob@relay.test"
+
+
 NEVER = [
     pytest.param(["Auto-Submitted: auto-replied"], SENDER, id="auto-submitted"),
     pytest.param(["Precedence: bulk"], SENDER, id="bulk"),

@@ -253,6 +253,19 @@ def test_a_member_that_cannot_get_it_now_gets_it_with_the_repeat_and_nobody_twic
     assert (count(services, one), count(services, two)) == (1, 1)
 
 
+def test_a_group_of_many_elsewhere_is_queued_in_parts(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "MOST_RECIPIENTS", 2)
+    tenant = make_tenant(services)
+    postmaster = make_user(services, tenant=tenant)
+    many = [f"m{number}@elsewhere.test" for number in range(5)]
+    group = services.groups.create(OPERATOR, tenant[0], f"all@{tenant[1]}", many)
+    for _ in range(2):
+        assert take(services, mail(group.display, "Message-Id: <same@x>"), group.display) == [None]
+    entries = queued(services, postmaster)
+    assert sorted(path for entry in entries for path in paths(entry)) == sorted([*many, *many])
+    assert sorted(len(entry.recipients) for entry in entries) == [1, 1, 2, 2, 2, 2]
+
+
 def test_a_moderated_post_waits_for_everybody(services: MailServices) -> None:
     tenant = make_tenant(services)
     moderator, member = make_user(services, tenant=tenant), make_user(services, tenant=tenant)

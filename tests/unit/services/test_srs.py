@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from mailcore.errors import AddressNotFound
 from mailcore.model.ids import UserId
 from mailcore.services import srs
-from mailcore.services.srs import DAY_S, EXPIRES_DAYS, LONGEST_LOCAL_PART, Srs, referenced, user_reference
+from mailcore.services.srs import (
+    DAY_S,
+    EXPIRES_DAYS,
+    LONGEST_LOCAL_PART,
+    Srs,
+    referenced,
+    sender_behind,
+    user_reference,
+)
 
 USER = UserId(ObjectId("6566f1d2a1b2c3d4e5f60718"))
 NOW = 1_790_000_000.0
@@ -130,3 +138,25 @@ def test_an_old_one_is_nobodys() -> None:
             assert is_old, days
         else:
             assert not is_old, days
+
+
+@pytest.mark.parametrize(
+    ("reverse_path", "sender"),
+    [
+        ("ada@a.test", "ada@a.test"),
+        ("SRS0=abcd=ef=a.test=ada@r.test", "ada@a.test"),
+        ("srs0+abcd=ef=a.test=ada=x@r.test", "ada=x@a.test"),
+        ("SRS1=wxyz=r.test==abcd=ef=a.test=ada@s.test", "ada@a.test"),
+        ("prvs=1234abcdef=ada@a.test", "ada@a.test"),
+        ("SRS0=nonsense@r.test", "SRS0=nonsense@r.test"),
+        ("", ""),
+    ],
+)
+def test_who_is_behind_a_path_that_changes_every_day(reverse_path: str, sender: str) -> None:
+    assert sender_behind(reverse_path) == sender
+
+
+def test_who_is_behind_a_path_of_ours() -> None:
+    made = OURS.rewrite("ada@a.test", USER)
+    assert made is not None
+    assert sender_behind(made) == "ada@a.test"
