@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from mailcore.model.address import Address
-from mailcore.model.ids import UserId
 from mailcore.model.routing import RESERVED, Entry
-from mailcore.model.tenant import AddressRoute, Domain
+from mailcore.model.tenant import AddressRoute, Domain, State
 from mailcore.model.wildcard import covering
 from mailcore.store.directory import Directory
 
@@ -53,8 +52,8 @@ class AddressBook:
     def look_up(self, addresses: Sequence[Address]) -> list[Found]:
         """Return what stands behind each address, in their order.
 
-        Round trips: one if each is there itself; else two, three, and for postmaster or abuse of a tenant
-        that names nobody a fourth.
+        Round trips: one if each is there itself; else two or three, and for each postmaster or abuse that nobody
+        has up to three more.
 
         Raises:
             StoreUnavailable: not known now.
@@ -99,10 +98,11 @@ class AddressBook:
         return found
 
     def _dutiful(self, address: Address, domain: Domain) -> AddressRoute | None:
-        """Return the way to the tenant's postmaster, else to its oldest user that takes mail."""
+        """Return the way to the tenant's postmaster, if none is named that takes mail to its oldest user that does."""
         tenant = self._directory.tenants.find(domain.tenant_id)
-        user_id: UserId | None = tenant.postmaster if tenant is not None else None
-        if user_id is None:
+        user_id = tenant.postmaster if tenant is not None else None
+        named = self._directory.users.find(user_id) if user_id is not None else None
+        if named is None or named.state is State.DISABLED:
             user_id = self._directory.users.find_oldest(domain.tenant_id)
         if user_id is None:
             return None

@@ -263,6 +263,8 @@ def test_postmaster_and_abuse_reach_somebody_in_every_domain(scene: Scene) -> No
     assert scene.users(scene.at("postmaster")) == [named.user_id]
     scene.services.tenants.set_postmaster(OPERATOR, scene.tenant_id, owner.user_id)
     assert scene.users(scene.at("abuse")) == [owner.user_id]
+    scene.services.users.set_state(OPERATOR, owner.user_id, State.DISABLED)
+    assert scene.users(scene.at("abuse")) == [named.user_id]
     scene.alias(catcher, scene.at("*"))
     assert scene.users(scene.at("abuse")) == [catcher.user_id]
     scene.alias(named, scene.at("abuse"))

@@ -151,6 +151,30 @@ def test_nobody_unknown_is_accepted_for(front: Front) -> None:
     assert len(codes) <= 20
 
 
+def test_addresses_beyond_ascii_get_mail(front: Front) -> None:
+    """RFC 6531, from the outside to the mailbox; the look-ups are in UTF-8."""
+    user = make_user(front.services)
+    address = f"jörg.müller@{user.address.partition('@')[2]}"
+    front.services.addresses.create(OPERATOR, user.user_id, address)
+    with smtplib.SMTP(mx.HOST, front.smtp_port, local_hostname="client.outside.test", timeout=30) as client:
+        client.sendmail("jürgen@outside.test", [address], message("Hello", "x\n"), ["SMTPUTF8"])
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            client.sendmail(SENDER, [address.replace("ö", "ø")], message("Hello", "x\n"), ["SMTPUTF8"])
+    [raw] = front.wait_for(user, "INBOX")
+    assert f"Delivered-To: {address}\r\n".encode() in raw
+    assert "Return-Path: <jürgen@outside.test>\r\n".encode() in raw
+
+
+def test_what_is_too_large_is_refused_before_it_is_sent(front: Front) -> None:
+    user = make_user(front.services)
+    with smtplib.SMTP(mx.HOST, front.smtp_port, timeout=30) as client:
+        client.ehlo("client.outside.test")
+        code, _ = client.mail(SENDER, [f"SIZE={(64 << 20) + 1}"])
+        assert code == 552
+        assert client.mail(SENDER, [f"SIZE={64 << 20}"])[0] == 250
+        assert client.rcpt(user.address)[0] == 250
+
+
 def _unknown(address: str) -> bytes:
     return f"5.1.1 <{address}>: Recipient address rejected: Nobody receives mail at this address".encode()
 
