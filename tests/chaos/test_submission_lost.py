@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +26,6 @@ import pytest
 from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
-from tests.system.mx import free_port
 from tests.system.servers import ROOT, environment_of
 from tests.transcripts.submission.conftest import messages_in
 
@@ -91,9 +91,19 @@ def services(stack: Endpoints, fresh_uri: Callable[[str, str], str], redis_url: 
     connected.close()
 
 
+def port_that_stays() -> int:
+    """A free port that no outgoing connection can take while nobody listens there."""
+    for _ in range(1000):
+        port = random.randint(20_000, 32_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no port is free")
+
+
 @pytest.fixture
 def server(services: MailServices, redis_url: str, tmp_path: Path) -> Iterator[Server]:
-    port = free_port()
+    port = port_that_stays()
     uri = services.settings.mongo_uri.reveal_text()
     environment = environment_of(uri, redis_url, ["submission"]) | {
         "EIDER_SUBMISSION_LISTEN": f"127.0.0.1:{port}",
@@ -175,7 +185,7 @@ def names_of(user: MadeUser, count: int, part: str = "") -> list[str]:
     return [f"{user.user_id}-{part}{number}" for number in range(count)]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_killed_at_each_step_every_message_is_queued_once(
     services: MailServices, server: Server, users: list[MadeUser]
 ) -> None:
@@ -218,7 +228,7 @@ def under_kills(server: Server, users: list[MadeUser], count: int, kills: int, s
     return ledger
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_killed_at_random_every_acknowledged_message_is_there(
     services: MailServices, server: Server, users: list[MadeUser]
 ) -> None:
@@ -240,7 +250,7 @@ def test_thousand_messages_under_thirty_kills(services: MailServices, server: Se
     assert check(services, users, ledger) == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_server_that_answers_before_it_has_queued_loses_mail(
     services: MailServices, server: Server, users: list[MadeUser]
 ) -> None:
