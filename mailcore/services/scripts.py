@@ -10,6 +10,7 @@ from typing import Final
 
 from mailcore.errors import (
     ScriptExists,
+    ScriptInvalid,
     ScriptIsActive,
     ScriptNotFound,
     ScriptTooLarge,
@@ -19,7 +20,7 @@ from mailcore.errors import (
 from mailcore.model.actor import Actor
 from mailcore.model.filter import FilterSet, StoredScript, of_user
 from mailcore.model.ids import UserId
-from mailcore.model.limits import Limits
+from mailcore.model.limits import Limits, SieveLimits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.filter_changes import FilterChanges
@@ -94,7 +95,9 @@ class Scripts:
         size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
         if size > most:
             raise ScriptTooLarge(f"at most {most} bytes")
-        self._offload.run(lambda: compile_script(text, self._limits.sieve))
+        invalid = self._offload.run(lambda: _why_invalid(text, self._limits.sieve))
+        if invalid is not None:
+            raise invalid
         return text if isinstance(text, str) else text.decode("utf-8").removeprefix("\ufeff")
 
     def check_room(self, user_id: UserId, name: str, size_bytes: int) -> None:
@@ -200,6 +203,15 @@ class Scripts:
     def _check_count(self, before: FilterSet, name: str) -> None:
         if before.find_script(name) is None and len(before.scripts) >= self._limits.scripts:
             raise TooManyScripts(f"at most {self._limits.scripts} scripts")
+
+
+def _why_invalid(text: bytes | str, limits: SieveLimits) -> ScriptInvalid | None:
+    """Return why a script cannot be used; returned, for what is raised in a pool is logged as a fault of ours."""
+    try:
+        compile_script(text, limits)
+    except ScriptInvalid as error:
+        return error
+    return None
 
 
 def clean_script_name(name: str) -> str:
