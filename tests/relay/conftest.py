@@ -21,7 +21,7 @@ from mailcore.model.outbound import (
     Reason,
     RecipientStatus,
 )
-from mailcore.relay import client, delivery
+from mailcore.relay import client
 from mailcore.relay.handling import Handling, Parts
 from mailcore.relay.server import background
 from mailcore.services import MailServices
@@ -182,12 +182,15 @@ def relay_services(
     services.close()
 
 
-@pytest.fixture
-def relaying(relay_services: MailServices, world: Outside, monkeypatch: pytest.MonkeyPatch) -> Relaying:
-    """Short patience, and nothing in the queue that another test left."""
+def impatient(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.3) -> None:
+    """Wait for no answer longer than so; for tests of silence, where it matters not which answer was too slow."""
     for name in ("GREETING_S", "COMMAND_S", "DATA_S", "BLOCK_S", "FINAL_S"):
-        monkeypatch.setattr(client, name, 0.7)
-    monkeypatch.setattr(delivery, "CONNECT_S", 0.7)
+        monkeypatch.setattr(client, name, seconds)
+
+
+@pytest.fixture
+def relaying(relay_services: MailServices, world: Outside) -> Relaying:
+    """Nothing in the queue that another test left."""
     for shard in relay_services.placement.shards():
         shard.hot["outbound"].delete_many({})
     made = background(relay_services, relay_services.settings)

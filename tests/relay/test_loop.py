@@ -39,7 +39,7 @@ def start(relaying: Relaying, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     yield make
     for relay in running:
-        relay.stop(5)
+        relay.stop(0.5)
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
