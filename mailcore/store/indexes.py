@@ -65,6 +65,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "domains": (
         IndexModel([("name", ASCENDING)], name="name", unique=True),
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+        IndexModel([("mx_looked_at", ASCENDING)], name="mx_looked_at"),
     ),
     "addresses": (
         IndexModel([("canonical", ASCENDING)], name="canonical", unique=True),

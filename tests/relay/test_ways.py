@@ -146,7 +146,19 @@ def test_domain_that_moves_away_is_not_ours_any_more(relaying: Relaying) -> None
     exchanger = relaying.world.domain(name)
     relaying.send(other.address)
     assert len(exchanger.accepted) == 1
-    assert services.domains.check_all_mx() >= 0
+
+
+def test_every_domain_is_looked_at_once_in_a_run(relaying: Relaying) -> None:
+    """Fault F12: also those of which nobody could say anything; a run that is repeated finds the same."""
+    services, dns = relaying.services, relaying.world.dns
+    names = [make_user(services).address.rpartition("@")[2] for _ in range(3)]
+    dns.add(names[0], "MX", "10 mx.eider.test.")
+    dns.trouble[names[1]] = Trouble.SERVFAIL
+    for _ in range(2):
+        before = {name: dns.asked[name, "MX"] for name in names}
+        services.domains.check_all_mx()
+        assert all(dns.asked[name, "MX"] > before[name] for name in names)
+        assert [services.domains.delivers_here(name) for name in names] == [True, False, False]
 
 
 # -- a smarthost --------------------------------------------------------------------------------

@@ -73,17 +73,20 @@ class Domains:
         with deadline():
             return [_domain(document) for document in self._collection.find(query).sort("_id", 1)]
 
-    def note_mx_check(self, tenant_id: TenantId, name: str, *, points_here: bool, at: datetime) -> bool:
-        """Keep what the MX records said; False if the tenant has no such domain."""
-        fields = {"mx_checked_at": at, "mx_points_here": points_here}
+    def note_mx_check(self, tenant_id: TenantId, name: str, *, points_here: bool | None, at: datetime) -> bool:
+        """Keep what the MX records said, None: nobody could say; False if the tenant has no such domain."""
+        fields: Document = {"mx_looked_at": at}
+        if points_here is not None:
+            fields |= {"mx_checked_at": at, "mx_points_here": points_here}
         with deadline():
             return self._collection.update_one({"tenant": tenant_id, "name": name}, {"$set": fields}).matched_count == 1
 
-    def list_verified(self, after: ObjectId | None, limit: int) -> list[Domain]:
-        """Return a page of the verified domains of all tenants, by id."""
-        query: Document = {"verified_at": {"$ne": None}} | ({} if after is None else {"_id": {"$gt": after}})
+    def list_mx_due(self, before: datetime, limit: int) -> list[Domain]:
+        """Return verified domains of all tenants whose MX nobody looked at since `before`, the longest first."""
+        not_since = {"$or": [{"mx_looked_at": None}, {"mx_looked_at": {"$lt": before}}]}
+        query: Document = {"verified_at": {"$ne": None}, **not_since}
         with deadline(30):
-            return [_domain(document) for document in self._by_name.find(query).sort("_id", 1).limit(limit)]
+            return [_domain(document) for document in self._by_name.find(query).sort("mx_looked_at", 1).limit(limit)]
 
     def list_of(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains in order of creation."""
