@@ -170,18 +170,18 @@ def _exec(options: argparse.Namespace) -> int:
 
 def _describe(endpoints: Endpoints, path: Path) -> str:
     """Return addresses, ports and passwords as a person wants to read them."""
-    lines = [f"  {name:<10} {endpoints.host}:{port}" for name, port in endpoints.ports.items() if name not in WEB]
+    lines = [f"  {name:<11} {endpoints.host}:{port}" for name, port in endpoints.ports.items() if name not in WEB]
     lines += [
-        f"  {name:<10} http://{endpoints.host}:{endpoints.ports[name]}{path}"
+        f"  {name:<11} http://{endpoints.host}:{endpoints.ports[name]}{path}"
         for name, path in WEB.items()
         if name in endpoints.ports
     ]
     if endpoints.api_token is not None:
-        lines.append(f"  {'api token':<10} {endpoints.api_token}")
-    lines += [f"  {'directory':<10} {endpoints.mongo.directory}"]
+        lines.append(f"  {'api token':<11} {endpoints.api_token}")
+    lines += [f"  {'directory':<11} {endpoints.mongo.directory}"]
     for name, shard in endpoints.mongo.shards.items():
-        lines += [f"  {'shard ' + name:<10} hot {shard.hot}", f"  {'':<10} cold {shard.cold}"]
-    lines += [f"  {'postgres':<10} {endpoints.postgres}", f"  {'redis':<10} {endpoints.redis}"]
+        lines += [f"  {'shard ' + name:<11} hot {shard.hot}", f"  {'':<11} cold {shard.cold}"]
+    lines += [f"  {'postgres':<11} {endpoints.postgres}", f"  {'redis':<11} {endpoints.redis}"]
     if endpoints.users:
         lines += ["", "  user                          password            tenant"]
         lines += [f"  {user.address:<29} {user.password:<19} {user.tenant}" for user in endpoints.users]

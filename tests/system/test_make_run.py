@@ -85,7 +85,9 @@ def is_alive(pid: int) -> bool:
 def test_endpoints_have_what_other_programs_rely_on(system: System) -> None:
     value = dataclasses.asdict(system.endpoints)
     assert set(value) >= {"host", "ports", "pids", "mongo", "postgres", "redis", "api_token", "users"}
-    assert {"imap", "imaps", "pop3", "pop3s", "lmtp", "submission", "submissions", "portal"} <= set(value["ports"])
+    assert {"imap", "imaps", "pop3", "pop3s", "managesieve", "lmtp", "submission", "submissions", "portal"} <= set(
+        value["ports"]
+    )
     assert set(value["mongo"]) == {"directory", "shards"}
     assert set(value["mongo"]["shards"]) == {"a", "b"}
     assert all(is_alive(pid) for group in value["pids"].values() for pid in group.values())
