@@ -23,7 +23,7 @@ from mailcore.imap.wire.fetch_att import BinaryAtt, BodyAtt, FetchAtt, SimpleAtt
 from mailcore.imap.wire.responses import Wire
 from mailcore.message.headers import LIGHT_NAMES, filter_fields
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.model.section import SectionText
+from mailcore.model.section import WHOLE_MESSAGE, SectionText
 
 if TYPE_CHECKING:
     from mailcore.model.content import StoredItems
@@ -187,7 +187,10 @@ def _body_batch(
     items: dict[bytes, StoredItems] = content_store.items(session.owner_id, oids) if plan.stored else {}
     next_index = 0
     sent = 0
-    for content in content_store.open_many(session.owner_id, oids):
+    whole = any(
+        isinstance(att, BodyAtt) and att.section == WHOLE_MESSAGE and att.partial is None for att in plan.bodies
+    )
+    for content in content_store.open_many(session.owner_id, oids, whole=whole):
         while oids[next_index] != content.message_oid:
             next_index += 1
         index = next_index

@@ -18,6 +18,7 @@ from mailcore.message.text import searchable_text
 from mailcore.model.content import SearchableText, StoredItems
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
+from mailcore.services.item_cache import ItemCache
 from mailcore.services.offload import Offload
 from mailcore.services.prepared import (
     SEARCH_TEXT_BYTES,
@@ -27,7 +28,7 @@ from mailcore.services.prepared import (
     prepare_message,
     stored_digest,
 )
-from mailcore.services.stored_content import Content
+from mailcore.services.stored_content import Content, groups_to_read_ahead
 from mailcore.store.direct import Ahead
 from mailcore.store.keys import message_key
 from mailcore.store.message.blob_reader import BlobReader
@@ -85,6 +86,7 @@ class ContentStore:
         self._offload = offload
         self._limits = limits
         self._codec = SkeletonCodec()
+        self._items = ItemCache()
         self._readers: dict[str, tuple[ShardStores, BlobReader]] = {}
 
     # -- writing ----------------------------------------------------------------------------
@@ -270,22 +272,24 @@ class ContentStore:
     # -- reading ----------------------------------------------------------------------------
 
     def items(self, user_id: UserId, message_oids: Sequence[bytes]) -> dict[bytes, StoredItems]:
-        """Return ENVELOPE, BODYSTRUCTURE and usual headers; one round trip for each 500 messages.
+        """Return ENVELOPE, BODYSTRUCTURE and usual headers; one round trip for each 500 not in memory.
 
         A message that is not there is left out.
         """
         home = self._placement.home(user_id)
-        found: dict[bytes, StoredItems] = {}
-        for start in range(0, len(message_oids), ITEMS_PER_READ):
-            documents = home.shard.messages.find(user_id, message_oids[start : start + ITEMS_PER_READ], ITEM_FIELDS)
+        found = self._items.get_many(user_id, message_oids)
+        unread = [oid for oid in message_oids if oid not in found]
+        for start in range(0, len(unread), ITEMS_PER_READ):
+            documents = home.shard.messages.find(user_id, unread[start : start + ITEMS_PER_READ], ITEM_FIELDS)
             for oid, document in documents.items():
-                found[oid] = StoredItems(
+                found[oid] = items = StoredItems(
                     document["envelope"],
                     document["body_structure"],
                     document.get("light_headers"),
                     document["size"],
                     document.get("preview", ""),
                 )
+                self._items.put(user_id, oid, items)
         return found
 
     def open(self, user_id: UserId, message_oid: bytes, *, structured: bool = False) -> Content:
@@ -303,17 +307,25 @@ class ContentStore:
             raise MessageNotFound(user_id, message_oid.hex())
         return self._content(home, document)
 
-    def open_many(self, user_id: UserId, message_oids: Iterable[bytes]) -> Iterator[Content]:
-        """Yield messages in the order asked for, one round trip for each 50; what is not there is left out."""
+    def open_many(self, user_id: UserId, message_oids: Iterable[bytes], *, whole: bool = False) -> Iterator[Content]:
+        """Yield messages in the order asked for, one round trip for each 50; what is not there is left out.
+
+        With `whole` what they have stored apart is read ahead, 2 MiB at a time.
+        """
         home = self._placement.home(user_id)
         wanted = list(message_oids)
         for start in range(0, len(wanted), BODIES_PER_READ):
             batch = wanted[start : start + BODIES_PER_READ]
             documents = home.shard.messages.find(user_id, batch, BODY_FIELDS)
-            for oid in batch:
-                document = documents.get(oid)
-                if document is not None:
-                    yield self._content(home, document)
+            contents = [self._content(home, documents[oid]) for oid in batch if oid in documents]
+            if not whole:
+                yield from contents
+                continue
+            for group in groups_to_read_ahead(contents):
+                if len(group) > 1:
+                    self.read_ahead(user_id, group)
+                while group:  # what is sent is let go of
+                    yield group.pop(0)
 
     def read_ahead(self, user_id: UserId, contents: Sequence[Content]) -> None:
         """Let messages hold what they have stored apart: the round trips of one message, for all of them.

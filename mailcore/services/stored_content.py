@@ -14,6 +14,8 @@ from mailcore.store.message.blob_reader import BlobReader, Span
 from mailcore.store.message.skeleton import SkeletonCodec, Splice, unpack_splices
 
 HEADER = Section((), SectionText.HEADER)
+AHEAD_BYTES = 2 << 20
+"""So much of attachments is held for messages that follow each other; a larger message is read piece by piece."""
 
 
 class Content:
@@ -175,3 +177,18 @@ def _take(pieces: Iterator[bytes], skip: int, count: int) -> Iterator[bytes]:
         count -= len(wanted)
         if wanted:
             yield wanted
+
+
+def groups_to_read_ahead(contents: Sequence[Content]) -> Iterator[list[Content]]:
+    """Yield messages in order, together as long as what they have stored apart is at most AHEAD_BYTES."""
+    group: list[Content] = []
+    size = 0
+    for content in contents:
+        apart = sum(span.end for span in content.stored_apart())
+        if group and size + apart > AHEAD_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(content)
+        size += apart
+    if group:
+        yield group

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterator, Sequence
+
 import pytest
+from bson import ObjectId
 
 from mailcore.model.flags import FlagSet
 from mailcore.services.content import ContentStore
 from mailcore.services.messages import NewMessage
+from mailcore.store.message.blob_reader import BlobReader, Span
+from mailcore.store.message.messages import Messages
 from tests.transcripts.imap.dialogue import Imap
 
 HEADER = (
@@ -283,11 +289,62 @@ def test_little_is_read_at_once(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> 
     asked: list[int] = []
     open_many = ContentStore.open_many
 
-    def counted(self: ContentStore, user_id: object, oids: list[bytes]) -> object:
+    def counted(self: ContentStore, user_id: object, oids: list[bytes], *, whole: bool) -> object:
         asked.append(len(oids))
-        return open_many(self, user_id, oids)  # type: ignore[arg-type]
+        return open_many(self, user_id, oids, whole=whole)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ContentStore, "open_many", counted)
     client.run("FETCH 1:* BODY.PEEK[]")
     assert sum(asked) == 12
     assert max(asked) <= 6
+
+
+def _with_attachment(number: int, lines: int) -> bytes:
+    encoded = base64.b64encode(b"%05d" % number * 12)[:76]
+    return (
+        b"Subject: attached\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + (encoded + b"\r\n") * lines
+    )
+
+
+def test_attachments_of_several_messages_are_read_together(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few round trips, bounded memory: what is too large to be held is read alone."""
+    messages = [_with_attachment(number, 1_000) for number in range(20)] + [_with_attachment(20, 60_000)]
+    imap.append(*messages)
+    client = imap.sign_in(select="INBOX")
+    asked: list[int] = []
+    read = BlobReader.read
+
+    def counted(self: BlobReader, tenant_id: ObjectId, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        asked.append(len(spans))
+        return read(self, tenant_id, spans)
+
+    monkeypatch.setattr(BlobReader, "read", counted)
+    answer = client.run("FETCH 1:* BODY.PEEK[]")
+    for message in messages:
+        assert b"BODY[] {%d}\r\n%b)\r\n" % (len(message), message) in answer
+    assert asked == [20, 1]
+    asked.clear()
+    client.run("FETCH 1:* BODY.PEEK[]<0.10>")
+    assert not any(asked)
+
+
+def test_items_are_read_from_the_database_once(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    imap.append(b"Subject: one\r\n\r\n1\r\n", b"Subject: two\r\n\r\n2\r\n")
+    asked: list[int] = []
+    find = Messages.find
+
+    def counted(self: Messages, user_id: ObjectId, oids: Sequence[bytes], fields: dict[str, int]) -> object:
+        asked.append(len(oids))
+        return find(self, user_id, oids, fields)
+
+    monkeypatch.setattr(Messages, "find", counted)
+    client = imap.sign_in(select="INBOX")
+    first = client.run("FETCH 1:2 (ENVELOPE BODYSTRUCTURE)")
+    assert asked == [2]
+    imap.append(b"Subject: three\r\n\r\n3\r\n")
+    client.run("NOOP")
+    assert client.run("FETCH 1:2 (ENVELOPE BODYSTRUCTURE)").splitlines()[:2] == first.splitlines()[:2]
+    assert asked == [2]
+    client.run("FETCH 1:* ENVELOPE")
+    assert asked == [2, 1]
