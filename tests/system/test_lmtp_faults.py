@@ -26,7 +26,7 @@ def test_database_that_stops_is_451_and_the_dialogue_goes_on(new_stack: Callable
     """The one node is stopped (SIGSTOP) before RCPT, and again before the final dot."""
     stack = new_stack(databases=("main", "redis"))
     services = make_services(stack.directory_uri, stack.shards, stack.redis_url)
-    user = make_user(services)
+    user, other = make_user(services), make_user(services)
     environment = environment_of(stack.directory_uri, stack.redis_url, ["lmtp"])
     with start(["lmtp"], environment, tmp_path) as server:
         client = Raw(server)
@@ -36,7 +36,7 @@ def test_database_that_stops_is_451_and_the_dialogue_goes_on(new_stack: Callable
 
         stack.pause("main")
         began = time.monotonic()
-        client.send(f"RCPT TO:<{user.address}>\r\n".encode())
+        client.send(f"RCPT TO:<{other.address}>\r\n".encode())  # the first one's is known for two seconds
         client.expect("451 4.3.0")
         assert time.monotonic() - began < PATIENCE_S
         idle = Raw(server)
