@@ -1,8 +1,9 @@
-"""The maps: what each says of a key.
+"""What transfer agents are told: by maps of one key, and by the policy of a recipient together with its sender.
 
-`domains` has the domains that receive mail here, for relay_domains. `recipients` has the addresses that do, for
-relay_recipient_maps. `access` says to each address what LMTP would say to it, for check_recipient_access: so
-that a mailbox that is full or disabled is refused while the sender's agent is there to be told.
+The map `domains` has the domains that receive mail here, for relay_domains. `recipients` has the addresses that do,
+for relay_recipient_maps. `access` says to each address what LMTP would say to it, for check_recipient_access. The
+policy (check_policy_service) does so too, and knows the sender: so that also whom a group does not take mail of is
+refused while the sender's agent is there to be told, and not by a report to whomever the envelope names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from mailcore.errors import AddressNotFound, DomainInvalid, MailError, Unavailable
-from mailcore.lookup.wire import Question
+from mailcore.lookup.wire import PolicyRequest, Question
 from mailcore.model.address import domain_name
 from mailcore.services.delivery import Delivery
 from mailcore.services.domains import Domains
@@ -21,8 +22,9 @@ from mailcore.smtp.replies import reply_for
 FOUND = "OK "
 NOT_FOUND = "NOTFOUND "
 LATER = "TEMP Not known now"
+DEFER = "451 4.3.0 Not known now; try again"
 NO_SUCH_MAP = "PERM There is no such map"
-GO_ON = FOUND + "DUNNO"
+GO_ON = "DUNNO"
 """Nothing against this address; the restrictions that follow decide."""
 
 logger = logging.getLogger(__name__)
@@ -81,13 +83,31 @@ class Answers:
     def _access(self, key: str) -> str:
         if not _is_address(key):
             return NOT_FOUND  # the agent also asks for the domain alone and for the local part alone
+        return FOUND + self._action(key, ANYBODY)
+
+    def policy(self, request: PolicyRequest) -> str:
+        """Return the action for a recipient: DUNNO, or a refusal; 451 whenever it cannot be known."""
+        if not request.recipient:  # asked before there is one, or behind DATA for several
+            return GO_ON
         try:
-            self._delivery.resolve(key, ANYBODY)
+            return self._action(request.recipient, request.sender or None)
+        except Unavailable as error:
+            logger.warning("lookup.unavailable", extra={"map": "policy", "error": type(error).__name__})
+            return DEFER
+
+    def _action(self, address: str, sender: str | None) -> str:
+        """Return what access(5) calls an action.
+
+        Raises:
+            StoreUnavailable: not known now.
+        """
+        try:
+            self._delivery.resolve(address, sender, only_asks=True)
         except Unavailable:
             raise
         except MailError as error:
             reply = reply_for(error)
-            return f"{FOUND}{reply.code} {reply.enhanced} {reply.lines[0]}"
+            return f"{reply.code} {reply.enhanced} {reply.lines[0]}"
         return GO_ON
 
 

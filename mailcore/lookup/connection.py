@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from mailcore import metrics
 from mailcore.errors import SyntaxFault
-from mailcore.lookup.answers import LATER, Answers
-from mailcore.lookup.wire import Question, QuestionReader, answer
+from mailcore.lookup.answers import DEFER, LATER, Answers
+from mailcore.lookup.wire import PolicyRequest, Question, QuestionReader, answer, policy_answer
 from mailcore.model.actions import CLOSE, Action, Send, SetDeadline, Tls
 
 IDLE_S = 600.0
@@ -16,6 +17,8 @@ IDLE_S = 600.0
 QUESTION_S = 10.0
 """From the first byte of a question to its last."""
 SERVER = "lookup"
+
+Asked = TypeVar("Asked")
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ class LookupConnection:
         answered = False
         try:
             for question in self._reader.feed(data):
-                yield Send(answer(self._to(question)))
+                yield Send(self._to(question))
                 answered = True
         except SyntaxFault as fault:
             logger.warning("lookup.not_a_question", extra={"details": fault.details})
@@ -76,14 +79,22 @@ class LookupConnection:
         """Let go of everything."""
         self._reader = QuestionReader()
 
-    def _to(self, question: Question) -> str:
+    def _to(self, question: Question | PolicyRequest) -> bytes:
+        if isinstance(question, PolicyRequest):
+            action = self._safely(self._answers.policy, question, DEFER)
+            metrics.COMMANDS.inc(SERVER, "policy", action.partition(" ")[0])
+            return policy_answer(action)
+        said = self._safely(self._answers.to, question, LATER)
+        metrics.COMMANDS.inc(SERVER, self._answers.name_of(question), said.partition(" ")[0])
+        return answer(said)
+
+    def _safely(self, ask: Callable[[Asked], str], question: Asked, otherwise: str) -> str:
+        """Return an answer; after a fault of ours the one that says it is not known now."""
         try:
-            said = self._answers.to(question)
+            return ask(question)
         except Exception:
             logger.exception("lookup.failed")
-            said = LATER
-        metrics.COMMANDS.inc(SERVER, self._answers.name_of(question), said.partition(" ")[0])
-        return said
+            return otherwise
 
     def _end(self) -> Iterable[Action]:
         self._is_ended = True

@@ -1,4 +1,8 @@
-"""Netstrings, in which Postfix asks and is answered: `length ":" bytes ","`."""
+"""The two forms in which Postfix asks: netstrings of its socketmap, and attributes of its policy protocol.
+
+A netstring is `length ":" bytes ","`, so it begins with a digit; a policy request is lines of `name=value` up to an
+empty one and begins with `request=`. Both may come on one connection, and each is answered in its own form.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ from mailcore.errors import SyntaxFault
 
 MAX_REQUEST_BYTES = 2048
 """Of a map's name, a space and a key; no address comes near it."""
+MAX_POLICY_BYTES = 16 * 1024
+"""Of all attributes of one request; Postfix sends a few dozen short ones."""
 _MAX_DIGITS = len(str(MAX_REQUEST_BYTES))
+_POLICY = b"request=smtpd_access_policy\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +25,15 @@ class Question:
 
     map_name: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRequest:
+    """What is asked of a recipient, together with the sender."""
+
+    recipient: str
+    sender: str
+    """Empty is the null reverse-path."""
 
 
 class QuestionReader:
@@ -33,28 +49,51 @@ class QuestionReader:
         """Whether the beginning of a question has come, and not its end."""
         return bool(self._held)
 
-    def feed(self, data: bytes) -> Iterator[Question]:
+    def feed(self, data: bytes) -> Iterator[Question | PolicyRequest]:
         """Yield each question that is complete.
 
         Raises:
-            SyntaxFault: no netstring, one that is too long, or no question in it; what follows cannot be read.
+            SyntaxFault: neither form, or too long; what follows cannot be read.
         """
         data = self._held + data
         position = 0
-        while True:
-            colon = data.find(b":", position, position + _MAX_DIGITS + 1)
-            if colon < 0:
-                _check_digits(data[position : position + _MAX_DIGITS + 1], is_whole=False)
+        while position < len(data):
+            take = _take_netstring if data[position : position + 1].isdigit() else _take_policy
+            taken = take(data, position)
+            if taken is None:
                 break
-            size = _check_digits(data[position:colon], is_whole=True)
-            end = colon + 1 + size
-            if len(data) <= end:
-                break
-            if data[end : end + 1] != b",":
-                raise SyntaxFault("no comma behind a netstring")
-            position = end + 1
-            yield _question(data[colon + 1 : end])
+            question, position = taken
+            yield question
         self._held = data[position:]
+
+
+def _take_netstring(data: bytes, position: int) -> tuple[Question, int] | None:
+    """Return the question at a position and where it ends, None if its end has not come."""
+    colon = data.find(b":", position, position + _MAX_DIGITS + 1)
+    if colon < 0:
+        _check_digits(data[position : position + _MAX_DIGITS + 1])
+        return None
+    end = colon + 1 + _check_digits(data[position:colon])
+    if len(data) <= end:
+        return None
+    if data[end : end + 1] != b",":
+        raise SyntaxFault("no comma behind a netstring")
+    return _question(data[colon + 1 : end]), end + 1
+
+
+def _take_policy(data: bytes, position: int) -> tuple[PolicyRequest, int] | None:
+    """Return the request at a position and where it ends, None if its end has not come."""
+    start = data[position : position + len(_POLICY)]
+    if not _POLICY.startswith(start):
+        raise SyntaxFault("neither a netstring nor a policy request")
+    end = data.find(b"\n\n", position, position + MAX_POLICY_BYTES)
+    if end < 0:
+        if len(data) - position >= MAX_POLICY_BYTES:
+            raise SyntaxFault("a policy request that is too long")
+        return None
+    lines = data[position:end].decode("utf-8", "replace").split("\n")
+    attributes = dict(line.partition("=")[::2] for line in lines)
+    return PolicyRequest(attributes.get("recipient", ""), attributes.get("sender", "")), end + 2
 
 
 def answer(text: str) -> bytes:
@@ -63,14 +102,17 @@ def answer(text: str) -> bytes:
     return b"%d:%s," % (len(content), content)
 
 
-def _check_digits(digits: bytes, *, is_whole: bool) -> int:
+def policy_answer(action: str) -> bytes:
+    """Return the answer to a policy request: an action of access(5)."""
+    return f"action={action}\n\n".encode("utf-8", "replace")
+
+
+def _check_digits(digits: bytes) -> int:
     """Return the length that digits name.
 
     Raises:
         SyntaxFault: other characters, a needless zero, or more than a question may have.
     """
-    if not digits and not is_whole:
-        return 0
     if not digits.isdigit() or (len(digits) > 1 and digits.startswith(b"0")) or len(digits) > _MAX_DIGITS:
         raise SyntaxFault("not the length of a netstring")
     size = int(digits)

@@ -33,7 +33,7 @@ from mailcore.services.journal import Direction, Journal, JournalEntry
 from mailcore.services.onward import Onward
 from mailcore.services.quotas import Quotas
 from mailcore.services.recipient import Recipient
-from mailcore.services.resolution import ANYBODY, Resolution, Resolutions
+from mailcore.services.resolution import Resolution, Resolutions
 from mailcore.services.usage import Usage
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
@@ -94,13 +94,16 @@ class Delivery:
         self._onward = onward
         self._journal = journal
 
-    def resolve(self, address: str, sender: str | None = None, *, max_age_s: float = 0.0) -> Resolution:
+    def resolve(
+        self, address: str, sender: str | None = None, *, max_age_s: float = 0.0, only_asks: bool = False
+    ) -> Resolution:
         """Return who receives mail for an address; that nobody does is never said from memory.
 
         Args:
             address: as the sender gave it.
-            sender: the reverse-path, None if it is the null one; ANYBODY only asks, and counts nothing.
+            sender: the reverse-path, None if it is the null one, or ANYBODY.
             max_age_s: as for `Resolutions.resolve`.
+            only_asks: no mail follows, so nothing is counted.
 
         Raises:
             OverQuota: it is the one user's, who has no room; `since` tells how long already.
@@ -112,11 +115,11 @@ class Delivery:
             recipient = resolution.recipients[0]
             self.check_room(recipient)
             if resolution.catch_all:
-                self._count_by_wildcard(recipient.user_id, is_only_asked=sender == ANYBODY)
+                self._count_by_wildcard(recipient.user_id, only_asks=only_asks)
         return resolution
 
-    def _count_by_wildcard(self, user_id: UserId, *, is_only_asked: bool) -> None:
-        if not is_only_asked:
+    def _count_by_wildcard(self, user_id: UserId, *, only_asks: bool) -> None:
+        if not only_asks:
             self._usage.spend(user_id, Spending.CATCH_ALL)
         elif not self._usage.is_left(user_id, Spending.CATCH_ALL):
             raise RateExceeded(user_id, Spending.CATCH_ALL.value)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from infra.devstack.stack import Stack
+from mailcore.model.routing import Posters
 from mailcore.services import MailServices
 from mailcore.services.spam import Envelope, check, post
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
@@ -149,6 +150,19 @@ def test_nobody_unknown_is_accepted_for(front: Front) -> None:
             for number in range(100):
                 codes.append(client.rcpt(f"guess{number}@{domain}")[0])
     assert len(codes) <= 20
+
+
+def test_a_group_refuses_strangers_while_they_are_there(front: Front) -> None:
+    """M10: no report goes to whomever the envelope names."""
+    user = make_user(front.services)
+    group = f"all@{user.address.partition('@')[2]}"
+    front.services.groups.create(OPERATOR, user.tenant_id, group, [user.address, SENDER], posters=Posters.MEMBERS)
+    with smtplib.SMTP(mx.HOST, front.smtp_port, timeout=30) as client:
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+            client.sendmail("stranger@outside.test", [group], message("Hello", "x\n"))
+        assert b"5.7.2" in refused.value.recipients[group][1]
+        client.sendmail(SENDER, [group], message("Hello", "x\n"))
+    front.wait_for(user, "INBOX")
 
 
 def test_addresses_beyond_ascii_get_mail(front: Front) -> None:

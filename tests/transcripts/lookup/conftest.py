@@ -28,11 +28,22 @@ class Lookup:
         """Ask, and return the answer without its netstring."""
         return self.take(answer(f"{map_name} {key}"))
 
+    def policy(self, recipient: str, sender: str = "") -> str:
+        """Ask as check_policy_service does, and return the action."""
+        lines = ("request=smtpd_access_policy", "protocol_state=RCPT", f"sender={sender}", f"recipient={recipient}")
+        sent = self._sent("".join(f"{line}\n" for line in (*lines, "")).encode())
+        assert sent.startswith(b"action=")
+        assert sent.endswith(b"\n\n")
+        return sent[len("action=") : -2].decode()
+
     def take(self, data: bytes) -> str:
-        sent = b"".join(action.data for action in self.connection.receive(data) if isinstance(action, Send))
+        sent = self._sent(data)
         size, _, rest = sent.partition(b":")
         assert rest[int(size) :] == b","
         return rest[:-1].decode()
+
+    def _sent(self, data: bytes) -> bytes:
+        return b"".join(action.data for action in self.connection.receive(data) if isinstance(action, Send))
 
 
 @pytest.fixture(scope="session")

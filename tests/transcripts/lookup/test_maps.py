@@ -80,6 +80,36 @@ def test_access_says_what_lmtp_would_say(lookup: Lookup) -> None:
     assert lookup.ask("recipients", user.address) == "OK known"
 
 
+def test_the_policy_knows_the_sender(lookup: Lookup) -> None:
+    """M10: whom a group does not take mail of, and who is no bounce, hears it at RCPT."""
+    user = make_user(lookup.services)
+    group = f"all@{user.address.partition('@')[2]}"
+    lookup.services.groups.create(OPERATOR, user.tenant_id, group, [user.address], posters=Posters.MEMBERS)
+    assert lookup.policy(group, user.address) == "DUNNO"
+    assert lookup.policy(group, "x@else.test") == "550 5.7.2 This group does not take your mail"
+    assert lookup.policy(group) == "550 5.7.2 This group does not take your mail"
+    assert lookup.policy(user.address, "x@else.test") == lookup.policy(user.address) == "DUNNO"
+    assert lookup.policy("nobody@nowhere.test", "x@else.test") == UNKNOWN.removeprefix("OK ")
+    assert lookup.policy("") == "DUNNO"
+    key = SystemKey(lookup.services.placement.directory, lookup.services.sealing, KEY_NAME)
+    path = Srs(lookup.services.settings.hostname, key.get).rewrite("bob@outside.test", user.user_id)
+    assert path is not None
+    assert lookup.policy(path) == "DUNNO"
+    assert lookup.policy(path, "x@else.test") == UNKNOWN.removeprefix("OK ")
+
+
+@pytest.mark.usefixtures("away")
+def test_the_policy_says_later_while_the_directory_is_away(lookup: Lookup) -> None:
+    assert lookup.policy("a@example.org", "x@else.test") == "451 4.3.0 Not known now; try again"
+
+
+def test_a_policy_that_lets_everybody_post_would_be_seen(lookup: Lookup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control."""
+    monkeypatch.setattr(Resolutions, "_check_poster", lambda *_: None)
+    with pytest.raises(AssertionError):
+        test_the_policy_knows_the_sender(lookup)
+
+
 def test_other_maps_are_refused(lookup: Lookup) -> None:
     assert lookup.ask("passwords", "a@b.test") == "PERM There is no such map"
 

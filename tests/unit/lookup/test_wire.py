@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from mailcore.errors import SyntaxFault
 from mailcore.lookup import wire
-from mailcore.lookup.wire import MAX_REQUEST_BYTES, Question, QuestionReader, answer
+from mailcore.lookup.wire import (
+    MAX_POLICY_BYTES,
+    MAX_REQUEST_BYTES,
+    PolicyRequest,
+    Question,
+    QuestionReader,
+    answer,
+)
 
 QUESTIONS = [
     Question("domains", "example.org"),
@@ -31,7 +38,27 @@ def test_questions_one_by_one_all_at_once_and_byte_by_byte() -> None:
     assert reader.is_within
 
 
+POLICY = (
+    b"request=smtpd_access_policy\nprotocol_state=RCPT\nhelo_name=a=b\nsender=j\xc3\xbcrgen@x.test\n"
+    b"recipient=you@here.test\nempty=\n\n"
+)
+
+
+def test_policy_requests_and_netstrings_take_turns() -> None:
+    request = PolicyRequest("you@here.test", "jürgen@x.test")
+    assert list(QuestionReader().feed(POLICY + BYTES + POLICY)) == [request, *QUESTIONS, request]
+    reader = QuestionReader()
+    assert [found for byte in BYTES + POLICY for found in reader.feed(bytes([byte]))] == [*QUESTIONS, request]
+    assert not reader.is_within
+    null = POLICY.replace(b"j\xc3\xbcrgen@x.test", b"")
+    assert list(reader.feed(null)) == [PolicyRequest("you@here.test", "")]
+    assert list(reader.feed(b"request=smtpd_access_policy\n\n")) == [PolicyRequest("", "")]
+
+
 JUNK = [
+    pytest.param(b"request=junk\n\n", id="other-request"),
+    pytest.param(b"\n\n", id="empty-lines"),
+    pytest.param(POLICY[:-1] + b"x" * MAX_POLICY_BYTES, id="policy-without-end"),
     pytest.param(b"GET / HTTP/1.0\r\n\r\n", id="http"),
     pytest.param(b"99999999999:x", id="length-eleven-digits"),
     pytest.param(f"{MAX_REQUEST_BYTES + 1}:".encode(), id="one-too-long"),
@@ -65,10 +92,15 @@ def test_the_longest_question_is_read() -> None:
     assert list(QuestionReader().feed(answer(f"access {key}"))) == [Question("access", key)]
 
 
-@given(st.binary(max_size=200) | st.lists(st.sampled_from([b"3:a b,", b"3", b":", b",", b"12:", b"a "])).map(b"".join))
+@given(
+    st.binary(max_size=200)
+    | st.lists(
+        st.sampled_from([b"3:a b,", b"3", b":", b",", b"12:", b"a ", b"request=smtpd_access_policy\n", b"\n"])
+    ).map(b"".join)
+)
 @settings(max_examples=400, deadline=None)
 def test_any_input_is_read_or_refused_however_it_is_cut(data: bytes) -> None:
-    def read(pieces: list[bytes]) -> tuple[list[Question], bool]:
+    def read(pieces: list[bytes]) -> tuple[list[Question | PolicyRequest], bool]:
         reader, found = QuestionReader(), []
         try:
             for piece in pieces:
@@ -82,13 +114,13 @@ def test_any_input_is_read_or_refused_however_it_is_cut(data: bytes) -> None:
     assert len(whole[0]) <= len(bytewise[0])
 
 
-def held_bytes(announced: bytes) -> int:
+def held_bytes(announced: bytes, piece: bytes = b"x" * 1000) -> int:
     """How much memory a reader takes for what is only announced and then trickles in."""
     reader = QuestionReader()
     tracemalloc.start()
     try:
-        for piece in (announced, *[b"x" * 1000] * 1000):
-            list(reader.feed(piece))
+        for each in (announced, *[piece] * 1000):
+            list(reader.feed(each))
     except SyntaxFault:
         pass
     peak = tracemalloc.get_traced_memory()[1]
@@ -99,6 +131,7 @@ def held_bytes(announced: bytes) -> int:
 def test_a_length_is_looked_at_before_memory_is_taken() -> None:
     """Attack N5."""
     assert held_bytes(b"999999999:") < 100_000
+    assert held_bytes(POLICY[:-1], b"name=value\n" * 100) < 200_000
 
 
 def test_a_reader_without_a_limit_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
