@@ -23,7 +23,7 @@ SKIPPED: Final = 64
 _LITERAL = re.compile(rb"\{([0-9]{1,10})(\+?)\}\Z")
 _ATOM = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,31}")
 _NUMBER = re.compile(rb"[0-9]{1,10}")
-_QUOTED = re.compile(rb'"((?:[^"\\\x00\r\n]|\\["\\])*+)"')
+_QUOTED = re.compile(rb'"((?:[^"\\\x00\r\n]|\\["\\])*)"')
 _ESCAPED = re.compile(rb'\\(["\\])')
 _MAX_NUMBER = (1 << 32) - 1
 

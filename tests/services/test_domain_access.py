@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -91,6 +92,8 @@ def test_asking_costs_nothing_where_there_is_nothing(
         return read(self, tenant_id, most)
 
     monkeypatch.setattr(DomainAccess, "list_all", counting)
+    at = time.monotonic()
+    monkeypatch.setattr(services.domain_access, "_clock", lambda: at)
     untagged = make_user(services)
     assert verdict(services, untagged, "a.example") is None
     assert asked == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default
@@ -122,6 +123,8 @@ def test_a_report_that_was_cut_off_is_made_by_the_repeat(
 
 def test_who_has_none_pays_nothing(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
     user = make_user(services)
+    at = time.monotonic()
+    monkeypatch.setattr(services.placement, "_clock", lambda: at)
     services.placement.home(user.user_id)
     monkeypatch.setattr(services.placement.directory.tenants, "find", lambda _: pytest.fail("asked"))
     assert not services.journal.record(OPERATOR, entry(user))

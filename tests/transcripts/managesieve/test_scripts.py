@@ -81,6 +81,21 @@ def test_a_script_as_a_literal_comes_back_to_the_octet(sieve: ManageSieve) -> No
     assert client.ask(b"LISTSCRIPTS\r\n") == '"Urlaub ☀"\r\nOK "Those are all"\r\n'.encode()
 
 
+def test_the_trail_says_who_changed_what_by_which_door(sieve: ManageSieve) -> None:
+    client = sieve.sign_in()
+    client.run('PUTSCRIPT "a" "keep;"')
+    client.run('SETACTIVE "a"')
+    events = sieve.services.placement.home(sieve.user.user_id).shard.hot["events"]
+    told = list(events.find({"user": sieve.user.user_id, "kind": {"$regex": "^script"}}).sort("recorded_at", 1))
+    assert [(each["kind"], each["wanted"]["script"]) for each in told] == [
+        ("script.stored", "a"),
+        ("script.activated", "a"),
+    ]
+    for each in told:
+        assert (each["actor"]["door"], each["actor"]["identity"]) == ("managesieve", sieve.user.address)
+        assert each["actor"]["remote_address"] == "192.0.2.1"
+
+
 def test_a_script_that_cannot_run_is_not_stored_and_its_author_told_where(sieve: ManageSieve) -> None:
     client = sieve.sign_in()
     for verb in ('PUTSCRIPT "a" ', "CHECKSCRIPT "):
