@@ -15,6 +15,7 @@ from mailcore.message.encoded_words import decode_header
 from mailcore.message.headers import header_size, iter_fields, unfold
 from mailcore.model.limits import DEFAULT_LIMITS
 
+MOST_FIELDS = 2000
 HEADER_BYTES = DEFAULT_LIMITS.scan.header_bytes
 IDENTITY_FIELDS = (b"from", b"sender", b"resent-from", b"resent-sender")
 """Fields that say who sends."""
@@ -84,6 +85,8 @@ class Outgoing:
         fields = []
         for number, field in enumerate(iter_fields(header), 1):
             whole = header[field.start : field.end]
+            if number > MOST_FIELDS:
+                raise MessageMalformed(f"the header has more than {MOST_FIELDS} fields")
             name, colon, _ = whole.partition(b":")
             if not colon or _NAME.fullmatch(name) is None:
                 if number == 1:

@@ -15,7 +15,7 @@ from mailcore.services.identities import Identities
 
 ORIGINAL_FROM = b"x-original-from"
 
-_ADDRESS_IN_NAME = re.compile(r"[^\s@\"'<>()\[\]:;,]+@[^\s@\"'<>()\[\]:;,]+\.[^\s@\"'<>()\[\]:;,]+")
+_BETWEEN_WORDS = re.compile(r"[\s\"'<>()\[\]:;,]+")
 _FULLWIDTH_AT = str.maketrans({"\uff20": "@", "\ufe6b": "@", "\u2024": ".", "\uff0e": "."})
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 
@@ -63,7 +63,10 @@ def _addresses(mailbox: HeaderAddress) -> Sequence[str]:
 
 
 def _in_name(name: str) -> list[str]:
-    return _ADDRESS_IN_NAME.findall(name.translate(_FULLWIDTH_AT))
+    """Return the words of a name that look like addresses: something, an "@", and a domain with a dot."""
+    words = _BETWEEN_WORDS.split(name.translate(_FULLWIDTH_AT))
+    parts = ((word, *word.rpartition("@")) for word in words if "@" in word)
+    return [word for word, local, _, domain in parts if local and "." in domain.strip(".")]
 
 
 def _mailbox_field(name: bytes, display: str, address: str) -> bytes:

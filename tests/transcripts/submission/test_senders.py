@@ -32,6 +32,7 @@ def claims(user: MadeUser, victim: str) -> dict[str, str]:
         "resent-sender": f"From: {own}\r\nResent-Sender: {victim}\r\n",
         "name that is an address": f'From: "{victim}" <{own}>\r\n',
         "name that holds an address": f'From: "Boss ({victim})" <{own}>\r\n',
+        "name with two at signs": f'From: "x@{victim}" <{own}>\r\n',
         "encoded name": f"From: =?utf-8?q?{victim.replace('@', '=40')}?= <{own}>\r\n",
         "fullwidth at": f"From: {victim.replace('@', '＠')} <{own}>\r\n",
         "comment that is an address": f"From: {own} (Boss)\r\nSender: <{victim}> (Boss)\r\n",

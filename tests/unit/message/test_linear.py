@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from mailcore.errors import MessageMalformed
 from mailcore.message.addresses import list_addresses
 from mailcore.message.body_structure import body_from_body_structure, serialize_body_structure
 from mailcore.message.dates import parse_date
@@ -24,8 +25,10 @@ from mailcore.message.envelope import message_ids, serialize_envelope
 from mailcore.message.headers import filter_fields, find_first, iter_fields, light_header_block
 from mailcore.message.html_text import visible_text
 from mailcore.message.mime_tree import scan
+from mailcore.message.outgoing import Outgoing, parse_mailboxes
 from mailcore.message.parameters import parse_parameterized
 from mailcore.message.text import normalize
+from mailcore.services.sender_check import _in_name
 
 MIB = 1024 * 1024
 GROWTH = 2.6
@@ -46,6 +49,13 @@ def _text_of(piece: str) -> Callable[[int], str]:
 def _all_fields(raw: bytes) -> int:
     """Keeps none: a list of them would time the garbage collector, which walks what is kept again and again."""
     return sum(1 for _ in iter_fields(raw))
+
+
+def _outgoing(raw: bytes) -> object:
+    try:
+        return Outgoing.read(raw)
+    except MessageMalformed as malformed:
+        return malformed
 
 
 def _multiparts(size: int) -> bytes:
@@ -81,6 +91,12 @@ CASES: list[Any] = [
         pytest.param(scan, _bytes_of(piece, b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"), id=f"scan multipart {piece!r}")
         for piece in (b"--b\r\n", b"--b\r\n\r\n", b"--bb\r\n", b"--b\r\nA: b\r\n", b"-", b"\n--", b"--b", b"--b--\r\n", b"--b\r\nContent-Type: message/rfc822\r\n\r\n")
     ],
+    *[
+        pytest.param(parse_mailboxes, _bytes_of(piece), id=f"senders {piece!r}")
+        for piece in (b"<", b'"', b"a ", b"a.", b"a@b,", b'"a" ', b'\\"', b"(", b"a@b (c),")
+    ],
+    *[pytest.param(_in_name, _text_of(piece), id=f"name {piece!r}") for piece in ("a", "@", "a@", "a@b.", "a.", " @.")],
+    *[pytest.param(_outgoing, _bytes_of(piece), id=f"outgoing {piece!r}") for piece in (b"a:b\r\n", b"a:\r\n b\r\n", b"a", b":")],
     pytest.param(scan, _multiparts, id="scan nested"),
     pytest.param(_structure, _bytes_of(b"--b\r\n\r\nx\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"), id="structure wide"),
     pytest.param(_structure, _multiparts, id="structure deep"),
