@@ -222,7 +222,9 @@ class Handling:
             if settled.state is RecipientState.SENT:
                 settled = replace(settled, is_local=is_local, relayed_dsn=attempt.dsn and not is_local)
             changes[number] = settled
-        self._parts.work.record(claim, changes)
+        after = claim.with_changes(changes)
+        waits = any(each.state is RecipientState.QUEUED for each in after.recipients)
+        self._parts.work.record(claim, changes, ends=not waits and not self._parts.reports.is_any_due(claim, after))
         for settled in changes.values():
             self._note(settled, step or _step_of(settled), attempt)
             if settled.state is RecipientState.FAILED:

@@ -23,6 +23,7 @@ LONGEST_AGE_S: Final = 31_557_600
 NOT_AGAIN_S: Final = 300.0
 """After a fetch that failed nobody tries again for so long (RFC 8461 §3.3)."""
 REMEMBERED: Final = 10_000
+CACHED_S: Final = 60.0
 
 _RECORD: Final = re.compile(r"v=STSv1\s*;\s*(?:[^;]*;\s*)*?id=([A-Za-z0-9]{1,32})\s*(?:;.*)?", re.DOTALL)
 
@@ -95,9 +96,20 @@ class MtaSts:
         self._client = client
         self._store = store
         self._not_before: dict[str, float] = {}
+        self._cached: dict[str, tuple[float, Policy | None]] = {}
 
     def policy(self, domain: str) -> Policy | None:
-        """Return the policy that holds for a domain now, None if none is known."""
+        """Return the policy that holds for a domain, None if none is known; looked at anew once a minute."""
+        cached = self._cached.get(domain)
+        if cached is not None and time.monotonic() < cached[0]:
+            return cached[1]
+        policy = self._looked_up(domain)
+        if len(self._cached) >= REMEMBERED:
+            self._cached.clear()
+        self._cached[domain] = time.monotonic() + CACHED_S, policy
+        return policy
+
+    def _looked_up(self, domain: str) -> Policy | None:
         known = self._known(domain)
         try:
             policy_id = parse_record(self._dns.texts(f"_mta-sts.{domain}"))

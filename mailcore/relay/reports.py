@@ -14,6 +14,7 @@ from mailcore.model.limits import OutboundLimits
 from mailcore.model.outbound import (
     NewOutbound,
     Notify,
+    OutboundEntry,
     OutboundRecipient,
     Reason,
     RecipientState,
@@ -76,6 +77,12 @@ class Reports:
                     number: replace(status, reported=status.reported | {told.mark}) for number, status in about.items()
                 }
                 self._work.record(claim, marked)
+
+    def is_any_due(self, claim: Claim, entry: OutboundEntry) -> bool:
+        """Whether the sender is to be told something, once the entry is as given."""
+        return bool(entry.reverse_path) and any(
+            self._is_due(claim, status, told) for status in entry.recipients for told in (FAILED, DELAYED, SENT)
+        )
 
     def _is_due(self, claim: Claim, status: RecipientStatus, told: _Told) -> bool:
         if told.mark in status.reported or not status.wants(told.notify):

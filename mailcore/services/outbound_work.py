@@ -47,10 +47,19 @@ class Claim:
     was_interrupted: bool
     leased_at: datetime
     began_s: float
+    has_ended: bool = False
+    """The entry ended with the last thing that was written down."""
 
     def now(self) -> datetime:
         """Return the time by the database's clock, as far as this process can tell."""
         return self.leased_at + timedelta(seconds=time.monotonic() - self.began_s)
+
+    def with_changes(self, changes: Mapping[int, RecipientStatus]) -> OutboundEntry:
+        """Return the entry as it stands with these recipients changed."""
+        recipients = list(self.entry.recipients)
+        for number, status in changes.items():
+            recipients[number] = status
+        return replace(self.entry, recipients=tuple(recipients))
 
     def recipients(self) -> list[tuple[int, RecipientStatus]]:
         """Return the recipients with their numbers."""
@@ -82,20 +91,24 @@ class OutboundWork:
         """Return the message."""
         return self._content.open(claim.shard, claim.entry.tenant_id, dict(claim.document))
 
-    def record(self, claim: Claim, changes: Mapping[int, RecipientStatus]) -> None:
+    def record(self, claim: Claim, changes: Mapping[int, RecipientStatus], *, ends: bool = False) -> None:
         """Write down how recipients stand now (majority), however long the database is away.
+
+        `ends`: after that nobody waits any more and nothing is to be told, so the entry ends by the same write.
 
         Raises:
             LeaseLost: another relay has the entry.
         """
         if not changes:
             return
-        fields = _fields(changes)
-        self._insist(claim, lambda: claim.shard.outbound.record(claim.key, claim.entry.lease, fields))
-        recipients = list(claim.entry.recipients)
-        for number, status in changes.items():
-            recipients[number] = status
-        claim.entry = replace(claim.entry, recipients=tuple(recipients))
+        fields, outbound, lease = _fields(changes), claim.shard.outbound, claim.entry.lease
+        if ends:
+            forget_at = claim.now() + timedelta(seconds=self.limits.remembered_s)
+            self._insist(claim, lambda: outbound.finish(claim.key, lease, forget_at, fields))
+            claim.has_ended = True
+        else:
+            self._insist(claim, lambda: outbound.record(claim.key, lease, fields))
+        claim.entry = claim.with_changes(changes)
         fault.hit("relay.recorded")
 
     def settle(self, claim: Claim, not_before_s: float = 0) -> None:
@@ -108,6 +121,9 @@ class OutboundWork:
         """
         waiting = [each.due_at for each in claim.entry.recipients if each.state is RecipientState.QUEUED]
         outbound, lease = claim.shard.outbound, claim.entry.lease
+        if claim.has_ended:
+            self._content.let_go(claim.shard, claim.entry.tenant_id, claim.key, dict(claim.document))
+            return
         if waiting:
             earliest = claim.now() + timedelta(seconds=not_before_s * _RANDOM.uniform(0.75, 1.25))
             next_at = max(min(due_at or earliest for due_at in waiting), earliest)

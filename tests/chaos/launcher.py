@@ -106,7 +106,7 @@ def unknown_repeats() -> None:
 def forgetful_relay() -> None:
     """Nothing of what became of a message is written down."""
     impatient_relay()
-    outbound_work.OutboundWork.record = lambda *_: None  # type: ignore[method-assign]
+    outbound_work.OutboundWork.record = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 ALTERATIONS: dict[str, Callable[[], None]] = {

@@ -113,11 +113,11 @@ def test_report_is_queued_once_whatever_is_killed(relaying: Relaying, monkeypatc
     record = type(relaying.parts.work).record
     calls = []
 
-    def dies(self: object, claim: object, changes: object) -> None:
+    def dies(self: object, claim: object, changes: object, **more: object) -> None:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        record(self, claim, changes)  # type: ignore[arg-type]
+        record(self, claim, changes, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(relaying.parts.work), "record", dies)
     with pytest.raises(KeyboardInterrupt):

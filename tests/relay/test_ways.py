@@ -57,7 +57,7 @@ def test_delivery_here_that_is_repeated_finds_itself(relaying: Relaying, monkeyp
     work = type(relaying.parts.work)
     with monkeypatch.context() as patch:
 
-        def dies(*_: object) -> None:
+        def dies(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         patch.setattr(work, "record", dies)
