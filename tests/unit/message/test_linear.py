@@ -8,6 +8,7 @@ is timed in soak, and here fed with 1 MB, where anything quadratic would exceed 
 
 from __future__ import annotations
 
+import base64
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from mailcore.message.mime_tree import scan
 from mailcore.message.outgoing import Outgoing, parse_mailboxes
 from mailcore.message.parameters import parse_parameterized
 from mailcore.message.text import normalize
+from mailcore.model.dkim import DkimAlgorithm
+from mailcore.services.dkim_signatures import Signer, signature_fields
 from mailcore.services.sender_check import _in_name
 
 MIB = 1024 * 1024
@@ -56,6 +59,10 @@ def _outgoing(raw: bytes) -> object:
         return Outgoing.read(raw)
     except MessageMalformed as malformed:
         return malformed
+
+
+def _signed(raw: bytes) -> bytes:
+    return signature_fields(raw, "b.c", [Signer("s", DkimAlgorithm.ED25519, base64.b64encode(bytes(32)))])
 
 
 def _multiparts(size: int) -> bytes:
@@ -97,6 +104,10 @@ CASES: list[Any] = [
     ],
     *[pytest.param(_in_name, _text_of(piece), id=f"name {piece!r}") for piece in ("a", "@", "a@", "a@b.", "a.", " @.")],
     *[pytest.param(_outgoing, _bytes_of(piece), id=f"outgoing {piece!r}") for piece in (b"a:b\r\n", b"a:\r\n b\r\n", b"a", b":")],
+    *[
+        pytest.param(_signed, _bytes_of(piece, b"From: a@b.c\r\nSubject: x\r\n"), id=f"signed {piece!r}")
+        for piece in (b" y\r\n", b"\t\t", b"resent-to:b\r\n", b"\r\nbody")
+    ],
     pytest.param(scan, _multiparts, id="scan nested"),
     pytest.param(_structure, _bytes_of(b"--b\r\n\r\nx\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"), id="structure wide"),
     pytest.param(_structure, _multiparts, id="structure deep"),
