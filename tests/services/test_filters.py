@@ -50,6 +50,7 @@ from mailcore.sieve import (
     Transaction,
     compile_script,
 )
+from mailcore.store.user import filter_sets
 from tests.builders import OPERATOR, MadeUser, make_user
 
 ENVIRONMENT = Environment(now=datetime(2026, 5, 1, tzinfo=UTC))
@@ -573,3 +574,25 @@ def test_rules_of_all_users_of_a_tenant_are_listed_in_pages(services: MailServic
     assert [(each.user_id, each.rules[0].id) for each in found] == [(user.user_id, made[0]), (other.user_id, made[1])]
     assert after == without.user_id
     assert services.filters.list_of_users(user.tenant_id, after) == ([], None)
+
+
+def test_rules_that_do_not_fit_into_a_document_are_refused(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(services, user, Query(), RuleAction(seen=True), meta_data="x" * 1000)
+    monkeypatch.setattr(filter_sets, "MAX_BYTES", 2000)
+    with pytest.raises(TooManyFilters, match="too much room"):
+        add(services, user, Query(), RuleAction(seen=True), meta_data="x" * 1000)
+    assert len(services.filters.list_of(of_user(user.user_id)).rules) == 1
+
+
+def test_without_the_look_a_rule_names_anothers_mailbox(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control."""
+    inbox = services.mailboxes.find(make_user(services).user_id, "INBOX").id
+    monkeypatch.setattr(type(services.filters), "_check", lambda *_: None)
+    add(services, user, Query(), RuleAction(mailbox_id=inbox))
+    (placed,) = rule(services, user, mail()).actions
+    assert isinstance(placed, FileInto)
+    assert placed.mailbox == "INBOX", "and even then it leads to nothing but the user's own INBOX"
