@@ -15,16 +15,17 @@ from typing import Final
 import authres
 import dkim
 
+from mailcore.errors import SyntaxFault
 from mailcore.message.headers import header_size
 from mailcore.model.dkim import DkimAlgorithm
 from mailcore.services.dkim import OFFLOAD_BYTES, Dkim
-from mailcore.services.dkim_signatures import Signer
+from mailcore.services.dkim_signatures import Signer, take_apart
 from mailcore.services.offload import Offload
 
 log = logging.getLogger(__name__)
 
 CACHE_S: Final = 30.0
-_UNFIT: Final = (dkim.DKIMException, authres.AuthResError, UnicodeError, ValueError, KeyError)
+_UNFIT: Final = (SyntaxFault, dkim.DKIMException, authres.AuthResError, UnicodeError, ValueError, KeyError)
 """What dkimpy raises for messages and chains that cannot be sealed."""
 
 
@@ -94,7 +95,9 @@ def arc_set(
         standardize: tags in one order, for tests.
     """
     try:
-        made = dkim.ARC(message).sign(
+        sealing = dkim.ARC()
+        take_apart(sealing, message)
+        made = sealing.sign(
             signer.selector.encode(),
             domain.encode(),
             signer.private_key,

@@ -56,7 +56,8 @@ def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> 
     Raises:
         SyntaxFault: the header has a line that is no field.
     """
-    signing = _taken_apart(message)
+    signing = dkim.DKIM()
+    take_apart(signing, message)
     present = Counter(name.lower() for name, _ in signing.headers)
     names = [name for name in OVERSIGNED for _ in range(present[name] + 1)]
     names += [name for name in SIGNED for _ in range(present[name])]
@@ -73,22 +74,20 @@ def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> 
     return b"".join(made)
 
 
-def _taken_apart(message: bytes) -> Any:
-    """Return dkimpy's view of a message; its own way there takes the square of folded lines, and cuts up the body.
+def take_apart(signing: Any, message: bytes) -> None:
+    """Hand a message to dkimpy; its own way there takes the square of folded lines, and cuts the body into lines.
 
     Raises:
         SyntaxFault: the header has a line that is no field.
     """
     size = header_size(message)
     header = message[:size]
-    signing = dkim.DKIM()
     for each in iter_fields(header):
         name, colon, value = header[each.start : each.end].partition(b":")
         if not colon or _NAME.fullmatch(name) is None:
             raise SyntaxFault("the header has a line that is no field")
         signing.headers.append([name, _with_crlf(value if value.endswith(b"\n") else value + b"\r\n")])
     signing.body = _with_crlf(message[size:])
-    return signing
 
 
 def _with_crlf(text: bytes) -> bytes:

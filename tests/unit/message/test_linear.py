@@ -30,11 +30,14 @@ from mailcore.message.outgoing import Outgoing, parse_mailboxes
 from mailcore.message.parameters import parse_parameterized
 from mailcore.message.text import normalize
 from mailcore.model.dkim import DkimAlgorithm
+from mailcore.services.arc import arc_set
+from mailcore.services.dkim_private_keys import new_key
 from mailcore.services.dkim_signatures import Signer, signature_fields
 from mailcore.services.sender_check import _in_name
 
 MIB = 1024 * 1024
 GROWTH = 2.6
+RSA_KEY = new_key(DkimAlgorithm.RSA)
 
 
 def _structure(raw: bytes) -> bytes:
@@ -63,6 +66,10 @@ def _outgoing(raw: bytes) -> object:
 
 def _signed(raw: bytes) -> bytes:
     return signature_fields(raw, "b.c", [Signer("s", DkimAlgorithm.ED25519, base64.b64encode(bytes(32)))])
+
+
+def _sealed(raw: bytes) -> bytes:
+    return arc_set(raw, "b.c", Signer("s", DkimAlgorithm.RSA, RSA_KEY.private_key.reveal()), "b.c")
 
 
 def _multiparts(size: int) -> bytes:
@@ -104,6 +111,7 @@ CASES: list[Any] = [
     ],
     *[pytest.param(_in_name, _text_of(piece), id=f"name {piece!r}") for piece in ("a", "@", "a@", "a@b.", "a.", " @.")],
     *[pytest.param(_outgoing, _bytes_of(piece), id=f"outgoing {piece!r}") for piece in (b"a:b\r\n", b"a:\r\n b\r\n", b"a", b":")],
+    pytest.param(_sealed, _bytes_of(b" y\r\n", b"Authentication-Results: b.c; arc=none\r\nFrom: a@b.c\r\nSubject: x\r\n"), id="sealed"),
     *[
         pytest.param(_signed, _bytes_of(piece, b"From: a@b.c\r\nSubject: x\r\n"), id=f"signed {piece!r}")
         for piece in (b" y\r\n", b"\t\t", b"resent-to:b\r\n", b"\r\nbody")
