@@ -51,7 +51,7 @@ class FilingAttempt:
 
     def as_copy(self) -> Copy:
         """Return what is to be stored at first."""
-        return Copy(self.recipient.home, self.prepared, self.message_oid(0))
+        return Copy(self.recipient.home, self.prepared, self.key if self.arrival.ident is not None else None)
 
 
 class Filer:
