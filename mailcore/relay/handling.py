@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 RELAYED = Tally("eider_relay_recipients", "Recipients that relays dealt with", ("outcome",))
 BUSY_S = 5.0
 """A destination that has all the connections it may have is tried again after about so long; that counts as no try."""
+SLOT_S = 10.0
+"""So long a message waits for one of them first."""
+SLOT_LOOK_S = 0.1
 TROUBLE_S = 60.0
 SUSPENDED_S = 600.0
 """So often one looks whether somebody who may not sign in may send again: a stolen login sends nothing meanwhile."""
@@ -147,7 +150,7 @@ class Handling:
         if route.is_local:
             self._deliver_here(group)
             return
-        token = self._parts.slots.take(route.destination)
+        token = self._slot(route.destination)
         if token is None:
             self._wait_s = BUSY_S
             return
@@ -155,6 +158,15 @@ class Handling:
             self._send(route, group)
         finally:
             self._parts.slots.give(route.destination, token)
+
+    def _slot(self, destination: str) -> str | None:
+        """Return a slot as soon as one is free, None if none is for a while."""
+        give_up_at = time.monotonic() + SLOT_S
+        while True:
+            token = self._parts.slots.take(destination)
+            if token is not None or time.monotonic() >= give_up_at:
+                return token
+            time.sleep(SLOT_LOOK_S)
 
     def _send(self, route: Route, group: Group) -> None:
         entry = self._claim.entry

@@ -367,7 +367,10 @@ def test_hundreds_of_recipients_go_in_several_transactions(relaying: Relaying) -
     assert exchanger.connections == 1
 
 
-def test_destination_with_all_its_connections_waits_without_a_try(relaying: Relaying) -> None:
+def test_destination_with_all_its_connections_waits_without_a_try(
+    relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailcore.relay.handling.SLOT_S", 0.0)
     exchanger = relaying.world.domain("busy.test")
     slots = relaying.services.slots
     tokens = [slots.take("busy.test") for _ in range(20)]
