@@ -285,7 +285,8 @@ def peer_document(
         "describe": {
             "python": ".".join(map(str, sys.version_info[:3])),
             "mongod": f"{version}, one-member replica set, w: majority and journaled, cache {plan.cache_gb:g} GB,"
-            " journal files of 8 MB, diagnostic data collection off; directory, hot and cold set in this one process",
+            " journal files of 8 MB flushed for whoever waits, else each 500 ms, diagnostic data collection off;"
+            " directory, hot and cold set in this one process",
             "redis": "append-only file",
             "processes": ", ".join(f"{plan.processes} {protocol}" for protocol in SERVERS),
             "limits": "TLS off on loopback, no quota, everything else as shipped",
