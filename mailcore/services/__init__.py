@@ -258,7 +258,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     filer = Filer(placement, content, mailboxes, messages)
     domain_access = DomainAccess(directory, placement, audit, sessions, settings.limits)
     inbound = Inbound(
-        directory, mailboxes, filters, domain_access, forwarding, autoreplies, responder, settings.hostname
+        directory, mailboxes, filters, domain_access, forwarding, autoreplies, responder, offload, settings.hostname
     )
     onward_mail = Onward(directory, placement, outbound, usage, forwarding, responder)
     failed_logins = FailedLogins(link, settings.limits.logins)

@@ -18,6 +18,7 @@ from mailcore.services.domain_access import DomainAccess
 from mailcore.services.filters import Filters
 from mailcore.services.forwarding import Forwarding
 from mailcore.services.mailboxes import Mailboxes
+from mailcore.services.offload import Offload
 from mailcore.services.plan_draft import Draft
 from mailcore.services.programs import NONE
 from mailcore.services.recipient import Recipient
@@ -28,6 +29,8 @@ from mailcore.store.placement import Home
 
 log = logging.getLogger(__name__)
 
+PAUSE_STEPS: Final = 2000
+"""After programs that took so many, about two milliseconds, others have their turn."""
 DUPLICATE_MOST_S: Final = 30 * 24 * 3600
 
 
@@ -48,6 +51,7 @@ class Inbound:
         forwarding: Forwarding,
         autoreplies: Autoreplies,
         responder: Responder,
+        offload: Offload,
         authserv_id: str,
     ) -> None:
         self._directory = directory
@@ -57,6 +61,7 @@ class Inbound:
         self._forwarding = forwarding
         self._autoreplies = autoreplies
         self._responder = responder
+        self._offload = offload
         self._authserv_id = authserv_id
 
     def plan(self, arrival: Arrival, recipient: Recipient, key: bytes) -> Plan:
@@ -128,6 +133,8 @@ class Inbound:
         except Exception:  # whatever fails in here, the message is kept
             log.exception("inbound.programs_failed", extra={"user": str(recipient.user_id)})
             return Draft(is_spam=is_junk)
+        if ruling.steps > PAUSE_STEPS:
+            self._offload.pause()
         if ruling.faults:
             try:
                 self._filters.note_faults(arrival.actor, home, ruling.faults)

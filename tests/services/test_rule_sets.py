@@ -330,3 +330,39 @@ def test_bcc_is_in_nothing_that_is_sent_because_of_a_message(services: MailServi
     entries = queued(services, user)
     assert {entry.reason for entry in entries} == {Reason.FORWARD, Reason.AUTOREPLY}
     assert not any(b"bcc" in content(services, entry).lower() for entry in entries)
+
+
+def take_in(services: MailServices, user: MadeUser, raw: bytes, ident: str, sender: str = SENDER) -> None:
+    target = DeliveryTarget(services.delivery.resolve(user.address, sender))
+    assert [each.error for each in services.delivery.deliver(raw, [target], ident, MTA, sender)] == [None]
+
+
+def test_a_script_knows_duplicates_and_takes_no_repeat_for_one(services: MailServices) -> None:
+    """RFC 7352: another delivery of the same Message-ID is one; the same delivery tried again is not (P3)."""
+    user = make_user(services)
+    script('require "duplicate"; if duplicate { discard; }')(services, user)
+    raw = b"From: bob@outside.test\r\nMessage-ID: <one@outside.test>\r\n\r\nhello\r\n"
+    for ident in ("Q1", "Q1", "Q2"):
+        take_in(services, user, raw, ident)
+    assert found(services, user, None).boxes == INBOX
+    take_in(services, user, raw.replace(b"<one@", b"<two@"), "Q3")
+    assert found(services, user, None).boxes == {"INBOX": 2}
+
+
+def test_a_vacation_is_answered_by_the_same_rules_as_an_automatic_reply(services: MailServices) -> None:
+    """RFC 5230 on RFC 3834: once in its days, from an own address only, to people."""
+    user = make_user(services)
+    script('require "vacation"; vacation :days 3 :subject "Away" :from "boss@other.test" "On holiday.";')(
+        services, user
+    )
+    raw = f"From: {SENDER}\r\nTo: {user.address}\r\nSubject: x\r\nMessage-ID: <v@outside.test>\r\n\r\nhi\r\n".encode()
+    for ident in ("Q1", "Q2"):
+        take_in(services, user, raw, ident)
+    take_in(services, user, b"List-Id: <l.outside.test>\r\n" + raw, "Q3", "carol@outside.test")
+    [entry] = queued(services, user)
+    sent = content(services, entry)
+    assert (entry.reason, entry.reverse_path) == (Reason.AUTOREPLY, "")
+    assert b"Auto-Submitted: auto-replied (vacation)\r\n" in sent
+    assert b"Subject: Away\r\n" in sent
+    assert f"From: {user.address}\r\n".encode() in sent, "not in the name of an address that is not the user's"
+    assert b"On holiday." in sent
