@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from email import policy
@@ -19,6 +20,7 @@ from mailcore.message.headers import find_first, header_size, iter_fields
 MAX_SUBJECT: Final = 250
 MAX_REFERENCES: Final = 20
 MAX_ID_BYTES: Final = 900
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _ENTITY_FIELDS: Final = frozenset({b"mime-version", b"content-type", b"content-transfer-encoding",
     b"content-disposition", b"content-language", b"content-description"})  # fmt: skip
 
@@ -86,8 +88,10 @@ def _is_ascii(answer: Answer) -> bool:
 
 def _address(name: str, address: str) -> Address:
     local, _, domain = address.rpartition("@")
+    if local.startswith('"'):
+        local = _ESCAPED.sub(r"\1", local[1:-1])
     try:
-        return Address(_line(name), username=local.strip('"'), domain=domain)
+        return Address(_line(name), username=local, domain=domain)
     except (HeaderParseError, ValueError, IndexError) as error:
         raise ValueInvalid(f"{address[:100]!r} cannot stand in a header") from error
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailcore.errors import ValueInvalid
 from mailcore.message import reply
-from mailcore.message.headers import iter_fields
+from mailcore.message.addresses import parse_addresses
+from mailcore.message.headers import find_first, iter_fields
 from mailcore.message.reply import Answer, compose
 
 AT = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -82,3 +84,24 @@ def test_words_put_in_as_they_are_would_be_seen(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(reply, "subject_of", lambda subject, _: subject)
     with pytest.raises((AssertionError, ValueError)):
         check_fields("Ada", "hello\r\nBcc: all@x.test", "x", "")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ['"a b"@x.test', '"a\\"b"@x.test', '"a@b,c"@x.test', "a@[192.0.2.1]", "ü@x.test", "a..b@x.test", "=@x.test"],
+)
+def test_whoever_sent_it_is_one_recipient(address: str) -> None:
+    """However odd a reverse-path is, To has one address, and the header no other field."""
+    made = compose(answer(to_address=address), b"\r\n")
+    assert names(made) == Counter(dict.fromkeys((*FIELDS, b"content-transfer-encoding"), 1))
+    to = find_first(made, b"to")
+    assert to is not None
+    [found] = parse_addresses(to)
+    local = address.rpartition("@")[0]
+    assert found.address == (local[1:-1].replace("\\", "") if local[0] == '"' else local) + address[len(local) :]
+
+
+@pytest.mark.parametrize("address", ['"a\r\nBcc: x"@y.test', "a\nb@x.test", "a@x.test\r\nBcc: y"])
+def test_an_address_that_cannot_stand_in_a_header_is_refused(address: str) -> None:
+    with pytest.raises(ValueInvalid):
+        compose(answer(to_address=address), b"\r\n")
