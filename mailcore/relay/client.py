@@ -7,6 +7,7 @@ total time. Time limits are those of RFC 5321 §4.5.3.2.
 from __future__ import annotations
 
 import base64
+import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ QUIT_S: Final = 5.0
 BATCH: Final = 100
 """Recipients of one transaction; servers must take so many (RFC 5321 §4.5.3.1.8)."""
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_ADDRESS_TYPE: Final = re.compile(r"[A-Za-z0-9-]{1,32}")
 _XTEXT_PLAIN: Final = frozenset(map(chr, range(0x21, 0x7F))) - {"+", "="}
 
 
@@ -232,7 +235,7 @@ class SmtpClient:
                 words.append("NOTIFY=" + (",".join(sorted(each.value.upper() for each in forward.notify)) or "NEVER"))
             if forward.original_recipient is not None:
                 kind, _, address = forward.original_recipient.partition(";")
-                if address.isascii():
+                if address.isascii() and _ADDRESS_TYPE.fullmatch(kind):
                     words.append(f"ORCPT={kind};{encode_xtext(address)}")
         return " ".join(words)
 
@@ -265,7 +268,7 @@ class SmtpClient:
 
     def _say(self, commands: Sequence[str]) -> None:
         for command in commands:
-            assert command.isprintable(), "a command is one line of text"
+            assert _CONTROL.search(command) is None, "a command is one line: the queue takes no control characters"
         self._channel.send("".join(f"{command}\r\n" for command in commands).encode("utf-8"), COMMAND_S)
 
 

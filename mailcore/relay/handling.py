@@ -22,7 +22,6 @@ from mailcore.services.slots import Slots
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.trace import Step, Trace, TraceRow
 from mailcore.smtp import replies, trace
-from mailcore.smtp.wire.path import Path
 from mailcore.store.placement import Home, Placement
 
 log = logging.getLogger(__name__)
@@ -210,8 +209,7 @@ class Handling:
     def _trace_headers(self, address: str) -> bytes:
         """The trace headers of final delivery (RFC 5321 §4.4)."""
         entry = self._claim.entry
-        local, _, domain = entry.reverse_path.rpartition("@")
-        return_path = trace.return_path(Path(local, domain) if entry.reverse_path else None)
+        return_path = f"Return-Path: <{entry.reverse_path}>\r\n".encode()
         received = (
             f"Received: by {self._parts.hostname} with local id {entry.id}\r\n"
             f"\tfor <{address}>;\r\n\t{trace.date_time(int(time.time()))}\r\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 WAKE_CHANNEL: Final = b"eider:outbound"
 """Redis channel on which relays hear that something is due: the name of the shard."""
 MOST: Final = 1000
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Outbound:
@@ -224,9 +226,12 @@ class Outbound:
             raise ValueInvalid("recipients: at least one")
         if len(new.forward_paths) > self._limits.recipients:
             raise ValueInvalid(f"recipients: at most {self._limits.recipients}")
-        for text in (new.reverse_path, new.envelope_id or "", *(path.address for path in new.forward_paths)):
-            if any(ord(character) < 0x20 or character in "<>\x7f\x85\u2028\u2029" for character in text):
-                raise ValueInvalid("addresses: no control characters and no angle brackets")
+        addresses = [new.reverse_path, *(path.address for path in new.forward_paths)]
+        originals = [path.original_recipient or "" for path in new.forward_paths]
+        if any("<" in address or ">" in address for address in addresses):
+            raise ValueInvalid("addresses: without angle brackets")
+        if any(_CONTROL.search(text) for text in (*addresses, *originals, new.envelope_id or "")):
+            raise ValueInvalid("addresses: no control characters")
 
     def _document(self, user_id: UserId, queue_id: str, *, with_content: bool = False) -> dict[str, Any]:
         home = self._placement.home(user_id)

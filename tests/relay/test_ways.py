@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from infra.devstack.outside.mail_exchanger import EXTENSIONS
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
-from mailcore.model.outbound import Answer, RecipientState
+from mailcore.model.outbound import Answer, OutboundRecipient, RecipientState
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.relay.routes import LOCAL_ROUTE, Routes
@@ -456,3 +456,14 @@ def test_smarthost_is_told_the_password_encrypted(relaying: Relaying, mechanism:
     assert [taken.is_tls for taken in exchanger.accepted] == [True]
     decoded = [base64.b64decode(word.removeprefix("PLAIN ")) for word in said if word != "LOGIN"]
     assert decoded == ([b"ann", b"s3cret-word"] if mechanism == "LOGIN" else [b"\0ann\0s3cret-word"])
+
+
+def test_odd_addresses_are_sent_as_they_are(relaying: Relaying) -> None:
+    exchanger = relaying.world.domain("odd.test")
+    odd = OutboundRecipient('"a b"@odd.test', None, "x y NOTIFY=NEVER;a@b")
+    queue_id = relaying.send(odd, "a\u200b@odd.test", reverse_path='"q \\"s"@odd.test', is_utf8=True)
+    assert [each.state for each in relaying.entry(queue_id).recipients] == [SENT, SENT]
+    assert exchanger.accepted[0].recipients == ('TO:<"a b"@odd.test>', "TO:<a\u200b@odd.test>")
+    assert exchanger.accepted[0].mail.startswith('FROM:<"q \\"s"@odd.test> ')
+    relaying.send(relaying.user.address, reverse_path='"q s"@odd.test')
+    assert relaying.inbox()[-1].startswith(b'Return-Path: <"q s"@odd.test>\r\n')

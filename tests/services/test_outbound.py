@@ -6,6 +6,7 @@ import base64
 import itertools
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -111,7 +112,7 @@ def test_every_field_is_kept(services: MailServices, user: MadeUser) -> None:
         Reason.API,
         b"key",
         return_content=ReturnContent.HEADERS,
-        envelope_id="QQ314159",
+        envelope_id="<QQ314159>",
         is_utf8=True,
         header_message_id="1@b.test",
     )
@@ -119,7 +120,7 @@ def test_every_field_is_kept(services: MailServices, user: MadeUser) -> None:
     assert [(path.address, path.notify, path.original_recipient) for path in entry.recipients] == [
         (path.address, path.notify, path.original_recipient) for path in new.forward_paths
     ]
-    assert (entry.envelope_id, entry.return_content, entry.is_utf8) == ("QQ314159", ReturnContent.HEADERS, True)
+    assert (entry.envelope_id, entry.return_content, entry.is_utf8) == ("<QQ314159>", ReturnContent.HEADERS, True)
     assert (entry.reverse_path, entry.reason, entry.header_message_id) == (user.address, Reason.API, "1@b.test")
     assert entry.state is EntryState.QUEUED
     assert entry.expires_at - entry.created_at == timedelta(days=4)
@@ -302,6 +303,10 @@ def test_lists(services: MailServices, user: MadeUser) -> None:
 def test_addresses_that_would_say_more_are_refused(services: MailServices, user: MadeUser, address: str) -> None:
     with pytest.raises(ValueInvalid):
         services.outbound.enqueue(new_outbound(user, [address] if address else []), OPERATOR)
+    if address and ">" not in address:
+        new = replace(new_outbound(user), forward_paths=(OutboundRecipient("a@b.test", None, f"rfc822;{address}"),))
+        with pytest.raises(ValueInvalid):
+            services.outbound.enqueue(new, OPERATOR)
 
 
 def test_relays_are_woken(services: MailServices, user: MadeUser, redis_url: str) -> None:
