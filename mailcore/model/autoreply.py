@@ -16,7 +16,6 @@ class Autoreply:
         subject: "" to make it from the subject of what is answered.
         start: nothing is answered before; None: at once.
         end: nothing is answered from then on; None: for ever.
-        version: rises with each change; who was answered before is answered again.
     """
 
     is_on: bool = False
@@ -26,7 +25,6 @@ class Autoreply:
     html: str = ""
     start: datetime | None = None
     end: datetime | None = None
-    version: int = 0
     created_at: datetime | None = None
 
     def holds_at(self, moment: datetime) -> bool:

@@ -23,7 +23,7 @@ MAX_NAME: Final = 128
 MAX_SUBJECT: Final = 2048
 MAX_TEXT_BYTES: Final = 128 * 1024
 MAX_CACHED: Final = 10_000
-SETTABLE: Final = frozenset(each.name for each in fields(Autoreply)) - {"version", "created_at"}
+SETTABLE: Final = frozenset(each.name for each in fields(Autoreply)) - {"created_at"}
 
 
 class Autoreplies:
