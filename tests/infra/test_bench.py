@@ -38,7 +38,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 def test_peer_file_has_every_key_of_the_harness(peer: dict[str, Any]) -> None:
     assert set(peer) >= {"host", "ports", "pids", "users", "start", "stop", "storage_cmd", "describe", "hash"}
-    assert set(peer["ports"]) == {"imap", "pop3", "lmtp"}
+    assert set(peer["ports"]) == {"imap", "pop3", "lmtp", "api"}
     assert set(peer["users"]) == set(NAMES)
     assert peer["users"]["d000"] | {"id": ""} == {
         "login": "d000@bench.test",
@@ -50,7 +50,7 @@ def test_peer_file_has_every_key_of_the_harness(peer: dict[str, Any]) -> None:
 
 def test_process_roots_are_servers_and_databases_none_below_another(peer: dict[str, Any]) -> None:
     pids = peer["pids"]
-    assert set(pids) == {"imap", "pop3", "lmtp", "mongod", "redis"}
+    assert set(pids) == {"imap", "pop3", "lmtp", "api", "mongod", "redis"}
     assert len(set(pids.values())) == len(pids)
     for pid in pids.values():
         assert parent_of(pid) not in pids.values()
