@@ -15,6 +15,7 @@ done
 # what swaks needs for STARTTLS
 perl -MNet::SSLeay -e1 2>/dev/null || needed="$needed libnet-ssleay-perl"
 ldconfig -p | grep -q 'libcurl\.so\.4' || needed="$needed libcurl4"
+ldconfig -p | grep -q 'libatomic\.so\.1' || needed="$needed libatomic1" # what drives the browser is Node.js
 [ -n "$needed" ] || exit 0
 
 echo "installing what tests use:$needed"

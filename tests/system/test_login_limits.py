@@ -5,6 +5,7 @@ A protocol joins by one line in SIGN_IN.
 
 from __future__ import annotations
 
+import base64
 import imaplib
 import poplib
 import secrets
@@ -56,6 +57,36 @@ def _pop3(port: int, username: str, password: str, held: Held = None) -> str:
     return _ok(client.sock, held)
 
 
+def _submission(port: int, username: str, password: str, held: Held = None) -> str:
+    """As `_imap`."""
+    client = smtplib.SMTP("127.0.0.1", port, timeout=30)
+    try:
+        client.login(username, password)
+    except smtplib.SMTPAuthenticationError as error:
+        client.close()
+        return _told(bytes(error.smtp_error).decode(), wrong="5.7.8")
+    except smtplib.SMTPResponseException as error:
+        client.close()
+        return _told(bytes(error.smtp_error).decode(), wrong="5.7.8")
+    assert client.sock is not None
+    return _ok(client.sock, held)
+
+
+def _managesieve(port: int, username: str, password: str, held: Held = None) -> str:
+    """As `_imap`; RFC 5804 has no client in the standard library."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    lines = connection.makefile("rb")
+    while not lines.readline().startswith(b"OK"):
+        pass
+    offer = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
+    connection.sendall(f'AUTHENTICATE "PLAIN" "{offer}"\r\n'.encode())
+    answer = lines.readline()
+    if answer.startswith(b"OK"):
+        return _ok(connection, held)
+    connection.close()
+    return _told(answer.decode(), wrong="Authentication failed")
+
+
 def _told(text: str, wrong: str) -> str:
     meanings = {"Too many attempts": "limited", "Too many connections": "too many", wrong: "wrong"}
     return next(meaning for sign, meaning in meanings.items() if sign in text)
@@ -69,8 +100,9 @@ def _ok(connection: socket.socket, held: Held) -> str:
     return "ok"
 
 
-SIGN_IN: dict[str, SignIn] = {"imap": _imap, "pop3": _pop3}
-WITHOUT_LOGIN = {"lmtp"}
+SIGN_IN: dict[str, SignIn] = {"imap": _imap, "pop3": _pop3, "submission": _submission, "managesieve": _managesieve}
+WITHOUT_LOGIN = {"lmtp", "lookup", "relay", "api"} & set(SERVERS)
+"""The API takes passwords from front ends alone, by the same service."""
 
 
 def test_every_protocol_has_a_line() -> None:

@@ -26,6 +26,7 @@ from mailcore.store.owned import OwnedCollection
 OVERLAP = timedelta(seconds=60)
 """Looked at again by each poll: a change becomes visible some time after the time it bears."""
 IDS_AT_ONCE = 1000
+CHANGES_AT_ONCE = 10_000
 _STATE_ONLY = {"password": 0, "password_history": 0, "second_factors": 0, "app_passwords.digest": 0}
 
 
@@ -70,7 +71,7 @@ class SignInChanges:
         with deadline():
             found = [
                 SignInChange(one["_id"], one["at"], one["reason"], one["is_tenant"])
-                for one in self._changes.find(query)
+                for one in self._changes.find(query, batch_size=CHANGES_AT_ONCE)
             ]
         if found:
             self._newest = max(change.at for change in found)

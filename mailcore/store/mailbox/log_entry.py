@@ -78,6 +78,7 @@ _DOORS: tuple[Door, ...] = (
     Door.CLI,
     Door.WORKER,
     Door.RELAY,
+    Door.MANAGESIEVE,
 )
 _CAUSE_CODES = {cause: code for code, cause in enumerate(_CAUSES)}
 _KIND_CODES = {kind: code for code, kind in enumerate(_KINDS)}

@@ -26,7 +26,7 @@ def test_commands_fail_cleanly_while_databases_are_away(new_stack: Callable[...,
     services = make_services(stack.directory_uri, {"a": stack.shards["a"]})
     try:
         imap = Imap(services, make_user(services, shard="a"))
-        imap.append(MIXED, b"Subject: small\r\n\r\nbody\r\n")
+        imap.append(MIXED, b"Subject: small\r\n\r\nbody\r\n", b"Subject: unread\r\n\r\nbody\r\n")
         client = imap.sign_in(select="INBOX")
 
         stack.kill("a-cold")
@@ -45,11 +45,11 @@ def test_commands_fail_cleanly_while_databases_are_away(new_stack: Callable[...,
             assert client.ask(f"f {command}\r\n".encode()).endswith(b"f " + UNAVAILABLE), command
         stack.restart("main")
         client.run("SELECT INBOX")
-        assert client.run("FETCH 1:* UID").count(b"FETCH (") == 2
+        assert client.run("FETCH 1:* UID").count(b"FETCH (") == 3
 
         stack.kill("main")
         assert client.ask(b"g FETCH 1:* FLAGS\r\n").endswith(b"g OK FETCH completed\r\n")
-        for command in (r"STORE 1 +FLAGS (\Seen)", "FETCH 1 ENVELOPE"):
+        for command in (r"STORE 1 +FLAGS (\Seen)", "FETCH 3 ENVELOPE"):
             assert client.ask(f"h {command}\r\n".encode()) == b"h " + UNAVAILABLE, command
         assert client.ask(b"i APPEND INBOX {14+}\r\nSubject: x\r\n\r\n\r\n") == b"i " + UNAVAILABLE
         stack.restart("main")
