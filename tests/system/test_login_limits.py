@@ -61,10 +61,9 @@ def _submission(port: int, username: str, password: str, held: Held = None) -> s
     """As `_imap`."""
     client = smtplib.SMTP("127.0.0.1", port, timeout=30)
     try:
-        client.login(username, password)
-    except smtplib.SMTPAuthenticationError as error:
-        client.close()
-        return _told(bytes(error.smtp_error).decode(), wrong="5.7.8")
+        client.ehlo()
+        client.user, client.password = username, password
+        client.auth("PLAIN", client.auth_plain)  # `login` would try one mechanism after the other
     except smtplib.SMTPResponseException as error:
         client.close()
         return _told(bytes(error.smtp_error).decode(), wrong="5.7.8")
@@ -84,7 +83,7 @@ def _managesieve(port: int, username: str, password: str, held: Held = None) -> 
     if answer.startswith(b"OK"):
         return _ok(connection, held)
     connection.close()
-    return _told(answer.decode(), wrong="Authentication failed")
+    return _told(answer.decode(), wrong="User name or password is wrong")
 
 
 def _told(text: str, wrong: str) -> str:
