@@ -21,6 +21,7 @@ from mailcore.model.outbound import (
     RecipientStatus,
     ReturnContent,
 )
+from mailcore.services.dkim import Dkim
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_work import Claim, OutboundWork
 from mailcore.services.trace import Step, Trace, TraceRow
@@ -46,22 +47,34 @@ SENT: Final = _Told(Notify.SUCCESS, "sent")
 
 
 class Reports:
-    """Queues reports, each once: its key is made of the message, the kind and the recipients."""
+    """Queues reports, each once: its key is made of the message, the kind and the recipients.
+
+    They are signed with the keys of our own domain, where it has any.
+    """
 
     def __init__(
-        self, outbound: Outbound, work: OutboundWork, trace: Trace, limits: OutboundLimits, hostname: str
+        self,
+        outbound: Outbound,
+        work: OutboundWork,
+        trace: Trace,
+        dkim: Dkim,
+        limits: OutboundLimits,
+        hostname: str,
+        own_domain: str,
     ) -> None:
         self._outbound = outbound
         self._work = work
         self._trace = trace
+        self._dkim = dkim
         self._limits = limits
         self._hostname = hostname
+        self._own_domain = own_domain
 
     def report(self, claim: Claim) -> None:
         """Tell the sender whatever is due, and mark it told; nobody is told of mail from the null reverse-path.
 
         Raises:
-            StoreUnavailable, StoreFull: a report could not be queued: it is due again with the entry.
+            StoreUnavailable, StoreFull: a report could not be signed or queued: it is due again with the entry.
             LeaseLost: another relay has the entry.
         """
         if not claim.entry.reverse_path:
@@ -114,6 +127,7 @@ class Reports:
             is_whole=told is FAILED and asked is not ReturnContent.HEADERS and fits,
             envelope_id=entry.envelope_id,
         )
+        message = build_report(report)
         numbers = ",".join(map(str, sorted(about)))
         queue_id = self._outbound.enqueue(
             NewOutbound(
@@ -121,7 +135,7 @@ class Reports:
                 tenant_id=entry.tenant_id,
                 reverse_path="",
                 forward_paths=(OutboundRecipient(entry.reverse_path, frozenset()),),
-                message=build_report(report),
+                message=self._dkim.sign_for_host(self._own_domain, message) + message,
                 reason=Reason.REPORT,
                 key=f"report\0{entry.id}\0{told.mark}\0{numbers}".encode(),
                 is_utf8=not entry.reverse_path.isascii(),

@@ -17,13 +17,14 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
     """Return the work that this process does without being connected to."""
     client = OutgoingClient(services.dns, settings.outgoing)
     own_names = frozenset({*settings.mx_hosts, settings.hostname.lower()})
+    own_domain = settings.forward_domain or settings.hostname.lower()
     routes = Routes(
         services.dns,
         services.domains,
         services.smarthosts,
         MtaSts(services.dns, client, services.sts_policies),
         own_names,
-        settings.forward_domain or settings.hostname.lower(),
+        own_domain,
     )
     limits = settings.limits.outbound
     parts = Parts(
@@ -32,7 +33,15 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
         deliverer=Deliverer(client, services.dns, settings.hostname),
         delivery=services.delivery,
         placement=services.placement,
-        reports=Reports(services.outbound, services.outbound_work, services.trace, limits, settings.hostname),
+        reports=Reports(
+            services.outbound,
+            services.outbound_work,
+            services.trace,
+            services.dkim,
+            limits,
+            settings.hostname,
+            own_domain,
+        ),
         suppressions=services.suppressions,
         slots=services.slots,
         trace=services.trace,

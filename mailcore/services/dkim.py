@@ -1,4 +1,4 @@
-"""Signing what leaves: with the active keys of the domain that From names, and of no other."""
+"""Signing what leaves: with the active keys of the domain that From names, or for our reports those of our own."""
 
 from __future__ import annotations
 
@@ -66,7 +66,24 @@ class Dkim:
         domain = self._directory.domains.find(tenant_id, name)
         if domain is None or domain.verified_at is None:
             return b""
-        signers = self._signers_of(tenant_id, domain.id)
+        return self._fields(name, self._signers_of(tenant_id, domain.id), message)
+
+    def sign_for_host(self, name: str, message: bytes) -> bytes:
+        """Return the DKIM-Signature fields of a message that we wrote ourselves, b"" if its domain has no keys.
+
+        Round trips as for `signers`.
+
+        Args:
+            name: a domain of ours, in lower case.
+            message: complete, with CRLF.
+
+        Raises:
+            SyntaxFault: the header has a line that is no field.
+            StoreUnavailable: the directory did not answer.
+        """
+        return self._fields(name, self.signers(name), message)
+
+    def _fields(self, name: str, signers: tuple[Signer, ...], message: bytes) -> bytes:
         if not signers:
             return b""
 

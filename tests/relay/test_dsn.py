@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
+import dkim
 import pytest
 
 from mailcore.model.outbound import Notify, OutboundRecipient, ReturnContent
+from mailcore.relay.server import background
+from tests.builders import OPERATOR
 from tests.relay.conftest import MESSAGE, Relaying
 from tests.stubs.outside import Behaviour
 
@@ -148,3 +154,40 @@ def test_words_of_the_other_server_make_no_field(relaying: Relaying) -> None:
         "Final-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code", "Last-Attempt-Date"
     }  # fmt: skip
     assert report.fields[1]["Status"] == "5.1.1"
+
+
+def of_own_domain(relaying: Relaying, name: str) -> Relaying:
+    """The relay of a host whose own domain is another."""
+    settings = replace(relaying.services.settings, forward_domain=name)
+    return replace(relaying, parts=background(relaying.services, settings)._parts)
+
+
+@pytest.mark.parametrize("address", ["bob@dsn11.test", "jörg@dsn11.test"])
+def test_report_is_signed_with_the_keys_of_our_own_domain(relaying: Relaying, address: str) -> None:
+    services, name = relaying.services, f"own-{os.urandom(4).hex()}.test"
+    services.domains.create(OPERATOR, relaying.user.tenant_id, name)
+    key = services.dkim_keys.create(OPERATOR, relaying.user.tenant_id, name)
+    services.dkim_keys.activate(OPERATOR, relaying.user.tenant_id, key.id)
+    relaying.world.domain("dsn11.test", REFUSES)
+    of_own_domain(relaying, name).send(address, is_utf8=not address.isascii())
+    (report,) = relaying.reports()
+    assert report.message.get_all("DKIM-Signature", [])[0].count(f"d={name};") == 1
+    raw, asked = relaying.inbox()[-1], []
+
+    def look_up(record: bytes, timeout: int = 5) -> bytes:
+        asked.append(record.decode().rstrip("."))
+        return key.record_value.encode()
+
+    assert dkim.verify(raw, dnsfunc=look_up)
+    assert asked == [key.record_name.rstrip(".")]
+    assert not dkim.verify(raw.replace(b"Undelivered", b"Delivered"), dnsfunc=look_up)
+    assert not dkim.verify(raw.replace(b"5.1.1", b"5.1.2"), dnsfunc=look_up)
+
+
+def test_report_of_a_domain_without_keys_goes_out_unsigned(relaying: Relaying) -> None:
+    name = f"own-{os.urandom(4).hex()}.test"
+    relaying.services.domains.create(OPERATOR, relaying.user.tenant_id, name)
+    relaying.world.domain("dsn12.test", REFUSES)
+    of_own_domain(relaying, name).send("bob@dsn12.test")
+    of_own_domain(relaying, "nobodys.test").send("bob@dsn12.test")
+    assert [report.message["DKIM-Signature"] for report in relaying.reports()] == [None, None]
