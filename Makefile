@@ -28,7 +28,7 @@ run: setup ## start everything with a demo of two tenants; Ctrl-C stops it
 
 test: setup $(CLIENTS)/node_modules/.package-lock.json ## run every test in its short form (ARGS="-k name" to choose)
 	@sh infra/test_packages.sh
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m tests $(ARGS)
 
 # Where npm cannot reach its registry the tests of these clients say so.
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json | setup
