@@ -198,6 +198,10 @@ class UserNotFound(NotFound):
     """No such user."""
 
 
+class DeletedUserNotFound(NotFound):
+    """No such user was deleted, or it is erased already."""
+
+
 class AddressNotFound(NotFound):
     """Nobody receives mail at this address."""
 
@@ -255,6 +259,10 @@ class AddressTaken(Conflict):
 
 class AddressCycle(Conflict):
     """Mail for the address would come back to it, or go through too many others."""
+
+
+class ErasureBegun(Conflict):
+    """The deleted user is being erased: it cannot be restored any more."""
 
 
 class DomainTaken(Conflict):

@@ -41,6 +41,8 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("dkim.rotate", "workers.jobs.dkim.rotate", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("spam.learn", "workers.jobs.spam.learn", MAINTENANCE, 600),
         RegisteredJob("sealing.rotate", "workers.jobs.sealing.rotate", MAINTENANCE, HOUR_S),
+        RegisteredJob("users.erase_due", "workers.jobs.deleted_users.erase_due", MAINTENANCE, 600),
+        RegisteredJob("users.erase", "workers.jobs.deleted_users.erase", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
         RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),
     )

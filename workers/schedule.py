@@ -38,6 +38,7 @@ SCHEDULE = (
     Periodic("certificates.renew", timedelta(minutes=10)),
     Periodic("dkim.check", timedelta(minutes=30)),
     Periodic("dns.check_mx", timedelta(minutes=15)),
+    Periodic("users.erase_due", timedelta(minutes=15)),
     Periodic("dkim.rotate", timedelta(hours=1)),
     Periodic("sealing.rotate", timedelta(days=1)),
     Periodic("retention.all", timedelta(days=1)),

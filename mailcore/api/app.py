@@ -13,7 +13,7 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
 from mailcore.api import documentation, operations
-from mailcore.api.call import Call, actor_of, check_permission, resolve_user
+from mailcore.api.call import Call, actor_of, check_permission, resolve_deleted_user, resolve_user
 from mailcore.api.errors import ApiError, api_error, internal
 from mailcore.api.idempotency import replayed
 from mailcore.api.operation import Media, Operation
@@ -66,7 +66,8 @@ def _run(
     call = Call(services, token, actor_of(token, remote, secrets.token_hex(8), dry_run=dry_run), path, value)
     if operation.needs is not None:
         if "user" in path:
-            call.user_id = resolve_user(call, path["user"])
+            resolve = resolve_deleted_user if operation.of_deleted else resolve_user
+            call.user_id = resolve(call, path["user"])
         check_permission(call, operation.needs)
     given = check_fields(operation, read_fields(request, operation))
     if operation.takes_bytes and not is_fields(request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -11,11 +12,13 @@ from pydantic import Field, StringConstraints
 from mailcore.api.call import Call
 from mailcore.api.fields import Fields, Flag, Input, Nothing, Number, Output, instant
 from mailcore.api.operation import Operation, Permission
-from mailcore.errors import AppPasswordNotFound
+from mailcore.errors import AddressInvalid, AddressNotFound, AppPasswordNotFound
 from mailcore.model.access import Scope
 from mailcore.model.app_password import AppPassword
 from mailcore.model.roles import Action, Resource
 from mailcore.model.secret import Secret
+from mailcore.model.tenant import User
+from mailcore.services.mobileconfig import account_of
 
 ScopeName = Literal["imap", "pop3", "smtp", "*"]
 
@@ -33,6 +36,8 @@ class CreateAppPassword(Input):
     scopes: Annotated[tuple[ScopeName, ...], Field(min_length=1, max_length=4)] = ("*",)
     address: Annotated[str, StringConstraints(max_length=1024)] | None = None
     password: Annotated[str, StringConstraints(pattern=r"^[a-z ]{16,19}$")] | None = None
+    generate_mobileconfig: Flag = False
+    """Whether a profile for Apple's devices comes along, with the password in it."""
     ttl: Number | None = None
     protocol: str = "API"
 
@@ -72,6 +77,8 @@ class NewAppPassword(Output):
     password: str
     name: str
     address: str
+    mobileconfig: str | None = None
+    """Base64."""
 
 
 def list_app_passwords(call: Call, given: ListAppPasswords) -> dict[str, Any]:
@@ -83,6 +90,7 @@ def list_app_passwords(call: Call, given: ListAppPasswords) -> dict[str, Any]:
 def create_app_password(call: Call, given: CreateAppPassword) -> dict[str, Any]:
     """Make one."""
     user = call.services.users.get(call.owner)
+    address = _own_address(call, user, given.address)
     made, letters = call.services.app_passwords.create(
         call.actor,
         call.owner,
@@ -91,12 +99,24 @@ def create_app_password(call: Call, given: CreateAppPassword) -> dict[str, Any]:
         slides=timedelta(seconds=given.ttl) if given.ttl else None,
         password=Secret(given.password.encode()) if given.password else None,
     )
-    return {
-        "id": str(made.id),
-        "password": letters.reveal_text(),
-        "name": user.name,
-        "address": given.address or user.address,
-    }
+    found = {"id": str(made.id), "password": letters.reveal_text(), "name": user.name, "address": address}
+    if given.generate_mobileconfig:
+        account = account_of(user.name, address, user.address, letters, made.scopes)
+        found["mobileconfig"] = base64.b64encode(call.services.mobile_configs.write(account)).decode()
+    return found
+
+
+def _own_address(call: Call, user: User, wanted: str | None) -> str:
+    """Return the address that the password is shown with: one of the user's, the main one if none is asked for."""
+    if not wanted:
+        return user.address
+    try:
+        route = call.services.addresses.find(wanted)
+    except AddressInvalid:
+        route = None
+    if route is None or route.user_id != user.id:
+        raise AddressNotFound(wanted)
+    return route.display
 
 
 def get_app_password(call: Call, _: Nothing) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from mailcore.api.errors import ApiError
 from mailcore.api.operation import Permission
-from mailcore.errors import UserNotFound
+from mailcore.errors import DeletedUserNotFound, UserNotFound
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.roles import ROLES, Grants, Role, may
@@ -121,6 +121,21 @@ def resolve_user(call: Call, text: str) -> UserId:
         raise UserNotFound(text)
     if not call.sees(call.services.placement.home(user_id).tenant_id):
         raise UserNotFound(text)
+    return user_id
+
+
+def resolve_deleted_user(call: Call, text: str) -> UserId:
+    """Return the deleted user of a path, if it exists for this token.
+
+    Raises:
+        DeletedUserNotFound: no such user was deleted, or it is another tenant's; a user's token knows none.
+    """
+    assert call.token is not None
+    if call.token_user is not None or not ObjectId.is_valid(text):
+        raise DeletedUserNotFound(text)
+    user_id = UserId(ObjectId(text))
+    if not call.sees(call.services.deleted_users.get(user_id).user.tenant_id):
+        raise DeletedUserNotFound(text)
     return user_id
 
 

@@ -47,6 +47,7 @@ class Operation:
         run: does it and returns the fields of the answer, or a Flask response.
         takes_bytes: the body is data, not fields, unless it is JSON or a form; fields come from the query.
         is_list: answers carry an ETag.
+        of_deleted: the user of the path was deleted.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Operation:
     media: Media = Media.JSON
     takes_bytes: bool = False
     is_list: bool = False
+    of_deleted: bool = False
 
     @property
     def tag(self) -> str:

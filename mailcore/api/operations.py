@@ -9,6 +9,7 @@ from mailcore.api import (
     authentication,
     authlog,
     autoreply,
+    deleted_users,
     domain_access,
     filters,
     health,
@@ -24,6 +25,7 @@ from mailcore.api.operation import Operation
 
 ALL: Final[tuple[Operation, ...]] = (
     *users.OPERATIONS,
+    *deleted_users.OPERATIONS,
     *mailboxes.OPERATIONS,
     *messages.OPERATIONS,
     *message.OPERATIONS,

@@ -276,6 +276,8 @@ class Limits:
     """Sieve scripts of one user, of which one at the most is active."""
     forward_targets: int = 100
     """Addresses that all rules of one owner together forward to."""
+    deleted_user_kept_s: int = 30 * 24 * 3600
+    """So long a deleted user can be restored, unless who deletes it says otherwise."""
     listed_domains: int = 10_000
     """Domains on all lists of one tenant."""
 

@@ -21,6 +21,7 @@ from mailcore.services.certificates import Certificates
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
 from mailcore.services.credential_key import CredentialKey
+from mailcore.services.deleted_users import DeletedUsers
 from mailcore.services.delivery import Delivery
 from mailcore.services.dkim import Dkim
 from mailcore.services.dkim_keys import DkimKeys
@@ -48,6 +49,7 @@ from mailcore.services.listings import Listings
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.metadata import Metadata
+from mailcore.services.mobileconfig import MobileConfigs
 from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.onward import Onward
@@ -109,6 +111,7 @@ class MailServices:
     domains: Domains
     dns: Dns
     users: Users
+    deleted_users: DeletedUsers
     addresses: Addresses
     forwarded_addresses: ForwardedAddresses
     groups: Groups
@@ -130,6 +133,7 @@ class MailServices:
     passkeys: Passkeys
     auth_log: AuthLog
     certificates: Certificates
+    mobile_configs: MobileConfigs
     acme: Acme
     dkim: Dkim
     dkim_keys: DkimKeys
@@ -286,6 +290,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domains=Domains(directory, audit, dns, settings.mx_hosts),
         dns=dns,
         users=users,
+        deleted_users=DeletedUsers(directory, placement, sessions, audit, offload, settings.limits),
         addresses=addresses,
         forwarded_addresses=ForwardedAddresses(directory, onward),
         groups=Groups(directory, onward),
@@ -307,6 +312,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),
         auth_log=auth_log,
         certificates=certificates,
+        mobile_configs=MobileConfigs(certificates, offload, settings.hostname),
         acme=Acme(directory, sealing, certificates, audit, settings.acme),
         dkim=dkim,
         dkim_keys=DkimKeys(directory, sealing, dkim, audit, offload, settings.limits),

@@ -77,6 +77,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
         IndexModel([("second_factors.passkeys.id", ASCENDING)], name="passkey", unique=True, sparse=True),
     ),
+    "deleted_users": (
+        IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+        IndexModel([("erase_after", ASCENDING)], name="erase_after"),
+    ),
     "mta_sts": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "nonces": (
         IndexModel([("user", ASCENDING)], name="user"),

@@ -27,6 +27,7 @@ from mailcore.store.message.messages import Messages
 from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.autoreplies import Autoreplies
+from mailcore.store.user.erasure import Erasure
 from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.outbound import OutboundEntries
 from mailcore.store.user.spam_reports import SpamReports
@@ -68,6 +69,7 @@ class ShardStores:
     outbound: OutboundEntries
     suppressions: Suppressions
     trace: TraceRows
+    erasure: Erasure
     room: Room
 
     @classmethod
@@ -102,6 +104,7 @@ class ShardStores:
             outbound=OutboundEntries(hot),
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
+            erasure=Erasure(hot),
             room=Room(hot),
         )
 

@@ -125,6 +125,11 @@ def test_app_passwords_open_what_they_are_for(own: Api, services: MailServices, 
     temporary = own.post("/users/me/asps", {"description": "Once", "ttl": 60, "password": "abcdefghijklmnop"}).body
     assert [one["id"] for one in own.get("/users/me/asps").body["results"]] == [made["id"]]
     assert temporary["id"] in [one["id"] for one in own.get("/users/me/asps?showAll=true").body["results"]]
+    wanted = {"description": "iPhone", "generateMobileconfig": True, "address": user.address.upper(), "scopes": ["*"]}
+    signed = base64.b64decode(own.post("/users/me/asps", wanted).body["mobileconfig"])
+    assert b"com.apple.mail.managed" in signed
+    stranger = own.post("/users/me/asps", {"description": "x", "address": f"x{user.address}"})
+    assert (stranger.status, stranger.body["code"]) == (404, "AddressNotFound")
     assert own.delete(f"/users/me/asps/{made['id']}").status == 200
     assert own.delete(f"/users/me/asps/{made['id']}").body["code"] == "AspNotFound"
     assert own.post("/users/me/asps", {"description": "x", "scopes": ["api"]}).body["code"] == "InputValidationError"

@@ -43,7 +43,6 @@ def operation_of(pair: str) -> Operation:
 
 UNFINISHED: Final = frozenset(
     {
-        "POST /users/{user}/asps",
         "POST /users",
         "PUT /users/{user}",
         "GET /users/{user}",

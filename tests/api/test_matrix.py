@@ -147,7 +147,8 @@ def test_every_name_and_body_has_an_entry() -> None:
 def test_others_do_not_exist(scene: Scene, operation: Operation) -> None:
     """A user's token knows nobody else, a tenant's no other tenant; nobody can tell them from who is not there."""
     nobody = ask(scene.own, operation, values(scene, operation, user=str(ObjectId())))
-    assert (nobody.status, nobody.body["code"]) == (404, "UserNotFound")
+    code = "AccountNotFound" if operation.of_deleted else "UserNotFound"
+    assert (nobody.status, nobody.body["code"]) == (404, code)
     for api, other in ((scene.own, scene.colleague), (scene.own, scene.stranger), (scene.tenant, scene.stranger)):
         answer = ask(api, operation, values(scene, operation, user=str(other.user_id)))
         assert (answer.status, answer.raw) == (404, nobody.raw)

@@ -30,7 +30,7 @@ from mailcore.model.event import PLATFORM, Event, Outcome
 from mailcore.model.factors import Factor
 from mailcore.model.filter import RuleContent, Verdict, of_user
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
-from mailcore.model.ids import MailboxId, MailboxName, TenantId
+from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
 from mailcore.model.mailbox import SpecialUse
 from mailcore.model.outbound import OutboundRecipient
 from mailcore.model.retention import RetentionRule
@@ -136,6 +136,12 @@ class Scene:
         expunge_all(self.services, self.user)
         return self.user
 
+    def deleted_user(self) -> UserId:
+        """Another user of the tenant, deleted."""
+        made = self.another_user()
+        self.services.deleted_users.delete(OPERATOR, made.user_id)
+        return made.user_id
+
     def source(self) -> SourceMailbox:
         file = self.folder / "one.eml"
         file.write_bytes(message(b"imported"))
@@ -229,6 +235,23 @@ def _renew(scene: Scene) -> object:
     return acme.renew_due(scene.actor)
 
 
+def _delete_user(scene: Scene) -> None:
+    """With every secret that a user's document may hold; of a colleague, a seed that waits for its first code."""
+    colleague = scene.another_user().user_id
+    scene.services.totp.begin(OPERATOR, colleague, "Eider", "x")
+    scene.services.deleted_users.delete(OPERATOR, colleague)
+    _with_totp(scene, OPERATOR)
+    scene.services.smarthosts.set_for_user(OPERATOR, scene.user.user_id, Secret("smtps://u:secretly@h.test"))
+    scene.services.deleted_users.delete(scene.actor, scene.user.user_id)
+
+
+def _erase(scene: Scene) -> None:
+    user_id = scene.deleted_user()
+    users = scene.services.placement.directory.database["deleted_users"]
+    users.update_one({"_id": user_id}, {"$set": {"erase_after": LONG_AGO}})
+    assert scene.services.deleted_users.erase(scene.actor, user_id)
+
+
 def _journal(scene: Scene) -> None:
     scene.services.journal.set_archive(OPERATOR, scene.user.tenant_id, scene.user.user_id)
     entry = JournalEntry(scene.user.tenant_id, Direction.INCOMING, "a@b.test", ("c@d.test",), message(b"journaled"))
@@ -272,6 +295,10 @@ CALLS: dict[str, Call] = {
     "groups.create": lambda s: s.services.groups.create(s.actor, s.user.tenant_id, f"all@{s.domain()}"),
     "groups.delete": lambda s: s.services.groups.delete(s.actor, s.user.tenant_id, s.group()),
     "groups.update": lambda s: s.services.groups.update(s.actor, s.user.tenant_id, s.group(), name="All"),
+    "deleted_users.delete": _delete_user,
+    "deleted_users.restore": lambda s: s.services.deleted_users.restore(s.actor, s.deleted_user()),
+    "deleted_users.set_hold": lambda s: s.services.deleted_users.set_hold(s.actor, s.deleted_user(), held=True),
+    "deleted_users.erase": _erase,
     "domain_access.put": lambda s: s.services.domain_access.put(
         s.actor, s.user.tenant_id, "vip", Verdict.ALLOW, "example.org"
     ),

@@ -13,6 +13,7 @@ from mailcore.store.directory.api_requests import ApiRequests
 from mailcore.store.directory.api_tokens import ApiTokens
 from mailcore.store.directory.app_passwords import AppPasswords
 from mailcore.store.directory.certs import Certs
+from mailcore.store.directory.deleted_users import DeletedUsers
 from mailcore.store.directory.dkim_keys import DkimKeys
 from mailcore.store.directory.domain_access import DomainAccess
 from mailcore.store.directory.domains import Domains
@@ -44,6 +45,7 @@ class Directory:
     addresses: Addresses
     users: Users
     user_search: UserSearch
+    deleted_users: DeletedUsers
     certs: Certs
     dkim_keys: DkimKeys
     send_as: SendAs
@@ -75,6 +77,7 @@ class Directory:
             Addresses(database),
             Users(database),
             UserSearch(database),
+            DeletedUsers(database),
             Certs(database),
             DkimKeys(database),
             SendAs(database),

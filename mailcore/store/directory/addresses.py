@@ -19,6 +19,7 @@ from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
+RESERVED = "is_reserved"
 Onward = TypeVar("Onward", ForwardedAddress, Group)
 
 
@@ -86,6 +87,17 @@ class Addresses:
         """Remove a user's address or wildcard; False if the user has none such."""
         with deadline():
             return self._collection.delete_one({"user": user_id, "canonical": canonical}).deleted_count == 1
+
+    def set_reserved(self, user_id: UserId, *, reserved: bool) -> None:
+        """Keep a deleted user's addresses from everybody else without listing them, or list them again."""
+        change = {"$set": {RESERVED: True}} if reserved else {"$unset": {RESERVED: ""}}
+        with deadline():
+            self._collection.update_many({"user": user_id}, change)
+
+    def delete_of_user(self, user_id: UserId) -> int:
+        """Remove every address and wildcard of a user; return how many there were."""
+        with deadline():
+            return self._collection.delete_many({"user": user_id}).deleted_count
 
     def delete_entry(self, entry: ForwardedAddress | Group) -> bool:
         """Remove a forwarded address or a group; False if it was gone."""

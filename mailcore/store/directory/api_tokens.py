@@ -51,6 +51,11 @@ class ApiTokens:
         with deadline():
             return self._collection.delete_one({"_id": token_id, **_owner(owner)}).deleted_count == 1
 
+    def delete_of_user(self, user_id: UserId) -> None:
+        """Remove every token of a user."""
+        with deadline():
+            self._collection.delete_many({"scope": TokenScope.USER.value, "user": user_id})
+
     def alive(self, ids: Sequence[ObjectId], now: datetime) -> set[ObjectId]:
         """Return which of these tokens are still there and have not expired; one round trip."""
         query = {"_id": {"$in": list(ids)}, "$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}

@@ -60,6 +60,13 @@ class SendAs:
             return self._collection.delete_one(query).deleted_count == 1
 
 
+    def delete_of_user(self, tenant_id: TenantId, user_id: UserId, address_ids: Sequence[ObjectId]) -> None:
+        """Take back what a user was granted, and what others were of the user's addresses."""
+        about = {"tenant": tenant_id, "$or": [{"user": user_id}, {"address_id": {"$in": list(address_ids)}}]}
+        with deadline():
+            self._collection.delete_many(about)
+
+
 def _grant(document: Document) -> SendAsGrant:
     return SendAsGrant(
         document["_id"],

@@ -1,0 +1,325 @@
+"""Deleted users are gone at once, come back whole until their time is over, and then leave nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId, encode
+from redis import Redis
+
+from infra.devstack.endpoints import Endpoints, ShardUris
+from mailcore import fault
+from mailcore.errors import (
+    AddressNotFound,
+    AddressTaken,
+    AuthenticationFailed,
+    DeletedUserNotFound,
+    ErasureBegun,
+    NotPermitted,
+    TooManyUsers,
+    UserNotFound,
+)
+from mailcore.model.access import Protocol
+from mailcore.model.actor import SYSTEM
+from mailcore.model.filter import RuleContent, of_user
+from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
+from mailcore.model.retention import RetentionRule
+from mailcore.model.roles import Role
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import TenantLimits
+from mailcore.services import MailServices
+from mailcore.services import deleted_users as service
+from mailcore.services.messages import NewMessage
+from mailcore.store.indexes import HOT
+from mailcore.store.keys import change_key, user_key
+from mailcore.store.mailbox import annotations, blocks, heads, message_ids, notes, purge, row_blocks, segments
+from mailcore.store.message import messages
+from mailcore.store.message.chunks import Tier
+from mailcore.store.user import auth_log, autoreplies, outbound
+from mailcore.store.user.erasure import KEPT, RANGES
+from tests.builders import OPERATOR, MadeUser, make_services, make_user
+from tests.store.test_delivery import blob_bytes, deliver, inbox, message
+from workers.enqueue import enqueue
+from workers.main import make_worker
+
+CANARY = "Xanthippe"
+
+
+@pytest.fixture(scope="module")
+def services(stack: Endpoints, fresh_uri: Callable[[str, str], str], redis_url: str) -> Iterator[MailServices]:
+    """A directory and a shard of their own: everything in them is looked through."""
+    uris = stack.mongo.shards["a"]
+    shard = ShardUris(fresh_uri(uris.hot, "deleted_hot"), fresh_uri(uris.cold, "deleted_cold"))
+    connected = make_services(fresh_uri(stack.mongo.directory, "deleted_directory"), {"a": shard}, redis_url)
+    connected.placement.directory.ensure_indexes()
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def user(services: MailServices) -> MadeUser:
+    return make_user(services)
+
+
+@pytest.fixture(autouse=True)
+def disarm() -> Iterator[None]:
+    yield
+    fault.install({})
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has deliveries under way here."""
+    monkeypatch.setattr(service, "GRACE", timedelta(0))
+
+
+def sign_in(services: MailServices, user: MadeUser) -> object:
+    return services.authentication.login(user.address, Secret(user.password), Protocol.IMAP, "192.0.2.1").user_id
+
+
+def over() -> datetime:
+    return datetime.now(UTC)
+
+
+def furnish(services: MailServices, user: MadeUser) -> None:
+    """Let a user leave traces in every collection there is."""
+    domain = user.address.partition("@")[2]
+    deliver(services, message(os.urandom(60_000), CANARY), user)
+    services.messages.append(user.user_id, OPERATOR, "INBOX", [NewMessage(message(b"x", CANARY))])
+    services.addresses.create(OPERATOR, user.user_id, f"second@{domain}")
+    services.filters.create(OPERATOR, of_user(user.user_id), RuleContent(name=CANARY))
+    services.autoreplies.set(OPERATOR, user.user_id, {"is_on": True, "text": CANARY})
+    services.tokens.create(OPERATOR, services.tokens.owner_of_user(user.user_id), Role.USER, CANARY)
+    services.users.set_name(OPERATOR, user.user_id, CANARY)
+    sign_in(services, user)
+    services.auth_log.flush()
+    inbox_id = services.mailboxes.find(user.user_id, "INBOX").id
+    services.messages.expunge(user.user_id, OPERATOR, inbox_id, None, only_deleted=False)
+    deliver(services, message(os.urandom(60_000), CANARY), user)
+    services.messages.fold(user.user_id, inbox_id)
+
+
+def traces(services: MailServices, user: MadeUser) -> set[str]:
+    """Collections in which a document names the user, by id, address or canary."""
+    directory, shard = services.placement.directory, services.placement.shard("a")
+    words = [user.user_id.binary, str(user.user_id).encode(), user.address.encode(), CANARY.encode()]
+    found = set()
+    for database in (directory.database, shard.hot, shard.cold):
+        for name in database.list_collection_names():
+            for document in database[name].find():
+                if any(word in encode(document) for word in words):
+                    found.add(name)
+    return found
+
+
+def test_whoever_is_deleted_is_gone_and_comes_back_whole(services: MailServices, user: MadeUser) -> None:
+    raw = message(os.urandom(50_000))
+    deliver(services, raw, user)
+    signed_in = services.sessions.open(
+        services.authentication.login(user.address, Secret(user.password), Protocol.IMAP, "192.0.2.1"), lambda: None
+    )
+    made = services.deleted_users.delete(OPERATOR, user.user_id)
+    assert (made.addresses, made.erase_after > datetime.now(UTC) + timedelta(days=29)) == (1, True)
+    services.sessions.poll()
+    assert signed_in.ended == "This login is gone"
+    with pytest.raises(AuthenticationFailed):
+        sign_in(services, user)
+    with pytest.raises(AddressNotFound):
+        services.delivery.resolve(user.address)
+    with pytest.raises(UserNotFound):
+        services.users.get(user.user_id)
+    with pytest.raises(AddressTaken):
+        services.users.create(OPERATOR, user.address, None, "", user.tenant_id)
+    with pytest.raises(UserNotFound):
+        services.deleted_users.delete(OPERATOR, user.user_id)
+    assert services.deleted_users.addresses_of(user.user_id) == [user.address]
+    assert services.deleted_users.used_bytes(user.user_id) > 50_000
+    assert [one.user.id for one in services.deleted_users.list_of_tenant(user.tenant_id)] == [user.user_id]
+    assert services.deleted_users.restore(OPERATOR, user.user_id) == 1
+    assert sign_in(services, user) == user.user_id
+    assert inbox(services, user) == [raw]
+    assert deliver(services, raw, user) == [None]
+    assert services.deleted_users.list_of_tenant(user.tenant_id) == []
+    with pytest.raises(DeletedUserNotFound):
+        services.deleted_users.restore(OPERATOR, user.user_id)
+
+
+def test_tokens_from_before_stay_worthless(services: MailServices, user: MadeUser) -> None:
+    value = services.tokens.create(OPERATOR, services.tokens.owner_of_user(user.user_id), Role.USER, "test")[1]
+    services.deleted_users.delete(OPERATOR, user.user_id)
+    with pytest.raises(AuthenticationFailed):
+        services.bearers.find(value, "")
+    services.deleted_users.restore(OPERATOR, user.user_id)
+    with pytest.raises(AuthenticationFailed):
+        services.bearers.find(value, "")
+
+
+def test_a_full_plan_takes_nobody_back(services: MailServices, user: MadeUser) -> None:
+    services.deleted_users.delete(OPERATOR, user.user_id)
+    domain = user.address.partition("@")[2]
+    make_user(services, tenant=(user.tenant_id, domain))
+    limits = {"users": TenantLimits(users=1).users, "quota_bytes": None}
+    services.placement.directory.database["tenants"].update_one({"_id": user.tenant_id}, {"$set": {"limits": limits}})
+    with pytest.raises(TooManyUsers):
+        services.deleted_users.restore(OPERATOR, user.user_id)
+
+
+def test_who_gets_the_journal_stays(services: MailServices, user: MadeUser) -> None:
+    services.journal.set_archive(OPERATOR, user.tenant_id, user.user_id)
+    with pytest.raises(NotPermitted):
+        services.deleted_users.delete(OPERATOR, user.user_id)
+
+
+def test_every_collection_is_erased_or_says_why_not() -> None:
+    assert RANGES.keys() | KEPT.keys() == HOT.keys()
+    assert not RANGES.keys() & KEPT.keys()
+    key = ObjectId()
+    user_id, mailbox_id = UserId(key), MailboxId(key)
+    lengths = {
+        "messages": messages.MESSAGE_KEY_BYTES,
+        "outbound": outbound.KEY_BYTES,
+        "mailboxes": heads.KEY_BYTES,
+        "segments": segments.KEY_BYTES,
+        "row_blocks": row_blocks.KEY_BYTES,
+        "vanished": len(change_key(user_id, mailbox_id, 1)),
+        "notes": notes.KEY_BYTES,
+        "annotations": annotations.KEY_BYTES,
+        "message_ids": message_ids.KEY_BYTES,
+        "blocks": blocks.KEY_BYTES,
+        "purge": purge.KEY_BYTES,
+        "spam_reports": len(change_key(user_id, mailbox_id, 1)),
+        "filters": len(user_key(user_id)),
+        "auth_log": auth_log.KEY_BYTES,
+        "autoreplies": len(autoreplies.memory_key(user_id, "x")),
+        "mailbox_trees": len(user_key(user_id)),
+    }
+    assert lengths == RANGES
+
+
+def test_erasure_by_the_job_leaves_nothing_but_the_trail(
+    services: MailServices, user: MadeUser, redis_url: str, at_once: None
+) -> None:
+    """Promise P15; others of the tenant keep theirs, an attachment of both included."""
+    other = make_user(services, tenant=(user.tenant_id, user.address.partition("@")[2]))
+    furnish(services, user)
+    shared = message(os.urandom(70_000))
+    deliver(services, shared, user, other)
+    assert {"messages", "mailbox_trees", "purge", "filters", "auth_log", "addresses", "users"} <= traces(services, user)
+    services.deleted_users.delete(OPERATOR, user.user_id, over())
+    with Redis.from_url(redis_url) as redis:
+        for _ in range(2):
+            enqueue(redis, "users.erase_due")
+            make_worker(services, redis).work(burst=True, logging_level="ERROR")
+    assert traces(services, user) <= {"events", "sign_in_changes", "trace", "streams"}
+    assert blob_bytes(services, other) == 70_000
+    assert inbox(services, other) == [shared]
+    with pytest.raises(DeletedUserNotFound):
+        services.deleted_users.get(user.user_id)
+    assert services.users.create(OPERATOR, user.address, None, "", user.tenant_id) != user.user_id
+
+
+def test_a_range_that_is_forgotten_would_be_seen(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    """Control."""
+    furnish(services, user)
+    monkeypatch.setattr(service, "RANGES", {name: size for name, size in RANGES.items() if name != "purge"})
+    services.deleted_users.delete(OPERATOR, user.user_id, over())
+    assert services.deleted_users.erase(SYSTEM, user.user_id)
+    assert "purge" in traces(services, user)
+
+
+class Died(BaseException):
+    """The process was killed here."""
+
+
+@pytest.mark.parametrize("point", ["user_erase.after_page", "user_erase.after_mail"])
+def test_an_erasure_that_was_cut_off_is_finished_and_not_undone(
+    services: MailServices, user: MadeUser, at_once: None, point: str
+) -> None:
+    furnish(services, user)
+    services.deleted_users.delete(OPERATOR, user.user_id, over())
+
+    def die() -> None:
+        raise Died
+
+    fault.install({point: die})
+    with pytest.raises(Died):
+        services.deleted_users.erase(SYSTEM, user.user_id)
+    fault.install({})
+    with pytest.raises(ErasureBegun):
+        services.deleted_users.restore(OPERATOR, user.user_id)
+    assert services.deleted_users.erase(SYSTEM, user.user_id)
+    assert traces(services, user) <= {"events", "sign_in_changes", "trace", "streams"}
+    assert blob_bytes_of_nobody(services, user) == 0
+
+
+def blob_bytes_of_nobody(services: MailServices, user: MadeUser) -> int:
+    chunks = services.placement.shard("a").chunks
+    return sum(chunks.size_bytes(user.tenant_id, tier) for tier in Tier)
+
+
+@pytest.mark.parametrize("point", ["user_delete.after_copy", "user_restore.after_copy"])
+def test_a_deletion_or_restore_that_was_cut_off_leaves_the_user_there(
+    services: MailServices, user: MadeUser, at_once: None, point: str
+) -> None:
+    def die() -> None:
+        raise Died
+
+    fault.install({point: die})
+    with pytest.raises(Died):
+        services.deleted_users.delete(OPERATOR, user.user_id, over())
+        services.deleted_users.restore(OPERATOR, user.user_id)
+    fault.install({})
+    services.placement.forget(user.user_id)
+    assert services.users.get(user.user_id).address == user.address
+    assert services.deleted_users.list_of_tenant(user.tenant_id) == []
+    assert not services.deleted_users.erase(SYSTEM, user.user_id), "who is there is not erased"
+    assert sign_in(services, user) == user.user_id
+
+
+@pytest.mark.parametrize("what", ["tenant hold", "user hold", "hold after", "rule", "not due", "mail waits"])
+def test_what_must_be_kept_is_not_erased(services: MailServices, user: MadeUser, at_once: None, what: str) -> None:
+    deliver(services, message(b"kept"), user)
+    until = over()
+    if what == "tenant hold":
+        services.retention.set_tenant_hold(OPERATOR, user.tenant_id, held=True)
+    elif what == "user hold":
+        services.retention.set_user_hold(OPERATOR, user.user_id, held=True)
+    elif what == "rule":
+        services.retention.set_user_rule(OPERATOR, user.user_id, RetentionRule(keep_for=timedelta(days=3650)))
+    elif what == "not due":
+        until += timedelta(hours=1)
+    elif what == "mail waits":
+        services.outbound.enqueue(waiting_mail(user), OPERATOR)
+    services.deleted_users.delete(OPERATOR, user.user_id, until)
+    if what == "hold after":
+        services.deleted_users.set_hold(OPERATOR, user.user_id, held=True)
+    assert not services.deleted_users.erase(SYSTEM, user.user_id)
+    services.deleted_users.restore(OPERATOR, user.user_id)
+    assert len(inbox(services, user)) == 1
+
+
+def test_destruction_that_asks_nobody_would_be_seen(
+    services: MailServices, user: MadeUser, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control."""
+    monkeypatch.setattr(service, "may_destroy", lambda *_: True)
+    with pytest.raises(AssertionError):
+        test_what_must_be_kept_is_not_erased(services, user, at_once, "tenant hold")
+
+
+def waiting_mail(user: MadeUser) -> NewOutbound:
+    return NewOutbound(
+        user_id=user.user_id,
+        tenant_id=user.tenant_id,
+        reverse_path=user.address,
+        forward_paths=(OutboundRecipient("x@else.test"),),
+        message=b"Subject: x\r\n\r\nx\r\n",
+        reason=Reason.SUBMISSION,
+        key=ObjectId().binary,
+    )
