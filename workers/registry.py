@@ -39,6 +39,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("dkim.check", "workers.jobs.dkim.check", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("dns.check_mx", "workers.jobs.dns.check_mx", MAINTENANCE, HOUR_S),
         RegisteredJob("dkim.rotate", "workers.jobs.dkim.rotate", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("pools.sum_up", "workers.jobs.pools.sum_up", MAINTENANCE, 1800),
         RegisteredJob("spam.learn", "workers.jobs.spam.learn", MAINTENANCE, 600),
         RegisteredJob("sealing.rotate", "workers.jobs.sealing.rotate", MAINTENANCE, HOUR_S),
         RegisteredJob("users.erase_due", "workers.jobs.deleted_users.erase_due", MAINTENANCE, 600),

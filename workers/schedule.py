@@ -34,6 +34,7 @@ class Periodic:
 
 SCHEDULE = (
     Periodic("spam.learn", timedelta(minutes=1)),
+    Periodic("pools.sum_up", timedelta(minutes=5)),
     Periodic("demotion.all", timedelta(minutes=10)),
     Periodic("certificates.renew", timedelta(minutes=10)),
     Periodic("dkim.check", timedelta(minutes=30)),

@@ -7,7 +7,9 @@ import argparse
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
-from mailcore.cli.values import add_protocols, protocol_names
+from mailcore.cli.values import add_protocols, protocol_names, quota_of
+from mailcore.errors import ValueInvalid
+from mailcore.model.quota import format_size
 from mailcore.model.tenant import State
 
 
@@ -32,6 +34,15 @@ def register(subparsers: Subparsers) -> None:
     journal.add_argument("name")
     journal.add_argument("user", nargs="?", metavar="ADDRESS", help="one of its users; without: nobody")
     journal.set_defaults(run=run_set_journal)
+    quota = verbs.add_parser("set-quota", help="how much all users of a tenant may store together")
+    quota.add_argument("name")
+    quota.add_argument("quota", metavar="SIZE", help='such as 500G, or "none"')
+    quota.set_defaults(run=run_set_quota)
+    users = verbs.add_parser("set-users", help="how many users a tenant may have")
+    users.add_argument("name")
+    users.add_argument("users", metavar="NUMBER", help='such as 50, or "none"')
+    users.set_defaults(run=run_set_users)
+    verbs.add_parser("sum-up", help="sum up what the mail of every tenant takes, now").set_defaults(run=run_sum_up)
     protocols = verbs.add_parser("set-protocols", help="switch protocols off for all users, and all others on")
     protocols.add_argument("name")
     add_protocols(protocols)
@@ -45,6 +56,35 @@ def run_create(options: argparse.Namespace) -> int:
         tenant = services.tenants.find(tenant_id)
     assert tenant is not None
     print(f"tenant {tenant.name} created on shard {tenant.home_shard}: {tenant_id}")
+    return 0
+
+
+def run_set_quota(options: argparse.Namespace) -> int:
+    """Change a tenant's pool."""
+    quota_bytes = None if options.quota.lower() == "none" else quota_of(options.quota)
+    with connected() as services:
+        services.pools.set_quota(operator(), services.tenants.get_by_name(options.name).id, quota_bytes)
+    print(f"users of {options.name} share {'unlimited room' if quota_bytes is None else format_size(quota_bytes)}")
+    return 0
+
+
+def run_set_users(options: argparse.Namespace) -> int:
+    """Change how many users a tenant may have."""
+    wanted = options.users.lower()
+    if wanted != "none" and not wanted.isdecimal():
+        raise ValueInvalid('a number of users, or "none"')
+    number = None if wanted == "none" else int(wanted)
+    with connected() as services:
+        services.pools.set_max_users(operator(), services.tenants.get_by_name(options.name).id, number)
+    print(f"{options.name} may have {'any number of' if number is None else number} users")
+    return 0
+
+
+def run_sum_up(_options: argparse.Namespace) -> int:
+    """Sum up the use of every tenant."""
+    with connected() as services:
+        count = services.pools.sum_up()
+    print(f"summed up: {count} tenants")
     return 0
 
 

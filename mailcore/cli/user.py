@@ -11,10 +11,10 @@ from datetime import datetime
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
-from mailcore.cli.values import add_protocols, protocol_names
+from mailcore.cli.values import add_protocols, protocol_names, quota_of
 from mailcore.errors import ValueInvalid
 from mailcore.model.factors import Factor
-from mailcore.model.quota import format_size, parse_size
+from mailcore.model.quota import format_size
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 
@@ -74,6 +74,14 @@ def register(subparsers: Subparsers) -> None:
     quota.add_argument("address")
     quota.add_argument("quota", metavar="SIZE", help='such as 5G, or "none"')
     quota.set_defaults(run=run_set_quota)
+    rename = verbs.add_parser("rename", help="another main address; the old one goes on to reach the user")
+    rename.add_argument("address")
+    rename.add_argument("new", metavar="NEW_ADDRESS")
+    rename.set_defaults(run=run_rename)
+    _add_second_factors(verbs)
+
+
+def _add_second_factors(verbs: Subparsers) -> None:
     second = verbs.add_parser("2fa", help="second factors").add_subparsers(required=True)
     status = second.add_parser("status", help="which second factors a user has")
     status.add_argument("address")
@@ -86,7 +94,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run_create(options: argparse.Namespace) -> int:
     """Create a user; print the password if it was made up."""
-    quota_bytes = _quota(options.quota) if options.quota is not None else None
+    quota_bytes = quota_of(options.quota) if options.quota is not None else None
     with connected() as services:
         tenant = services.tenants.get_by_name(options.tenant)
         services.addresses.check_free(tenant.id, options.address)  # before a password is asked for
@@ -170,10 +178,18 @@ def run_set_state(options: argparse.Namespace) -> int:
 
 def run_set_quota(options: argparse.Namespace) -> int:
     """Change a user's quota."""
-    quota_bytes = None if options.quota.lower() == "none" else _quota(options.quota)
+    quota_bytes = None if options.quota.lower() == "none" else quota_of(options.quota)
     with connected() as services:
         services.users.set_quota(operator(), services.addresses.get(options.address).user_id, quota_bytes)
     print(f"quota of {options.address} is {'unlimited' if quota_bytes is None else format_size(quota_bytes)}")
+    return 0
+
+
+def run_rename(options: argparse.Namespace) -> int:
+    """Change a user's main address."""
+    with connected() as services:
+        address = services.renaming.rename(operator(), services.addresses.get(options.address).user_id, options.new)
+    print(f"{options.address} is {address} now and goes on to receive mail for {options.address}")
     return 0
 
 
@@ -226,10 +242,3 @@ def _password(options: argparse.Namespace) -> tuple[Secret, bool]:
                 raise ValueInvalid("the two passwords differ: try again")
             return Secret(password), False
     return Secret("".join(secrets.choice(ALPHABET) for _ in range(GENERATED_CHARACTERS))), True
-
-
-def _quota(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise ValueInvalid(str(error)) from error

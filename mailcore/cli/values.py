@@ -7,7 +7,9 @@ import argparse
 from bson import ObjectId
 from bson.errors import InvalidId
 
+from mailcore.errors import ValueInvalid
 from mailcore.model.access import CAN_BE_DISABLED, Protocol
+from mailcore.model.quota import parse_size
 
 
 def object_id(text: str) -> ObjectId:
@@ -16,6 +18,18 @@ def object_id(text: str) -> ObjectId:
         return ObjectId(text)
     except (InvalidId, TypeError):
         raise argparse.ArgumentTypeError(f"{text!r} is not an id: 24 hexadecimal digits") from None
+
+
+def quota_of(text: str) -> int:
+    """Return the bytes of a size such as 5G.
+
+    Raises:
+        ValueInvalid: it is none.
+    """
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ValueInvalid(str(error)) from error
 
 
 def add_protocols(parser: argparse.ArgumentParser) -> None:

@@ -104,6 +104,10 @@ class Tenant:
     """Changes with its lists of senders' domains; 0: there are none."""
     journal: UserId | None = None
     """The user that gets a copy of all mail that comes in and goes out; None: nobody does."""
+    used_bytes: int = 0
+    """What the mail of all its users took when it was last summed up."""
+    used_at: datetime | None = None
+    """When that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +174,6 @@ class User:
     """Rises with each change of the automatic reply; 0 while that is off."""
     filters_version: int = 0
     """Changes with the user's rules and scripts; 0: none has a say."""
+    is_shared: bool = False
+    """A mailbox of several: nobody signs in to it, its delegates read and send for it."""
     smarthost: StoredSmarthost | None = None

@@ -15,6 +15,8 @@ class UserFilter:
     Attributes:
         tenant_id: whose they are; None looks at all tenants, for the platform's own token.
         address: part of the main address, without case.
+        is_shared: only shared mailboxes, or none of them; None: whatever they are.
+        name_too: `address` is looked for in the person's name as well.
         forward: part of an address that mail is sent on to.
         any_tags: one of these, without case; `all_tags` every one.
     """
@@ -24,3 +26,5 @@ class UserFilter:
     forward: str = ""
     any_tags: Sequence[str] = ()
     all_tags: Sequence[str] = ()
+    is_shared: bool | None = None
+    name_too: bool = False

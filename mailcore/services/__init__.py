@@ -60,9 +60,12 @@ from mailcore.services.outbound_work import OutboundWork
 from mailcore.services.paged_search import PagedSearch
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
+from mailcore.services.people import People
+from mailcore.services.pools import Pools
 from mailcore.services.quotas import Quotas
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
+from mailcore.services.renaming import Renaming
 from mailcore.services.resolution import Resolutions
 from mailcore.services.responder import Responder
 from mailcore.services.restoring import Restoring
@@ -75,6 +78,7 @@ from mailcore.services.second_factors import SecondFactors
 from mailcore.services.sent_copies import SentCopies
 from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
+from mailcore.services.shared_mailboxes import SharedMailboxes
 from mailcore.services.sharing import Sharing
 from mailcore.services.slots import Slots
 from mailcore.services.smarthosts import Smarthosts
@@ -110,8 +114,12 @@ class MailServices:
     tenants: Tenants
     domains: Domains
     dns: Dns
+    pools: Pools
     users: Users
     deleted_users: DeletedUsers
+    people: People
+    renaming: Renaming
+    shared_mailboxes: SharedMailboxes
     addresses: Addresses
     forwarded_addresses: ForwardedAddresses
     groups: Groups
@@ -289,8 +297,12 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         tenants=tenants,
         domains=Domains(directory, audit, dns, settings.mx_hosts),
         dns=dns,
+        pools=Pools(directory, placement, audit),
         users=users,
         deleted_users=DeletedUsers(directory, placement, sessions, audit, offload, settings.limits),
+        people=People(directory, placement),
+        renaming=Renaming(directory, placement, users, addresses, audit),
+        shared_mailboxes=SharedMailboxes(directory, placement, users, mailboxes, identities, sessions, audit),
         addresses=addresses,
         forwarded_addresses=ForwardedAddresses(directory, onward),
         groups=Groups(directory, onward),

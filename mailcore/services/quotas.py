@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from mailcore.errors import OverQuota
-from mailcore.model.ids import UserId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.store.placement import Placement
 
 CACHE_S: Final = 30.0
@@ -25,6 +26,8 @@ class Quotas:
         self._clock = clock
         self._known: dict[UserId, tuple[float, int, int]] = {}
         """Until when it may be used, bytes in use as far as known, and how much more may be let in on that."""
+        self._pooled: dict[TenantId, tuple[datetime | None, int]] = {}
+        """By tenant: since which sum, and how much was let in since."""
 
     def use(self, user_id: UserId, *, fresh: bool = False) -> int:
         """Return the bytes in use, at most 30 s old; one round trip unless known.
@@ -49,13 +52,15 @@ class Quotas:
         return self._placement.home(user_id).quota_bytes
 
     def check(self, user_id: UserId, incoming_bytes: int) -> None:
-        """Make sure that so many bytes more fit; the database is asked afresh above 80 %, and for much at once.
+        """Make sure that so many bytes more fit into the user's quota and the tenant's pool.
 
+        For the quota the database is asked afresh above 80 %, and for much at once.
         So of any number of processes none lets in what does not fit, but for what each is about to commit.
 
         Raises:
             OverQuota: they do not fit.
         """
+        self._check_pool(user_id, incoming_bytes)
         limit = self.limit(user_id)
         if limit is None:
             return
@@ -68,6 +73,21 @@ class Quotas:
             raise OverQuota(user_id, used, limit)
         if known is not None:
             self._known[user_id] = (known[0], used + incoming_bytes, known[2] - incoming_bytes)
+
+    def _check_pool(self, user_id: UserId, incoming_bytes: int) -> None:
+        """No round trip: the sum is in the tenant's document, what came since through this process is counted here."""
+        home = self._placement.home(user_id)
+        if home.pool is None:
+            return
+        used_at, let_in = self._pooled.get(home.tenant_id, (None, 0))
+        if used_at != home.pool.used_at:
+            let_in = 0
+        used = home.pool.used_bytes + let_in
+        if used + incoming_bytes > home.pool.quota_bytes:
+            raise OverQuota(user_id, used, home.pool.quota_bytes)
+        if len(self._pooled) >= MAX_CACHED:
+            self._pooled.clear()
+        self._pooled[home.tenant_id] = (home.pool.used_at, let_in + incoming_bytes)
 
     def forget(self, user_id: UserId) -> None:
         """Ask the database next time: much was removed or added."""

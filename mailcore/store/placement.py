@@ -22,6 +22,15 @@ MAX_HOMES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """A tenant's room, and what was used of it when that was last summed up."""
+
+    quota_bytes: int
+    used_bytes: int
+    used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """Where the mail of one user is, and what is needed to read and write it."""
 
@@ -32,6 +41,8 @@ class Home:
     tenant_key: bytes = field(repr=False)
     """32 bytes; addresses the tenant's attachments."""
     quota_bytes: int | None
+    pool: Pool | None
+    """What all users of the tenant may store together; None: as much as they like."""
     state: State
     """The stricter of the user's and the tenant's."""
     over_quota_since: datetime | None = None
@@ -103,6 +114,7 @@ class Placement:
             placement_epoch=user.placement_epoch,
             tenant_key=key,
             quota_bytes=user.quota_bytes,
+            pool=_pool(tenant),
             state=stricter(user.state, tenant.state),
             over_quota_since=user.over_quota_since,
             cold_after=tenant.cold_after,
@@ -192,6 +204,11 @@ class Placement:
                 fresh[shard.name] = (shard, known[1] if known is not None and same else self.open_stores(shard))
             self._shards = fresh
             self._shards_read_at = self._clock()
+
+
+def _pool(tenant: Tenant) -> Pool | None:
+    quota_bytes = tenant.limits.quota_bytes
+    return None if quota_bytes is None else Pool(quota_bytes, tenant.used_bytes, tenant.used_at)
 
 
 _STRICTNESS = {State.ACTIVE: 0, State.SUSPENDED: 1, State.DISABLED: 2}

@@ -18,6 +18,7 @@ from mailcore.store.mailbox.notes import Notes
 from mailcore.store.mailbox.purge import Purge
 from mailcore.store.mailbox.row_blocks import RowBlocks
 from mailcore.store.mailbox.segments import Segments
+from mailcore.store.mailbox.sizes import Sizes
 from mailcore.store.mailbox.tree import MailboxTrees
 from mailcore.store.mailbox.vanished import Vanished
 from mailcore.store.message.blob_refs import BlobRefs
@@ -46,6 +47,7 @@ class ShardStores:
     cold: Database[Document]
     trees: MailboxTrees
     heads: Heads
+    sizes: Sizes
     head_changes: HeadChanges
     segments: Segments
     row_blocks: RowBlocks
@@ -81,6 +83,7 @@ class ShardStores:
             cold,
             trees=MailboxTrees(hot),
             heads=Heads(hot),
+            sizes=Sizes(hot),
             head_changes=HeadChanges(hot),
             segments=Segments(hot),
             row_blocks=RowBlocks(hot),

@@ -132,6 +132,9 @@ class Scene:
         self.services.groups.create(OPERATOR, self.user.tenant_id, f"all@{self.domain()}")
         return f"all@{self.domain()}"
 
+    def shared_mailbox(self) -> UserId:
+        return self.services.shared_mailboxes.create(OPERATOR, self.user.tenant_id, f"desk@{self.domain()}")
+
     def expunged_user(self) -> MadeUser:
         expunge_all(self.services, self.user)
         return self.user
@@ -359,6 +362,16 @@ CALLS: dict[str, Call] = {
     "passkeys.finish_registration": lambda s: _passkey(s, OPERATOR, s.actor),
     "passkeys.remove": lambda s: s.services.passkeys.remove(s.actor, s.user.user_id, _passkey(s, OPERATOR, OPERATOR)),
     "restoring.restore": lambda s: s.services.restoring.restore(s.actor, s.expunged_user().user_id, LONG_AGO),
+    "pools.set_max_users": lambda s: s.services.pools.set_max_users(s.actor, s.user.tenant_id, 50),
+    "pools.set_quota": lambda s: s.services.pools.set_quota(s.actor, s.user.tenant_id, 1 << 40),
+    "renaming.rename": lambda s: s.services.renaming.rename(s.actor, s.user.user_id, f"renamed@{s.domain()}"),
+    "shared_mailboxes.convert": lambda s: s.services.shared_mailboxes.convert(s.actor, s.user.user_id),
+    "shared_mailboxes.create": lambda s: s.services.shared_mailboxes.create(
+        s.actor, s.user.tenant_id, f"info@{s.domain()}", delegates=[s.user.user_id]
+    ),
+    "shared_mailboxes.set_delegates": lambda s: s.services.shared_mailboxes.set_delegates(
+        s.actor, s.shared_mailbox(), [s.user.user_id]
+    ),
     "retention.set_tenant_hold": lambda s: s.services.retention.set_tenant_hold(s.actor, s.user.tenant_id, held=True),
     "retention.set_user_hold": lambda s: s.services.retention.set_user_hold(s.actor, s.user.user_id, held=True),
     "retention.set_tenant_rule": lambda s: s.services.retention.set_tenant_rule(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from bson import ObjectId
+from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
@@ -106,6 +108,23 @@ class Tenants:
         with deadline():
             return self._collection.update_one({"_id": tenant_id}, limit_change(name, value)).matched_count == 1
 
+    def set_plan_limit(self, tenant_id: TenantId, name: str, value: int | None) -> bool:
+        """Change how many users, or how many bytes in all, a tenant may have; False if there is no such tenant."""
+        assert name in {"users", "quota_bytes"}
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {f"limits.{name}": value}})
+        return result.matched_count == 1
+
+    def note_use(self, used_bytes: Mapping[TenantId, int], at: datetime) -> None:
+        """Note what the mail of each of these tenants takes; one round trip for each thousand."""
+        requests = [
+            UpdateOne({"_id": tenant_id}, {"$set": {"use": {"bytes": size_bytes, "at": at}}})
+            for tenant_id, size_bytes in used_bytes.items()
+        ]
+        for first in range(0, len(requests), PAGE):
+            with deadline(30):
+                self._collection.bulk_write(requests[first : first + PAGE], ordered=False)
+
     def set_disabled_protocols(self, tenant_id: TenantId, protocols: frozenset[Protocol]) -> bool:
         """Switch protocols off for all users of a tenant, and all others on; False if there is no such tenant."""
         names = sorted(one.value for one in protocols)
@@ -186,4 +205,6 @@ def _tenant(document: Document) -> Tenant:
         filters_version=read_version(document, FILTERS),
         domain_access_version=read_version(document, DOMAIN_ACCESS),
         journal=document.get("journal"),
+        used_bytes=(document.get("use") or {}).get("bytes", 0),
+        used_at=(document.get("use") or {}).get("at"),
     )

@@ -55,8 +55,12 @@ def _query(wanted: UserFilter) -> dict[str, Any]:
     query: dict[str, Any] = {}
     if wanted.tenant_id is not None:
         query["tenant"] = wanted.tenant_id
-    if wanted.address:
+    if wanted.address and wanted.name_too:
+        query["$or"] = [{"address": _part(wanted.address)}, {"name": _part(wanted.address)}]
+    elif wanted.address:
         query["address"] = _part(wanted.address)
+    if wanted.is_shared is not None:
+        query["is_shared"] = True if wanted.is_shared else {"$ne": True}
     if wanted.forward:
         query["settings.targets"] = _part(wanted.forward)
     if wanted.any_tags:

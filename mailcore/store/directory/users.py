@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,7 @@ from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
+SCAN_S = 300.0
 HISTORY = 4
 """So many former passwords are remembered."""
 _WITHOUT_FACTORS = {"second_factors": 0, "password_history": 0}
@@ -114,6 +116,13 @@ class Users:
             ids = [document["_id"] for document in found if document["_id"].binary.endswith(ending)]
         return UserId(ids[0]) if len(ids) == 1 else None
 
+    def tenants_of_all(self) -> Iterator[tuple[UserId, TenantId]]:
+        """Return every user with its tenant; one round trip for each ten thousand."""
+        every = self._collection.across_owners("the use of every tenant is summed up")
+        with deadline(SCAN_S):
+            for document in every.find({}, {"tenant": 1}, batch_size=10_000):
+                yield UserId(document["_id"]), TenantId(document["tenant"])
+
     def count_of_tenant(self, tenant_id: TenantId) -> int:
         """Return how many users a tenant has."""
         with deadline():
@@ -171,6 +180,22 @@ class Users:
     def set_name(self, user_id: UserId, name: str) -> User | None:
         """Change the name of the person; None if there is no such user."""
         return self._change(user_id, {"$set": {"name": name}})
+
+    def set_address(self, user_id: UserId, address: str) -> User | None:
+        """Change the main address, which is an address of the user already; None if there is no such user."""
+        return self._change(user_id, {"$set": {"address": address}})
+
+    def make_shared(self, user_id: UserId) -> User | None:
+        """Take every way to sign in away and end every session: from now on it is a shared mailbox."""
+        gone = ("temporary_password", "app_passwords", "second_factors", "enabled_2fa", "password_change_needed")
+        return self._change(
+            user_id,
+            {
+                "$set": {"is_shared": True, "password": None, "state": State.ACTIVE.value},
+                "$unset": dict.fromkeys(gone, ""),
+                "$inc": {"auth_version": 1},
+            },
+        )
 
     def set_quota(self, user_id: UserId, quota_bytes: int | None) -> User | None:
         """Change the quota; None if there is no such user."""
@@ -296,6 +321,7 @@ def read_user(document: Document) -> User:
         autoreply_version=_autoreply_version(document),
         filters_version=read_version(document, FILTERS),
         smarthost=read_smarthost(document),
+        is_shared=document.get("is_shared", False),
     )
 
 
