@@ -11,6 +11,7 @@ from urllib.parse import quote
 from mailcore.message.envelope import serialize_envelope
 from mailcore.message.imap_string import imap_nstring, imap_string
 from mailcore.message.mime_tree import MimeTree, Part, PartKind
+from mailcore.model.octets import Octets
 
 DETAILED_BYTES = 192 * 1024
 """Parts that would make a body structure larger appear as application/octet-stream with their size only."""
@@ -19,7 +20,7 @@ _PARAMETERS_BYTES = 16 * 1024
 _TOKEN = re.compile(rb'[() ]|"(?:[^"\\]++|\\.)*+"|\{(\d+)\}\r\n|[^ ()"{]++')
 
 
-def serialize_body_structure(tree: MimeTree, raw: bytes) -> bytes:
+def serialize_body_structure(tree: MimeTree, raw: Octets) -> bytes:
     """The extended form, BODYSTRUCTURE, in parentheses.
 
     Types, encodings and parameter names are in upper case; a parameter value outside ASCII is written `NAME*` in
@@ -65,7 +66,7 @@ def body_from_body_structure(body_structure: bytes) -> bytes:
     return b"".join(out)
 
 
-def _piece(tree: MimeTree, raw: bytes, index: int) -> tuple[bytes, bytes]:
+def _piece(tree: MimeTree, raw: Octets, index: int) -> tuple[bytes, bytes]:
     """What stands before and behind the parts of a part; a leaf has nothing behind."""
     part = tree.parts[index]
     disposition = b"NIL"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from mailcore.model.octets import PIECE_BYTES, Octets
+
 LIGHT_NAMES: frozenset[bytes] = frozenset(
     # What Thunderbird, Apple Mail, K-9, Outlook and mbsync ask for in listings; a rare name costs nothing when absent.
     b"from to cc bcc sender reply-to subject date message-id in-reply-to references list-id list-post "
@@ -27,6 +29,7 @@ _PATTERN_BYTES = 2048
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 _VALUE = re.compile(rb"[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+_BLANK_BYTES = 3
 
 
 class Field(NamedTuple):
@@ -39,16 +42,32 @@ class Field(NamedTuple):
     end: int
 
 
-def header_size(raw: bytes, start: int = 0, stop: int | None = None) -> int:
+def header_size(raw: Octets, start: int = 0, stop: int | None = None) -> int:
     """Offset behind the blank line that ends the header at `start`; `stop` if there is none."""
     if stop is None:
         stop = len(raw)
+    if not isinstance(raw, bytes):
+        return _spooled_header_size(raw, start, stop)
     if raw.startswith(b"\r\n", start, stop):
         return start + 2
     if raw.startswith(b"\n", start, stop):
         return start + 1
     blank = _BLANK_LINE.search(raw, start, stop)
     return blank.end() if blank else stop
+
+
+def _spooled_header_size(raw: Octets, start: int, stop: int) -> int:
+    """As `header_size`, of what is looked at piece by piece."""
+    at = start
+    while at < stop:
+        piece = raw[max(start, at - _BLANK_BYTES) : min(at + PIECE_BYTES, stop)]
+        if at == start and piece.startswith((b"\r\n", b"\n")):
+            return start + piece.index(b"\n") + 1
+        blank = _BLANK_LINE.search(piece)
+        if blank:
+            return max(start, at - _BLANK_BYTES) + blank.end()
+        at += PIECE_BYTES
+    return stop
 
 
 def iter_fields(header: bytes) -> Iterator[Field]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from mailcore.message.content import MESSAGE_CONTENT, OPAQUE_CONTENT, TEXT_CONTENT, Content, read_content
 from mailcore.message.headers import header_size
 from mailcore.model.limits import ScanLimits
+from mailcore.model.octets import Octets
 
 DEFAULT = ScanLimits()
 
@@ -145,15 +146,15 @@ class _Level(NamedTuple):
 _NO_LEVEL = _Level(-1, -1, {}, b"")
 
 
-def scan(raw: bytes | memoryview, limits: ScanLimits = DEFAULT) -> MimeTree:
+def scan(raw: Octets | memoryview, limits: ScanLimits = DEFAULT) -> MimeTree:
     """Find all parts; each byte is looked at a small, fixed number of times."""
-    return _Scanner(raw if isinstance(raw, bytes) else bytes(raw), limits).run()
+    return _Scanner(bytes(raw) if isinstance(raw, memoryview) else raw, limits).run()
 
 
 class _Scanner:
     """State of one scan: what was found so far, and which parts and boundaries are open."""
 
-    def __init__(self, raw: bytes, limits: ScanLimits) -> None:
+    def __init__(self, raw: Octets, limits: ScanLimits) -> None:
         self.raw = raw
         self.limits = limits
         self.truncated = False

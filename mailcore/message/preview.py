@@ -6,6 +6,7 @@ import re
 
 from mailcore.message.mime_tree import MimeTree, Part, PartKind
 from mailcore.message.text import is_encrypted, part_text
+from mailcore.model.octets import Octets
 
 PREVIEW_CHARACTERS = 200
 """RFC 8970 §3.1 asks for no more."""
@@ -18,7 +19,7 @@ _INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u034f\u00ad\u2060-\u2064\u
 _SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
 
 
-def preview(raw: bytes, tree: MimeTree) -> str:
+def preview(raw: Octets, tree: MimeTree) -> str:
     """The beginning of the first readable text, on one line; empty where there is none or it is encrypted."""
     if is_encrypted(tree):
         return ""

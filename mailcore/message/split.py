@@ -17,6 +17,7 @@ from functools import lru_cache
 import pybase64
 
 from mailcore.message.mime_tree import MimeTree, Part, PartKind
+from mailcore.model.octets import Octets, Sliced
 
 BLOB_BYTES = 32 * 1024
 """Parts other than text become blobs from this size on, encoded."""
@@ -31,6 +32,7 @@ CHUNK_BYTES = 1_026_000
 
 _BATCH_LINES = 600
 _FIRST_LINE_BYTES = 1026
+_PROVEN_BYTES = 1 << 20
 
 
 class Codec(IntEnum):
@@ -68,7 +70,7 @@ class Cut:
         return self.end - self.start
 
 
-def choose_blobs(tree: MimeTree, raw: bytes, skeleton_bytes: int = SKELETON_BYTES) -> list[Cut]:
+def choose_blobs(tree: MimeTree, raw: Octets, skeleton_bytes: int = SKELETON_BYTES) -> list[Cut]:
     """The cuts of a message in their order, decided by type and size, then by what the skeleton may hold."""
     chosen: list[int] = []
     others: list[int] = []
@@ -98,6 +100,44 @@ def decode(body: bytes, cut: Cut) -> bytes:
     if cut.decoded is not None:
         return cut.decoded
     return pybase64.b64decode(body, ignorechars=b"\r\n", canonical=True)
+
+
+def content_of(raw: Octets, cut: Cut) -> Sliced:
+    """The blob of a cut, to be had by ranges where the message does not lie in memory."""
+    return decode(raw[cut.start : cut.end], cut) if isinstance(raw, bytes) else _CutContent(raw, cut)
+
+
+class _CutContent:
+    """What a cut decodes to, out of a message that does not lie in memory."""
+
+    __slots__ = ("_cut", "_raw", "_size")
+
+    def __init__(self, raw: Octets, cut: Cut) -> None:
+        self._raw = raw
+        self._cut = cut
+        self._size = cut.size
+        if cut.codec is Codec.BASE64:
+            stride = cut.line_length + len(cut.line_end)
+            count = (cut.size - 1) // stride
+            padding = raw[cut.end - 2 : cut.end].count(b"=")
+            self._size = (count * cut.line_length + cut.size - count * stride) // 4 * 3 - padding
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, wanted: slice, /) -> bytes:
+        start, end, _ = wanted.indices(self._size)
+        if start >= end:
+            return b""
+        span = self._cut
+        if span.codec is Codec.IDENTITY:
+            return self._raw[span.start + start : span.start + end]
+        stride = span.line_length + len(span.line_end)
+        line_bytes = span.line_length // 4 * 3
+        first = start // line_bytes
+        encoded = self._raw[span.start + first * stride : min(span.start + (-(-end // line_bytes)) * stride, span.end)]
+        decoded = pybase64.b64decode(encoded, ignorechars=b"\r\n")
+        return decoded[start - first * line_bytes : end - first * line_bytes]
 
 
 def encode(decoded: bytes, cut: Cut) -> bytes:
@@ -171,7 +211,7 @@ def _lines(count: int, length: int) -> struct.Struct:
     return struct.Struct(f"{length}s" * count)
 
 
-def _cut(index: int, part: Part, raw: bytes) -> Cut:
+def _cut(index: int, part: Part, raw: Octets) -> Cut:
     """The cut of a part: base64 if that is exact, else its body as it is."""
     plain = Cut(index, part.body_start, part.body_end)
     if part.encoding != "base64":
@@ -179,7 +219,7 @@ def _cut(index: int, part: Part, raw: bytes) -> Cut:
     return _base64_cut(index, part, raw) or plain
 
 
-def _base64_cut(index: int, part: Part, raw: bytes) -> Cut | None:
+def _base64_cut(index: int, part: Part, raw: Octets) -> Cut | None:
     """Prove that a body is what `encode` would make of its blob; None if not."""
     start, end = part.body_start, part.body_end
     while end > start and raw[end - 1] in b"\r\n":
@@ -195,7 +235,31 @@ def _base64_cut(index: int, part: Part, raw: bytes) -> Cut | None:
         line_length = first - start + 1 - len(line_end)
     if line_length < 4 or line_length % 4:
         return None
-    body = raw[start:end]
+    if isinstance(raw, bytes):
+        decoded = _proven(raw[start:end], line_length, line_end)
+        return None if decoded is None else Cut(index, start, end, Codec.BASE64, line_length, line_end, decoded)
+    is_exact = _is_proven_by_pieces(raw, start, end, line_length, line_end)
+    return Cut(index, start, end, Codec.BASE64, line_length, line_end) if is_exact else None
+
+
+def _is_proven_by_pieces(raw: Octets, start: int, end: int, line_length: int, line_end: bytes) -> bool:
+    """As `_proven`, of a body that is looked at some lines at a time: each piece but the last is whole lines."""
+    stride = line_length + len(line_end)
+    lines = max(1, _PROVEN_BYTES // stride)
+    while end - start > lines * stride:
+        piece = raw[start : start + lines * stride]
+        if piece[len(piece) - len(line_end) :] != line_end:
+            return False
+        decoded = _proven(piece[: len(piece) - len(line_end)], line_length, line_end)
+        if decoded is None or len(decoded) != lines * line_length // 4 * 3:
+            return False
+        start += lines * stride
+    return _proven(raw[start:end], line_length, line_end) is not None
+
+
+def _proven(body: bytes, line_length: int, line_end: bytes) -> bytes | None:
+    """What a body decodes to, if its lines are such that `encode` makes them again; None if not."""
+    size = len(body)
     stride = line_length + len(line_end)
     count = (size - 1) // stride  # line ends between lines
     last = size - count * stride
@@ -210,7 +274,7 @@ def _base64_cut(index: int, part: Part, raw: bytes) -> Cut | None:
     characters = size - count * len(line_end)
     if len(decoded) != characters // 4 * 3 - body.count(b"=", max(size - 2, 0)) or characters % 4:
         return None  # there are line ends elsewhere
-    return Cut(index, start, end, Codec.BASE64, line_length, line_end, decoded)
+    return decoded
 
 
 def _has_line_ends(body: bytes, line_length: int, line_end: bytes, count: int) -> bool:

@@ -11,6 +11,7 @@ from mailcore.message.headers import find_first
 from mailcore.message.html_text import visible_text
 from mailcore.message.mime_tree import MimeTree, Part, PartKind
 from mailcore.message.transfer import decode_transfer
+from mailcore.model.octets import Octets
 
 _GUESSES = 4
 """Texts of one message whose charset may be guessed by examination."""
@@ -40,7 +41,7 @@ def is_encrypted(tree: MimeTree) -> bool:
     return False
 
 
-def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
+def searchable_text(raw: Octets, tree: MimeTree, max_bytes: int) -> str:
     """Text of all text parts and reports, HTML without its markup, file names, the main fields of messages within.
 
     Of an encrypted message there is none: not even the names of its parts are gathered.
@@ -78,7 +79,7 @@ def searchable_text(raw: bytes, tree: MimeTree, max_bytes: int) -> str:
     return text
 
 
-def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False, markup: int = _MARKUP) -> str:
+def part_text(raw: Octets, part: Part, max_bytes: int, *, guess: bool = False, markup: int = _MARKUP) -> str:
     """The visible text of a text part, or the beginning of it: at least `max_bytes` of UTF-8, if there are so many.
 
     Args:
@@ -97,7 +98,7 @@ def part_text(raw: bytes, part: Part, max_bytes: int, *, guess: bool = False, ma
     return _decoded_text(raw, part, part.body_end, guess=guess, limit=max_bytes * markup)
 
 
-def _decoded_text(raw: bytes, part: Part, end: int, *, guess: bool, limit: int) -> str:
+def _decoded_text(raw: Octets, part: Part, end: int, *, guess: bool, limit: int) -> str:
     """The text of a part up to an offset in the message."""
     body = raw[part.body_start : min(part.body_end, end)]
     decoded = decode_transfer(body, part.encoding)

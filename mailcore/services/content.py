@@ -18,6 +18,7 @@ from mailcore.message.text import searchable_text
 from mailcore.model.content import SearchableText, StoredItems
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
+from mailcore.model.octets import Octets
 from mailcore.services.item_cache import ItemCache
 from mailcore.services.offload import Offload
 from mailcore.services.prepared import (
@@ -91,7 +92,7 @@ class ContentStore:
 
     # -- writing ----------------------------------------------------------------------------
 
-    def prepare(self, raw: bytes) -> PreparedMessage:
+    def prepare(self, raw: Octets) -> PreparedMessage:
         """Make a message ready to be stored; large ones in the thread pool. No round trip, no input raises."""
 
         def work() -> PreparedMessage:

@@ -15,9 +15,10 @@ from mailcore.message.headers import light_header_block
 from mailcore.message.mime_tree import MimeTree, scan
 from mailcore.message.parts_table import pack_parts
 from mailcore.message.preview import preview
-from mailcore.message.split import Cut, decode
+from mailcore.message.split import Cut, content_of
 from mailcore.message.text import searchable_text
 from mailcore.model.limits import ScanLimits
+from mailcore.model.octets import Octets, Sliced, pieces
 from mailcore.model.row import MISSING_DATE
 from mailcore.store.message.skeleton import SkeletonCodec, plan_cuts, remainder
 
@@ -30,7 +31,7 @@ class PreparedBlob:
     """Content of a message that is stored apart."""
 
     cut: Cut
-    data: bytes
+    data: Sliced
     stays_hot: bool
 
 
@@ -93,7 +94,7 @@ def stored_digest(prefix: bytes, raw_sha256: bytes) -> bytes:
     return hashlib.sha256(prefix + raw_sha256).digest() if prefix else raw_sha256
 
 
-def prepare_message(raw: bytes, limits: ScanLimits, codec: SkeletonCodec) -> PreparedMessage:
+def prepare_message(raw: Octets, limits: ScanLimits, codec: SkeletonCodec) -> PreparedMessage:
     """Scan, cut, compress and serialize; no input raises."""
     tree = scan(raw, limits)
     header = raw[: tree.root.body_start]
@@ -102,9 +103,7 @@ def prepare_message(raw: bytes, limits: ScanLimits, codec: SkeletonCodec) -> Pre
     light_headers = light_header_block(header)
     items_bytes = len(envelope) + len(body_structure) + len(light_headers or b"") + 15 * len(tree.parts)
     planned = plan_cuts(tree, raw, items_bytes)
-    blobs = tuple(
-        PreparedBlob(plan.cut, decode(raw[plan.cut.start : plan.cut.end], plan.cut), plan.stays_hot) for plan in planned
-    )
+    blobs = tuple(PreparedBlob(plan.cut, content_of(raw, plan.cut), plan.stays_hot) for plan in planned)
     mark, skeleton = codec.compress(remainder(raw, [blob.cut for blob in blobs]))
     own = message_ids(header, b"message-id")
     parents = message_ids(header, b"in-reply-to")
@@ -112,7 +111,7 @@ def prepare_message(raw: bytes, limits: ScanLimits, codec: SkeletonCodec) -> Pre
     date = header_date(header)
     return PreparedMessage(
         tree=tree,
-        raw_sha256=hashlib.sha256(raw).digest(),
+        raw_sha256=_sha256(raw),
         mark=mark,
         skeleton=skeleton,
         blobs=blobs,
@@ -126,6 +125,13 @@ def prepare_message(raw: bytes, limits: ScanLimits, codec: SkeletonCodec) -> Pre
         names_parent_only=bool(parents) and not references,
         preview=preview(raw, tree),
     )
+
+
+def _sha256(raw: Octets) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces(raw):
+        digest.update(piece)
+    return digest.digest()
 
 
 def message_id_hash(user_id: ObjectId, message_id: bytes) -> int:

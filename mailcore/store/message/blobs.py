@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from mailcore.message.split import CHUNK_BYTES
+from mailcore.model.octets import Sliced, pieces
 from mailcore.store.guard import deadline
 from mailcore.store.keys import blob_key, owner_range
 from mailcore.store.message.chunks import Tier, chunk_count
@@ -29,9 +30,14 @@ FORMAT = b"\x01\x00\x00"
 UNMARKED = {"deleting": {"$exists": False}}
 
 
-def blob_address(tenant_key: bytes, data: bytes) -> bytes:
+def blob_address(tenant_key: bytes, data: Sliced) -> bytes:
     """Return the address of content within a tenant: nobody without the key can tell or find it."""
-    return hmac.digest(tenant_key, data, "sha256")
+    if isinstance(data, bytes):
+        return hmac.digest(tenant_key, data, "sha256")
+    digest = hmac.new(tenant_key, digestmod="sha256")
+    for piece in pieces(data):
+        digest.update(piece)
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)

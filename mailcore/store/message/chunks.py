@@ -22,6 +22,7 @@ from pymongo.errors import BulkWriteError
 
 from mailcore.errors import StoreFull, StoreUnavailable
 from mailcore.message.split import CHUNK_BYTES
+from mailcore.model.octets import Sliced
 from mailcore.store.guard import deadline
 from mailcore.store.keys import blob_key, chunk_key, owner_range
 from mailcore.store.owned import OwnedCollection
@@ -58,7 +59,7 @@ class Upload:
 
     address: bytes
     generation: bytes
-    data: bytes
+    data: Sliced
 
 
 def new_generation(now: float | None = None) -> bytes:

@@ -16,6 +16,7 @@ import zstandard
 from mailcore.errors import StoreDamaged
 from mailcore.message.mime_tree import MimeTree
 from mailcore.message.split import Codec, Cut, choose_blobs
+from mailcore.model.octets import Octets
 
 VERSION = 1
 RAW, ZSTD = 0, 1
@@ -51,7 +52,7 @@ class PlannedCut:
     stays_hot: bool
 
 
-def plan_cuts(tree: MimeTree, raw: bytes, items_bytes: int) -> list[PlannedCut]:
+def plan_cuts(tree: MimeTree, raw: Octets, items_bytes: int) -> list[PlannedCut]:
     """Return what is stored apart so that the rest and `items_bytes` of serialized items fit a document.
 
     First parts, by type and size and then by what fits; then, if single parts do not help (huge headers, thousands
@@ -73,10 +74,10 @@ def plan_cuts(tree: MimeTree, raw: bytes, items_bytes: int) -> list[PlannedCut]:
     return planned
 
 
-def remainder(raw: bytes, cuts: Sequence[Cut]) -> bytes:
+def remainder(raw: Octets, cuts: Sequence[Cut]) -> bytes:
     """Return the message without its cuts."""
     if not cuts:
-        return raw
+        return raw[:]
     pieces: list[bytes] = []
     position = 0
     for cut in cuts:

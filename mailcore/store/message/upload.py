@@ -15,6 +15,7 @@ from bson import ObjectId
 
 from mailcore import fault
 from mailcore.errors import StoreFull, StoreUnavailable
+from mailcore.model.octets import Sliced
 from mailcore.store.message.blob_refs import BlobRefs, RefOwner
 from mailcore.store.message.blobs import BlobHeader, Blobs
 from mailcore.store.message.chunks import Chunks, Tier, Upload, new_generation
@@ -33,7 +34,7 @@ class BlobContent:
     """
 
     address: bytes
-    data: bytes
+    data: Sliced
     stays_hot: bool = False
     cold_after: timedelta = timedelta(0)
 
