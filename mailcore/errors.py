@@ -63,6 +63,10 @@ class MessageMalformed(SyntaxFault):
     """The header of a message to be sent is none that everybody reads alike; the detail, in ASCII, says where."""
 
 
+class NoRecipients(SyntaxFault):
+    """A message is to be sent, and to nobody."""
+
+
 class MailboxNameInvalid(SyntaxFault):
     """Not a mailbox name: empty part, control character, too deep or too long."""
 
@@ -133,6 +137,10 @@ class MessageRejected(Refused):
 
 class MailLoop(Refused):
     """The message came through here, or through too many servers, before."""
+
+
+class MessageNotDraft(Refused):
+    """Only drafts are sent from where they are."""
 
 
 class NotPermitted(Refused):
@@ -244,6 +252,10 @@ class ShardNotFound(NotFound):
 
 class QueueEntryNotFound(NotFound):
     """No such message waits to be sent for this user."""
+
+
+class FileNotFound(NotFound):
+    """The user has no such storage file."""
 
 
 # -- conflict -----------------------------------------------------------------------------------
@@ -378,6 +390,10 @@ class TooManyScripts(LimitExceeded):
 
 class ScriptTooLarge(LimitExceeded):
     """The script is larger than the limit, bytes."""
+
+
+class TooManyFiles(LimitExceeded):
+    """The user keeps as many storage files, or bytes in them, as may be; the detail says which."""
 
 
 class TooManyMailboxes(LimitExceeded):

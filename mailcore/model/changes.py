@@ -23,6 +23,8 @@ class Cause(StrEnum):
     IMPORT = "import"
     STORE = "store"
     EXPUNGE = "expunge"
+    DISCARD = "discard"
+    """As expunge, and not to be listed among what can be restored."""
     RETENTION = "retention"
     DELETE_MAILBOX = "delete-mailbox"
 

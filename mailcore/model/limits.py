@@ -278,6 +278,10 @@ class Limits:
     """Addresses that all rules of one owner together forward to."""
     deleted_user_kept_s: int = 30 * 24 * 3600
     """So long a deleted user can be restored, unless who deletes it says otherwise."""
+    files: int = 1000
+    """Storage files of one user."""
+    files_bytes: int = 2 * GIB
+    """All of them together."""
     listed_domains: int = 10_000
     """Domains on all lists of one tenant."""
 

@@ -16,7 +16,6 @@ from mailcore.store.message.blob_reader import BlobReader
 from mailcore.store.message.blob_refs import OwnerKind, RefOwner
 from mailcore.store.message.blobs import blob_address
 from mailcore.store.message.chunks import new_generation
-from mailcore.store.message.collection import BlobCollector
 from mailcore.store.message.skeleton import SkeletonCodec, Splice, pack_splices, plan_cuts, remainder, unpack_splices
 from mailcore.store.message.upload import BlobContent, BlobUploads, Need
 from mailcore.store.placement import Home
@@ -84,7 +83,7 @@ class OutboundContent:
         addresses = {splice.address for splice in unpack_splices(fields["splices"])}
         try:
             shard.blob_refs.delete([owner.key(tenant_id, address) for address in addresses])
-            collector = BlobCollector(shard.blobs, shard.blob_refs, shard.chunks, shard.messages, shard.outbound)
+            collector = shard.collector()
             collector.collect(tenant_id, addresses)
         except MailError:
             pass

@@ -270,4 +270,4 @@ def _instant(seconds: int) -> datetime:
 
 
 def _collector(shard: ShardStores) -> BlobCollector:
-    return BlobCollector(shard.blobs, shard.blob_refs, shard.chunks, shard.messages, shard.outbound)
+    return shard.collector()

@@ -48,6 +48,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("tenant", ASCENDING), ("created_at", ASCENDING)], name="tenant"),
         IndexModel([("forget_at", ASCENDING)], name="forget_at", expireAfterSeconds=0, sparse=True),
     ),
+    "files": (),
     "suppressions": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "trace": (
         IndexModel([("keys", ASCENDING), ("_id", ASCENDING)], name="keys"),

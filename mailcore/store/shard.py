@@ -24,11 +24,13 @@ from mailcore.store.mailbox.vanished import Vanished
 from mailcore.store.message.blob_refs import BlobRefs
 from mailcore.store.message.blobs import Blobs
 from mailcore.store.message.chunks import Chunks
+from mailcore.store.message.collection import BlobCollector
 from mailcore.store.message.messages import Messages
 from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.autoreplies import Autoreplies
 from mailcore.store.user.erasure import Erasure
+from mailcore.store.user.files import Files
 from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.outbound import OutboundEntries
 from mailcore.store.user.spam_reports import SpamReports
@@ -69,6 +71,7 @@ class ShardStores:
     blob_refs: BlobRefs
     chunks: Chunks
     outbound: OutboundEntries
+    files: Files
     suppressions: Suppressions
     trace: TraceRows
     erasure: Erasure
@@ -105,11 +108,16 @@ class ShardStores:
             blob_refs=BlobRefs(hot),
             chunks=Chunks(hot, cold),
             outbound=OutboundEntries(hot),
+            files=Files(hot),
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
             erasure=Erasure(hot),
             room=Room(hot),
         )
+
+    def collector(self) -> BlobCollector:
+        """Return what removes blobs that nobody refers to."""
+        return BlobCollector(self.blobs, self.blob_refs, self.chunks, self.messages, self.outbound, self.files)
 
     def ensure_indexes(self) -> None:
         """Create missing collections and indexes on both sets."""

@@ -58,6 +58,7 @@ _CAUSES: tuple[Cause, ...] = (
     Cause.EXPUNGE,
     Cause.RETENTION,
     Cause.DELETE_MAILBOX,
+    Cause.DISCARD,
 )
 """Codes are places in these tuples: append only."""
 _KINDS: tuple[ActorKind, ...] = (

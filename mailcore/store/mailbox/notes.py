@@ -26,6 +26,13 @@ class Note:
     meta_data: bytes = b""
     """JSON as the API was given it."""
     expires_at: datetime | None = None
+    composed: bytes = b""
+    """JSON of what a message that was composed here refers to: see `services.drafts`."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept."""
+        return self.meta_data in {b"", b"{}"} and self.expires_at is None and not self.composed
 
 
 class Notes:
@@ -42,6 +49,8 @@ class Notes:
         for uid, note in notes.items():
             key = keys.copy_key(user_id, mailbox_id, uid)
             document = {"_id": key, "meta_data": note.meta_data, "expires_at": note.expires_at}
+            if note.composed:
+                document["composed"] = note.composed
             requests.append(ReplaceOne({"_id": key}, document, upsert=True))
         with deadline():
             self._collection.bulk_write(requests, ordered=False)
@@ -54,7 +63,9 @@ class Notes:
         with deadline():
             found = self._collection.find_all({"_id": {"$in": wanted}}, most=len(wanted))
         return {
-            struct.unpack_from(">I", document["_id"], 24)[0]: Note(bytes(document["meta_data"]), document["expires_at"])
+            struct.unpack_from(">I", document["_id"], 24)[0]: Note(
+                bytes(document["meta_data"]), document["expires_at"], bytes(document.get("composed", b""))
+            )
             for document in found
         }
 

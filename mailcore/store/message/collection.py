@@ -22,6 +22,7 @@ from mailcore.store.message.blob_refs import BATCH, BlobRef, BlobRefs, OwnerKind
 from mailcore.store.message.blobs import BlobHeader, Blobs
 from mailcore.store.message.chunks import Chunks, Tier, generation_time
 from mailcore.store.message.messages import Messages
+from mailcore.store.user.files import Files
 from mailcore.store.user.outbound import OutboundEntries
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,13 @@ class BlobCollector:
     """Removes content that nobody refers to."""
 
     def __init__(
-        self, blobs: Blobs, refs: BlobRefs, chunks: Chunks, messages: Messages, outbound: OutboundEntries
+        self,
+        blobs: Blobs,
+        refs: BlobRefs,
+        chunks: Chunks,
+        messages: Messages,
+        outbound: OutboundEntries,
+        files: Files,
     ) -> None:
         self._blobs = blobs
         self._refs = refs
@@ -59,6 +66,7 @@ class BlobCollector:
         self._attempts: dict[OwnerKind, Callable[[Sequence[bytes]], dict[bytes, bytes]]] = {
             OwnerKind.MESSAGE: messages.attempts,
             OwnerKind.OUTBOUND: outbound.attempts,
+            OwnerKind.FILE: files.attempts,
         }
         self.counts = CollectionCounts()
 

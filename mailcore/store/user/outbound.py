@@ -72,6 +72,11 @@ class OutboundEntries:
         """Return entries of a tenant on this shard, latest first."""
         return self._list({"tenant": tenant_id.binary}, limit, waiting=waiting)
 
+    def list_of_message(self, user_id: UserId, message_id: str, limit: int) -> list[Document]:
+        """Return the entries of one message of a user, by its Message-ID, latest first."""
+        query = {"_id": owner_range(user_id.binary, KEY_BYTES), "message_id": message_id}
+        return self._list(query, limit, waiting=False)
+
     def _list(self, query: Document, limit: int, *, waiting: bool) -> list[Document]:
         query = query | ({"state": _WAITING} if waiting else {})
         with deadline():

@@ -17,6 +17,7 @@ from mailcore.store.message.chunks import Chunks
 from mailcore.store.message.collection import BlobCollector
 from mailcore.store.message.messages import Messages
 from mailcore.store.message.upload import BlobUploads
+from mailcore.store.user.files import Files
 from mailcore.store.user.outbound import OutboundEntries
 
 COLLECTIONS = ("messages", "blobs", "blob_refs", "chunks")
@@ -31,6 +32,7 @@ class BlobStores:
     refs: BlobRefs
     chunks: Chunks
     outbound: OutboundEntries
+    files: Files
 
     @property
     def uploads(self) -> BlobUploads:
@@ -38,7 +40,7 @@ class BlobStores:
 
     @property
     def collector(self) -> BlobCollector:
-        return BlobCollector(self.blobs, self.refs, self.chunks, self.messages, self.outbound)
+        return BlobCollector(self.blobs, self.refs, self.chunks, self.messages, self.outbound, self.files)
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def stores(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[B
     for name in COLLECTIONS:
         hot[name].delete_many({})
     cold["chunks"].delete_many({})
-    yield BlobStores(Messages(hot), Blobs(hot), BlobRefs(hot), Chunks(hot, cold), OutboundEntries(hot))
+    yield BlobStores(Messages(hot), Blobs(hot), BlobRefs(hot), Chunks(hot, cold), OutboundEntries(hot), Files(hot))
     clients.close()
 
 
