@@ -16,6 +16,7 @@ from mailcore.api import documentation, operations
 from mailcore.api.call import Call, actor_of, check_permission, resolve_deleted_user, resolve_user
 from mailcore.api.errors import ApiError, api_error, internal
 from mailcore.api.idempotency import replayed
+from mailcore.api.large_bodies import body_of
 from mailcore.api.operation import Media, Operation
 from mailcore.api.requests import check_fields, is_fields, read_fields
 from mailcore.errors import AuthenticationFailed, MailError
@@ -69,9 +70,9 @@ def _run(
             resolve = resolve_deleted_user if operation.of_deleted else resolve_user
             call.user_id = resolve(call, path["user"])
         check_permission(call, operation.needs)
-    given = check_fields(operation, read_fields(request, operation))
+    given = check_fields(operation, read_fields(request, operation, services.offload.pause))
     if operation.takes_bytes and not is_fields(request):
-        call.body = request.get_data(cache=False)
+        call.body = body_of(request, operation.most_bytes, services.offload.pause)
     try:
         answer = operation.run(call, given)
     except Planned as planned:

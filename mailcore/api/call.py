@@ -13,6 +13,7 @@ from mailcore.api.operation import Permission
 from mailcore.errors import DeletedUserNotFound, UserNotFound
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.octets import Octets
 from mailcore.model.roles import ROLES, Grants, Role, may
 from mailcore.model.secret import Secret
 from mailcore.model.token import Token, TokenScope
@@ -37,7 +38,7 @@ class Call:
     user_id: UserId | None = None
     plan: list[dict[str, Any]] = field(default_factory=list)
     """What a dry run would have changed."""
-    body: bytes | None = None
+    body: Octets | None = None
     """The body of an operation that takes bytes, where it was neither JSON nor a form."""
     headers: dict[str, str] = field(default_factory=dict)
     """For the answer."""

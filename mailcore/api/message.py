@@ -15,6 +15,14 @@ from mailcore.api.call import Call
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Fields, Flag, Input, Nothing, Output, instant, meta_value
 from mailcore.api.mailboxes import find_mailbox
+from mailcore.api.message_background import (
+    FileOf,
+    ForwardTarget,
+    Leaving,
+    ReferenceOf,
+    Verified,
+    background_fields,
+)
 from mailcore.api.message_items import (
     Attachment,
     Bimi,
@@ -122,11 +130,16 @@ class MessageAnswer(Output):
     references: list[str]
     encrypted: bool
     bimi: Bimi | None = None
+    verification_results: Verified | None = None
+    files: list[FileOf] | None = None
+    outbound: list[Leaving] | None = None
+    forward_targets: list[ForwardTarget] | None = None
+    reference: ReferenceOf | None = None
 
 
 def get_message(call: Call, given: GetMessage) -> dict[str, Any]:
     """Return a message; three small round trips where the mailbox is in memory."""
-    entry, view, row = _find(call)
+    entry, view, row = find_message(call)
     uid = int(view.uids[row])
     content = call.services.content.open(call.owner, view.message_oid(row), structured=True)
     flags = int(view.flags[row])
@@ -159,6 +172,7 @@ def get_message(call: Call, given: GetMessage) -> dict[str, Any]:
         "html": [_linked(part, links) for part in html],
         "attachments": short["attachmentsList"],
         "metaData": meta_value(meta_json(note).decode()),
+        **background_fields(call, entry, note, header, short["messageId"]),
     }
 
 
@@ -169,7 +183,7 @@ _OF_SUMMARY: Final = (
 
 def get_source(call: Call, _: Nothing) -> Response:
     """Return the message byte for byte, piece by piece."""
-    place = _find(call)
+    place = find_message(call)
     content = call.services.content.open(call.owner, place[1].message_oid(place[2]))
     answer = Response(content.read(), 200, mimetype=Media.MESSAGE.value)
     answer.headers.update(PASSIVE)
@@ -184,7 +198,7 @@ def get_attachment(call: Call, given: GetAttachment) -> Response:
     Raises:
         ApiError: the message has none of that id.
     """
-    _, view, row = _find(call)
+    _, view, row = find_message(call)
     content = call.services.content.open(call.owner, view.message_oid(row), structured=True)
     leaf = dict(attachments(leaves(content.body_structure))).get(call.path["attachment"])
     place = content.parts.locate_binary(leaf.part_number) if leaf is not None else None
@@ -198,11 +212,11 @@ def get_attachment(call: Call, given: GetAttachment) -> Response:
     else:
         answer = Response(pieces, 200, content_type=media if "/" in media else Media.BYTES.value)
     answer.headers.update(PASSIVE)
-    answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{_file_name(leaf)}"
+    answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{safe_file_name(leaf.filename)}"
     return answer
 
 
-def _find(call: Call) -> tuple[MailboxEntry, MailboxView, int]:
+def find_message(call: Call) -> tuple[MailboxEntry, MailboxView, int]:
     """Return mailbox, view and row of the message in the path.
 
     Raises:
@@ -288,9 +302,9 @@ def _list_fields(values: dict[bytes, bytes]) -> dict[str, Any]:
     }
 
 
-def _file_name(leaf: Leaf) -> str:
+def safe_file_name(filename: str) -> str:
     """Return a name that is safe in a header and as a file (RFC 8187; no paths, no marks of direction)."""
-    name = leaf.filename.replace("\\", "/").rpartition("/")[2]
+    name = filename.replace("\\", "/").rpartition("/")[2]
     kept = "".join(character for character in name if character.isprintable() and character not in '<>:"|?*')
     return quote(kept.lstrip(".")[:120] or "attachment", safe="")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -18,6 +20,7 @@ from mailcore.api.message_items import MessageItem, Shown, message_items
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import Position, cut, position
 from mailcore.errors import MailboxChanged, MailboxNotFound, MessageNotFound
+from mailcore.model.changes import Cause
 from mailcore.model.flags import DELETED, DRAFT, FLAGGED, SEEN, FlagOperation, FlagSet
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.roles import Action, Resource
@@ -81,7 +84,7 @@ class Updated(Output):
 
 
 class DeleteAll(Input):
-    """Deleting all messages of a mailbox is one step, so `async` changes nothing."""
+    """Deleting all messages of a mailbox is one step: with `async` it is done as well when the answer comes."""
 
     run_async: Flag = Field(default=False, alias="async")
     skip_archive: Flag = False
@@ -92,6 +95,9 @@ class DeletedAll(Output):
 
     deleted: int
     errors: int = 0
+    existing: bool | None = None
+    scheduled: str | None = None
+    """Given where `async` was asked for: names what is done."""
 
 
 def list_messages(call: Call, given: ListMessages) -> dict[str, Any]:
@@ -137,16 +143,17 @@ def delete_message(call: Call, _: Nothing) -> dict[str, Any]:
     return {}
 
 
-def delete_messages(call: Call, _: DeleteAll) -> dict[str, Any]:
-    """Remove every message of a mailbox; they can be restored for a while."""
+def delete_messages(call: Call, given: DeleteAll) -> dict[str, Any]:
+    """Remove every message of a mailbox; they can be restored for a while, unless `skipArchive` says not."""
     entry = find_mailbox(call, call.path["mailbox"])
     view = open_view(call, entry)
     if view.exists:
         everything = UidSet(((1, MAX_NUMBER),))
-        call.change(
-            call.services.messages.expunge, call.owner, call.on_behalf(), entry.id, everything, only_deleted=False
-        )
-    return {"deleted": view.exists}
+        cause = Cause.DISCARD if given.skip_archive else Cause.EXPUNGE
+        expunge = call.services.messages.expunge
+        call.change(expunge, call.owner, call.on_behalf(), entry.id, everything, only_deleted=False, cause=cause)
+    scheduled = {"scheduled": secrets.token_hex(12), "existing": False} if given.run_async else {}
+    return {"deleted": view.exists, **scheduled}
 
 
 def open_view(call: Call, entry: MailboxEntry) -> MailboxView:
@@ -282,7 +289,8 @@ def _note(call: Call, entry: MailboxEntry, view: MailboxView, rows: Rows, given:
         before = known.get(uid, Note())
         data = before.meta_data if given.meta_data is None else given.meta_data.encode()
         expires_at: datetime | None = before.expires_at if given.expires is None else given.expires or None
-        note = Note(data, expires_at) if data not in {b"", b"{}"} or expires_at is not None else None
+        after = replace(before, meta_data=data, expires_at=expires_at)
+        note = None if after.is_empty else after
         call.change(call.services.messages.put_note, call.owner, call.on_behalf(), entry.id, uid, note)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from mailcore.api.fields import Input, Output
+from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.roles import Action, Resource
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Operation:
         gives: the answer; for other media than JSON only a note.
         run: does it and returns the fields of the answer, or a Flask response.
         takes_bytes: the body is data, not fields, unless it is JSON or a form; fields come from the query.
+        most_bytes: of such a body.
         is_list: answers carry an ETag.
         of_deleted: the user of the path was deleted.
     """
@@ -60,6 +62,7 @@ class Operation:
     run: Callable[[Call, Any], Any]
     media: Media = Media.JSON
     takes_bytes: bool = False
+    most_bytes: int = DEFAULT_LIMITS.message_bytes
     is_list: bool = False
     of_deleted: bool = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import orjson
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Input
+from mailcore.api.large_bodies import is_large, large_json
 from mailcore.api.operation import Operation
 
 JSON: Final = "application/json"
@@ -22,15 +23,17 @@ CONTROL: Final = frozenset({"accessToken", "dry_run"})
 MAX_DEPTH: Final = 4
 
 
-def read_fields(request: Request, operation: Operation) -> dict[str, Any]:
+def read_fields(request: Request, operation: Operation, pause: Callable[[], None]) -> dict[str, Any]:
     """Return the fields of a request; those of the query count before those of the body.
+
+    `pause` lets others run while a large body comes.
 
     Raises:
         ApiError: the body is no JSON object, or too large.
     """
     given: dict[str, Any] = {}
     if operation.changes and request.content_length != 0:
-        given.update(_body(request, operation))
+        given.update(_body(request, operation, pause))
     given.update(_nested(request.args.items(multi=True), CONTROL))
     return given
 
@@ -52,23 +55,25 @@ def is_fields(request: Request) -> bool:
     return request.mimetype in FORMS or request.mimetype == JSON or not request.mimetype
 
 
-def _body(request: Request, operation: Operation) -> dict[str, Any]:
+def _body(request: Request, operation: Operation, pause: Callable[[], None]) -> dict[str, Any]:
     if operation.takes_bytes and not is_fields(request):
         return {}
     if (request.content_length or 0) > FIELDS_BYTES:
         raise ApiError(413, "MessageTooLarge", f"A request has at most {FIELDS_BYTES} bytes")
     if request.mimetype in FORMS:
         return _nested(request.form.items(multi=True), frozenset())
-    raw = request.get_data(cache=False)
-    if not raw.strip():
-        return {}
     try:
-        found = orjson.loads(raw)
+        found = large_json(request, FIELDS_BYTES, pause) if is_large(request) else _json(request)
     except orjson.JSONDecodeError as error:
         raise ApiError(400, "InputValidationError", f"The body is not JSON: {error.msg}") from None
     if not isinstance(found, dict):
         raise ApiError(400, "InputValidationError", "The body must be a JSON object")
     return found
+
+
+def _json(request: Request) -> Any:
+    raw = request.get_data(cache=False)
+    return orjson.loads(raw) if raw.strip() else {}
 
 
 def _nested(pairs: Iterable[tuple[str, str]], ignored: frozenset[str]) -> dict[str, Any]:

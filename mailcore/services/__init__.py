@@ -18,6 +18,7 @@ from mailcore.services.background import keeping_up
 from mailcore.services.bearers import Bearers
 from mailcore.services.bounces import Bounces
 from mailcore.services.certificates import Certificates
+from mailcore.services.composing import Composing
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
 from mailcore.services.credential_key import CredentialKey
@@ -30,6 +31,7 @@ from mailcore.services.domain_access import DomainAccess
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.failed_logins import FailedLogins
+from mailcore.services.files import Files
 from mailcore.services.filing import Filer
 from mailcore.services.filter_changes import FilterChanges
 from mailcore.services.filters import Filters
@@ -54,6 +56,7 @@ from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.onward import Onward
 from mailcore.services.onward_addresses import OnwardAddresses
+from mailcore.services.originals import Originals
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_content import OutboundContent
 from mailcore.services.outbound_work import OutboundWork
@@ -75,6 +78,7 @@ from mailcore.services.scripts import Scripts
 from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
+from mailcore.services.sending import Sending
 from mailcore.services.sent_copies import SentCopies
 from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
@@ -147,6 +151,9 @@ class MailServices:
     dkim_keys: DkimKeys
     identities: Identities
     submission: Submission
+    files: Files
+    composing: Composing
+    sending: Sending
     sealing: Sealing
     rotation: Rotation
     placement: Placement
@@ -289,6 +296,14 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     sent_copies = SentCopies(placement, mailboxes, messages, content, quotas)
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
+    submission = Submission(
+        placement, identities, dkim, outbound, sent_copies, usage, journal, audit, settings.hostname
+    )
+    files = Files(placement, audit, offload, settings.limits)
+    originals = Originals(mailboxes, content, messages)
+    sending = Sending(
+        placement, mailboxes, messages, content, quotas, originals, files, submission, sent_copies, forwarding, usage
+    )
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
     return MailServices(
         settings=settings,
@@ -329,9 +344,10 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         dkim=dkim,
         dkim_keys=DkimKeys(directory, sealing, dkim, audit, offload, settings.limits),
         identities=identities,
-        submission=Submission(
-            placement, identities, dkim, outbound, sent_copies, usage, journal, audit, settings.hostname
-        ),
+        submission=submission,
+        files=files,
+        composing=Composing(originals, files, offload, settings.limits),
+        sending=sending,
         sealing=sealing,
         rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,

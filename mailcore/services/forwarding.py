@@ -13,7 +13,7 @@ from mailcore.errors import RateExceeded
 from mailcore.message.headers import iter_fields
 from mailcore.metrics import Tally
 from mailcore.model.limits import DEFAULT_LIMITS, Spending
-from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
+from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason
 from mailcore.model.plan import Forward
 from mailcore.services.arc import Arc
 from mailcore.services.arrival import LOOP_MARK, Arrival, compared
@@ -86,8 +86,8 @@ class Forwarding:
     def send(
         self, arrival: Arrival, home: Home, address: str, key: bytes, forwards: Sequence[Forward], trace: bytes,
         *, is_kept: bool,
-    ) -> None:  # fmt: skip
-        """Queue a message for everybody it is sent on to; a repeat of the delivery queues nothing new.
+    ) -> list[QueueId]:  # fmt: skip
+        """Queue a message for everybody it is sent on to, and return by which entries; a repeat queues nothing new.
 
         Args:
             arrival: the message.
@@ -106,6 +106,7 @@ class Forwarding:
             by_header.setdefault(forward.header, []).append(forward.address)
         passed_on = without_return_path(trace)
         reverse_path = self.reverse_path(arrival, home, address)
+        queue_ids = []
         for header, addresses in by_header.items():
             beneath = passed_on + (arrival.raw if header is None else arrival.with_header(header))
             message = self._mark(address, beneath, is_kept=is_kept) + beneath
@@ -122,9 +123,10 @@ class Forwarding:
                     is_utf8=not (reverse_path + "".join(some)).isascii(),
                     header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
                 )
-                self._outbound.enqueue(new, arrival.actor)
+                queue_ids.append(self._outbound.enqueue(new, arrival.actor))
                 fault.hit("forward.after_enqueue")
             FORWARDS.inc("queued", by=len(addresses))
+        return queue_ids
 
     def reverse_path(self, arrival: Arrival, home: Home, address: str) -> str:
         """Return the reverse-path under which a message is sent on: rewritten, else the address that it came to."""

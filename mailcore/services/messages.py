@@ -14,6 +14,7 @@ from mailcore.model.changes import Cause, Commit
 from mailcore.model.flags import HAS_NOTE, SEEN, SYSTEM_MASK, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, ModSeq, UidValidity, UserId
 from mailcore.model.mailbox import MailboxEntry, SpecialUse, parse_mailbox_name
+from mailcore.model.octets import Octets
 from mailcore.model.rights import FLAG_RIGHTS, Right
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
@@ -50,7 +51,7 @@ _KEEP_NOTE: Final = ((1 << 64) - 1) & ~HAS_NOTE
 class NewMessage:
     """A message on its way into a mailbox."""
 
-    raw: bytes = field(repr=False)
+    raw: Octets = field(repr=False)
     flags: FlagSet = field(default_factory=FlagSet)
     internal_date: int | None = None
     """Seconds since 1970; now if None."""

@@ -147,6 +147,11 @@ class Outbound:
         outbound = self._placement.home(user_id).shard.outbound
         return [entry_of(document) for document in outbound.list_of_user(user_id, min(limit, MOST), waiting=waiting)]
 
+    def list_of_message(self, user_id: UserId, message_id: str) -> list[OutboundEntry]:
+        """Return the remembered entries of a message that the user sent, by its Message-ID, latest first."""
+        outbound = self._placement.home(user_id).shard.outbound
+        return [entry_of(document) for document in outbound.list_of_message(user_id, message_id, MOST)]
+
     def list_of_tenant(self, tenant_id: TenantId, limit: int = 100, *, waiting: bool = True) -> list[OutboundEntry]:
         """Return a tenant's entries on every shard, latest first; one round trip for each shard."""
         found = [

@@ -11,6 +11,7 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.flags import SEEN
 from mailcore.model.ids import MailboxId, MessageOid, Uid, UserId
-from mailcore.model.mailbox import SpecialUse
+from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
 from mailcore.services.content import ContentStore
@@ -37,6 +38,14 @@ UPLOADED_WITHIN_S: Final = 3600
 """A client uploads what it sent within so long; older messages in Sent are not looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """Where a copy is."""
+
+    mailbox_id: MailboxId
+    uid: Uid
+
+
 class SentCopies:
     """Files what was submitted, once."""
 
@@ -50,31 +59,36 @@ class SentCopies:
         self._quotas = quotas
         messages.on_sent_upload = self.uploaded
 
-    def file(self, actor: Actor, user_id: UserId, raw: bytes, name: str) -> bool:
-        r"""File a message in \Sent; return whether it is there, once, however often this is called.
+    def file(
+        self, actor: Actor, user_id: UserId, raw: bytes, name: str, into: MailboxEntry | None = None
+    ) -> Filed | None:
+        r"""File a message in \Sent; return where it is, once, however often this is called.
 
         Round trips: three, more with attachments. Nothing is filed for a user whose clients do it, or without \Sent.
 
-        `name` tells the message from others if it has no Message-ID that can be read.
+        Args:
+            actor: who sends.
+            user_id: whose mailbox.
+            raw: the message.
+            name: tells the message from others if it has no Message-ID that can be read.
+            into: another mailbox, where it is filed in any case.
 
         Raises:
             OverQuota: it does not fit.
             StoreUnavailable: outcome unknown; call again.
         """
         home = self._placement.home(user_id)
-        entry = self._mailboxes.tree_cached(user_id).find_special(SpecialUse.SENT)
-        if entry is None:
-            self._mailboxes.forget_tree(user_id)
-            entry = self._mailboxes.tree_cached(user_id).find_special(SpecialUse.SENT)
-        if home.settings.uploads_sent or entry is None:
-            return False
+        entry = into or self.sent(user_id)
+        if entry is None or (into is None and home.settings.uploads_sent):
+            return None
         self._quotas.check(user_id, len(raw))
         prepared = self._content.prepare(raw)
         oid = _oid(user_id, prepared.message_id or name.encode())
         content = self._content.put(home, prepared, oid)
         if content.existed:
-            if self._rows_of(self._mailboxes.refresh(user_id, entry.id), oid):
-                return True
+            there = self._rows_of(self._mailboxes.refresh(user_id, entry.id), oid)
+            if there:
+                return Filed(entry.id, there[0])
             content = self._content.put(home, prepared)
         now = int(time.time())
         row = NewRow(
@@ -82,12 +96,21 @@ class SentCopies:
             content.header_date, content.thread, content.message_id_hash,
         )  # fmt: skip
         try:
-            self._messages.commit_rows(user_id, entry.id, [row], Cause.APPEND, actor, oid)
+            commit = self._messages.commit_rows(user_id, entry.id, [row], Cause.APPEND, actor, oid)
         except MailError:
             self._mailboxes.forget_tree(user_id)
             raise
-        self._give_way(actor, user_id, entry.id, row, prepared.message_id)
-        return True
+        if into is None:
+            self._give_way(actor, user_id, entry.id, row, prepared.message_id)
+        return Filed(entry.id, commit.first_uid)
+
+    def sent(self, user_id: UserId) -> MailboxEntry | None:
+        r"""Return the mailbox with the use \Sent; no round trip if this process knows it."""
+        entry = self._mailboxes.tree_cached(user_id).find_special(SpecialUse.SENT)
+        if entry is None:
+            self._mailboxes.forget_tree(user_id)
+            entry = self._mailboxes.tree_cached(user_id).find_special(SpecialUse.SENT)
+        return entry
 
     def uploaded(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, rows: Sequence[NewRow]) -> None:
         r"""Remove our copies of messages that a client has just uploaded to \Sent; one round trip if there are none.

@@ -20,15 +20,16 @@ from mailcore.message.outgoing import REMOVED_FIELDS, Outgoing, parse_mailboxes
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason, ReturnContent
-from mailcore.services.audit import Audit
+from mailcore.services.audit import Audit, Planned
 from mailcore.services.clock import now
 from mailcore.services.dkim import Dkim
 from mailcore.services.identities import Identities
 from mailcore.services.journal import Direction, Journal, JournalEntry
 from mailcore.services.outbound import Outbound, queue_id_of
 from mailcore.services.sender_check import checked_header
-from mailcore.services.sent_copies import SentCopies
+from mailcore.services.sent_copies import Filed, SentCopies
 from mailcore.services.usage import Usage
 from mailcore.store.placement import Placement
 
@@ -58,6 +59,7 @@ class Submitted:
         reverse_path: "" is the null one.
         with_protocol: the `with` keyword of the Received field, by which door it came.
         hold_until: it leaves no earlier.
+        copy_into: the mailbox of its copy; None for Sent, where the user wants one.
     """
 
     raw: bytes = field(repr=False)
@@ -70,6 +72,7 @@ class Submitted:
     hold_for_s: int = 0
     is_utf8: bool = False
     reason: Reason = Reason.SUBMISSION
+    copy_into: MailboxEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,14 @@ class Taken:
 
     queue_id: QueueId
     message_id: str
-    is_in_sent: bool
+    copy: Filed | None
+    """None where none is filed, or none could be."""
     held: str | None = None
+
+    @property
+    def is_in_sent(self) -> bool:
+        """Whether a copy is filed."""
+        return self.copy is not None
 
 
 class Submission:
@@ -133,10 +142,13 @@ class Submission:
             RateExceeded: so much may not be sent now.
             JournalUnavailable: the tenant wants a report of it, which cannot be made now.
             StoreUnavailable, StoreFull: not taken as far as is known; the same call again is safe.
+            Planned: the actor only wants to know what would be done.
         """
         policy = self._placement.tenant(sender.tenant_id).foreign_sender
         outgoing = Outgoing.read(submitted.raw)
         outgoing = checked_header(outgoing, self._identities, sender.user_id, sender.address, policy)
+        if actor.dry_run:
+            raise Planned("mail.submission", {"recipients": len(submitted.recipients)})
         key = _key(submitted, outgoing)
         queue_id = queue_id_of(sender.user_id, key)
         outgoing = self._completed(outgoing, sender, queue_id)
@@ -164,9 +176,9 @@ class Submission:
             actor,
         )
         fault.hit("submission.after_enqueue")
-        is_in_sent = self._file(actor, sender, outgoing, queue_id)
+        copy = self._file(actor, sender, submitted, outgoing, queue_id)
         fault.hit("submission.before_reply")
-        return Taken(queue_id, message_id, is_in_sent, held)
+        return Taken(queue_id, message_id, copy, held)
 
     def _completed(self, outgoing: Outgoing, sender: Sender, queue_id: QueueId) -> Outgoing:
         """Return the message with Date and Message-ID (RFC 6409 §8.2, §8.3), and without what is not the sender's."""
@@ -217,16 +229,18 @@ class Submission:
                 self._audit.happened(actor, "submission.burst", sender.user_id, {"recipients": recipients})
         return held
 
-    def _file(self, actor: Actor, sender: Sender, outgoing: Outgoing, queue_id: QueueId) -> bool:
-        """File the copy in Sent; the message is on its way whatever becomes of it."""
+    def _file(
+        self, actor: Actor, sender: Sender, submitted: Submitted, outgoing: Outgoing, queue_id: QueueId
+    ) -> Filed | None:
+        """File the copy; the message is on its way whatever becomes of it."""
         try:
-            return self._sent_copies.file(actor, sender.user_id, outgoing.to_bytes(), queue_id)
+            return self._sent_copies.file(actor, sender.user_id, outgoing.to_bytes(), queue_id, submitted.copy_into)
         except MailError as error:
             log.warning(
                 "submission.not_filed",
                 extra={"queue_id": queue_id, "error": type(error).__name__, "details": error.details},
             )
-            return False
+            return None
 
 
 def _key(submitted: Submitted, outgoing: Outgoing) -> bytes:

@@ -50,8 +50,6 @@ UNFINISHED: Final = frozenset(
         "POST /users/{user}/mailboxes",
         "GET /users/{user}/mailboxes/{mailbox}",
         "PUT /users/{user}/mailboxes/{mailbox}",
-        "DELETE /users/{user}/mailboxes/{mailbox}/messages",
-        "GET /users/{user}/mailboxes/{mailbox}/messages/{message}",
     }
 )
 MISSING: Final = UNFINISHED | {pair for pair in contract() if tuple(pair.split(" ")) not in TABLE}

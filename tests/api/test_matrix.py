@@ -20,6 +20,7 @@ from mailcore.api.operation import Operation
 from mailcore.model.access import Protocol
 from mailcore.model.filter import RuleContent, of_user
 from mailcore.model.ids import UserId
+from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
@@ -54,6 +55,18 @@ def _filter(services: MailServices, user: MadeUser) -> str:
     return str(services.filters.create(OPERATOR, of_user(user.user_id), RuleContent()).id)
 
 
+def _file(services: MailServices, user: MadeUser) -> str:
+    return str(services.files.add(OPERATOR, user.user_id, b"x", "x", "text/plain"))
+
+
+def _queued(services: MailServices, user: MadeUser) -> str:
+    recipients = (OutboundRecipient("x@example.org"),)
+    new = NewOutbound(
+        user.user_id, user.tenant_id, user.address, recipients, b"Subject: x\r\n\r\n", Reason.API, ObjectId().binary
+    )
+    return services.outbound.enqueue(new, OPERATOR)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "mailbox": _mailbox,
     "message": _message,
@@ -62,14 +75,20 @@ MAKERS: Final[dict[str, Maker]] = {
     "event": _event,
     "filter": _filter,
     "credential": lambda *_: "00" * 32,
+    "file": _file,
+    "queueId": _queued,
 }
 """What stands for a name in a path: something of this user."""
-OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event", "filter"})
+OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event", "filter", "file", "queueId"})
 """Names whose ids are unique, so that another's can be asked for as one's own."""
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "createUser": {"username": "x@example.org", "password": "long enough words"},
     "createMailbox": {"path": "New"},
     "updateMessage": {"seen": True},
+    "uploadMessage": {"subject": "x"},
+    "submitMessage": {"to": [{"address": "x@example.org"}]},
+    "forwardMessage": {"addresses": ["x@example.org"]},
+    "addFile": {"content": "x"},
     "updateMessages": {"message": "1", "seen": True},
     "applyToSearch": {"action": {"seen": True}},
     "authenticate": {"username": "x@example.org", "password": "x"},

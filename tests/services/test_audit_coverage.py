@@ -29,7 +29,7 @@ from mailcore.model.changes import Cause
 from mailcore.model.event import PLATFORM, Event, Outcome
 from mailcore.model.factors import Factor
 from mailcore.model.filter import RuleContent, Verdict, of_user
-from mailcore.model.flags import SEEN, FlagOperation, FlagSet
+from mailcore.model.flags import DRAFT, SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
 from mailcore.model.mailbox import SpecialUse
 from mailcore.model.outbound import OutboundRecipient
@@ -48,6 +48,7 @@ from mailcore.services.import_sources import SourceMailbox
 from mailcore.services.journal import Direction, JournalEntry
 from mailcore.services.messages import NewMessage
 from mailcore.services.programs import Origin, Program, ProgramFault
+from mailcore.services.sending import MessagePlace, NewCopy, NewSending
 from mailcore.services.submission import Sender, Submitted
 from mailcore.services.tokens import owner_of_tenant
 from mailcore.store.mailbox.notes import Note
@@ -231,6 +232,34 @@ def _submit(scene: Scene) -> object:
     return scene.services.submission.submit(scene.actor, sender, submitted)
 
 
+def _keep(scene: Scene) -> object:
+    user_id = scene.user.user_id
+    entry = scene.services.mailboxes.find(user_id, "Drafts")
+    return scene.services.sending.keep(scene.actor, user_id, entry, NewCopy(b"Subject: x\r\n\r\nx", DRAFT))
+
+
+def _send(scene: Scene) -> object:
+    user = scene.user
+    sent = scene.services.mailboxes.find(user.user_id, "Sent Mail")
+    new = NewSending(b"Subject: x\r\n\r\nx", user.address, ["bob@else.test"], sent)
+    return scene.services.sending.send(scene.actor, Sender(user.user_id, user.tenant_id, user.address), new)
+
+
+def _send_draft(scene: Scene) -> object:
+    user = scene.user
+    entry = scene.services.mailboxes.find(user.user_id, "Drafts")
+    raw = b"To: bob@else.test\r\nSubject: x\r\n\r\nx"
+    place, _ = scene.services.sending.keep(OPERATOR, user.user_id, entry, NewCopy(raw, DRAFT))
+    sender = Sender(user.user_id, user.tenant_id, user.address)
+    return scene.services.sending.send_draft(scene.actor, sender, place, None, delete_files=False)
+
+
+def _forward(scene: Scene) -> object:
+    user = scene.user
+    place = MessagePlace(scene.inbox, 1)
+    return scene.services.sending.forward(scene.actor, user.user_id, user.address, place, ["bob@else.test"])
+
+
 def _renew(scene: Scene) -> object:
     """The authority is not there: what is told is the order that led to it."""
     acme = scene.services.acme
@@ -404,6 +433,14 @@ CALLS: dict[str, Call] = {
     ),
     "tenants.set_postmaster": lambda s: s.services.tenants.set_postmaster(s.actor, s.user.tenant_id, s.user.user_id),
     "submission.submit": _submit,
+    "sending.keep": _keep,
+    "sending.send": _send,
+    "sending.send_draft": _send_draft,
+    "sending.forward": _forward,
+    "files.add": lambda s: s.services.files.add(s.actor, s.user.user_id, b"x", "x.txt", "text/plain"),
+    "files.delete": lambda s: s.services.files.delete(
+        s.actor, s.user.user_id, s.services.files.add(OPERATOR, s.user.user_id, b"x", "x.txt", "text/plain")
+    ),
     "tenants.set_foreign_sender": lambda s: s.services.tenants.set_foreign_sender(
         s.actor, s.user.tenant_id, ForeignSender.REWRITE
     ),

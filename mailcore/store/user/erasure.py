@@ -13,11 +13,16 @@ from mailcore.store.guard import Document, deadline
 from mailcore.store.message.blob_refs import OwnerKind
 from mailcore.store.owned import OwnedCollection
 
-REFERRING: Final[Mapping[str, OwnerKind]] = {"messages": OwnerKind.MESSAGE, "outbound": OwnerKind.OUTBOUND}
+REFERRING: Final[Mapping[str, OwnerKind]] = {
+    "messages": OwnerKind.MESSAGE,
+    "outbound": OwnerKind.OUTBOUND,
+    "files": OwnerKind.FILE,
+}
 """Collections whose documents refer to blobs, by `attempt` and `splices`; they come first."""
 RANGES: Final[Mapping[str, int]] = {
     "messages": 24,
     "outbound": 24,
+    "files": 24,
     "mailboxes": 24,
     "segments": 32,
     "row_blocks": 32,

@@ -1,4 +1,4 @@
-"""`files`: data that a user put aside to send, one document each; the content is a blob. On the user's shard."""
+"""`files`: data that a user put aside to send, one document each; the content is a blob, named as messages name theirs. On the user's shard."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, Final
 from bson import ObjectId
 from pymongo.database import Database
 
+from mailcore.message.split import Cut
 from mailcore.model.file import StoredFile
 from mailcore.model.ids import UserId
 from mailcore.store.guard import Document, deadline
 from mailcore.store.keys import OWNER_BYTES, message_key, owner_range
+from mailcore.store.message.skeleton import Splice, pack_splices, unpack_splices
 from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 24
@@ -33,8 +35,8 @@ class Files:
             "size": file.size_bytes,
             "md5": file.md5,
             "created_at": file.created_at,
-            "address": file.address,
             "attempt": file.attempt,
+            "splices": pack_splices([Splice(Cut(-1, 0, file.size_bytes), file.size_bytes, file.address)]),
         }
         with deadline():
             self._collection.insert_one(document)
@@ -93,6 +95,6 @@ def _file(document: Document) -> StoredFile:
         size_bytes=document["size"],
         md5=document["md5"],
         created_at=document["created_at"],
-        address=bytes(document["address"]),
+        address=unpack_splices(document["splices"])[0].address,
         attempt=bytes(document["attempt"]),
     )
