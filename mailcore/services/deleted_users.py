@@ -215,7 +215,7 @@ class DeletedUsers:
 
     def _erase_mail(self, shard: ShardStores, tenant_id: TenantId, user_id: UserId) -> dict[str, int]:
         """Remove one range a collection; what refers to attachments gives them up first."""
-        collector = BlobCollector(shard.blobs, shard.blob_refs, shard.chunks, shard.messages, shard.outbound)
+        collector = shard.collector()
         counts: dict[str, int] = {}
         for name, kind in REFERRING.items():
             for page in shard.erasure.pages(name, user_id):

@@ -39,7 +39,7 @@ from mailcore.store.keys import change_key, user_key
 from mailcore.store.mailbox import annotations, blocks, heads, message_ids, notes, purge, row_blocks, segments
 from mailcore.store.message import messages
 from mailcore.store.message.chunks import Tier
-from mailcore.store.user import auth_log, autoreplies, outbound
+from mailcore.store.user import auth_log, autoreplies, files, outbound
 from mailcore.store.user.erasure import KEPT, RANGES
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import blob_bytes, deliver, inbox, message
@@ -182,6 +182,7 @@ def test_every_collection_is_erased_or_says_why_not() -> None:
     lengths = {
         "messages": messages.MESSAGE_KEY_BYTES,
         "outbound": outbound.KEY_BYTES,
+        "files": files.KEY_BYTES,
         "mailboxes": heads.KEY_BYTES,
         "segments": segments.KEY_BYTES,
         "row_blocks": row_blocks.KEY_BYTES,

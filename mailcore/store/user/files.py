@@ -1,4 +1,4 @@
-"""`files`: data that a user put aside to send, one document each; the content is a blob, named as messages name theirs. On the user's shard."""
+"""`files`: data that a user put aside to send, one document each; the content is a blob, named as messages do."""
 
 from __future__ import annotations
 
