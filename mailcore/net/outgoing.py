@@ -10,7 +10,6 @@ from __future__ import annotations
 import email.message
 import http.client
 import io
-import ipaddress
 import socket
 import ssl
 import time
@@ -20,11 +19,9 @@ from typing import Final, cast
 
 from mailcore.errors import DestinationForbidden, OutgoingFailed
 from mailcore.services.dns import Dns
+from mailcore.services.public_addresses import literal, objection
 from mailcore.settings import OutgoingSettings
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _PIECE: Final = 16 * 1024
 _HEADER_BYTES: Final = 32 * 1024
 
@@ -70,9 +67,9 @@ class OutgoingClient:
         Raises:
             DnsUnavailable: nobody could say.
         """
-        literal = _literal(host)
-        if literal is not None:
-            found, is_secure, exists, name = (str(literal),), False, True, host
+        ip = literal(host)
+        if ip is not None:
+            found, is_secure, exists, name = (str(ip),), False, True, host
         else:
             answer = self._dns.addresses(host)
             found, is_secure, exists, name = answer.records, answer.is_secure, answer.name_exists, answer.canonical_name
@@ -81,17 +78,7 @@ class OutgoingClient:
 
     def objection(self, address: str) -> str | None:
         """Return why an address must not be connected to; None if it may."""
-        ip = _literal(address)
-        if ip is None:
-            return "not an address"
-        if any(ip in network for network in self._settings.allowed):
-            return None
-        for each in (ip, *_inside(ip)):
-            if not each.is_global or each.is_multicast or each.is_reserved or each.is_unspecified:
-                return "not a public address"
-            if any(each in network for network in self._settings.own) or _is_of_this_machine(each):
-                return "an address of our own"
-        return None
+        return objection(self._settings, address)
 
     def connect(self, address: str, port: int, purpose: Purpose, timeout_s: float) -> socket.socket:
         """Connect to an address that `resolve` returned; it is checked again, for this is the only door.
@@ -187,35 +174,6 @@ def _parsed(data: bytes, limit_bytes: int) -> Fetched:
         raise ValueError("the answer is too long")
     headers: email.message.Message = response.headers
     return Fetched(response.status, headers.get_content_type(), body)
-
-
-def _literal(text: str) -> IpAddress | None:
-    """Return an address in its usual form; decimal, octal and short ones are none."""
-    try:
-        return ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-
-
-def _inside(ip: IpAddress) -> list[IpAddress]:
-    """Return the IPv4 addresses that an IPv6 address leads to."""
-    if not isinstance(ip, ipaddress.IPv6Address):
-        return []
-    found: list[IpAddress] = [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if each is not None]
-    if ip in NAT64 or int(ip) >> 32 == 0:
-        found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-    return found
-
-
-def _is_of_this_machine(ip: IpAddress) -> bool:
-    """Whether one could listen at an address: then it is this machine's."""
-    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((str(ip), 0))
-        except OSError:
-            return False
-    return True
 
 
 def _why(error: Exception) -> str:

@@ -13,6 +13,7 @@ from mailcore.services.arc import Arc
 from mailcore.services.audit import Audit
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
+from mailcore.services.authoritative_dns import AuthoritativeDns
 from mailcore.services.autoreplies import Autoreplies
 from mailcore.services.background import keeping_up
 from mailcore.services.bearers import Bearers
@@ -119,6 +120,7 @@ class MailServices:
     domains: Domains
     dns: Dns
     pools: Pools
+    authoritative_dns: AuthoritativeDns
     users: Users
     deleted_users: DeletedUsers
     people: People
@@ -313,6 +315,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domains=Domains(directory, audit, dns, settings.mx_hosts),
         dns=dns,
         pools=Pools(directory, placement, audit),
+        authoritative_dns=AuthoritativeDns(dns, settings.outgoing),
         users=users,
         deleted_users=DeletedUsers(directory, placement, sessions, audit, offload, settings.limits),
         people=People(directory, placement),

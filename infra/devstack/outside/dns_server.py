@@ -1,4 +1,7 @@
-"""A recursive resolver whose whole knowledge is a table, which may change at any time (UDP and TCP)."""
+"""A name server whose whole knowledge is a table, which may change at any time (UDP and TCP).
+
+It is a resolver, or the authoritative server of some zones.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ Records = Sequence[str] | Callable[[], Sequence[str]]
 class DnsServer:
     """Answers from `records`; `with` it serves on a port of its own."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, zones: Sequence[str] | None = None) -> None:
+        """`zones`: it is no resolver but the authoritative server of these, and refuses everything else."""
+        self.zones = zones
+        self.ttl_s = TTL_S
         self.records: dict[tuple[str, str], Records] = {}
         self.trouble: dict[str, Trouble] = {}
         """By name, whatever the type."""
@@ -121,7 +127,12 @@ class DnsServer:
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked[name, kind] += 1
-        response = dns.message.make_response(query, recursion_available=True)
+        response = dns.message.make_response(query, recursion_available=self.zones is None)
+        if self.zones is not None and not any(f".{name}".endswith(f".{zone}") for zone in self.zones):
+            response.set_rcode(dns.rcode.REFUSED)
+            return response.to_wire()
+        if self.zones is not None:
+            response.flags |= dns.flags.AA
         trouble = self.trouble.get(name)
         if trouble is Trouble.SILENCE:
             return None
@@ -143,14 +154,16 @@ class DnsServer:
             is_secure = is_secure and name in self.secure
             texts = self._texts(name, kind)
             if texts:
-                response.answer.append(dns.rrset.from_text_list(_absolute(name), TTL_S, "IN", kind, list(texts)))
+                response.answer.append(dns.rrset.from_text_list(_absolute(name), self.ttl_s, "IN", kind, list(texts)))
                 break
             aliases = self._texts(name, "CNAME")
             if not aliases:
                 if not any(known == name or known.endswith(f".{name}") for known, _ in self.records):
                     response.set_rcode(dns.rcode.NXDOMAIN)
                 break
-            response.answer.append(dns.rrset.from_text_list(_absolute(name), TTL_S, "IN", "CNAME", list(aliases)))
+            response.answer.append(dns.rrset.from_text_list(_absolute(name), self.ttl_s, "IN", "CNAME", list(aliases)))
+            if self.zones is not None:
+                break
             name = aliases[0].lower().rstrip(".")
         else:
             return False

@@ -1,0 +1,96 @@
+"""A domain with all its records on two name servers, and a way to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+from bson import ObjectId
+
+from mailcore.model.dkim import DkimAlgorithm, DkimKey, DkimKeyState
+from mailcore.model.ids import TenantId
+from mailcore.services.authoritative_dns import AuthoritativeDns
+from mailcore.services.clock import now
+from mailcore.services.dkim_private_keys import new_key
+from mailcore.services.dns import Dns
+from mailcore.settings import MailSettings
+from portal.domains.records import Finding, Wanted
+from portal.domains.survey import look_at
+from portal.domains.wanted import wanted_records
+from portal.domains.zone_file import rdata
+from tests.builders import SEALING_KEYS
+from tests.portal.domains.example import DOMAIN, NAMES, POLICY_ID, TOKEN
+from tests.stubs.nameservers import Nameservers, Zone, nameservers
+
+
+def settings_of(world: Nameservers) -> MailSettings:
+    return MailSettings.from_environment(
+        {"MONGO_URI": "mongodb://127.0.0.1:1/none", "EIDER_SEALING_KEYS": SEALING_KEYS, **world.variables()}
+    )
+
+
+@pytest.fixture(scope="session")
+def key() -> DkimKey:
+    pair = new_key(DkimAlgorithm.RSA)
+    return DkimKey(
+        ObjectId(), TenantId(ObjectId()), ObjectId(), "", "rs20261126", pair.algorithm, DkimKeyState.ACTIVE,
+        pair.public_key, now(),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def started_world() -> Iterator[Nameservers]:
+    """Name servers that know our own zone and, with nothing in it, that of example.test."""
+    with nameservers() as started:
+        ours = started.zone("eider.test", servers=1)
+        ours.add("_spf.eider.test", "TXT", '"v=spf1 ip4:192.0.2.0/24 -all"')
+        ours.add("web.eider.test", "A", "192.0.2.80")
+        started.zone(DOMAIN)
+        yield started
+
+
+@pytest.fixture
+def world(started_world: Nameservers) -> Iterator[Nameservers]:
+    """Name servers as they were at first, whatever a test did to them."""
+    known = [started_world.resolver, *started_world.started]
+    before = [dict(server.records) for server in known]
+    yield started_world
+    for server, records in zip(known, before, strict=False):
+        server.records = records
+        server.trouble.clear()
+        server.asked.clear()
+
+
+@pytest.fixture
+def authoritative(world: Nameservers) -> AuthoritativeDns:
+    settings = settings_of(world)
+    return AuthoritativeDns(Dns(settings.dns), settings.outgoing)
+
+
+def publish(zone: Zone, wanted: tuple[Wanted, ...]) -> None:
+    """Put all records into a zone as their owner should."""
+    for each in wanted:
+        if each.type == "TXT" and (held := zone.get(each.name, "TXT")):
+            zone.add(each.name, "TXT", *held, *(rdata("TXT", value) for value in each.values))
+        else:
+            zone.add(each.name, each.type, *(rdata(each.type, value) for value in each.values))
+
+
+@pytest.fixture
+def wanted(key: DkimKey) -> tuple[Wanted, ...]:
+    return wanted_records(DOMAIN, TOKEN, [replace(key, domain=DOMAIN)], POLICY_ID, NAMES)
+
+
+@pytest.fixture
+def zone(world: Nameservers, wanted: tuple[Wanted, ...]) -> Zone:
+    """The zone of example.test with every record as it should be."""
+    made = world.zones[DOMAIN]
+    publish(made, wanted)
+    return made
+
+
+@pytest.fixture
+def look(authoritative: AuthoritativeDns, wanted: tuple[Wanted, ...]) -> Callable[[], Mapping[str, Finding]]:
+    """Return `look()`: a finding for each record, by its key."""
+    return lambda: {finding.wanted.key: finding for finding in look_at(DOMAIN, wanted, authoritative.survey())}
