@@ -3,42 +3,127 @@
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Callable
+from importlib import import_module
 
-from flask import Flask, Response, jsonify, render_template
+from flask import Flask, g, jsonify, request, session
 from flask.typing import ResponseReturnValue
+from redis import Redis
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from portal import database
+from mailcore.services import MailServices
+from portal import access, database, failures, languages, navigation, security, showing
+from portal.access import need_of, public
+from portal.accounts import sessions
+from portal.database import Database
+from portal.mail_plane import EXTENSION, Portal
+from portal.permissions import Permission
 from portal.settings import PortalSettings
 
 log = logging.getLogger(__name__)
 
-CONTENT_SECURITY_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+FEATURES = (
+    "portal.accounts.views",
+    "portal.accounts.profile",
+    "portal.overview.views",
+    "portal.members.views",
+)
+"""Modules with blueprints; a feature adds its line. Each has `blueprint`."""
+UNGUARDED = frozenset({"static"})
+"""Endpoints of Flask itself."""
+SIGNED_IN = "signed_in"
+"""Key of the cookie's token in Flask's session."""
 
 
-def create_app(settings: PortalSettings) -> Flask:
-    """Build the application; nothing is connected before the first request."""
+class Unguarded(RuntimeError):
+    """A view does not say what it needs; nobody shall find out by trying."""
+
+
+def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
+    """Build the application; nothing is connected before the first request.
+
+    Raises:
+        Unguarded: a view says neither which permission it needs nor that it is public.
+    """
     app = Flask(__name__)
-    engine = database.open_engine(settings.database_url)
+    redis_url = settings.mail.redis_url
+    redis = Redis.from_url(redis_url.reveal_text(), socket_timeout=3) if redis_url is not None else None
+    parts = Portal(settings, Database(settings.database_url), mail, redis)
+    app.extensions[EXTENSION] = parts
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
+    _bind_session(app, parts.database)
+    security.set_up(app, settings)
+    languages.set_up(app)
+    failures.set_up(app)
+    _templates(app)
+    app.add_url_rule("/health", "health", _health(parts.database))
+    for name in FEATURES:
+        app.register_blueprint(import_module(name).blueprint)
+    missing = [name for name, view in app.view_functions.items() if name not in UNGUARDED and need_of(view) is None]
+    if missing:
+        raise Unguarded(f"these views do not say what they need: {', '.join(sorted(missing))}")
+    return app
 
-    @app.get("/")
-    def home() -> ResponseReturnValue:
-        """Show what this is."""
-        return render_template("home.html")
 
-    @app.get("/health")
+def _bind_session(app: Flask, store: Database) -> None:
+    """Give each request its database session, and find out who is signed in."""
+
+    @app.before_request
+    def begin() -> None:
+        g.request_id = secrets.token_hex(8)
+        g.scope = store.scope()
+        g.scope.__enter__()
+        token = session.get(SIGNED_IN)
+        if token is not None and request.endpoint not in {"static", "health"}:
+            g.signed_in = sessions.find_session(token)
+
+    @app.teardown_request
+    def end(error: BaseException | None) -> None:  # noqa: ARG001  as Flask calls it
+        scope = g.pop("scope", None)
+        if scope is not None:
+            scope.__exit__(None, None, None)
+
+
+def _templates(app: Flask) -> None:
+    """Give templates what every page shows."""
+    showing.set_up(app)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+    @app.context_processor
+    def shared() -> dict[str, object]:
+        who = access.signed_in()
+        return {
+            "who": who,
+            "navigation": navigation.entries_for(who, app.view_functions.__contains__),
+            "languages": languages.LANGUAGES,
+            "endpoints": app.view_functions,
+            "Permission": Permission,
+        }
+
+    versions: dict[str, str] = {}
+
+    @app.template_global()
+    def asset(name: str) -> str:
+        """Return the address of a file of ours; it changes with the file, so browsers may keep it for ever."""
+        from hashlib import sha256
+        from pathlib import Path
+
+        from flask import url_for
+
+        if name not in versions:
+            versions[name] = sha256((Path(app.static_folder or "") / name).read_bytes()).hexdigest()[:12]
+        return url_for("static", filename=name, v=versions[name])
+
+
+def _health(store: Database) -> Callable[[], ResponseReturnValue]:
+    @public
     def health() -> ResponseReturnValue:
         """Answer 200 while Postgres answers, else 503; for load balancers."""
-        if database.answers(engine):
+        if database.answers(store.engine):
             return jsonify(status="ok")
         log.warning("portal.health.failed", extra={"store": "postgres"})
         return jsonify(status="unavailable", store="postgres"), 503
 
-    @app.after_request
-    def protect(response: Response) -> Response:
-        """Set the headers that keep other sites out of our pages."""
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
-        return response
-
-    return app
+    return health

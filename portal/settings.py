@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from mailcore.settings import MailSettings
+from mailcore.settings import SettingsInvalid as MailSettingsInvalid
+
+DEFAULT_PUBLIC_URL = "http://localhost:8000"
 
 
 class SettingsInvalid(Exception):
-    """A variable of the environment is missing or malformed; the text names it."""
+    """Variables of the environment are missing or malformed; the text names them, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +22,45 @@ class PortalSettings:
     """The portal's settings, read once."""
 
     database_url: str
+    mail: MailSettings = field(repr=False)
+    public_url: str = DEFAULT_PUBLIC_URL
+    """Where browsers find the portal: every link in a mail begins with it, whatever a request says."""
+    proxies: int = 0
+    """How many proxies of ours stand before it and say where a request came from (X-Forwarded-For)."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach it by TLS."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def host(self) -> str:
+        """The host of the public URL; passkeys are bound to it."""
+        return urlsplit(self.public_url).hostname or ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> PortalSettings:
-        """Read DATABASE_URL, a libpq URL of Postgres.
+        """Read DATABASE_URL, a libpq URL of Postgres, EIDER_PORTAL_URL, EIDER_PORTAL_PROXIES and those of mail.
 
         Raises:
-            SettingsInvalid: it is missing or of another kind.
+            SettingsInvalid: with every problem found.
         """
+        problems = []
         url = environment.get("DATABASE_URL", "")
         if not url.startswith("postgresql://"):
             problem = "of another kind" if url else "missing"
-            raise SettingsInvalid(f"DATABASE_URL must be postgresql://..., it is {problem}")
-        return cls(database_url=url)
+            problems.append(f"DATABASE_URL must be postgresql://..., it is {problem}")
+        public_url = environment.get("EIDER_PORTAL_URL", "").rstrip("/") or DEFAULT_PUBLIC_URL
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", public_url):
+            problems.append("EIDER_PORTAL_URL must look like https://portal.example.com, without a path")
+        proxies = environment.get("EIDER_PORTAL_PROXIES", "") or "0"
+        if not re.fullmatch(r"[0-9]", proxies):
+            problems.append("EIDER_PORTAL_PROXIES is a number from 0 to 9")
+        mail = None
+        try:
+            mail = MailSettings.from_environment(environment)
+        except MailSettingsInvalid as invalid:
+            problems += invalid.problems
+        if problems or mail is None:
+            raise SettingsInvalid("\n".join(problems))
+        return cls(url, mail, public_url, int(proxies))

@@ -73,6 +73,8 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
             if not is_free(port):
                 raise port_taken(what, port)
         environment = server_environment(endpoints, ports, health)
+        if name == "web":
+            environment["EIDER_PORTAL_URL"] = f"http://localhost:{ports['portal']}"
         if name == "outside":
             environment["OUTSIDE_FOLDER"] = str(folder.path / "outside")
         process = Process(

@@ -61,6 +61,7 @@ class Supervisor:
         endpoints = self._stack.start()
         if self._with_servers:
             demo.prepare_directory(endpoints)
+            demo.prepare_postgres(endpoints)
             self._servers = describe_servers(self._stack.folder, endpoints)
             for server in self._servers.values():
                 server.process.start()

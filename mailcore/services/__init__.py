@@ -131,6 +131,7 @@ class MailServices:
     groups: Groups
     resolutions: Resolutions
     authentication: Authentication
+    passwords: Passwords
     app_passwords: AppPasswords
     temporary_passwords: TemporaryPasswords
     tokens: Tokens
@@ -326,6 +327,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         groups=Groups(directory, onward),
         resolutions=resolutions,
         authentication=authentication,
+        passwords=passwords,
         app_passwords=app_passwords,
         temporary_passwords=temporary_passwords,
         tokens=tokens,

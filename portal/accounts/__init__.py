@@ -1,0 +1,1 @@
+"""Organisations, the members who run them, and how members sign in."""

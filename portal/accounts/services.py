@@ -1,0 +1,93 @@
+"""Members and organisations: who they are, made and changed."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from typing import Final
+
+from sqlalchemy import select
+
+from mailcore.errors import AddressInvalid, AuthenticationFailed
+from mailcore.model.actor import Actor
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices
+from mailcore.services.tenants import clean_name
+from portal.accounts.emails import read_email
+from portal.accounts.models import Member, Membership, Organisation
+from portal.audit.services import record
+from portal.database import session, unit_of_work
+from portal.permissions import Role
+
+SLUG_CHARACTERS: Final = 40
+
+
+def create_organisation(actor: Actor, name: str, region: str, owner: Member) -> Organisation:
+    """Create an organisation with its owner; a job makes its tenant in the mail plane afterwards.
+
+    Raises:
+        ValueInvalid: not a name.
+    """
+    with unit_of_work() as current:
+        organisation = Organisation(name=clean_name(name), slug=_free_slug(name), region=region)
+        current.add_all([organisation, owner])
+        current.flush()
+        current.add(Membership(organisation_id=organisation.id, member_id=owner.id, role=Role.OWNER))
+        record(
+            actor,
+            "organisation.created",
+            organisation.name,
+            {"owner": owner.email, "region": region},
+            organisation_id=organisation.id,
+        )
+    return organisation
+
+
+def new_member(mail: MailServices, email: str, name: str, password: Secret | None) -> Member:
+    """Return a member who is not stored yet.
+
+    Raises:
+        AddressInvalid, PasswordUnsuitable, PasswordLeaked, ValueInvalid: what is wrong.
+    """
+    display, canonical = read_email(email)
+    password_hash = mail.passwords.hash_new(password) if password is not None else None
+    return Member(email=display, canonical_email=canonical, name=clean_name(name), password_hash=password_hash)
+
+
+def find_member(email: str) -> Member | None:
+    """Return the member of an address, or None."""
+    try:
+        _, canonical = read_email(email)
+    except AddressInvalid:
+        return None
+    return session().scalars(select(Member).where(Member.canonical_email == canonical)).one_or_none()
+
+
+def check_password(mail: MailServices, email: str, password: Secret, remote_address: str) -> Member:
+    """Return the member who signs in with this password; unknown members cost what a wrong password costs.
+
+    Raises:
+        AuthenticationFailed: unknown, without a password, or another one.
+        TooManyAttempts: too many were wrong; the password was not looked at.
+        ServerBusy: too many hashes wait.
+    """
+    permit = mail.failed_logins.admit(f"member:{email.strip().lower()[:300]}", None, None, remote_address)
+    member = find_member(email)
+    if not mail.passwords.verify(member.password_hash if member is not None else None, password) or member is None:
+        raise AuthenticationFailed
+    mail.failed_logins.take_back(permit, is_good=True)
+    return member
+
+
+def _free_slug(name: str) -> str:
+    """Return the slug of a name, with a random end where the plain one is taken."""
+    base = slug_of(name)
+    is_taken = session().scalars(select(Organisation.id).where(Organisation.slug == base)).first() is not None
+    return f"{base}-{secrets.token_hex(3)}" if is_taken else base
+
+
+def slug_of(name: str) -> str:
+    """Return a name as it may stand in an address: ASCII letters, digits and hyphens."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG_CHARACTERS] or "organisation"

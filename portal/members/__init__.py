@@ -1,0 +1,1 @@
+"""Who runs an organisation: its members, their roles, and who is invited."""

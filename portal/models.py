@@ -1,0 +1,8 @@
+"""Every module with tables, so that migrations see all of them: a feature adds its line."""
+
+from portal.accounts import models as accounts
+from portal.audit import models as audit
+from portal.database import Base
+
+MODULES = (accounts, audit)
+METADATA = Base.metadata

@@ -1,0 +1,43 @@
+"""What stands in the navigation: one line for each page that is reached from everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+from portal.access import SignedIn
+from portal.permissions import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line; shown to whoever has the permission."""
+
+    label: Any
+    endpoint: str
+    permission: Permission
+    icon: str
+
+    @property
+    def section(self) -> str:
+        """The blueprint whose pages belong to it."""
+        return self.endpoint.partition(".")[0]
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(_("Overview"), "overview.home", Permission.VIEW_ORGANISATION, "home"),
+    Entry(_("Members"), "members.index", Permission.VIEW_MEMBERS, "shield"),
+    Entry(_("API tokens"), "tokens.index", Permission.MANAGE_TOKENS, "key"),
+    Entry(_("Audit log"), "audit.index", Permission.VIEW_AUDIT, "list"),
+)
+"""In the order in which they are shown."""
+
+
+def entries_for(who: SignedIn | None, exists: Callable[[str], bool]) -> list[Entry]:
+    """Return what somebody sees; a part that is not installed has no line."""
+    if who is None:
+        return []
+    return [entry for entry in ENTRIES if who.may(entry.permission) and exists(entry.endpoint)]

@@ -1,0 +1,71 @@
+"""How values are shown: dates, browsers, sizes, names of roles."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from flask import Flask
+from flask_babel import format_date, format_datetime
+from flask_babel import gettext as _
+
+from portal.permissions import Role
+
+_BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"))
+_SYSTEMS = (
+    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def set_up(app: Flask) -> None:
+    """Give templates the filters `date`, `moment`, `browser`, `size` and the function `role_name`."""
+    app.add_template_filter(date)
+    app.add_template_filter(moment)
+    app.add_template_filter(browser)
+    app.add_template_filter(size)
+    app.add_template_global(role_name)
+
+
+def date(at: datetime | None) -> str:
+    """Return a day."""
+    return format_date(at, "medium") if at is not None else _("never")
+
+
+def moment(at: datetime | None) -> str:
+    """Return a day and time, UTC."""
+    return f"{format_datetime(at, 'medium')} UTC" if at is not None else _("never")
+
+
+def browser(user_agent: str) -> str:
+    """Return what a browser calls itself, in two words."""
+    name = next((shown for sign, shown in _BROWSERS if sign in user_agent), "")
+    system = next((shown for sign, shown in _SYSTEMS if sign in user_agent), "")
+    found = re.sub(r"\s+", " ", f"{name} {system}").strip()
+    return found or user_agent[:40] or _("unknown")
+
+
+def size(size_bytes: int | None) -> str:
+    """Return a number of bytes as people say it; None is without limit."""
+    if size_bytes is None:
+        return _("unlimited")
+    amount = float(size_bytes)
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("unreachable")
+
+
+def role_name(role: Role | str) -> str:
+    """Return what a role is called."""
+    names = {
+        Role.OWNER: _("Owner"),
+        Role.ADMIN: _("Admin"),
+        Role.BILLING: _("Billing"),
+        Role.HELPDESK: _("Helpdesk"),
+        Role.AUDITOR: _("Auditor"),
+        Role.MAIL_USER: _("Mail user"),
+        Role.STAFF: _("Staff"),
+    }
+    return names[Role(role)]

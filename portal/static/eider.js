@@ -1,0 +1,34 @@
+/* What pages do beyond links and forms: menus close, dialogs open, text is copied. Everything works without it. */
+"use strict";
+
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  if (!target) return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(target)) menu.open = false;
+  }
+  const opener = target.closest("[data-opens]");
+  if (opener) document.getElementById(opener.dataset.opens)?.showModal();
+  if (target.closest("[data-closes]")) target.closest("dialog")?.close();
+  const copier = target.closest("[data-copy]");
+  if (copier) {
+    navigator.clipboard.writeText(copier.dataset.copy).then(() => {
+      const before = copier.textContent;
+      copier.textContent = copier.dataset.done;
+      setTimeout(() => { copier.textContent = before; }, 1500);
+    });
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = document.querySelector('input[name="csrf_token"]');
+  if (token) event.detail.headers["X-CSRFToken"] = token.value;
+});
