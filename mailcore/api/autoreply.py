@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import StringConstraints, WithJsonSchema
+from pydantic import StringConstraints
 
 from mailcore.api.call import Call
-from mailcore.api.fields import Flag, Input, Moment, Nothing, Output, instant
+from mailcore.api.fields import Flag, Input, Instant, Nothing, Output, instant
 from mailcore.api.operation import Operation, Permission
 from mailcore.model.autoreply import Autoreply
 from mailcore.model.roles import Action, Resource
-
-Instant = Annotated[
-    Moment | Literal[False], WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"const": False}]})
-]
 
 
 class SetAutoreply(Input):

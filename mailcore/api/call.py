@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec
 
@@ -75,6 +75,16 @@ class Call:
         """Whether the token is that of the user in the path."""
         return self.token is not None and self.user_id is not None and self.token.owner.user_id == self.user_id
 
+    def check_hidden(self, asked: Iterable[str]) -> None:
+        """Make sure that no field is set which the token's role does not see.
+
+        Raises:
+            ApiError: one is.
+        """
+        refused = sorted(self.grants.hidden_fields.intersection(asked))
+        if refused:
+            raise ApiError(403, "MissingPrivileges", f"This token may not change {', '.join(refused)}")
+
     def sees(self, tenant_id: TenantId) -> bool:
         """Whether things of a tenant exist for this token; a user's own are found by the user."""
         return self.tenant_id is None or self.tenant_id == tenant_id
@@ -146,6 +156,6 @@ def check_permission(call: Call, needs: Permission) -> None:
     Raises:
         ApiError: it may not.
     """
-    is_own = call.is_own or (call.user_id is None and call.token_user is not None)
+    is_own = call.is_own or (call.user_id is None and call.token_user is not None and not needs.of_tenant)
     if not may(call.role, needs.action, needs.resource, own=is_own):
         raise ApiError(403, "MissingPrivileges", "This token may not do this")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import WithJsonSchema
+from typing import Any, Final, Literal
 
 from mailcore.api.call import Call
-from mailcore.api.fields import Fields, Input, Moment, Nothing, Output, instant
+from mailcore.api.fields import Fields, Input, Instant, Nothing, Output, instant
 from mailcore.api.operation import Operation, Permission
 from mailcore.model.roles import Action, Resource
-
-Instant = Annotated[
-    Moment | Literal[False], WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"const": False}]})
-]
 
 
 class DeleteUser(Input):

@@ -122,6 +122,12 @@ Meta = Annotated[
     WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]}),
 ]
 """An application's own data: checked, kept as JSON text, returned as an object."""
+Instant = Annotated[
+    Moment | Literal[False], WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"const": False}]})
+]
+"""An instant; false where there is none."""
+Tags = list[Annotated[str, StringConstraints(max_length=128)]]
+AddressText = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Text255 = Annotated[str, StringConstraints(max_length=255)]
 Cursor = Annotated[str, StringConstraints(max_length=1024)]
 

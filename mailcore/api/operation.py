@@ -33,6 +33,8 @@ class Permission:
 
     resource: Resource
     action: Action
+    of_tenant: bool = False
+    """What it is about is never one user's own."""
 
 
 @dataclass(frozen=True, slots=True)

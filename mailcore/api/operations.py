@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from mailcore.api import (
+    addresses,
     app_passwords,
     authentication,
     authlog,
     autoreply,
     deleted_users,
     domain_access,
+    domain_aliases,
     filters,
+    forwarded_addresses,
     health,
     mailboxes,
     message,
@@ -30,6 +33,9 @@ from mailcore.api.operation import Operation
 ALL: Final[tuple[Operation, ...]] = (
     *users.OPERATIONS,
     *deleted_users.OPERATIONS,
+    *addresses.OPERATIONS,
+    *forwarded_addresses.OPERATIONS,
+    *domain_aliases.OPERATIONS,
     *mailboxes.OPERATIONS,
     *messages.OPERATIONS,
     *message.OPERATIONS,

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from bson import ObjectId
 
+from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import AddressRoute
 
@@ -56,6 +57,7 @@ class ForwardedAddress:
     autoreply: ForwardedAutoreply | None = None
     is_disabled: bool = False
     """Mail is refused."""
+    data: AddressData = NO_DATA
 
 
 @dataclass(frozen=True, slots=True)

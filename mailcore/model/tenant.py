@@ -10,6 +10,7 @@ from enum import StrEnum
 from bson import ObjectId
 
 from mailcore.model.access import Protocol
+from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SendingLimits
@@ -142,6 +143,9 @@ class AddressRoute:
     display: str
     canonical: str
     created_at: datetime
+    name: str = ""
+    """Whom mail from this address is shown as from; "" is the user's own name."""
+    data: AddressData = NO_DATA
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,12 @@ def _language(value: str) -> str:
     return _text("a language", value, MAX_LANGUAGE_CHARACTERS)
 
 
-def _tags(values: tuple[str, ...]) -> tuple[str, ...]:
+def clean_tags(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return tags, each once whatever its case.
+
+    Raises:
+        ValueInvalid: too many, too long, or not one line.
+    """
     if len(values) > MAX_TAGS:
         raise ValueInvalid(f"at most {MAX_TAGS} tags")
     kept: dict[str, str] = {}
@@ -130,7 +135,12 @@ def _flag(value: bool) -> bool:
     return value
 
 
-def _data(value: str) -> str:
+def clean_data(value: str) -> str:
+    """Return JSON text of an application.
+
+    Raises:
+        ValueInvalid: too long.
+    """
     if len(value) > MAX_DATA_CHARACTERS:
         raise ValueInvalid(f"data of an application has at most {MAX_DATA_CHARACTERS} characters of JSON")
     return value
@@ -146,13 +156,13 @@ SETTINGS: Final = frozenset(each.name for each in fields(UserSettings))
 DEFAULTS: Final = UserSettings()
 _CHECKS: Final[Mapping[str, Any]] = {
     "language": _language,
-    "tags": _tags,
+    "tags": clean_tags,
     "targets": _targets,
     "keeps_forwarded": _flag,
     "mta_relay": _relay,
     "spam_level": _spam_level,
     "from_whitelist": _whitelist,
     "uploads_sent": _flag,
-    "meta_data": _data,
-    "internal_data": _data,
+    "meta_data": clean_data,
+    "internal_data": clean_data,
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mailcore.model.tenant import Tenant
 from mailcore.services.acme import Acme
+from mailcore.services.address_changes import AddressChanges
+from mailcore.services.address_listing import AddressListing
 from mailcore.services.addresses import Addresses
 from mailcore.services.api_requests import ApiRequests
 from mailcore.services.app_passwords import AppPasswords
@@ -127,6 +129,8 @@ class MailServices:
     renaming: Renaming
     shared_mailboxes: SharedMailboxes
     addresses: Addresses
+    address_changes: AddressChanges
+    address_listing: AddressListing
     forwarded_addresses: ForwardedAddresses
     groups: Groups
     resolutions: Resolutions
@@ -323,6 +327,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         renaming=Renaming(directory, placement, users, addresses, audit),
         shared_mailboxes=SharedMailboxes(directory, placement, users, mailboxes, identities, sessions, audit),
         addresses=addresses,
+        address_changes=AddressChanges(directory, placement, addresses, audit, sessions),
+        address_listing=AddressListing(directory),
         forwarded_addresses=ForwardedAddresses(directory, onward),
         groups=Groups(directory, onward),
         resolutions=resolutions,

@@ -15,6 +15,7 @@ from mailcore.errors import (
 )
 from mailcore.model.actor import Actor
 from mailcore.model.address import Address, display_domain
+from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.lookalike import lookalike
 from mailcore.model.routing import RESERVED
@@ -23,6 +24,7 @@ from mailcore.model.wildcard import STAR, Wildcard, canonical_of, is_wildcard
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sessions import Sessions
+from mailcore.services.tenants import clean_name
 from mailcore.store.directory import Directory
 
 
@@ -116,12 +118,22 @@ class Addresses:
             raise AddressTaken(f"{address.display} belongs to somebody already")
         return route
 
-    def create(self, actor: Actor, user_id: UserId, text: str, *, allow_wildcard: bool = False) -> AddressRoute:
+    def create(
+        self,
+        actor: Actor,
+        user_id: UserId,
+        text: str,
+        *,
+        allow_wildcard: bool = False,
+        name: str = "",
+        data: AddressData = NO_DATA,
+    ) -> AddressRoute:
         """Give a user one more address or, if that is meant, a wildcard.
 
         Raises:
             UserNotFound: there is no such user.
             AddressInvalid, DomainNotFound, NotPermitted, WildcardNotPermitted, AddressTaken: as `check_free`.
+            ValueInvalid: the name is too long, or has control characters.
         """
         user = self._directory.users.find(user_id)
         if user is None:
@@ -132,7 +144,9 @@ class Addresses:
         else:
             address = self.check_free(user.tenant_id, text)
             display, canonical = address.display, address.canonical
-        route = AddressRoute(ObjectId(), user.tenant_id, user_id, display, canonical, now())
+        route = AddressRoute(
+            ObjectId(), user.tenant_id, user_id, display, canonical, now(), clean_name(name) if name else "", data
+        )
         with self._audit.of_user(actor, "address.created", user_id, {"address": display}):
             if not self._directory.addresses.insert(route):
                 raise AddressTaken(f"{display} belongs to somebody already")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC
+from typing import Any
 
 from bson import ObjectId
 
 from mailcore.errors import AddressNotFound, ValueInvalid
 from mailcore.model.actor import Actor
+from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.ids import TenantId
 from mailcore.model.routing import ForwardedAddress, ForwardedAutoreply
+from mailcore.model.wildcard import canonical_of
 from mailcore.services.clock import now
 from mailcore.services.onward_addresses import OnwardAddresses, clean_addresses, clean_title
 from mailcore.store.directory import Directory
@@ -40,6 +43,7 @@ class ForwardedAddresses:
         forwards_per_day: int = 0,
         autoreply: ForwardedAutoreply | None = None,
         allow_wildcard: bool = False,
+        data: AddressData = NO_DATA,
     ) -> ForwardedAddress:
         """Make an address, or a wildcard, whose mail goes on to `targets`.
 
@@ -59,6 +63,7 @@ class ForwardedAddresses:
             clean_title(name),
             forwards_per_day,
             autoreply,
+            data=data,
         )
         _check(entry)
         self._onward.insert(actor, KIND, entry)
@@ -85,11 +90,13 @@ class ForwardedAddresses:
         tenant_id: TenantId,
         address: str,
         *,
+        new_address: str | None = None,
         targets: Iterable[str] | None = None,
         name: str | None = None,
         forwards_per_day: int | None = None,
         autoreply: ForwardedAutoreply | None = None,
         is_disabled: bool | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> ForwardedAddress:
         """Change what is given and leave the rest; an autoreply with `is_on` false answers no more.
 
@@ -98,17 +105,26 @@ class ForwardedAddresses:
             AddressInvalid, TooManyMembers, AddressCycle, ValueInvalid: as `create`.
         """
         before = self.get(tenant_id, address)
+        display, canonical = self._renamed(before, new_address)
         after = replace(
             before,
+            display=display,
+            canonical=canonical,
             targets=before.targets if targets is None else clean_addresses(targets),
             name=before.name if name is None else clean_title(name),
             forwards_per_day=before.forwards_per_day if forwards_per_day is None else forwards_per_day,
             autoreply=before.autoreply if autoreply is None else autoreply,
             is_disabled=before.is_disabled if is_disabled is None else is_disabled,
+            data=before.data.changed(data or {}),
         )
         _check(after)
         self._onward.replace(actor, KIND, before, after)
         return after
+
+    def _renamed(self, before: ForwardedAddress, text: str | None) -> tuple[str, str]:
+        if text is None or canonical_of(text, before.tenant_id) == before.canonical:
+            return before.display, before.canonical
+        return self._onward.claimed(before.tenant_id, text, allow_wildcard="*" in before.canonical)
 
     def delete(self, actor: Actor, tenant_id: TenantId, address: str) -> None:
         """Give a forwarded address up.

@@ -60,11 +60,14 @@ class OnwardAddresses:
 
         Raises:
             AddressNotFound: it is gone.
+            AddressTaken: somebody has its new name.
             AddressCycle, TooManyMembers: as they say.
         """
         self._check_ways(after)
         with self._audit.of_tenant(actor, f"{kind}.changed", after.tenant_id, _wanted(after)) as change:
             change.before["to"] = list(onward(before))
+            if after.canonical != before.canonical and not self._directory.addresses.rename([after]):
+                raise AddressTaken(f"{after.display} belongs to somebody already")
             if not self._directory.addresses.replace(after):
                 raise AddressNotFound(f"{after.display} is gone")
 

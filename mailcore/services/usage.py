@@ -94,6 +94,11 @@ class Usage:
         if not let_in:
             raise RateExceeded(owner_id, what.value, limit)
 
+    def counted(self, owner_id: ObjectId, what: Spending) -> int:
+        """Return what is counted for an owner now, 0 without Redis; one round trip to Redis."""
+        key, seconds = _spent(owner_id, what)
+        return self._link.ask(lambda _: _in_window(self._shared, key, seconds)) or 0
+
     def is_left(self, user_id: UserId, what: Spending) -> bool:
         """Return whether one more could be counted now, without counting it; one round trip to Redis."""
         limit = self._limit(user_id, what)

@@ -67,11 +67,18 @@ def _queued(services: MailServices, user: MadeUser) -> str:
     return services.outbound.enqueue(new, OPERATOR)
 
 
+def _address(services: MailServices, user: MadeUser) -> str:
+    domain = user.address.partition("@")[2]
+    return str(services.addresses.create(OPERATOR, user.user_id, f"a{ObjectId()}@{domain}").id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "mailbox": _mailbox,
     "message": _message,
     "attachment": lambda *_: "ATT00001",
     "asp": _app_password,
+    "address": _address,
+    "id": _address,
     "event": _event,
     "filter": _filter,
     "credential": lambda *_: "00" * 32,
@@ -79,11 +86,15 @@ MAKERS: Final[dict[str, Maker]] = {
     "queueId": _queued,
 }
 """What stands for a name in a path: something of this user."""
-OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event", "filter", "file", "queueId"})
+OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event", "filter", "file", "queueId", "address", "id"})
 """Names whose ids are unique, so that another's can be asked for as one's own."""
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "createUser": {"username": "x@example.org", "password": "long enough words"},
     "createMailbox": {"path": "New"},
+    "createAddress": {"address": "new@example.org"},
+    "createForwarded": {"address": "old@example.org", "targets": ["new@else.test"]},
+    "createDomainAlias": {"alias": "example.net", "domain": "example.org"},
+    "renameDomain": {"oldDomain": "example.org", "newDomain": "example.net"},
     "updateMessage": {"seen": True},
     "uploadMessage": {"subject": "x"},
     "submitMessage": {"to": [{"address": "x@example.org"}]},

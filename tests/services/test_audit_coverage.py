@@ -277,6 +277,13 @@ def _delete_user(scene: Scene) -> None:
     scene.services.deleted_users.delete(scene.actor, scene.user.user_id)
 
 
+def _rename_domain(scene: Scene) -> None:
+    scene.services.domains.create(OPERATOR, scene.user.tenant_id, f"new.{scene.domain()}")
+    scene.services.address_changes.rename_domain(
+        scene.actor, scene.user.tenant_id, scene.domain(), f"new.{scene.domain()}"
+    )
+
+
 def _erase(scene: Scene) -> None:
     user_id = scene.deleted_user()
     users = scene.services.placement.directory.database["deleted_users"]
@@ -294,6 +301,10 @@ Call = Callable[[Scene], object]
 CALLS: dict[str, Call] = {
     "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
     "addresses.delete": lambda s: s.services.addresses.delete(s.actor, s.user.user_id, f"second@{s.domain()}"),
+    "address_changes.update": lambda s: s.services.address_changes.update(
+        s.actor, s.user.user_id, s.services.addresses.list_of_user(s.user.user_id)[0].id, name="Ada"
+    ),
+    "address_changes.rename_domain": _rename_domain,
     "app_passwords.create": lambda s: s.services.app_passwords.create(s.actor, s.user.user_id, "Phone"),
     "app_passwords.revoke": lambda s: s.services.app_passwords.revoke(s.actor, s.user.user_id, s.app_password()),
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),

@@ -8,6 +8,7 @@ from pymongo.database import Database
 
 from mailcore.store.client import Document
 from mailcore.store.directory.acme import Acme
+from mailcore.store.directory.address_search import AddressSearch
 from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.api_requests import ApiRequests
 from mailcore.store.directory.api_tokens import ApiTokens
@@ -43,6 +44,7 @@ class Directory:
     tenants: Tenants
     domains: Domains
     addresses: Addresses
+    address_search: AddressSearch
     users: Users
     user_search: UserSearch
     deleted_users: DeletedUsers
@@ -75,6 +77,7 @@ class Directory:
             Tenants(database),
             Domains(database),
             Addresses(database),
+            AddressSearch(database),
             Users(database),
             UserSearch(database),
             DeletedUsers(database),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.lookalike import lookalike
 from mailcore.model.routing import Entry, ForwardedAddress, ForwardedAutoreply, Group, Posters
@@ -13,6 +14,8 @@ from mailcore.store.guard import Document
 
 TARGETS = "targets"
 GROUP = "group"
+RESERVED = "is_reserved"
+"""Of a deleted user, which can be restored."""
 
 
 def entry_document(entry: Entry) -> Document:
@@ -28,8 +31,14 @@ def entry_document(entry: Entry) -> Document:
     if alike is not None:
         document["looks_like"] = alike
     if isinstance(entry, AddressRoute):
-        return {**document, "user": entry.user_id}
+        return {**document, "user": entry.user_id, **route_content(entry)}
     return {**document, **entry_content(entry)}
+
+
+def route_content(route: AddressRoute) -> Document:
+    """Return what may be changed of a user's address besides the address itself; what is not set is left out."""
+    content: Document = {"name": route.name} if route.name else {}
+    return content | ({"data": route.data.document()} if route.data != NO_DATA else {})
 
 
 def entry_content(entry: ForwardedAddress | Group) -> Document:
@@ -43,6 +52,7 @@ def entry_content(entry: ForwardedAddress | Group) -> Document:
         "forwards_per_day": entry.forwards_per_day,
         "autoreply": asdict(entry.autoreply) if entry.autoreply is not None else None,
         "is_disabled": entry.is_disabled,
+        "data": entry.data.document(),
     }
 
 
@@ -73,5 +83,11 @@ def read_entry(document: Document) -> Entry:
             forwards_per_day=document["forwards_per_day"],
             autoreply=ForwardedAutoreply(**autoreply) if autoreply is not None else None,
             is_disabled=document["is_disabled"],
+            data=AddressData.read(document.get("data")),
         )
-    return AddressRoute(**shared, user_id=UserId(document["user"]))
+    return AddressRoute(
+        **shared,
+        user_id=UserId(document["user"]),
+        name=document.get("name", ""),
+        data=AddressData.read(document.get("data")),
+    )

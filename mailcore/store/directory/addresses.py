@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from bson import ObjectId
+from pymongo import UpdateOne
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.routing import Entry, ForwardedAddress, Group
 from mailcore.model.tenant import AddressRoute
 from mailcore.store import direct
 from mailcore.store.client import Document
-from mailcore.store.directory.address_entries import GROUP, TARGETS, entry_content, entry_document, read_entry
+from mailcore.store.directory.address_entries import (
+    GROUP,
+    RESERVED,
+    TARGETS,
+    entry_content,
+    entry_document,
+    read_entry,
+)
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
-RESERVED = "is_reserved"
+NAMES = ("display", "canonical", "looks_like")
 Onward = TypeVar("Onward", ForwardedAddress, Group)
 
 
@@ -67,6 +76,54 @@ class Addresses:
         with deadline():
             entries = [read_entry(document) for document in self._collection.find({"user": user_id}).sort("_id", 1)]
         return [entry for entry in entries if isinstance(entry, AddressRoute)]
+
+    def find_id(self, entry_id: ObjectId) -> Entry | None:
+        """Return the entry of an id, whoever has it; one round trip."""
+        with deadline():
+            document = self._by_canonical.find_one({"_id": entry_id})
+        return None if document is None else read_entry(document)
+
+    def replace_route(self, route: AddressRoute) -> bool | None:
+        """Change everything of a user's address; None if it is gone, False if somebody has the new form of it."""
+        document = entry_document(route)
+        query = {"_id": route.id, "user": route.user_id}
+        try:
+            with deadline():
+                return self._collection.replace_one(query, document).matched_count == 1 or None
+        except DuplicateKeyError:
+            return False
+
+    def list_of_domain(self, tenant_id: TenantId, name: str) -> list[Entry]:
+        """Return every entry of a tenant in a domain, A-labels, wildcards too; one pass over the tenant's."""
+        query = {"tenant": tenant_id, "canonical": re.compile(re.escape(f"@{name}") + r"\Z")}
+        with deadline(30):
+            return [read_entry(document) for document in self._collection.find(query).sort("_id", 1)]
+
+    def list_naming(self, tenant_id: TenantId, name: str) -> list[ForwardedAddress | Group]:
+        """Return the tenant's forwarded addresses and groups whose mail goes on to a domain."""
+        within = re.compile(re.escape(f"@{name}") + r"\Z", re.IGNORECASE)
+        query = {"tenant": tenant_id, "$or": [{TARGETS: within}, {f"{GROUP}.members": within}]}
+        with deadline(30):
+            found = [read_entry(document) for document in self._collection.find(query)]
+        return [entry for entry in found if isinstance(entry, ForwardedAddress | Group)]
+
+    def rename(self, entries: Sequence[Entry]) -> bool:
+        """Give entries the names that they carry here; False if somebody has one. A round trip for each 1000."""
+        for start in range(0, len(entries), PAGE):
+            requests = []
+            for entry in entries[start : start + PAGE]:
+                document = entry_document(entry)
+                named = {name: document[name] for name in NAMES if name in document}
+                update: Document = {"$set": named}
+                if "looks_like" not in named:
+                    update["$unset"] = {"looks_like": ""}
+                requests.append(UpdateOne({"_id": entry.id, "tenant": entry.tenant_id}, update))
+            try:
+                with deadline(30):
+                    self._collection.bulk_write(requests, ordered=False)
+            except BulkWriteError:  # the guard lets only duplicates pass
+                return False
+        return True
 
     def list_forwarded(self, tenant_id: TenantId, after: ObjectId | None = None) -> list[ForwardedAddress]:
         """Return a page of the tenant's forwarded addresses by id, those after `after`."""

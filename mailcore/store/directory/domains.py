@@ -13,6 +13,7 @@ from mailcore.model.ids import TenantId
 from mailcore.model.tenant import Domain
 from mailcore.store import direct
 from mailcore.store.client import Document
+from mailcore.store.directory.text_match import part
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
@@ -73,6 +74,40 @@ class Domains:
         with deadline():
             return [_domain(document) for document in self._collection.find(query).sort("_id", 1)]
 
+    def rename_aliases(self, tenant_id: TenantId, old: str, new: str) -> int:
+        """Let what stood for one domain stand for another; return how many did."""
+        query = {"tenant": tenant_id, "alias_of": old, "name": {"$ne": new}}
+        with deadline():
+            return int(self._collection.update_many(query, {"$set": {"alias_of": new}}).matched_count)
+
+    def find_aliases(
+        self, tenant_id: TenantId | None, query: str, *, after: ObjectId | None, before: ObjectId | None, limit: int
+    ) -> list[Domain]:
+        """Return aliases, of every tenant if none is named, by id after one or before one, the nearest first.
+
+        Those whose name, or that of the domain they stand for, has `query` in it.
+        """
+        wanted = _aliases(tenant_id, query)
+        if after is not None:
+            wanted["_id"] = {"$gt": after}
+        if before is not None:
+            wanted["_id"] = {"$lt": before}
+        found = self._by_name if tenant_id is None else self._collection
+        with deadline():
+            return [_domain(one) for one in found.find(wanted).sort("_id", 1 if before is None else -1).limit(limit)]
+
+    def count_aliases(self, tenant_id: TenantId | None, query: str) -> int:
+        """Return how many such aliases there are."""
+        found = self._by_name if tenant_id is None else self._collection
+        with deadline():
+            return int(found.count_documents(_aliases(tenant_id, query)))
+
+    def find_id(self, domain_id: ObjectId) -> Domain | None:
+        """Return the domain of an id, whoever has it."""
+        with deadline():
+            document = self._by_name.find_one({"_id": domain_id})
+        return None if document is None else _domain(document)
+
     def note_mx_check(self, tenant_id: TenantId, name: str, *, points_here: bool | None, at: datetime) -> bool:
         """Keep what the MX records said, None: nobody could say; False if the tenant has no such domain."""
         fields: Document = {"mx_looked_at": at}
@@ -92,6 +127,15 @@ class Domains:
         """Return the tenant's domains in order of creation."""
         with deadline():
             return [_domain(document) for document in self._collection.find({"tenant": tenant_id}).sort("_id", 1)]
+
+
+def _aliases(tenant_id: TenantId | None, query: str) -> Document:
+    wanted: Document = {"alias_of": {"$exists": True, "$ne": None}}
+    if tenant_id is not None:
+        wanted["tenant"] = tenant_id
+    if query:
+        wanted["$or"] = [{"name": part(query)}, {"alias_of": part(query)}]
+    return wanted
 
 
 def _domain(document: Document) -> Domain:

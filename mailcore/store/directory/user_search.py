@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from mailcore.model.ids import UserId
 from mailcore.model.tenant import User
 from mailcore.model.user_filter import UserFilter
 from mailcore.store.client import Document
+from mailcore.store.directory.text_match import part, whole
 from mailcore.store.directory.users import WITHOUT_PASSWORD, read_user
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
@@ -56,23 +56,15 @@ def _query(wanted: UserFilter) -> dict[str, Any]:
     if wanted.tenant_id is not None:
         query["tenant"] = wanted.tenant_id
     if wanted.address and wanted.name_too:
-        query["$or"] = [{"address": _part(wanted.address)}, {"name": _part(wanted.address)}]
+        query["$or"] = [{"address": part(wanted.address)}, {"name": part(wanted.address)}]
     elif wanted.address:
-        query["address"] = _part(wanted.address)
+        query["address"] = part(wanted.address)
     if wanted.is_shared is not None:
         query["is_shared"] = True if wanted.is_shared else {"$ne": True}
     if wanted.forward:
-        query["settings.targets"] = _part(wanted.forward)
+        query["settings.targets"] = part(wanted.forward)
     if wanted.any_tags:
-        query["settings.tags"] = {"$in": [_whole(tag) for tag in wanted.any_tags]}
+        query["settings.tags"] = {"$in": [whole(tag) for tag in wanted.any_tags]}
     if wanted.all_tags:
-        query["$and"] = [{"settings.tags": _whole(tag)} for tag in wanted.all_tags]
+        query["$and"] = [{"settings.tags": whole(tag)} for tag in wanted.all_tags]
     return query
-
-
-def _part(text: str) -> re.Pattern[str]:
-    return re.compile(re.escape(str(text)), re.IGNORECASE)
-
-
-def _whole(text: str) -> re.Pattern[str]:
-    return re.compile(rf"\A{re.escape(str(text))}\Z", re.IGNORECASE)

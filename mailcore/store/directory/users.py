@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.database import Database
 
 from mailcore.model.access import Protocol
+from mailcore.model.address import display_domain
 from mailcore.model.app_password import AppPassword
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
@@ -196,6 +198,25 @@ class Users:
                 "$inc": {"auth_version": 1},
             },
         )
+
+    def rename_addresses(self, tenant_id: TenantId, old: str, new: str) -> list[UserId]:
+        """Move main addresses of a tenant's users to another domain, A-labels; return whose."""
+        ending, wanted = f"@{display_domain(old)}", f"@{display_domain(new)}"
+        query = {"tenant": tenant_id, "address": re.compile(re.escape(ending) + r"\Z", re.IGNORECASE)}
+        with deadline(30):
+            found = list(self._collection.find(query, {"address": 1}))
+            for start in range(0, len(found), PAGE):
+                self._collection.bulk_write(
+                    [
+                        UpdateOne(
+                            {"_id": one["_id"], "tenant": tenant_id, "address": one["address"]},
+                            {"$set": {"address": one["address"][: -len(ending)] + wanted}},
+                        )
+                        for one in found[start : start + PAGE]
+                    ],
+                    ordered=False,
+                )
+        return [UserId(one["_id"]) for one in found]
 
     def set_quota(self, user_id: UserId, quota_bytes: int | None) -> User | None:
         """Change the quota; None if there is no such user."""
