@@ -7,6 +7,7 @@ from typing import Final
 from mailcore.api import (
     addresses,
     app_passwords,
+    archive,
     authentication,
     authlog,
     autoreply,
@@ -43,6 +44,7 @@ ALL: Final[tuple[Operation, ...]] = (
     *submit.OPERATIONS,
     *outbound.OPERATIONS,
     *storage.OPERATIONS,
+    *archive.OPERATIONS,
     *search.OPERATIONS,
     *filters.OPERATIONS,
     *autoreply.OPERATIONS,

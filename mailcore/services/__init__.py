@@ -12,6 +12,7 @@ from mailcore.services.addresses import Addresses
 from mailcore.services.api_requests import ApiRequests
 from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.arc import Arc
+from mailcore.services.archive import Archive
 from mailcore.services.audit import Audit
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
@@ -188,6 +189,7 @@ class MailServices:
     notices: Notices
     retention: Retention
     restoring: Restoring
+    archive: Archive
     outbound: Outbound
     outbound_work: OutboundWork
     smarthosts: Smarthosts
@@ -306,6 +308,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     submission = Submission(
         placement, identities, dkim, outbound, sent_copies, usage, journal, audit, settings.hostname
     )
+    restoring = Restoring(placement, mailboxes, messages, quotas)
     files = Files(placement, audit, offload, settings.limits)
     originals = Originals(mailboxes, content, messages)
     sending = Sending(
@@ -386,7 +389,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,
         notices=notices,
-        restoring=Restoring(placement, mailboxes, messages, quotas),
+        restoring=restoring,
+        archive=Archive(restoring, mailboxes, quotas),
         outbound=outbound,
         outbound_work=OutboundWork(outbound_content, settings.limits.outbound),
         smarthosts=Smarthosts(directory, placement, sealing, audit, settings.smarthost),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -49,22 +50,27 @@ class Listings(RangeBlocks[SummaryBlock]):
     def _made(self, user_id: UserId, view: MailboxView, rows: Rows) -> SummaryBlock:
         """Return a block of rows from what is stored of their messages; one that is gone has an empty summary."""
         oids = [view.message_oid(row) for row in rows.tolist()]
+        found = self.summaries_of(user_id, oids)
+        return SummaryBlock.of([(uid, found[oid]) for uid, oid in zip(view.uids[rows].tolist(), oids, strict=True)])
+
+    def summaries_of(self, user_id: UserId, oids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return by message the JSON object of each, read from the messages: a round trip for each 500."""
         items = self._content.items(user_id, oids)
         large = [oid for oid in oids if oid in items and items[oid].light_headers is None]
         whole = self._content.texts(user_id, large) if large else {}
-        entries: list[tuple[int, bytes]] = []
-        for index, (uid, oid) in enumerate(zip(view.uids[rows].tolist(), oids, strict=True)):
+        found: dict[bytes, bytes] = {}
+        for index, oid in enumerate(oids):
             stored = items.get(oid)
             if stored is None:
-                entries.append((uid, _GONE))
+                found[oid] = _GONE
                 continue
             header = stored.light_headers
             if header is None:
                 header = whole[oid].header if oid in whole else b""
-            entries.append((uid, orjson.dumps(summary(header, stored.body_structure, stored.preview))))
+            found[oid] = orjson.dumps(summary(header, stored.body_structure, stored.preview))
             if index % ITEMS_BETWEEN_PAUSES == 0:
                 self._offload.pause()
-        return SummaryBlock.of(entries)
+        return found
 
 
 _GONE: Final = orjson.dumps(summary(b"", b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0 NIL NIL NIL NIL)', ""))

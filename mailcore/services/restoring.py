@@ -12,18 +12,20 @@ import numpy as np
 
 from mailcore.errors import MailboxChanged, MailboxExists, MailboxNotFound, StoreUnavailable
 from mailcore.model.actor import Actor
-from mailcore.model.changes import Cause
+from mailcore.model.changes import Cause, Commit
 from mailcore.model.flags import DELETED, SYSTEM_MASK
-from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.ids import MailboxId, Uid, UserId
 from mailcore.model.row import NewRow
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.quotas import Quotas
+from mailcore.store.mailbox.packed import Array
 from mailcore.store.mailbox.purge import Purge, PurgeBlock, restored_number
 from mailcore.store.mailbox.view import keyword_names
 from mailcore.store.placement import Placement
 
 ATTEMPTS: Final = 6
+_NOTHING: Final = np.zeros(0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Restoring:
         """Return what can be restored, expunged at or after `since`."""
         return [
             Expunged(block.path, block.cause, block.expunged_at, len(block.rows), int(block.rows.sizes.sum()))
-            for block in self._blocks(user_id, since)
+            for block in self.blocks(user_id, since)
         ]
 
     def restore(self, actor: Actor, user_id: UserId, since: datetime, mailbox: str | None = None) -> int:
@@ -63,13 +65,18 @@ class Restoring:
             OverQuota: they do not fit; nothing is restored.
             StoreUnavailable: call again; what was restored already is not there twice.
         """
-        blocks = [block for block in self._blocks(user_id, since) if mailbox is None or block.path == mailbox]
+        blocks = [block for block in self.blocks(user_id, since) if mailbox is None or block.path == mailbox]
         self._quotas.check(user_id, sum(int(block.rows.sizes.sum()) for block in blocks))
-        restored = sum(self._restore(actor, user_id, block) for block in blocks)
+        restored = 0
+        for block in blocks:
+            everything = np.arange(len(block.rows))
+            if self.restore_rows(actor, user_id, block, everything, block.path) is not None:
+                restored += len(block.rows)
         self._quotas.forget(user_id)
         return restored
 
-    def _blocks(self, user_id: UserId, since: datetime | None) -> Iterator[PurgeBlock]:
+    def blocks(self, user_id: UserId, since: datetime | None = None) -> Iterator[PurgeBlock]:
+        """Yield what is expunged and was not restored, as it was expunged together."""
         shard = self._placement.home(user_id).shard
         for mailbox_id, head in shard.heads.each(user_id):
             if head.state.log:
@@ -78,27 +85,32 @@ class Restoring:
             if not block.is_restored:
                 yield block
 
-    def _restore(self, actor: Actor, user_id: UserId, listed: PurgeBlock) -> int:
-        """Restore a block, if no collection was faster.
+    def restore_rows(
+        self, actor: Actor, user_id: UserId, listed: PurgeBlock, wanted: Array, name: str
+    ) -> tuple[MailboxId, Uid] | None:
+        """Restore rows of a block into the mailbox of that name; return where the first is, None if they are gone.
 
         At every moment either it, its restored twin or a mailbox names its messages. The twin stays until it is
         due: a collection that read the mailbox before the commit reads the twin after it. A collection that
         began after the epoch was read makes the commit fail, and the block is looked at again.
         """
+        uids = listed.rows.uids[wanted]
         for _ in range(ATTEMPTS):
-            target, epoch = self._target(actor, user_id, listed.path)
+            target, epoch = self._target(actor, user_id, name)
             purge = self._placement.home(user_id).shard.purge
             block = self._made_young(purge, user_id, listed.key)
-            if block is None:
-                return 0
-            purge.insert(user_id, [replace(block, number=restored_number(block), revision=0)])
+            chosen = np.isin(block.rows.uids, uids) if block is not None else _NOTHING
+            if block is None or not chosen.any():
+                return None
+            part = replace(block, rows=block.rows.take(chosen))
+            purge.insert(user_id, [replace(part, number=restored_number(part), revision=0)])
             try:
-                self._commit(actor, user_id, block, target, epoch)
+                commit = self._commit(actor, user_id, part, target, epoch)
             except MailboxChanged:
                 self._mailboxes.forget_tree(user_id)
                 continue
-            purge.keep_rows(block, np.empty(0, np.intp))  # changed meanwhile: listed once more, restored once
-            return len(block.rows)
+            purge.keep_rows(block, ~chosen)  # changed meanwhile: listed once more, restored once
+            return target, commit.first_uid
         raise StoreUnavailable("collections keep coming in between", user_id)
 
     @staticmethod
@@ -106,10 +118,10 @@ class Restoring:
         """Return the block as it is once no run under way can take it; None if one was faster."""
         return purge.get(user_id, key) if purge.touch(user_id, key) else None
 
-    def _commit(self, actor: Actor, user_id: UserId, block: PurgeBlock, target: MailboxId, epoch: int) -> None:
+    def _commit(self, actor: Actor, user_id: UserId, block: PurgeBlock, target: MailboxId, epoch: int) -> Commit:
         commit_key = hashlib.sha256(b"restore" + block.key + block.rows.uids.tobytes()).digest()
         rows, keywords = _rows(block)
-        self._messages.commit_rows(
+        return self._messages.commit_rows(
             user_id,
             target,
             rows,

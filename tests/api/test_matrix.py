@@ -100,6 +100,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "submitMessage": {"to": [{"address": "x@example.org"}]},
     "forwardMessage": {"addresses": ["x@example.org"]},
     "addFile": {"content": "x"},
+    "restoreBetween": {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"},
     "updateMessages": {"message": "1", "seen": True},
     "applyToSearch": {"action": {"seen": True}},
     "authenticate": {"username": "x@example.org", "password": "x"},

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import get_type_hints
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyotp
 import pytest
 import trustme
@@ -260,6 +261,18 @@ def _forward(scene: Scene) -> object:
     return scene.services.sending.forward(scene.actor, user.user_id, user.address, place, ["bob@else.test"])
 
 
+def _restore_one(scene: Scene) -> object:
+    user_id = scene.expunged_user().user_id
+    archive = scene.services.archive
+    return archive.restore(scene.actor, user_id, int(archive.of_user(user_id).numbers[0]))
+
+
+def _restore_rows(scene: Scene) -> object:
+    user_id = scene.expunged_user().user_id
+    [block] = scene.services.restoring.blocks(user_id)
+    return scene.services.restoring.restore_rows(scene.actor, user_id, block, np.array([0]), "INBOX")
+
+
 def _renew(scene: Scene) -> object:
     """The authority is not there: what is told is the order that led to it."""
     acme = scene.services.acme
@@ -401,6 +414,11 @@ CALLS: dict[str, Call] = {
     "passkeys.begin_registration": lambda s: _passkey(s, s.actor, OPERATOR),
     "passkeys.finish_registration": lambda s: _passkey(s, OPERATOR, s.actor),
     "passkeys.remove": lambda s: s.services.passkeys.remove(s.actor, s.user.user_id, _passkey(s, OPERATOR, OPERATOR)),
+    "archive.restore": _restore_one,
+    "archive.restore_between": lambda s: s.services.archive.restore_between(
+        s.actor, s.expunged_user().user_id, LONG_AGO, LONG_AGO + timedelta(days=36500)
+    ),
+    "restoring.restore_rows": _restore_rows,
     "restoring.restore": lambda s: s.services.restoring.restore(s.actor, s.expunged_user().user_id, LONG_AGO),
     "pools.set_max_users": lambda s: s.services.pools.set_max_users(s.actor, s.user.tenant_id, 50),
     "pools.set_quota": lambda s: s.services.pools.set_quota(s.actor, s.user.tenant_id, 1 << 40),

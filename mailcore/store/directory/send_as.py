@@ -59,7 +59,6 @@ class SendAs:
         with deadline():
             return self._collection.delete_one(query).deleted_count == 1
 
-
     def delete_of_user(self, tenant_id: TenantId, user_id: UserId, address_ids: Sequence[ObjectId]) -> None:
         """Take back what a user was granted, and what others were of the user's addresses."""
         about = {"tenant": tenant_id, "$or": [{"user": user_id}, {"address_id": {"$in": list(address_ids)}}]}
