@@ -126,6 +126,8 @@ class Domain:
     """When its MX records were last seen, whatever they said."""
     mx_points_here: bool = False
     """They named us and nobody better."""
+    dkim_selectors: tuple[str, ...] = ()
+    """Selectors that take turns, for their names lead into a zone of ours; empty: each key has one of its own."""
 
     @property
     def delivers_here(self) -> bool:

@@ -27,6 +27,7 @@ from mailcore.errors import (
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
 from mailcore.model.dkim import SELECTOR, DkimAlgorithm, DkimKey, DkimKeyState
+from mailcore.model.event import Details
 from mailcore.model.ids import TenantId
 from mailcore.model.limits import Limits
 from mailcore.model.secret import Secret
@@ -141,6 +142,32 @@ class DkimKeys:
                 raise DkimKeyNotFound(key_id)
         self._dkim.forget(key.domain_id)
 
+    def use_selectors(self, actor: Actor, tenant_id: TenantId, domain: str, selectors: Sequence[str]) -> None:
+        """Let a domain's keys take turns under these selectors, or each have its own again where there are none.
+
+        What signs goes on signing until a key of the other kind is seen in DNS; keys that wait are made anew. With
+        selectors all keys are RSA: those are verified everywhere.
+
+        Raises:
+            DomainInvalid, DomainNotFound: not a domain of this tenant.
+            ValueInvalid: malformed, or fewer than two: one would have to change under what it signed.
+        """
+        if len(selectors) == 1 or any(SELECTOR.fullmatch(selector) is None for selector in selectors):
+            raise ValueInvalid("two selectors or more are needed, made of a-z, 0-9, hyphens and dots")
+        found = self._directory.domains.find(tenant_id, domain_name(domain))
+        if found is None:
+            raise DomainNotFound(f"{domain} is not a domain of this tenant")
+        wanted: Details = {"domain": found.name, "selectors": " ".join(selectors)}
+        with self._audit.of_tenant(actor, "dkim.selectors", tenant_id, wanted):
+            self._directory.domains.set_dkim_selectors(tenant_id, found.name, selectors)
+        keys = self._directory.dkim_keys.list_of(tenant_id, found.name)
+        for key in keys:
+            is_of_old_kind = key.selector not in selectors if selectors else key.selector in found.dkim_selectors
+            if key.state is DkimKeyState.PENDING and is_of_old_kind:
+                self._remove(actor, key)
+        if not selectors and any(key.selector in found.dkim_selectors for key in keys):
+            self._create(actor, found, DkimAlgorithm.RSA, None, None, "", DkimKeyState.PENDING)
+
     # -- by the jobs ----------------------------------------------------------------------------
 
     def check(self, actor: Actor, tenant_id: TenantId, look_up: TxtLookup) -> int:
@@ -182,7 +209,7 @@ class DkimKeys:
                     log.warning("dkim.not_rotated", extra={"domain": domain.name, "reason": type(error).__name__})
 
     def _rotate_all(self, actor: Actor, domain: Domain, keys: Sequence[DkimKey], at: datetime) -> None:
-        for algorithm in DkimAlgorithm:
+        for algorithm in (DkimAlgorithm.RSA,) if domain.dkim_selectors else tuple(DkimAlgorithm):
             mine = [key for key in keys if key.algorithm is algorithm and key.domain_id == domain.id]
             self._rotate(actor, domain, algorithm, mine, at)
 
@@ -202,11 +229,25 @@ class DkimKeys:
                 continue
             if not active or at - key.published_at >= timedelta(seconds=times.published_before_use_s):
                 self._move(actor, key, DkimKeyState.ACTIVE)
-                self._retire_others(actor, key)
+                self._retire_others(actor, key, whatever_kind=bool(domain.dkim_selectors))
                 return
         newest = max((key.changed_at or key.created_at for key in active), default=None)
-        if not pending and (newest is None or at - newest >= timedelta(seconds=times.rotate_after_s)):
-            self._create(actor, domain, algorithm, None, None, "", DkimKeyState.PENDING)
+        outdated = [key for key in active if (key.selector in domain.dkim_selectors) != bool(domain.dkim_selectors)]
+        is_due = (
+            newest is None or at - newest >= timedelta(seconds=times.rotate_after_s) or len(outdated) == len(active)
+        )
+        if not pending and is_due:
+            self._create_next(actor, domain, algorithm)
+
+    def _create_next(self, actor: Actor, domain: Domain, algorithm: DkimAlgorithm) -> None:
+        """Make the key that comes next; where selectors take turns, once one of them is free."""
+        selector = None
+        if domain.dkim_selectors:
+            used = {key.selector for key in self._directory.dkim_keys.list_of(domain.tenant_id, domain.name)}
+            selector = next((each for each in domain.dkim_selectors if each not in used), None)
+            if selector is None:
+                return
+        self._create(actor, domain, algorithm, selector, None, "", DkimKeyState.PENDING)
 
     # -- steps ----------------------------------------------------------------------------------
 
@@ -252,10 +293,11 @@ class DkimKeys:
         self._dkim.forget(domain.id)
         return key
 
-    def _retire_others(self, actor: Actor, successor: DkimKey) -> None:
+    def _retire_others(self, actor: Actor, successor: DkimKey, *, whatever_kind: bool = False) -> None:
         """Retire active keys of a kind only after their successor is active: there is no moment without one."""
         for key in self._directory.dkim_keys.list_of(successor.tenant_id, successor.domain):
-            is_alike = (key.domain_id, key.algorithm) == (successor.domain_id, successor.algorithm)
+            is_kind = whatever_kind or key.algorithm is successor.algorithm
+            is_alike = key.domain_id == successor.domain_id and is_kind
             if is_alike and key.state is DkimKeyState.ACTIVE and key.id != successor.id:
                 self._move(actor, key, DkimKeyState.RETIRING)
 

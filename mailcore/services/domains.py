@@ -68,6 +68,63 @@ class Domains:
                 raise DomainTaken(f"{canonical} belongs to a tenant already")
         return domain
 
+    # -- whose they are ---------------------------------------------------------------------
+
+    def verify(self, actor: Actor, tenant_id: TenantId, name: str) -> Domain:
+        """Let a domain be the tenant's whose control of its DNS was proven; a claim without proof gives way to it.
+
+        Twice is once.
+
+        Raises:
+            DomainInvalid: not a domain name of at least two labels.
+            DomainTaken: another tenant has proven it.
+            TenantNotFound: there is no such tenant.
+        """
+        canonical = domain_name(name)
+        found = self._directory.domains.find_by_names([canonical]).get(canonical)
+        if found is not None and found.tenant_id == tenant_id and found.verified_at is not None:
+            return found
+        if found is not None and found.tenant_id != tenant_id:
+            if found.verified_at is not None:
+                raise DomainTaken(f"{canonical} belongs to another tenant")
+            with self._audit.of_tenant(actor, "domain.claim_lost", found.tenant_id, {"domain": canonical}):
+                self._directory.domains.delete_unverified(found.tenant_id, canonical)
+            found = None
+        if found is None:
+            self.create(actor, tenant_id, canonical)
+        with self._audit.of_tenant(actor, "domain.verified", tenant_id, {"domain": canonical}):
+            self._directory.domains.set_verified(tenant_id, canonical, now())
+        self._known.pop(canonical, None)
+        return self.get(tenant_id, canonical)
+
+    def unverify(self, actor: Actor, tenant_id: TenantId, name: str) -> None:
+        """Let a domain receive and send nothing here until it is proven again; everything else stays. Twice is once.
+
+        Raises:
+            DomainInvalid, DomainNotFound: not a domain of the tenant.
+        """
+        domain = self.get(tenant_id, name)
+        if domain.verified_at is not None:
+            with self._audit.of_tenant(actor, "domain.unverified", tenant_id, {"domain": domain.name}):
+                self._directory.domains.set_verified(tenant_id, domain.name, None)
+            self._known.pop(domain.name, None)
+
+    def delete(self, actor: Actor, tenant_id: TenantId, name: str) -> None:
+        """Give a domain up, so that it may be anybody's again; its DKIM keys go with the next run of their job.
+
+        Raises:
+            DomainInvalid, DomainNotFound: not a domain of the tenant.
+            NotPermitted: it has addresses, or aliases.
+        """
+        domain = self.get(tenant_id, name)
+        if self._directory.addresses.has_domain(tenant_id, domain.name):
+            raise NotPermitted(f"{domain.name} has addresses: delete them, or move them to another domain, first")
+        if any(alias.alias_of == domain.name for alias in self._directory.domains.list_aliases(tenant_id)):
+            raise NotPermitted(f"{domain.name} has aliases: delete them first")
+        with self._audit.of_tenant(actor, "domain.deleted", tenant_id, {"domain": domain.name}):
+            self._directory.domains.delete(tenant_id, domain.name)
+        self._known.pop(domain.name, None)
+
     def get(self, tenant_id: TenantId, name: str) -> Domain:
         """Return a tenant's domain by name, in Unicode or A-labels.
 

@@ -120,6 +120,11 @@ class Scene:
     def token(self) -> ObjectId:
         return self.services.tokens.create(OPERATOR, owner_of_tenant(self.user.tenant_id), Role.ROOT, "Test")[0].id
 
+    def spare_domain(self) -> str:
+        name = f"spare.{self.domain()}"
+        self.services.domains.create(OPERATOR, self.user.tenant_id, name)
+        return name
+
     def domain_alias(self) -> str:
         name = f"alias.{self.domain()}"
         self.services.domains.create_alias(OPERATOR, self.user.tenant_id, name, self.domain())
@@ -338,6 +343,12 @@ CALLS: dict[str, Call] = {
     "dkim_keys.create": lambda s: s.services.dkim_keys.create(s.actor, s.user.tenant_id, s.domain()),
     "dkim_keys.delete": _delete_dkim,
     "dkim_keys.rotate": lambda s: s.services.dkim_keys.rotate(s.actor, s.user.tenant_id),
+    "dkim_keys.use_selectors": lambda s: s.services.dkim_keys.use_selectors(
+        s.actor, s.user.tenant_id, s.domain(), ["eider1", "eider2"]
+    ),
+    "domains.verify": lambda s: s.services.domains.verify(s.actor, s.user.tenant_id, f"proven.{s.domain()}"),
+    "domains.unverify": lambda s: s.services.domains.unverify(s.actor, s.user.tenant_id, s.domain()),
+    "domains.delete": lambda s: s.services.domains.delete(s.actor, s.user.tenant_id, s.spare_domain()),
     "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),
     "forwarded_addresses.create": lambda s: s.services.forwarded_addresses.create(
         s.actor, s.user.tenant_id, f"old@{s.domain()}", ["new@else.test"]

@@ -16,9 +16,9 @@ def rotate(context: JobContext) -> None:
 
 
 def check(context: JobContext) -> int:
-    """Look in DNS for every tenant's keys, and return of how many what is known changed."""
+    """Look at the authoritative servers for every tenant's keys, and return of how many what is known changed."""
     services = context.services
-    return sum(services.dkim_keys.check(SYSTEM, tenant_id, services.dns.texts) for tenant_id in _tenants(context))
+    return sum(services.dkim_keys.check(SYSTEM, tenant_id, services.authoritative_dns.texts) for tenant_id in _tenants(context))
 
 
 def _tenants(context: JobContext) -> Iterator[TenantId]:

@@ -66,6 +66,12 @@ class Addresses:
             found = direct.find_all(self._by_canonical, {"canonical": {"$in": wanted}}, None, len(wanted))
         return {document["canonical"]: read_entry(document) for document in found}
 
+    def has_domain(self, tenant_id: TenantId, domain: str) -> bool:
+        """Whether the tenant has an address of that domain, A-labels; goes through the tenant's addresses at worst."""
+        with deadline(30):
+            names = self._collection.find({"tenant": tenant_id}, {"canonical": 1, "_id": 0})
+            return any(document["canonical"].endswith(f"@{domain}") for document in names)
+
     def is_looked_like(self, canonical: str) -> bool:
         """Return whether there is an address that people would read as this one."""
         with deadline():

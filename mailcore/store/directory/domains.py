@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from bson import ObjectId
@@ -67,6 +67,30 @@ class Domains:
         query = {"tenant": tenant_id, "name": name}
         with deadline():
             return self._collection.update_one(query, {"$set": {"alias_of": alias_of}}).matched_count == 1
+
+    def set_verified(self, tenant_id: TenantId, name: str, at: datetime | None) -> bool:
+        """Keep since when a domain is proven, None: it is not; False if the tenant has none such."""
+        query = {"tenant": tenant_id, "name": name}
+        with deadline():
+            return self._collection.update_one(query, {"$set": {"verified_at": at}}).matched_count == 1
+
+    def delete(self, tenant_id: TenantId, name: str) -> bool:
+        """Remove a tenant's domain; False if it has none such."""
+        with deadline():
+            return self._collection.delete_one({"tenant": tenant_id, "name": name}).deleted_count == 1
+
+    def delete_unverified(self, tenant_id: TenantId, name: str) -> bool:
+        """Remove a tenant's domain unless it is proven meanwhile."""
+        with deadline():
+            query = {"tenant": tenant_id, "name": name, "verified_at": None}
+            return self._collection.delete_one(query).deleted_count == 1
+
+    def set_dkim_selectors(self, tenant_id: TenantId, name: str, selectors: Sequence[str]) -> bool:
+        """Keep which selectors take turns; False if the tenant has none such."""
+        query = {"tenant": tenant_id, "name": name}
+        with deadline():
+            changed = self._collection.update_one(query, {"$set": {"dkim_selectors": list(selectors)}})
+            return changed.matched_count == 1
 
     def list_aliases(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains that are aliases, in order of creation."""
@@ -148,4 +172,5 @@ def _domain(document: Document) -> Domain:
         alias_of=document.get("alias_of"),
         mx_checked_at=document.get("mx_checked_at"),
         mx_points_here=document.get("mx_points_here", False),
+        dkim_selectors=tuple(document.get("dkim_selectors", ())),
     )
