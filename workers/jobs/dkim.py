@@ -17,8 +17,8 @@ def rotate(context: JobContext) -> None:
 
 def check(context: JobContext) -> int:
     """Look at the authoritative servers for every tenant's keys, and return of how many what is known changed."""
-    services = context.services
-    return sum(services.dkim_keys.check(SYSTEM, tenant_id, services.authoritative_dns.texts) for tenant_id in _tenants(context))
+    keys, look_up = context.services.dkim_keys, context.services.authoritative_dns.texts
+    return sum(keys.check(SYSTEM, tenant_id, look_up) for tenant_id in _tenants(context))
 
 
 def _tenants(context: JobContext) -> Iterator[TenantId]:
