@@ -30,6 +30,8 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("retention.all", "workers.jobs.retention.collect_all", MAINTENANCE, 600),
         RegisteredJob("retention.shard", "workers.jobs.retention.collect_shard", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("retention.user", "workers.jobs.retention.collect_user", MAINTENANCE, HOUR_S),
+        RegisteredJob("expiry.all", "workers.jobs.expiry.expire_all", MAINTENANCE, 600),
+        RegisteredJob("expiry.shard", "workers.jobs.expiry.expire_shard", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("collection.all", "workers.jobs.collection.sweep_all", MAINTENANCE, 600),
         RegisteredJob("collection.blobs", "workers.jobs.collection.sweep_blobs", MAINTENANCE, 12 * HOUR_S),
         RegisteredJob("collection.messages", "workers.jobs.collection.sweep_messages", MAINTENANCE, 24 * HOUR_S),

@@ -41,6 +41,7 @@ SCHEDULE = (
     Periodic("dns.check_mx", timedelta(minutes=15)),
     Periodic("users.erase_due", timedelta(minutes=15)),
     Periodic("dkim.rotate", timedelta(hours=1)),
+    Periodic("expiry.all", timedelta(hours=1)),
     Periodic("sealing.rotate", timedelta(days=1)),
     Periodic("retention.all", timedelta(days=1)),
     Periodic("collection.all", timedelta(days=7)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from bson import ObjectId
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from mailcore.api.call import Call
 from mailcore.api.fields import Fields, Flag, Input, Nothing, Output
@@ -15,9 +15,14 @@ from mailcore.model.ids import MailboxId
 from mailcore.model.mailbox import MailboxEntry, MailboxStatus, MailboxTree, parse_mailbox_name
 from mailcore.model.roles import Action, Resource
 
+MOST_RETENTION_MS: Final = 100 * 366 * 24 * 3600 * 1000
 RESOLVE: Final = "resolve"
 """In place of an id: the mailbox is named by its path."""
 MailboxPath = Annotated[str, StringConstraints(min_length=1, max_length=65_663)]
+
+
+Retention = Annotated[int, Field(ge=0, le=MOST_RETENTION_MS)]
+"""Milliseconds that messages stay; 0: for ever."""
 
 
 class ListMailboxes(Input):
@@ -39,6 +44,9 @@ class CreateMailbox(Input):
     """A new mailbox."""
 
     path: MailboxPath
+    hidden: Flag = False
+    retention: Retention | None = None
+    encrypt_messages: Flag = False
 
 
 class UpdateMailbox(Input):
@@ -46,6 +54,9 @@ class UpdateMailbox(Input):
 
     path: MailboxPath | None = None
     subscribed: Flag | None = None
+    hidden: Flag | None = None
+    retention: Retention | None = None
+    encrypt_messages: Flag | None = None
 
 
 class MailboxItem(Fields):
@@ -58,6 +69,8 @@ class MailboxItem(Fields):
     modify_index: int
     subscribed: bool
     hidden: bool
+    encrypt_messages: bool
+    retention: int | None = None
     total: int | None = None
     unseen: int | None = None
     size: int | None = None
@@ -82,7 +95,11 @@ class NewId(Output):
 def list_mailboxes(call: Call, given: ListMailboxes) -> dict[str, Any]:
     """Return the user's mailboxes; one round trip, and one for all counters."""
     tree = call.services.mailboxes.tree(call.owner)
-    entries = [entry for entry in tree if entry.special_use is not None or not given.special_use]
+    entries = [
+        entry
+        for entry in tree
+        if (entry.special_use is not None or not given.special_use) and (given.show_hidden or not entry.hidden)
+    ]
     found = call.services.mailboxes.status(call.owner, [entry.id for entry in entries]) if entries else {}
     return {"results": [_item(entry, found[entry.id], counters=given.counters, size=given.sizes) for entry in entries]}
 
@@ -99,12 +116,18 @@ def get_mailbox(call: Call, given: GetMailbox) -> dict[str, Any]:
 
 def create_mailbox(call: Call, given: CreateMailbox) -> dict[str, Any]:
     """Make a mailbox."""
-    made = call.services.mailboxes.create(call.owner, call.on_behalf(), given.path, subscribed=True)
+    mailboxes, actor = call.services.mailboxes, call.on_behalf()
+    made = mailboxes.create(call.owner, actor, given.path, subscribed=True)
+    if given.hidden or given.retention or given.encrypt_messages:
+        hidden, encrypts = given.hidden, given.encrypt_messages
+        mailboxes.set_options(
+            call.owner, actor, given.path, hidden=hidden, retention_ms=given.retention, encrypts=encrypts
+        )
     return {"id": str(made)}
 
 
 def update_mailbox(call: Call, given: UpdateMailbox) -> dict[str, Any]:
-    """Rename it, subscribe to it."""
+    """Rename it, subscribe to it, hide it, say how long it keeps messages."""
     entry = find_mailbox(call, call.path["mailbox"], call.services.mailboxes.tree(call.owner))
     name = entry.name
     actor = call.on_behalf()
@@ -114,6 +137,17 @@ def update_mailbox(call: Call, given: UpdateMailbox) -> dict[str, Any]:
         name = parse_mailbox_name(given.path) if not actor.dry_run else name
     if given.subscribed is not None and given.subscribed != entry.subscribed:
         call.change(mailboxes.subscribe if given.subscribed else mailboxes.unsubscribe, call.owner, actor, name)
+    options = (given.hidden, given.retention, given.encrypt_messages)
+    if any(value is not None for value in options) and options != (entry.hidden, entry.retention_ms, entry.encrypts):
+        call.change(
+            mailboxes.set_options,
+            call.owner,
+            actor,
+            name,
+            hidden=given.hidden,
+            retention_ms=given.retention,
+            encrypts=given.encrypt_messages,
+        )
     return {}
 
 
@@ -151,8 +185,11 @@ def _item(entry: MailboxEntry, state: MailboxStatus, *, counters: bool, size: bo
         "specialUse": entry.special_use.value if entry.special_use is not None else None,
         "modifyIndex": state.highest_modseq,
         "subscribed": entry.subscribed,
-        "hidden": False,
+        "hidden": entry.hidden,
+        "encryptMessages": entry.encrypts,
     }
+    if entry.retention_ms:
+        found["retention"] = entry.retention_ms
     if counters:
         found |= {"total": state.exists, "unseen": state.unseen}
     if size:

@@ -12,10 +12,12 @@ class ListedNames:
     """A user's mailboxes by name, with the parents that have none of their own."""
 
     def __init__(self, tree: MailboxTree) -> None:
-        self.entries: dict[MailboxName, MailboxEntry] = {entry.name: entry for entry in tree.entries}
+        self.entries: dict[MailboxName, MailboxEntry] = {
+            entry.name: entry for entry in tree.entries if not entry.hidden
+        }
         self.parents = ancestors(self.entries)
         self.all = self.entries.keys() | self.parents
-        self.subscribed = tree.subscribed_names | {entry.name for entry in tree.entries if entry.subscribed}
+        self.subscribed = tree.subscribed_names | {entry.name for entry in self.entries.values() if entry.subscribed}
         self._recursive: set[MailboxName] | None = None
 
     def selected(self, name: MailboxName, selection: frozenset[str]) -> bool:

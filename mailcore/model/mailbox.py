@@ -52,6 +52,12 @@ class MailboxEntry:
     special_use: SpecialUse | None = None
     subscribed: bool = False
     acl: Acl = ()
+    hidden: bool = False
+    """Not listed, and not deleted; who knows its name or id may use it."""
+    retention_ms: int = 0
+    """So long after it came here a message is expunged; 0: it stays."""
+    encrypts: bool = False
+    """What comes in is encrypted with the keys of its owner."""
 
     def rights_of(self, user_id: UserId) -> Right:
         """Return what the list gives a user, who must not be of another tenant."""

@@ -34,6 +34,7 @@ from mailcore.services.dns import Dns
 from mailcore.services.domain_access import DomainAccess
 from mailcore.services.domains import Domains
 from mailcore.services.events import Events
+from mailcore.services.expiry import Expiry
 from mailcore.services.failed_logins import FailedLogins
 from mailcore.services.files import Files
 from mailcore.services.filing import Filer
@@ -190,6 +191,7 @@ class MailServices:
     retention: Retention
     restoring: Restoring
     archive: Archive
+    expiry: Expiry
     outbound: Outbound
     outbound_work: OutboundWork
     smarthosts: Smarthosts
@@ -391,6 +393,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         notices=notices,
         restoring=restoring,
         archive=Archive(restoring, mailboxes, quotas),
+        expiry=Expiry(placement, mailboxes, messages),
         outbound=outbound,
         outbound_work=OutboundWork(outbound_content, settings.limits.outbound),
         smarthosts=Smarthosts(directory, placement, sealing, audit, settings.smarthost),

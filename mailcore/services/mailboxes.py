@@ -19,6 +19,7 @@ from mailcore.errors import (
 )
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
+from mailcore.model.event import Details
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import (
@@ -36,7 +37,7 @@ from mailcore.services.audit import Audit
 from mailcore.services.mailbox_reader import MailboxReader
 from mailcore.services.notices import Notices
 from mailcore.services.offload import InlineOffload, Offload
-from mailcore.services.tree_changes import renamed, with_special_use, with_subscription, without
+from mailcore.services.tree_changes import renamed, with_options, with_special_use, with_subscription, without
 from mailcore.store.mailbox.fold import Fold
 from mailcore.store.mailbox.log_entry import Stamp, clear_entry
 from mailcore.store.mailbox.tree import TreeChange
@@ -213,6 +214,34 @@ class Mailboxes(MailboxReader):
             raise NotPermitted("another's special uses")
         details = {"mailbox": wanted, "use": special_use.value if special_use else None}
         with self._audit.of_user(actor, "mailbox.use_changed", user_id, details):
+            self.change_tree(user_id, change)
+
+    def set_options(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        name: str,
+        *,
+        hidden: bool | None = None,
+        retention_ms: int | None = None,
+        encrypts: bool | None = None,
+    ) -> None:
+        """Hide a mailbox, say how long it keeps messages, or have what comes in encrypted; None: it stays so.
+
+        Raises:
+            MailboxNotFound: there is none of that name.
+            MailboxProtected: INBOX cannot be hidden.
+            NotPermitted: it is somebody else's tree.
+        """
+        wanted = parse_mailbox_name(name)
+
+        def change(tree: MailboxTree) -> tuple[TreeChange | None, None]:
+            return with_options(tree, wanted, hidden, retention_ms, encrypts), None
+
+        if not is_own(user_id, actor):
+            raise NotPermitted("another's mailboxes")
+        details: Details = {"mailbox": wanted, "hidden": hidden, "retention_ms": retention_ms, "encrypts": encrypts}
+        with self._audit.of_user(actor, "mailbox.options_changed", user_id, details):
             self.change_tree(user_id, change)
 
     def subscribe(self, user_id: UserId, actor: Actor, name: str) -> None:

@@ -22,12 +22,12 @@ def without(tree: MailboxTree, name: MailboxName) -> tuple[TreeChange, MailboxEn
 
     Raises:
         MailboxNotFound: there is none of that name.
-        MailboxProtected: INBOX, or one with a special use.
+        MailboxProtected: INBOX, one with a special use, or a hidden one.
     """
     entry = tree.find(name)
     if entry is None:
         raise MailboxNotFound(name)
-    if name == INBOX or entry.special_use is not None:
+    if name == INBOX or entry.special_use is not None or entry.hidden:
         raise MailboxProtected(name)
     names = tree.subscribed_names | {name} if entry.subscribed else tree.subscribed_names
     left = tuple(each for each in tree.entries if each.id != entry.id)
@@ -55,6 +55,32 @@ def with_special_use(tree: MailboxTree, name: MailboxName, special_use: SpecialU
         entries.append(each)
     if tuple(entries) == tree.entries:
         return None
+    return TreeChange(tree.next_uid_validity, entries, tree.subscribed_names)
+
+
+def with_options(
+    tree: MailboxTree, name: MailboxName, hidden: bool | None, retention_ms: int | None, encrypts: bool | None
+) -> TreeChange | None:
+    """Return the tree with options of a mailbox changed, None for those that stay; None if it is so.
+
+    Raises:
+        MailboxNotFound: there is none of that name.
+        MailboxProtected: INBOX cannot be hidden.
+    """
+    entry = tree.find(name)
+    if entry is None:
+        raise MailboxNotFound(name)
+    if name == INBOX and hidden:
+        raise MailboxProtected(name)
+    changed = replace(
+        entry,
+        hidden=entry.hidden if hidden is None else hidden,
+        retention_ms=entry.retention_ms if retention_ms is None else retention_ms,
+        encrypts=entry.encrypts if encrypts is None else encrypts,
+    )
+    if changed == entry:
+        return None
+    entries = [changed if each.id == entry.id else each for each in tree.entries]
     return TreeChange(tree.next_uid_validity, entries, tree.subscribed_names)
 
 

@@ -28,13 +28,17 @@ EVENTS: Sequence[IndexModel] = (
 )
 """Changes of mail are kept for 30 days after `at`, all others until `expires_at`."""
 HOT: dict[str, Sequence[IndexModel]] = {
-    "mailbox_trees": (),
+    "mailbox_trees": (IndexModel([("mailboxes.retention_ms", ASCENDING)], name="retention", sparse=True),),
     "mailboxes": (),
     "segments": (),
     "row_blocks": (),
     "messages": (),
     "vanished": (),
-    "notes": (),
+    "notes": (
+        IndexModel(
+            [("expires_at", ASCENDING)], name="expires_at", partialFilterExpression={"expires_at": {"$type": "date"}}
+        ),
+    ),
     "annotations": (),
     "message_ids": (),
     "blocks": (),

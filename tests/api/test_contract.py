@@ -46,10 +46,6 @@ UNFINISHED: Final = frozenset(
         "POST /users",
         "PUT /users/{user}",
         "GET /users/{user}",
-        "GET /users/{user}/mailboxes",
-        "POST /users/{user}/mailboxes",
-        "GET /users/{user}/mailboxes/{mailbox}",
-        "PUT /users/{user}/mailboxes/{mailbox}",
     }
 )
 MISSING: Final = UNFINISHED | {pair for pair in contract() if tuple(pair.split(" ")) not in TABLE}

@@ -32,6 +32,24 @@ def test_makes_renames_and_deletes(own: Api) -> None:
     assert own.get(f"/users/me/mailboxes/{made}").body["code"] == "NoSuchMailbox"
 
 
+def test_hides_keeps_for_a_time_and_encrypts(own: Api) -> None:
+    said = {"path": "Secret", "hidden": True, "retention": 1000, "encryptMessages": "yes"}
+    made = own.post("/users/me/mailboxes", said).body["id"]
+    found = own.get(f"/users/me/mailboxes/{made}").body
+    assert (found["hidden"], found["retention"], found["encryptMessages"]) == (True, 1000, True)
+    assert made not in {one["id"] for one in own.get("/users/me/mailboxes").body["results"]}
+    assert made in {one["id"] for one in own.get("/users/me/mailboxes?showHidden=1").body["results"]}
+    assert own.delete(f"/users/me/mailboxes/{made}").body["code"] == "DisallowedMailboxMethod"
+    changes = {"hidden": False, "retention": 0, "encryptMessages": "", "subscribed": ""}
+    assert own.put(f"/users/me/mailboxes/{made}?dry_run=1", changes).body["plan"][0]["hidden"] is False
+    assert own.put(f"/users/me/mailboxes/{made}", changes).status == 200
+    found = own.get(f"/users/me/mailboxes/{made}").body
+    assert (found["hidden"], found["encryptMessages"], "retention" in found) == (False, True, False)
+    assert own.put(f"/users/me/mailboxes/{made}", {"retention": -1}).status == 400
+    inbox = own.get("/users/me/mailboxes/resolve?path=INBOX").body["id"]
+    assert own.put(f"/users/me/mailboxes/{inbox}", {"hidden": True}).status == 400
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [

@@ -278,6 +278,12 @@ def _restore_rows(scene: Scene) -> object:
     return scene.services.restoring.restore_rows(scene.actor, user_id, block, np.array([0]), "INBOX")
 
 
+def _expire(scene: Scene) -> object:
+    note = Note(b"", datetime.now(UTC))
+    scene.services.messages.put_note(scene.user.user_id, OPERATOR, scene.inbox, 1, note)
+    return scene.services.expiry.run(scene.actor, "a")
+
+
 def _renew(scene: Scene) -> object:
     """The authority is not there: what is told is the order that led to it."""
     acme = scene.services.acme
@@ -383,6 +389,7 @@ CALLS: dict[str, Call] = {
     "scripts.rename": lambda s: s.services.scripts.rename(s.actor, s.user.user_id, s.script(), "other"),
     "journal.set_archive": lambda s: s.services.journal.set_archive(s.actor, s.user.tenant_id, s.user.user_id),
     "journal.record": _journal,
+    "expiry.run": _expire,
     "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
     "identities.grant": lambda s: s.services.identities.grant(s.actor, s.user.user_id, s.another_user().address),
     "identities.revoke": _revoke_send_as,
@@ -393,6 +400,9 @@ CALLS: dict[str, Call] = {
     "mailboxes.rename": lambda s: s.services.mailboxes.rename(s.user.user_id, s.actor, "Folder", "Renamed"),
     "mailboxes.subscribe": lambda s: s.services.mailboxes.subscribe(s.user.user_id, s.actor, "Folder"),
     "mailboxes.unsubscribe": lambda s: s.services.mailboxes.unsubscribe(s.user.user_id, s.actor, "INBOX"),
+    "mailboxes.set_options": lambda s: s.services.mailboxes.set_options(
+        s.user.user_id, s.actor, "Folder", retention_ms=1
+    ),
     "mailboxes.set_special_use": lambda s: s.services.mailboxes.set_special_use(
         s.user.user_id, s.actor, "Folder", SpecialUse.ARCHIVE
     ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from bson import ObjectId
 from pymongo import ReplaceOne
 from pymongo.database import Database
 
@@ -68,6 +69,18 @@ class Notes:
             )
             for document in found
         }
+
+    def due(self, before: datetime, limit: int) -> dict[UserId, dict[MailboxId, list[int]]]:
+        """Return the copies of every user of the shard that expire before an instant, as many as `limit`."""
+        collection = self._collection.across_owners("what is expired is looked for among all users")
+        found: dict[UserId, dict[MailboxId, list[int]]] = {}
+        with deadline(60):
+            for note in collection.find({"expires_at": {"$lte": before}}, {"_id": 1}).limit(limit):
+                key = bytes(note["_id"])
+                user_id, mailbox_id = UserId(ObjectId(key[:12])), MailboxId(ObjectId(key[12:24]))
+                (uid,) = struct.unpack_from(">I", key, 24)
+                found.setdefault(user_id, {}).setdefault(mailbox_id, []).append(uid)
+        return found
 
     def copy(self, user_id: UserId, source: MailboxId, target: MailboxId, uids: Mapping[int, int]) -> None:
         """Give copies the notes of their originals; `uids` maps source UID to target UID."""

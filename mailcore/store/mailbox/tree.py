@@ -81,6 +81,13 @@ class MailboxTrees:
             )
         return {bytes(tree["_id"]): tree["version"] for tree in found}
 
+    def users_with_retention(self) -> list[UserId]:
+        """Return every user of the shard with a mailbox that does not keep its messages for ever."""
+        collection = self._collection.across_owners("what is expired is looked for among all users")
+        with deadline(60):
+            found = list(collection.find({"mailboxes.retention_ms": {"$gt": 0}}, {"_id": 1}))
+        return [UserId(ObjectId(bytes(tree["_id"]))) for tree in found]
+
     def replace(self, user_id: UserId, tree: MailboxTree, change: TreeChange) -> MailboxTree | None:
         """Put a changed tree in place of the one that was read; None if somebody else was faster."""
         entries = sorted_entries(change.entries)
@@ -119,6 +126,12 @@ def _entry_document(entry: MailboxEntry) -> dict[str, Any]:
         document["subscribed"] = True
     if entry.acl:
         document["acl"] = [{"user": user_id, "rights": stored_letters(rights)} for user_id, rights in entry.acl]
+    if entry.hidden:
+        document["hidden"] = True
+    if entry.retention_ms:
+        document["retention_ms"] = entry.retention_ms
+    if entry.encrypts:
+        document["encrypts"] = True
     return document
 
 
@@ -131,6 +144,9 @@ def _tree(found: Document) -> MailboxTree:
             SpecialUse(entry["special_use"]) if "special_use" in entry else None,
             entry.get("subscribed", False),
             tuple((UserId(given["user"]), parse_rights(given["rights"])) for given in entry.get("acl", ())),
+            entry.get("hidden", False),
+            entry.get("retention_ms", 0),
+            entry.get("encrypts", False),
         )
         for entry in found["mailboxes"]
     )
