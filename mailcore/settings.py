@@ -109,6 +109,8 @@ class MailSettings:
     """The name servers give in greetings and trace headers."""
     forward_domain: str = ""
     """Mail that is sent on leaves with reverse-paths in this domain, which must reach us; "" is the host name."""
+    feedback_address: str = ""
+    """Where other services send reports about our mail; "" is fbl@ of the domain of reverse-paths."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict)
     health_listen: ListenAddress | None = None
     proxy_from: tuple[Network, ...] = ()
@@ -142,6 +144,16 @@ class MailSettings:
     """How many of one IPv4 address or IPv6 /64; 0 is half of all."""
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Passwords that shard URIs name."""
+
+    @property
+    def own_domain(self) -> str:
+        """The domain in which the system itself takes mail: reverse-paths, reports, postmaster."""
+        return self.forward_domain or self.hostname.lower()
+
+    @property
+    def feedback_addresses(self) -> frozenset[str]:
+        """Addresses, in lower case, to which reports about our mail may come."""
+        return frozenset({self.feedback_address or f"fbl@{self.own_domain}", f"postmaster@{self.own_domain}"})
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> MailSettings:
@@ -218,6 +230,7 @@ class _Reader:
             acme=self._acme(),
             hostname=self._text("EIDER_HOSTNAME") or platform.node() or "localhost",
             forward_domain=self._text("EIDER_FORWARD_DOMAIN").lower(),
+            feedback_address=self._feedback_address(),
             servers=self._servers(),
             health_listen=health[0] if health else None,
             proxy_from=self._networks("EIDER_PROXY_FROM"),
@@ -305,6 +318,12 @@ class _Reader:
         except ValueError as error:
             self._problems.append(f"EIDER_SMARTHOST: {error}")
             return None
+
+    def _feedback_address(self) -> str:
+        address = self._text("EIDER_FEEDBACK_ADDRESS").lower()
+        if address and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+            self._problems.append("EIDER_FEEDBACK_ADDRESS must look like fbl@mail.example")
+        return address
 
     def _addresses(self, name: str) -> tuple[ListenAddress, ...]:
         addresses = []

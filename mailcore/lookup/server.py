@@ -30,7 +30,7 @@ def endpoints(services: MailServices, settings: MailSettings, _tls: TlsAcceptor)
                 f"lookup: {listen.host}:{listen.port} can be reached from outside: "
                 "list the transfer agents in EIDER_LOOKUP_PEERS, or listen on 127.0.0.1"
             )
-    own_domain = settings.forward_domain or settings.hostname
+    own_domain = settings.own_domain
     answers = Answers(services.domains, services.resolutions, services.delivery, own_domain)
 
     def open_connection(_peer: Peer, _wake: Wake) -> Connection:

@@ -26,7 +26,7 @@ SINGLE_FIELDS = frozenset(
 """Fields of which there is one at most (RFC 5322 §3.6, RFC 2045 §3)."""
 REMOVED_FIELDS = frozenset(
     b"bcc resent-bcc return-path delivered-to x-original-to authentication-results"
-    b" arc-seal arc-message-signature arc-authentication-results received-spf".split()
+    b" arc-seal arc-message-signature arc-authentication-results received-spf x-eider-origin".split()
 )
 """What is for nobody to see, and what only those may say who receive a message or pass it on.
 

@@ -154,6 +154,8 @@ class OutboundLimits:
     """So long after its end an entry tells what became of it, and a repeat of it is known."""
     suppressed_s: int = 30 * 24 * 3600
     """So long after a hard bounce nothing is sent to an address."""
+    complained_s: int = 365 * 24 * 3600
+    """The same after its owner complained."""
     connections_per_destination: int = 20
     """Of all relays together; of each alone where Redis is away a quarter."""
     messages: int = 100

@@ -17,7 +17,7 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
     """Return the work that this process does without being connected to."""
     client = OutgoingClient(services.dns, settings.outgoing)
     own_names = frozenset({*settings.mx_hosts, settings.hostname.lower()})
-    own_domain = settings.forward_domain or settings.hostname.lower()
+    own_domain = settings.own_domain
     routes = Routes(
         services.dns,
         services.domains,

@@ -36,6 +36,7 @@ from mailcore.services.domains import Domains
 from mailcore.services.events import Events
 from mailcore.services.expiry import Expiry
 from mailcore.services.failed_logins import FailedLogins
+from mailcore.services.feedback import Feedback
 from mailcore.services.files import Files
 from mailcore.services.filing import Filer
 from mailcore.services.filter_changes import FilterChanges
@@ -61,6 +62,8 @@ from mailcore.services.notices import Notices, Spawn
 from mailcore.services.offload import InlineOffload, Offload
 from mailcore.services.onward import Onward
 from mailcore.services.onward_addresses import OnwardAddresses
+from mailcore.services.origin_marks import KEY_NAME as ORIGIN_KEY_NAME
+from mailcore.services.origin_marks import OriginMarks
 from mailcore.services.originals import Originals
 from mailcore.services.outbound import Outbound
 from mailcore.services.outbound_content import OutboundContent
@@ -198,6 +201,7 @@ class MailServices:
     sts_policies: StsPolicies
     slots: Slots
     suppressions: Suppressions
+    feedback: Feedback
     trace: Trace
     _clients: Clients
     _link: RedisLink
@@ -280,11 +284,16 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
     dkim = Dkim(directory, sealing, offload)
-    own_domain = settings.forward_domain or settings.hostname
+    own_domain = settings.own_domain
     srs = Srs(own_domain, forward_key.get)
-    resolutions = Resolutions(directory, placement, settings.limits.routing, Bounces(srs, directory, placement))
+    resolutions = Resolutions(
+        directory, placement, settings.limits.routing, Bounces(srs, directory, placement), settings.feedback_addresses
+    )
     forwarding = Forwarding(outbound, usage, srs, Arc(dkim, offload, own_domain, settings.hostname), forward_key)
     responder = Responder(outbound, usage, dkim, settings.hostname)
+    marks = OriginMarks(SystemKey(directory, sealing, ORIGIN_KEY_NAME).get)
+    suppressions = Suppressions(placement, audit, settings.limits.outbound)
+    feedback = Feedback(placement, marks, trace, suppressions, audit, settings.hostname)
     filer = Filer(placement, content, mailboxes, messages)
     domain_access = DomainAccess(directory, placement, audit, sessions, settings.limits)
     inbound = Inbound(
@@ -308,7 +317,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
     submission = Submission(
-        placement, identities, dkim, outbound, sent_copies, usage, journal, audit, settings.hostname
+        placement, identities, dkim, outbound, sent_copies, usage, journal, audit, marks, settings.hostname
     )
     restoring = Restoring(placement, mailboxes, messages, quotas)
     files = Files(placement, audit, offload, settings.limits)
@@ -383,7 +392,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domain_access=domain_access,
         journal=journal,
         delivery=Delivery(
-            resolutions, directory, placement, content, filer, quotas, inbound, onward_mail, journal, usage
+            resolutions, directory, placement, content, filer, quotas, inbound, onward_mail, journal, usage, feedback
         ),
         spam=Spam(settings),
         spam_reports=spam_reports,
@@ -399,7 +408,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         smarthosts=Smarthosts(directory, placement, sealing, audit, settings.smarthost),
         sts_policies=StsPolicies(directory),
         slots=Slots(link, settings.limits.outbound.connections_per_destination),
-        suppressions=Suppressions(placement, audit, settings.limits.outbound),
+        suppressions=suppressions,
+        feedback=feedback,
         trace=trace,
         retention=Retention(directory, placement, messages, offload, audit),
         _clients=clients,

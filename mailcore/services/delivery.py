@@ -27,6 +27,7 @@ from mailcore.model.plan import JUNK, PLAIN, Plan
 from mailcore.model.verdict import Verdict
 from mailcore.services.arrival import Arrival
 from mailcore.services.content import ContentStore, NewRowContent
+from mailcore.services.feedback import Feedback
 from mailcore.services.filing import Filer, FilingAttempt
 from mailcore.services.inbound import Inbound
 from mailcore.services.journal import Direction, Journal, JournalEntry
@@ -82,7 +83,9 @@ class Delivery:
         onward: Onward,
         journal: Journal,
         usage: Usage,
+        feedback: Feedback,
     ) -> None:
+        self._feedback = feedback
         self._usage = usage
         self._resolutions = resolutions
         self._directory = directory
@@ -163,6 +166,8 @@ class Delivery:
         outcomes = iter(self._content.put_many([attempt.as_copy() for attempt in attempts], ahead=True))
         for target, parts in zip(targets, begun, strict=True):
             errors = [self._finish(arrival, target, part, list(islice(outcomes, len(part.attempts)))) for part in parts]
+            if target.resolution.is_feedback:
+                errors.append(self._take_report(arrival))
             if not target.resolution.is_direct:
                 errors.append(self._send_on(arrival, target, unreported))
             result = DeliveryResult(_common(errors))
@@ -243,6 +248,13 @@ class Delivery:
                 if tenant_id in unreported:
                     raise unreported[tenant_id]
             self._onward.send(arrival, target.resolution, target.trace)
+        except MailError as error:
+            return error
+        return None
+
+    def _take_report(self, arrival: Arrival) -> MailError | None:
+        try:
+            self._feedback.take(arrival)
         except MailError as error:
             return error
         return None

@@ -50,7 +50,7 @@ class ForwardTarget:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Everybody who receives mail for one address; at least one of them."""
+    """Everybody who receives mail for one address; at least one of them, unless only reports are taken there."""
 
     recipients: tuple[Recipient, ...] = ()
     forwards: tuple[ForwardTarget, ...] = ()
@@ -69,6 +69,8 @@ class Resolution:
         owner = self.group or self.forwarded or next(iter(self.recipients), None)
         return None if owner is None else owner.tenant_id
 
+    is_feedback: bool = False
+    """The address is one of ours for reports about our mail (RFC 5965); it may have users besides."""
     bounce: Bounce | None = None
     """The address is a reverse-path of ours under which mail was sent on: this goes back to its sender."""
 
@@ -84,7 +86,7 @@ class Resolution:
     @property
     def is_direct(self) -> bool:
         """Whether the address is one of the user's, and not one whose mail goes on to others."""
-        return self.group is None and self.forwarded is None and self.bounce is None
+        return self.group is None and self.forwarded is None and self.bounce is None and bool(self.recipients)
 
 
 @dataclass(slots=True)
@@ -110,9 +112,11 @@ class Resolutions:
         placement: Placement,
         limits: RoutingLimits = DEFAULT_LIMITS.routing,
         bounces: Bounces | None = None,
+        feedback_addresses: frozenset[str] = frozenset(),
     ) -> None:
         self._directory = directory
         self._bounces = bounces
+        self._feedback_addresses = feedback_addresses
         self._placement = placement
         self._limits = limits
         self._book = AddressBook(directory)
@@ -134,6 +138,14 @@ class Resolutions:
             TooManyMembers: more would receive it than may.
             StoreUnavailable: not known now; nothing is to be told of the address.
         """
+        if address.lower() not in self._feedback_addresses:
+            return self._resolve(address, sender, max_age_s)
+        try:
+            return replace(self._resolve(address, sender, max_age_s), is_feedback=True)
+        except AddressNotFound:
+            return Resolution(is_feedback=True)
+
+    def _resolve(self, address: str, sender: str | None, max_age_s: float) -> Resolution:
         bounce = None
         if self._bounces is not None:
             bounce = self._bounces.find(address, None if sender == ANYBODY else sender)

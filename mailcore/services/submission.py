@@ -27,6 +27,7 @@ from mailcore.services.clock import now
 from mailcore.services.dkim import Dkim
 from mailcore.services.identities import Identities
 from mailcore.services.journal import Direction, Journal, JournalEntry
+from mailcore.services.origin_marks import OriginMarks
 from mailcore.services.outbound import Outbound, queue_id_of
 from mailcore.services.sender_check import checked_header
 from mailcore.services.sent_copies import Filed, SentCopies
@@ -104,8 +105,10 @@ class Submission:
         usage: Usage,
         journal: Journal,
         audit: Audit,
+        marks: OriginMarks,
         hostname: str,
     ) -> None:
+        self._marks = marks
         self._placement = placement
         self._identities = identities
         self._dkim = dkim
@@ -194,7 +197,8 @@ class Submission:
     def _signed(self, public: Outgoing, sender: Sender, submitted: Submitted, queue_id: QueueId) -> bytes:
         """Return the bytes that go out; nobody learns from which address it was submitted."""
         received = f"Received: by {self._hostname} with {submitted.with_protocol} id {queue_id};\r\n\t"
-        message = received.encode() + format_datetime(now()).encode() + b"\r\n" + public.to_bytes()
+        above = received.encode() + format_datetime(now()).encode() + b"\r\n"
+        message = above + self._marks.field(sender.user_id, queue_id) + public.to_bytes()
         for domain in (_from_domain(public), submitted.reverse_path.rpartition("@")[2]):
             signatures = self._dkim.sign(sender.tenant_id, domain, message) if domain else b""
             if signatures:

@@ -1,4 +1,4 @@
-"""The suppression list: after a hard bounce a tenant's mail to that address is not sent for a while.
+"""The suppression list: after a hard bounce or a complaint a tenant's mail to that address is not sent for a while.
 
 Who goes on writing to addresses that do not exist is taken for a spammer, and everybody's mail suffers.
 """
@@ -30,7 +30,7 @@ class Suppression:
     address: str
     reason: str
     queue_id: str
-    """Of the message that bounced; "" if an administrator wants it."""
+    """Of the message that bounced or was complained of; "" if an administrator wants it."""
     at: datetime
     expires_at: datetime
 
@@ -50,6 +50,12 @@ class Suppressions:
         kept = timedelta(seconds=self._limits.suppressed_s)
         self._shard(tenant_id).suppressions.add(tenant_id, address, f"{enhanced} {text}"[:500], queue_id, kept)
         return True
+
+    def note_complaint(self, tenant_id: TenantId, address: str, kind: str, queue_id: str) -> None:
+        """Suppress an address whose owner complained of a message."""
+        kept = timedelta(seconds=self._limits.complained_s)
+        reason = f"reported as {kind} by its owner"
+        self._shard(tenant_id).suppressions.add(tenant_id, address, reason[:500], queue_id, kept)
 
     def among(self, tenant_id: TenantId, addresses: Iterable[str]) -> dict[str, Suppression]:
         """Return those of these addresses that are suppressed, case folded; one round trip."""

@@ -57,6 +57,8 @@ class Step(StrEnum):
     SUPPRESSED = "suppressed"
     REPORTED = "reported"
     """The sender was told."""
+    COMPLAINED = "complained"
+    """The recipient's service told that the recipient took it for abuse."""
     INTERRUPTED = "interrupted"
     """Whoever was sending it died or lost the lease: it may go out a second time."""
 

@@ -58,6 +58,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("keys", ASCENDING), ("_id", ASCENDING)], name="keys"),
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
+    "complaints": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "spam_reports": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "filters": (),
     "auth_log": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),

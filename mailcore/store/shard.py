@@ -29,6 +29,7 @@ from mailcore.store.message.messages import Messages
 from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.autoreplies import Autoreplies
+from mailcore.store.user.complaints import Complaints
 from mailcore.store.user.erasure import Erasure
 from mailcore.store.user.files import Files
 from mailcore.store.user.filter_sets import FilterSets
@@ -74,6 +75,7 @@ class ShardStores:
     files: Files
     suppressions: Suppressions
     trace: TraceRows
+    complaints: Complaints
     erasure: Erasure
     room: Room
 
@@ -111,6 +113,7 @@ class ShardStores:
             files=Files(hot),
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
+            complaints=Complaints(hot),
             erasure=Erasure(hot),
             room=Room(hot),
         )

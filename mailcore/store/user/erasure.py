@@ -44,6 +44,7 @@ KEPT: Final[Mapping[str, str]] = {
     "streams": "belongs to tenants",
     "suppressions": "belongs to tenants",
     "trace": "belongs to tenants and expires after 30 days",
+    "complaints": "belongs to tenants, which are judged by them, and expires after 400 days",
     "blobs": "belongs to tenants; goes with its last reference",
     "blob_refs": "belongs to tenants; goes with what refers",
 }

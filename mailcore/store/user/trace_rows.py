@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from bson import ObjectId
 from pymongo import DESCENDING
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -46,6 +47,13 @@ class TraceRows:
             query["at"] = {"$gte": since}
         with deadline():
             return list(self._collection.find(query).sort("_id", DESCENDING).limit(limit))
+
+    def count(self, tenant_id: TenantId, step: str, since: datetime) -> int:
+        """Return how many rows of a step a tenant has since then; one round trip, over the rows of that time."""
+        bounds = owner_range(tenant_id.binary, KEY_BYTES)
+        bounds["$gte"] = tenant_id.binary + ObjectId.from_datetime(since).binary
+        with deadline():
+            return self._collection.count_documents({"_id": bounds, "step": step})
 
 
 def search_key(tenant_id: TenantId, kind: str, value: str) -> bytes:

@@ -143,13 +143,14 @@ def test_what_only_others_may_say_is_removed(client: Client) -> None:
     """Return-Path and results of checks are said by who receives; a signature stays (RFC 6376 §4.2)."""
     fields = (
         "Return-Path: <x@else.test>", "Delivered-To: x@else.test", "DKIM-Signature: v=1; d=bank.test; b=x",
-        "Authentication-Results: mx.test; dkim=pass", "ARC-Seal: i=1", "Received-SPF: pass",
+        "Authentication-Results: mx.test; dkim=pass", "ARC-Seal: i=1", "Received-SPF: pass", "X-Eider-Origin: x",
     )  # fmt: skip
     raw = "".join(f"{field}\r\n" for field in fields).encode() + b"X-Own: kept\r\nSubject: x\r\n\r\nbody\r\n"
     client.send(raw)
     header = client.outgoing()[0].partition(b"\r\n\r\n")[0]
     assert names(header) == {
-        "received": 1, "x-own": 1, "dkim-signature": 1, "subject": 1, "date": 1, "message-id": 1, "from": 1,
+        "received": 1, "x-eider-origin": 1, "x-own": 1, "dkim-signature": 1, "subject": 1, "date": 1, "message-id": 1,
+        "from": 1,
     }  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def test_no_word_makes_a_field_of_its_own(common: Client, name: str, word: str) 
     newest = common.queued()[-1].id
     raw_out = b"".join(common.services.outbound.content(common.user.user_id, newest).read())
     header, _, body = raw_out.partition(b"\r\n\r\n")
-    expected = {name.lower(): 1, "from": 1, "to": 1, "received": 1, "date": 1, "message-id": 1}
+    expected = {name.lower(): 1, "from": 1, "to": 1, "received": 1, "x-eider-origin": 1, "date": 1, "message-id": 1}
     if re.search(r"\r\n\r\n", word):  # then its sender made a body of it, and no more
         expected = {key: value for key, value in names(header).items() if key in expected}
     assert names(header) == expected

@@ -50,8 +50,9 @@ def test_one_message(client: Client) -> None:
     assert [one.address for one in entry.recipients] == ["bob@else.test", "cy@else.test"]
     assert entry.header_message_id == "<1@own>"
     outgoing = client.outgoing()[0]
-    received, rest = outgoing.split(b"\r\n", 2)[:2], outgoing.split(b"\r\n", 2)[2]
-    assert received[0] == f"Received: by mx.test with ESMTPSA id {entry.id};".encode()
+    *above, rest = outgoing.split(b"\r\n", 3)
+    assert above[2].startswith(b"X-Eider-Origin: ")
+    assert above[0] == f"Received: by mx.test with ESMTPSA id {entry.id};".encode()
     assert rest == message(client)
     assert client.sent() == [message(client)]
 
