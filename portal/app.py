@@ -13,12 +13,13 @@ from redis import Redis
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from mailcore.services import MailServices
-from portal import access, database, failures, languages, navigation, security, showing
+from portal import access, database, failures, jobs, languages, navigation, rate_limits, security, showing
 from portal.access import need_of, public
 from portal.accounts import sessions
 from portal.database import Database
 from portal.mail_plane import EXTENSION, Portal
 from portal.permissions import Permission
+from portal.rate_limits import RateLimits
 from portal.settings import PortalSettings
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,9 @@ def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
     app = Flask(__name__)
     redis_url = settings.mail.redis_url
     redis = Redis.from_url(redis_url.reveal_text(), socket_timeout=3) if redis_url is not None else None
-    parts = Portal(settings, Database(settings.database_url), mail, redis)
+    parts = Portal(settings, Database(settings.database_url, jobs.queue(redis)), mail, redis)
     app.extensions[EXTENSION] = parts
+    app.extensions[rate_limits.EXTENSION] = RateLimits(redis_url.reveal_text() if redis_url is not None else None)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
     _bind_session(app, parts.database)

@@ -25,6 +25,10 @@ POOL_WAIT_S: Final = 5.0
 
 _current: ContextVar[Session] = ContextVar("portal_session")
 _AFTER_COMMIT: Final = "after_commit"
+ENQUEUE: Final = "enqueue"
+
+Enqueue = Callable[..., object]
+"""Takes the name of a job and its arguments by name."""
 
 
 class Base(DeclarativeBase):
@@ -59,8 +63,9 @@ class _Connection(psycopg.Connection[Any]):
 class Database:
     """The pool of one process."""
 
-    def __init__(self, database_url: str) -> None:
-        """Connects at first use."""
+    def __init__(self, database_url: str, enqueue: Enqueue | None = None) -> None:
+        """Connects at first use; `enqueue` puts jobs on their queue, without it nothing is put there."""
+        self._enqueue = enqueue
         self.engine = open_engine(database_url)
         self._make = sessionmaker(self.engine, expire_on_commit=False)
 
@@ -68,6 +73,7 @@ class Database:
     def scope(self) -> Iterator[Session]:
         """Open what `session()` returns inside; what is not committed at the end is undone."""
         opened = self._make()
+        opened.info[ENQUEUE] = self._enqueue
         token = _current.set(opened)
         try:
             yield opened

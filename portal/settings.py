@@ -25,6 +25,8 @@ class PortalSettings:
     mail: MailSettings = field(repr=False)
     public_url: str = DEFAULT_PUBLIC_URL
     """Where browsers find the portal: every link in a mail begins with it, whatever a request says."""
+    sender: str = ""
+    """Address of a user of ours in whose name the portal sends mail; "" sends none."""
     proxies: int = 0
     """How many proxies of ours stand before it and say where a request came from (X-Forwarded-For)."""
 
@@ -40,7 +42,7 @@ class PortalSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> PortalSettings:
-        """Read DATABASE_URL, a libpq URL of Postgres, EIDER_PORTAL_URL, EIDER_PORTAL_PROXIES and those of mail.
+        """Read DATABASE_URL, a libpq URL of Postgres, EIDER_PORTAL_URL, _SENDER, _PROXIES and those of mail.
 
         Raises:
             SettingsInvalid: with every problem found.
@@ -56,6 +58,9 @@ class PortalSettings:
         proxies = environment.get("EIDER_PORTAL_PROXIES", "") or "0"
         if not re.fullmatch(r"[0-9]", proxies):
             problems.append("EIDER_PORTAL_PROXIES is a number from 0 to 9")
+        sender = environment.get("EIDER_PORTAL_SENDER", "").strip()
+        if sender and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", sender):
+            problems.append("EIDER_PORTAL_SENDER is the address of a user here")
         mail = None
         try:
             mail = MailSettings.from_environment(environment)
@@ -63,4 +68,4 @@ class PortalSettings:
             problems += invalid.problems
         if problems or mail is None:
             raise SettingsInvalid("\n".join(problems))
-        return cls(url, mail, public_url, int(proxies))
+        return cls(url, mail, public_url, sender, int(proxies))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from redis import Redis
 from rq.job import Job
 
 from mailcore.services import MailServices
+from portal.mail_plane import Portal
 from workers.enqueue import Argument, enqueue
 from workers.registry import JOBS
 
@@ -20,10 +22,28 @@ class JobContext:
 
     services: MailServices
     redis: Redis
+    portal: Portal | None = None
+    """None where the worker was not told of Postgres."""
+
+    @contextmanager
+    def in_portal(self) -> Iterator[Portal]:
+        """Let a job call services of the portal: `portal.database.session()` works inside.
+
+        Raises:
+            PostgresUnknown: DATABASE_URL is not set.
+        """
+        if self.portal is None:
+            raise PostgresUnknown("DATABASE_URL is not set: this worker knows nothing of organisations")
+        with self.portal.database.scope():
+            yield self.portal
 
     def enqueue(self, job: str, **arguments: Argument) -> str:
         """Put another job on its queue."""
         return enqueue(self.redis, job, **arguments)
+
+
+class PostgresUnknown(RuntimeError):
+    """The worker was not told where the portal's tables are."""
 
 
 class JobUnknown(RuntimeError):

@@ -15,6 +15,11 @@ from rq.serializers import JSONSerializer
 
 from mailcore.services import MailServices, connect
 from mailcore.settings import MailSettings, SettingsInvalid
+from portal.database import Database
+from portal.jobs import queue
+from portal.mail_plane import Portal
+from portal.settings import PortalSettings
+from portal.settings import SettingsInvalid as PortalSettingsInvalid
 from workers.context import JobContext, job_class
 from workers.registry import QUEUES
 from workers.schedule import run_scheduler
@@ -25,9 +30,9 @@ log = logging.getLogger(__name__)
 USAGE = "usage: python -m workers.main worker|scheduler|sequencer"
 
 
-def make_worker(services: MailServices, redis: Redis) -> SimpleWorker:
+def make_worker(services: MailServices, redis: Redis, portal: Portal | None = None) -> SimpleWorker:
     """Return a worker that runs registered jobs in this process, one after the other."""
-    bound = job_class(JobContext(services, redis))
+    bound = job_class(JobContext(services, redis, portal))
     queues = [Queue(name, connection=redis, job_class=bound, serializer=JSONSerializer) for name in QUEUES]
     return SimpleWorker(queues, connection=redis, job_class=bound, serializer=JSONSerializer)
 
@@ -39,7 +44,8 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = MailSettings.from_environment(os.environ)
-    except SettingsInvalid as error:
+        portal_settings = PortalSettings.from_environment(os.environ) if os.environ.get("DATABASE_URL") else None
+    except (SettingsInvalid, PortalSettingsInvalid) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     if arguments == ["sequencer"]:
@@ -58,7 +64,10 @@ def main(arguments: list[str]) -> int:
         return 0
     services = connect(settings)
     try:
-        make_worker(services, redis).work(logging_level=logging.getLevelName(logging.getLogger().level))
+        portal = None
+        if portal_settings is not None:
+            portal = Portal(portal_settings, Database(portal_settings.database_url, queue(redis)), services, redis)
+        make_worker(services, redis, portal).work(logging_level=logging.getLevelName(logging.getLogger().level))
     finally:
         services.close()
     return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PORTAL = "portal"
+"""What somebody waits for in the portal: taken before anything else."""
 MAINTENANCE = "maintenance"
-QUEUES = (MAINTENANCE,)
+QUEUES = (PORTAL, MAINTENANCE)
 HOUR_S = 3600
 
 
@@ -46,6 +48,10 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("sealing.rotate", "workers.jobs.sealing.rotate", MAINTENANCE, HOUR_S),
         RegisteredJob("users.erase_due", "workers.jobs.deleted_users.erase_due", MAINTENANCE, 600),
         RegisteredJob("users.erase", "workers.jobs.deleted_users.erase", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("portal.provision", "workers.jobs.portal.provision", PORTAL, 600),
+        RegisteredJob("portal.mail_link", "workers.jobs.portal.mail_link", PORTAL, 300),
+        RegisteredJob("portal.reconcile", "workers.jobs.portal.reconcile", PORTAL, 600),
+        RegisteredJob("portal.compare", "workers.jobs.portal.compare", MAINTENANCE, HOUR_S),
         RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
         RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),
     )

@@ -36,6 +36,8 @@ OUTSIDE = "python -m infra.devstack.outside"
 OUTSIDE_HOST = "127.9.0.1"
 OUTSIDE_NETWORK = "127.9.0.0/16"
 OUR_EXCHANGER = "mx.eider.test"
+PORTAL_SENDER = "portal@eider.test"
+"""The demo's user in whose name the portal sends mail."""
 
 PREFERRED_HEALTH_PORT = 9100
 
@@ -73,8 +75,9 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
             if not is_free(port):
                 raise port_taken(what, port)
         environment = server_environment(endpoints, ports, health)
-        if name == "web":
-            environment["EIDER_PORTAL_URL"] = f"http://localhost:{ports['portal']}"
+        if name in {"web", "worker"}:
+            environment["EIDER_PORTAL_URL"] = f"http://localhost:{folder.port('portal', LISTENS['web']['portal'])}"
+            environment["EIDER_PORTAL_SENDER"] = PORTAL_SENDER
         if name == "outside":
             environment["OUTSIDE_FOLDER"] = str(folder.path / "outside")
         process = Process(

@@ -80,8 +80,11 @@ class Tenants:
         *,
         managed_by: ManagedBy = ManagedBy.OPERATOR,
         limits: TenantLimits | None = None,
+        tenant_id: TenantId | None = None,
     ) -> TenantId:
         """Create a tenant in a region; its users go to `home_shard`, by default the emptiest open one there.
+
+        With a `tenant_id` chosen before the first try, the same call again changes nothing.
 
         Raises:
             TenantExists: the name is taken.
@@ -92,7 +95,9 @@ class Tenants:
         name, region = clean_name(name), region_name(region)
         self._directory.ensure_indexes()
         shard = self._home_shard(region, home_shard)
-        tenant_id = TenantId(ObjectId())
+        if tenant_id is not None and self._directory.tenants.find(tenant_id) is not None:
+            return tenant_id
+        tenant_id = tenant_id or TenantId(ObjectId())
         tenant = Tenant(
             id=tenant_id,
             name=name,
@@ -106,7 +111,7 @@ class Tenants:
         )
         wanted: Details = {"name": name, "region": region, "home_shard": shard.name}
         with self._audit.of_tenant(actor, "tenant.created", tenant_id, wanted, shard=shard.name):
-            if not self._directory.tenants.insert(tenant):
+            if not self._directory.tenants.insert(tenant) and self._directory.tenants.find(tenant_id) is None:
                 raise TenantExists(f"a tenant named {name} exists")
         return tenant_id
 

@@ -29,6 +29,6 @@ def read_email(text: str) -> tuple[str, str]:
     return display, canonical
 
 
-def twin_of(canonical: str) -> str | None:
-    """Return the ASCII address that people would take this one for; None: there is none."""
-    return lookalike(canonical)
+def lookalike_of(canonical: str) -> str:
+    """Return the ASCII address that people would read, or the address itself: no two members have the same."""
+    return lookalike(canonical) or canonical

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from bson import ObjectId
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -59,6 +59,8 @@ class Member(Base):
     email: Mapped[str] = mapped_column(String(254))
     """The address as its owner writes it."""
     canonical_email: Mapped[str] = mapped_column(String(254), unique=True)
+    lookalike_email: Mapped[str] = mapped_column(String(254), unique=True)
+    """What people take the address for (UTS 39); mostly the address itself."""
     name: Mapped[str] = mapped_column(String(200))
     password_hash: Mapped[str | None] = mapped_column(String(512))
     sealed_totp_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -118,7 +120,7 @@ class RecoveryCode(Base):
 
 
 class Invitation(Base):
-    """Somebody who is asked to become a member; the token is in the mail, its hash here."""
+    """Somebody who is asked to become a member, until they answer or the invitation is taken back."""
 
     __tablename__ = "invitations"
     __table_args__ = (UniqueConstraint("organisation_id", "canonical_email"),)
@@ -128,7 +130,6 @@ class Invitation(Base):
     email: Mapped[str] = mapped_column(String(254))
     canonical_email: Mapped[str] = mapped_column(String(254))
     role: Mapped[Role] = mapped_column(String(16))
-    token_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     invited_by: Mapped[str] = mapped_column(String(254))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     expires_at: Mapped[datetime]
@@ -136,18 +137,43 @@ class Invitation(Base):
     organisation: Mapped[Organisation] = relationship()
 
 
-class MailedToken(Base):
-    """A link that was mailed: for signing up or a new password; good once, for an hour at most."""
+class LinkPurpose(StrEnum):
+    """What a mailed link is for."""
 
-    __tablename__ = "mailed_tokens"
-    __table_args__ = (Index("ix_mailed_tokens_expires_at", "expires_at"),)
+    SIGN_UP = "sign_up"
+    RESET = "reset"
+    INVITATION = "invitation"
 
-    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    purpose: Mapped[str] = mapped_column(String(16))
+
+class MailedLink(Base):
+    """A link that is mailed; its token is good once, for an hour at most.
+
+    The token lies here sealed until the mail is queued, so that it is in no job and no log.
+    """
+
+    __tablename__ = "mailed_links"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    sealed_token: Mapped[bytes | None] = mapped_column(LargeBinary)
+    purpose: Mapped[LinkPurpose] = mapped_column(String(16))
+    email: Mapped[str] = mapped_column(String(254))
     canonical_email: Mapped[str] = mapped_column(String(254), index=True)
+    language: Mapped[str] = mapped_column(String(8), default="en")
     content: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class PasskeyChallenge(Base):
+    """A challenge for a passkey: good once, for five minutes, in the browser that asked for it."""
+
+    __tablename__ = "passkey_challenges"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    bound_to: Mapped[bytes] = mapped_column(LargeBinary)
+    purpose: Mapped[str] = mapped_column(String(16))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class PortalSession(Base):
@@ -171,6 +197,8 @@ class PortalSession(Base):
     is_staff: Mapped[bool] = mapped_column(default=False)
     factor: Mapped[str] = mapped_column(String(16))
     """By what it was opened: password, totp, recovery or passkey."""
+    sealed_new_totp_seed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """A seed that is being set up: it counts once its first code was given."""
     remote_address: Mapped[str] = mapped_column(String(64), default="")
     user_agent: Mapped[str] = mapped_column(String(300), default="")
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

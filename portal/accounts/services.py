@@ -8,13 +8,14 @@ import unicodedata
 from typing import Final
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
-from mailcore.errors import AddressInvalid, AuthenticationFailed
+from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.tenants import clean_name
-from portal.accounts.emails import read_email
+from portal.accounts.emails import lookalike_of, read_email
 from portal.accounts.models import Member, Membership, Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work
@@ -31,7 +32,7 @@ def create_organisation(actor: Actor, name: str, region: str, owner: Member) -> 
     """
     with unit_of_work() as current:
         organisation = Organisation(name=clean_name(name), slug=_free_slug(name), region=region)
-        current.add_all([organisation, owner])
+        current.add(organisation)
         current.flush()
         current.add(Membership(organisation_id=organisation.id, member_id=owner.id, role=Role.OWNER))
         record(
@@ -52,7 +53,27 @@ def new_member(mail: MailServices, email: str, name: str, password: Secret | Non
     """
     display, canonical = read_email(email)
     password_hash = mail.passwords.hash_new(password) if password is not None else None
-    return Member(email=display, canonical_email=canonical, name=clean_name(name), password_hash=password_hash)
+    return Member(
+        email=display,
+        canonical_email=canonical,
+        lookalike_email=lookalike_of(canonical),
+        name=clean_name(name),
+        password_hash=password_hash,
+    )
+
+
+def store_member(member: Member) -> None:
+    """Store a new member, within the unit of work that makes the rest.
+
+    Raises:
+        AddressTaken: somebody has this address, or one that people take for it.
+    """
+    try:
+        with unit_of_work() as current:
+            current.add(member)
+            current.flush()
+    except IntegrityError as error:
+        raise AddressTaken(member.email) from error
 
 
 def find_member(email: str) -> Member | None:

@@ -12,6 +12,7 @@ import pytest
 from bson import ObjectId
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from infra.devstack.endpoints import ShardUris
@@ -20,9 +21,9 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from portal.accounts import services as accounts
 from portal.accounts import sessions
-from portal.accounts.models import Member, Membership, Organisation
+from portal.accounts.models import LinkPurpose, MailedLink, Member, Membership, Organisation
 from portal.app import create_app
-from portal.database import unit_of_work, utc_now
+from portal.database import session, unit_of_work, utc_now
 from portal.mail_plane import EXTENSION, Portal
 from portal.migrations import migrate
 from portal.permissions import MEMBER_ROLES, Role
@@ -104,12 +105,9 @@ def client(portal_app: Flask) -> Browser:
 
 def make_member(mail: MailServices, *, password: str | None = PASSWORD, name: str = "Ada Lund") -> Member:
     """A member of no organisation, stored; the hash of the usual password is made once."""
-    member = Member(
-        email=f"member{next(_numbers)}-{ObjectId()}@members.test", canonical_email="", name=name, password_hash=None
-    )
-    member.canonical_email = member.email
-    if password is not None:
-        member.password_hash = _hash(mail, password)
+    email = f"member{next(_numbers)}-{ObjectId()}@members.test"
+    password_hash = _hash(mail, password) if password is not None else None
+    member = Member(email=email, canonical_email=email, lookalike_email=email, name=name, password_hash=password_hash)
     with unit_of_work() as current:
         current.add(member)
         current.flush()
@@ -146,6 +144,15 @@ def make_organisation(mail: MailServices, name: str | None = None, *, with_tenan
 @pytest.fixture
 def organisation(database: None, mail_services: MailServices) -> MadeOrganisation:
     return make_organisation(mail_services)
+
+
+def token_of(mail: MailServices, purpose: LinkPurpose, email: str) -> str:
+    """The token of the latest link to an address, as it will be mailed."""
+    wanted = select(MailedLink).where(MailedLink.email == email, MailedLink.purpose == purpose)
+    link = session().scalars(wanted.order_by(MailedLink.created_at.desc())).first()
+    assert link is not None, f"no link was made for {email}"
+    assert link.sealed_token is not None, "its mail is queued already"
+    return mail.sealing.open(f"mailed_link:{link.id}", link.sealed_token).decode()
 
 
 SignIn = Callable[..., Browser]

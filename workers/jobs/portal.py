@@ -1,0 +1,47 @@
+"""Jobs of the portal: they make the mail plane equal to what organisations say, and mail links."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from portal.accounts import links, passkeys, provisioning
+from workers.context import JobContext
+
+
+def provision(context: JobContext, organisation_id: str) -> None:
+    """Make one organisation's tenant, or give it the organisation's state."""
+    with context.in_portal() as portal:
+        provisioning.provision(portal.mail, UUID(organisation_id))
+
+
+def mail_link(context: JobContext, link_id: str) -> None:
+    """Queue the mail of one link."""
+    with context.in_portal() as portal:
+        links.deliver(portal.mail, portal.settings, UUID(link_id))
+
+
+def reconcile(context: JobContext) -> None:
+    """Do again what a crash, or a moment without Redis, left undone; quietly nothing where there is no Postgres."""
+    if context.portal is None:
+        return
+    with context.in_portal():
+        for organisation_id in provisioning.unprovisioned():
+            context.enqueue("portal.provision", organisation_id=str(organisation_id))
+        for link_id in links.unsent():
+            context.enqueue("portal.mail_link", link_id=str(link_id))
+
+
+def compare(context: JobContext) -> None:
+    """See that every organisation has its tenant in the right state, and remove what nobody can use any more."""
+    if context.portal is None:
+        return
+    with context.in_portal() as portal:
+        links.forget_old()
+        passkeys.forget_old()
+        after = None
+        while True:
+            astray, after = provisioning.astray(portal.mail, after)
+            for organisation_id in astray:
+                context.enqueue("portal.provision", organisation_id=str(organisation_id))
+            if after is None:
+                return
