@@ -57,6 +57,8 @@ class UserFields(Input):
     from_whitelist: list[Tag] | None = None
     tags: list[Tag] | None = None
     upload_sent_messages: Flag | None = None
+    undo_send: Annotated[int, Field(ge=0, le=30)] | None = None
+    """So many seconds nothing leaves that the user sent."""
     disabled_scopes: list[_Scope] | None = None
     meta_data: Meta | None = None
     internal_data: Meta | None = None
@@ -175,6 +177,7 @@ class UserAnswer(Output):
     tags: list[str] | None = None
     from_whitelist: list[str]
     upload_sent_messages: bool
+    undo_send: int
     disabled_scopes: list[str] | None = None
     has_password_set: bool
     activated: bool

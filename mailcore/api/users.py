@@ -96,6 +96,7 @@ def get_user(call: Call, _: Nothing) -> dict[str, Any]:
         "tags": list(settings.tags),
         "fromWhitelist": list(settings.from_whitelist),
         "uploadSentMessages": settings.uploads_sent,
+        "undoSend": settings.undo_s,
         "disabledScopes": sorted(one.value for one in user.disabled_protocols if one.value in _SCOPES),
         "hasPasswordSet": bool(call.services.users.passwords_set([user.id])),
         "requirePasswordChange": user.password_change_needed,
@@ -241,6 +242,8 @@ def _set(call: Call, user_id: UserId, given: UserFields) -> None:
             changes[name] = tuple(values)
     if given.upload_sent_messages is not None:
         changes["uploads_sent"] = given.upload_sent_messages
+    if given.undo_send is not None:
+        changes["undo_s"] = given.undo_send
     if changes:
         call.change(users.set_settings, call.actor, user_id, changes)
     if given.disabled_scopes is not None:

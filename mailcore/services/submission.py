@@ -169,7 +169,7 @@ class Submission:
                 reason=submitted.reason,
                 key=key,
                 not_before=submitted.hold_until,
-                delay_s=submitted.hold_for_s,
+                delay_s=max(submitted.hold_for_s, self._placement.home(sender.user_id).settings.undo_s),
                 held=held,
                 return_content=submitted.return_content,
                 envelope_id=submitted.envelope_id,

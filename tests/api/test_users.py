@@ -9,6 +9,7 @@ from flask import Flask
 
 from mailcore.errors import AuthenticationFailed, ScopeInsufficient, UserDisabled
 from mailcore.model.access import Protocol
+from mailcore.model.outbound import EntryState
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
@@ -70,6 +71,19 @@ def test_a_tenants_token_lists_its_own(tenant: Api, platform: Api, services: Mai
     assert str(stranger.user_id) not in [one["id"] for one in tenant.get("/users?limit=250").body["results"]]
     assert platform.get(f"/users?query={stranger.address}").body["total"] == 1
     assert tenant.get(f"/users/resolve/{stranger.address}").body["code"] == "UserNotFound"
+
+
+def test_what_a_user_sends_may_be_taken_back_for_a_while(own: Api, services: MailServices, user: MadeUser) -> None:
+    assert own.put("/users/me", {"undoSend": 31}).status == 400
+    assert own.put("/users/me", {"undoSend": 25}).status == 200
+    assert own.get("/users/me").body["undoSend"] == 25
+    said = {"to": [{"address": "bob@else.test"}], "subject": "Hello", "text": "Hello"}
+    queue_id = own.post("/users/me/submit", said).body["message"]["queueId"]
+    entry = services.outbound.get(user.user_id, queue_id)
+    assert entry.next_at is not None
+    assert (entry.next_at - entry.created_at).total_seconds() == 25
+    assert own.delete(f"/users/me/outbound/{queue_id}").status == 200
+    assert services.outbound.get(user.user_id, queue_id).state is EntryState.CANCELLED
 
 
 def test_what_is_left_out_stays(tenant: Api, user: MadeUser) -> None:
