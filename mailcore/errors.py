@@ -439,6 +439,10 @@ class MailboxMoving(Unavailable):
     """The user's mail is on its way to another shard; over in seconds."""
 
 
+class EncryptionFailed(Unavailable):
+    """The user's mail is to be encrypted and cannot be; the detail says why. It is not taken in the clear."""
+
+
 class JournalUnavailable(Unavailable):
     """The tenant's journal cannot take its copy now, and without it no mail is taken."""
 

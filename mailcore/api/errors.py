@@ -139,6 +139,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.StoreFull: Row(507, "StoreFull", "There is no room for this now"),
     e.StoreDamaged: Row(500, "InternalDatabaseError", "What is stored is damaged; the operator is told"),
     e.MailboxMoving: _UNAVAILABLE,
+    e.EncryptionFailed: Row(503, "EncryptionFailed", "This cannot be encrypted: look at the keys", headers=_AGAIN),
     e.JournalUnavailable: _UNAVAILABLE,
     e.ServerBusy: _UNAVAILABLE,
 }

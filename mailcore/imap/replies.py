@@ -122,6 +122,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.StoreDamaged: Reply(No, b"UNAVAILABLE", "The mailbox has to be repaired, an operator was told"),
     errors.StoreFull: Reply(No, b"UNAVAILABLE", "No room at the moment, try again later"),
     errors.MailboxMoving: Reply(No, b"UNAVAILABLE", "The mailbox is being moved, try again in a moment"),
+    errors.EncryptionFailed: Reply(No, b"UNAVAILABLE", "Try again later"),
     errors.JournalUnavailable: Reply(No, b"UNAVAILABLE", "Try again later"),
     errors.DnsUnavailable: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),
     errors.OutgoingFailed: Reply(No, b"UNAVAILABLE", "The server is busy, try again later"),

@@ -11,6 +11,7 @@ from bson import ObjectId
 
 from mailcore.model.access import Protocol
 from mailcore.model.address_data import NO_DATA, AddressData
+from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SendingLimits
@@ -178,6 +179,7 @@ class User:
     settings: UserSettings = DEFAULTS
     autoreply_version: int = 0
     """Rises with each change of the automatic reply; 0 while that is off."""
+    encryption: Encryption = NO_ENCRYPTION
     filters_version: int = 0
     """Changes with the user's rules and scripts; 0: none has a say."""
     is_shared: bool = False

@@ -127,6 +127,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.StoreDamaged: err("The mailbox has to be repaired, an operator was told", TEMPORARY),
     errors.StoreFull: _LATER,
     errors.MailboxMoving: err("The mailbox is being moved, try again in a moment", TEMPORARY),
+    errors.EncryptionFailed: _LATER,
     errors.JournalUnavailable: _LATER,
     errors.DnsUnavailable: err("The server is busy, try again later", TEMPORARY),
     errors.OutgoingFailed: err("The server is busy, try again later", TEMPORARY),

@@ -97,6 +97,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.Unavailable: _UNAVAILABLE,
     errors.StoreFull: Reply.of(452, "4.3.1", "Storage is full; try again"),
     errors.MailboxMoving: Reply.of(451, "4.2.1", "Mailbox is moving; try again"),
+    errors.EncryptionFailed: Reply.of(451, "4.3.0", "Not possible at the moment; try again"),
     errors.JournalUnavailable: Reply.of(451, "4.3.0", "Not possible at the moment; try again"),
     errors.ServerBusy: Reply.of(451, "4.3.2", "Busy; try again"),
 }

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
+from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
 from mailcore.model.tenant import Shard, State, StoredSmarthost, Tenant, User
@@ -57,6 +58,7 @@ class Home:
     """Of the user's own rules and scripts; 0: none has a say."""
     tenant_filters_version: int = 0
     domain_access_version: int = 0
+    encryption: Encryption = NO_ENCRYPTION
     smarthost: StoredSmarthost | None = None
     """The user's own, else the tenant's."""
 
@@ -124,6 +126,7 @@ class Placement:
             filters_version=user.filters_version,
             tenant_filters_version=tenant.filters_version,
             domain_access_version=tenant.domain_access_version,
+            encryption=user.encryption,
             smarthost=user.smarthost or tenant.smarthost,
         )
         if len(self._homes) >= MAX_HOMES:

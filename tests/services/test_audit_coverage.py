@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pyotp
+import pysequoia
 import pytest
 import trustme
 from bson import ObjectId
@@ -59,6 +60,7 @@ from tests.services.test_outbound import queued
 from tests.store.test_delivery import deliver, expunge_all, message
 
 ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
+PGP_KEY = str(pysequoia.Tsk.generate("Ada <ada@example.org>").extract_certificate())
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 ONE = UidSet(((1, 1),))
 NOT_CHANGES = {"audit"}
@@ -390,6 +392,7 @@ CALLS: dict[str, Call] = {
     "journal.set_archive": lambda s: s.services.journal.set_archive(s.actor, s.user.tenant_id, s.user.user_id),
     "journal.record": _journal,
     "expiry.run": _expire,
+    "encryptions.set": lambda s: s.services.encryptions.set(s.actor, s.user.user_id, {"pgp_key": PGP_KEY}),
     "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
     "identities.grant": lambda s: s.services.identities.grant(s.actor, s.user.user_id, s.another_user().address),
     "identities.revoke": _revoke_send_as,

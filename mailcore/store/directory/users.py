@@ -15,6 +15,7 @@ from pymongo.database import Database
 from mailcore.model.access import Protocol
 from mailcore.model.address import display_domain
 from mailcore.model.app_password import AppPassword
+from mailcore.model.encryption import Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
@@ -235,6 +236,10 @@ class Users:
         }
         return self._change(user_id, {"$set": kept})
 
+    def set_encryption(self, user_id: UserId, choice: Encryption) -> User | None:
+        """Store with what mail is encrypted; None if there is no such user."""
+        return self._change(user_id, {"$set": {"encryption": choice.document()}})
+
     def set_autoreply(self, user_id: UserId, *, is_on: bool) -> User | None:
         """Note that the automatic reply changed, and whether it is on; None if there is no such user."""
         return self._change(user_id, {"$set": {"autoreply.is_on": is_on}, "$inc": {"autoreply.version": 1}})
@@ -340,6 +345,7 @@ def read_user(document: Document) -> User:
         password_change_needed=document.get("password_change_needed", False),
         settings=UserSettings.read(document.get("settings") or {}),
         autoreply_version=_autoreply_version(document),
+        encryption=Encryption.read(document.get("encryption")),
         filters_version=read_version(document, FILTERS),
         smarthost=read_smarthost(document),
         is_shared=document.get("is_shared", False),
