@@ -27,7 +27,6 @@ from mailcore.services import MailServices
 from mailcore.services import encryption as service
 from mailcore.services.encryption import certificate_infos, key_info
 from mailcore.services.outbound_content import OutboundContent
-from mailcore.store.mailbox.tree import TreeChange
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, inbox, message
 
@@ -174,11 +173,7 @@ def test_who_set_nothing_gets_it_as_it_is_and_at_no_cost(
 
 def test_a_mailbox_may_ask_for_it_alone(services: MailServices, user: MadeUser, pgp_key: str) -> None:
     box = services.mailboxes.create(user.user_id, OPERATOR, "Vault")
-    tree = services.mailboxes.tree(user.user_id)
-    entries = [replace(entry, encrypts=entry.id == box) for entry in tree]
-    change = TreeChange(tree.next_uid_validity, entries, tree.subscribed_names)
-    services.placement.home(user.user_id).shard.trees.replace(user.user_id, tree, change)
-    services.mailboxes.forget_tree(user.user_id)
+    services.mailboxes.set_options(user.user_id, OPERATOR, "Vault", encrypts=True)
     set_(services, user, pgp_key=pgp_key)
     rule = RuleContent(action=RuleAction(mailbox_id=box))
     deliver(services, PLAIN, user)

@@ -63,6 +63,7 @@ class Users:
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
         self._all = self._collection.across_owners("a rewritten reverse-path establishes the owner")
+        self._of_everybody = self._collection.across_owners("the job that expires mail looks at every user's settings")
 
     def insert(self, user: User, password_hash: str | None) -> None:
         """Store a new user; its id is new, so nothing can be in the way."""
@@ -104,6 +105,12 @@ class Users:
         with deadline():
             found = self._collection.find(query, WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
             return [read_user(document) for document in found]
+
+    def list_expiring(self, shard: str) -> list[UserId]:
+        """Return the users of a shard whose mail expires unless a mailbox says otherwise."""
+        query = {"settings.expires_after_s": {"$gt": 0}, "shard": shard}
+        with deadline(30):
+            return [UserId(document["_id"]) for document in self._of_everybody.find(query, {"_id": 1})]
 
     def find_oldest(self, tenant_id: TenantId) -> UserId | None:
         """Return the tenant's first user that takes mail, or None."""
