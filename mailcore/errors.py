@@ -147,6 +147,14 @@ class NotPermitted(Refused):
     """The actor may not do this."""
 
 
+class SendingStopped(Refused):
+    """Nothing is sent for this tenant now."""
+
+
+class MailReadOnly(Refused):
+    """The tenant's mail can be read and comes in; its users change nothing now."""
+
+
 class WildcardNotPermitted(Refused):
     """A pattern stands where only one address may."""
 

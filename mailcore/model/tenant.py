@@ -30,6 +30,16 @@ class State(StrEnum):
     """Mail is refused, nobody signs in."""
 
 
+class Standing(StrEnum):
+    """What a tenant's users may do with their mail; it is taken in whatever the standing."""
+
+    FULL = "full"
+    NO_SENDING = "no_sending"
+    """All but sending."""
+    READ_ONLY = "read_only"
+    """Reading alone."""
+
+
 class ManagedBy(StrEnum):
     """Who is master of a tenant's existence and plan."""
 
@@ -106,6 +116,10 @@ class Tenant:
     """Changes with its lists of senders' domains; 0: there are none."""
     journal: UserId | None = None
     """The user that gets a copy of all mail that comes in and goes out; None: nobody does."""
+    standing: Standing = Standing.FULL
+    """What its users may do; whoever bills it says so."""
+    user_turn: int = 0
+    """How many users were ever added while their number had a limit."""
     used_bytes: int = 0
     """What the mail of all its users took when it was last summed up."""
     used_at: datetime | None = None

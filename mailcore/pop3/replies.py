@@ -54,6 +54,8 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.MailLoop: _NOT_ALLOWED,
     errors.SenderNotOwned: _NOT_ALLOWED,
     errors.MessageNotDraft: _NOT_ALLOWED,
+    errors.MailReadOnly: _NOT_ALLOWED,
+    errors.SendingStopped: _NOT_ALLOWED,
     errors.NotPermitted: _NOT_ALLOWED,
     errors.MailboxProtected: _NOT_ALLOWED,
     errors.RetentionForbids: err("A retention rule keeps this message"),

@@ -15,7 +15,7 @@ from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SENDING_LIMITS
 from mailcore.model.sending import ForeignSender
-from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
+from mailcore.model.tenant import ManagedBy, Shard, Standing, State, Tenant, TenantLimits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sealing import Sealing
@@ -157,6 +157,18 @@ class Tenants:
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
         self._sessions.tenant_changed(tenant_id)
+
+    def set_standing(self, actor: Actor, tenant_id: TenantId, standing: Standing) -> None:
+        """Say what a tenant's users may do with their mail; within half a minute every process knows.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        with self._audit.of_tenant(actor, "tenant.standing", tenant_id, {"standing": standing.value}) as change:
+            change.before["standing"] = self._placement.tenant(tenant_id).standing.value
+            if not self._directory.tenants.set_standing(tenant_id, standing):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
 
     def set_postmaster(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None) -> None:
         """Say which of its users gets mail for postmaster and abuse of its domains; None: the oldest.

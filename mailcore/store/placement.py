@@ -12,7 +12,7 @@ from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
 from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
-from mailcore.model.tenant import Shard, State, StoredSmarthost, Tenant, User
+from mailcore.model.tenant import Shard, Standing, State, StoredSmarthost, Tenant, User
 from mailcore.model.user_settings import DEFAULTS, UserSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
@@ -61,6 +61,8 @@ class Home:
     encryption: Encryption = NO_ENCRYPTION
     smarthost: StoredSmarthost | None = None
     """The user's own, else the tenant's."""
+    standing: Standing = Standing.FULL
+    """The tenant's."""
 
 
 class Placement:
@@ -119,6 +121,7 @@ class Placement:
             pool=_pool(tenant),
             state=stricter(user.state, tenant.state),
             over_quota_since=user.over_quota_since,
+            standing=tenant.standing,
             cold_after=tenant.cold_after,
             limits=self.limits(user, tenant),
             settings=user.settings,

@@ -40,7 +40,7 @@ from mailcore.model.rights import Right
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.model.sending import ForeignSender
-from mailcore.model.tenant import State
+from mailcore.model.tenant import Standing, State
 from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
@@ -499,6 +499,9 @@ CALLS: dict[str, Call] = {
     ),
     "tenants.set_sending_limit": lambda s: s.services.tenants.set_sending_limit(
         s.actor, s.user.tenant_id, "tenant_messages_per_hour", 9
+    ),
+    "tenants.set_standing": lambda s: s.services.tenants.set_standing(
+        s.actor, s.user.tenant_id, Standing.NO_SENDING
     ),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),
