@@ -38,6 +38,8 @@ class Standing(StrEnum):
     """All but sending."""
     READ_ONLY = "read_only"
     """Reading alone."""
+    CLOSED = "closed"
+    """Nobody signs in."""
 
 
 class ManagedBy(StrEnum):
@@ -124,6 +126,12 @@ class Tenant:
     """What the mail of all its users took when it was last summed up."""
     used_at: datetime | None = None
     """When that was."""
+
+    @property
+    def admits(self) -> State:
+        """Its state for those who want to sign in."""
+        is_closed = self.standing is Standing.CLOSED and self.state is State.ACTIVE
+        return State.SUSPENDED if is_closed else self.state
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mailcore.store.placement import Home
 READING: Final = Right.LOOKUP | Right.READ
 """What is left of an owner's rights."""
 _BOUND: Final = frozenset({ActorKind.USER, ActorKind.MEMBER})
+_READERS: Final = frozenset({Standing.READ_ONLY, Standing.CLOSED})
 _OF_MAIL: Final = ("mailbox", "filter", "tenant_filter", "script", "autoreply", "file")
 """Kinds of changes that are of mail, by what stands before their dot; sign-in and security can always be changed."""
 
@@ -56,4 +57,4 @@ def check_sending(tenant: Tenant) -> None:
 
 
 def _is_bound(home: Home, actor: Actor) -> bool:
-    return home.standing is Standing.READ_ONLY and actor.kind in _BOUND
+    return home.standing in _READERS and actor.kind in _BOUND

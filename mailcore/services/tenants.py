@@ -159,7 +159,7 @@ class Tenants:
         self._sessions.tenant_changed(tenant_id)
 
     def set_standing(self, actor: Actor, tenant_id: TenantId, standing: Standing) -> None:
-        """Say what a tenant's users may do with their mail; within half a minute every process knows.
+        """Say what a tenant's users may do with their mail; sessions end within seconds where it is closed.
 
         Raises:
             TenantNotFound: there is none.
@@ -169,6 +169,7 @@ class Tenants:
             if not self._directory.tenants.set_standing(tenant_id, standing):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
+        self._sessions.tenant_changed(tenant_id)
 
     def set_postmaster(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None) -> None:
         """Say which of its users gets mail for postmaster and abuse of its domains; None: the oldest.

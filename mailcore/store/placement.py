@@ -119,7 +119,7 @@ class Placement:
             tenant_key=key,
             quota_bytes=user.quota_bytes,
             pool=_pool(tenant),
-            state=stricter(user.state, tenant.state),
+            state=stricter(user.state, tenant.admits),
             over_quota_since=user.over_quota_since,
             standing=tenant.standing,
             cold_after=tenant.cold_after,

@@ -21,7 +21,6 @@ CHANGES = (
     "DELETE Box",
     "RENAME Box more",
     "UNSUBSCRIBE Box",
-    "SETACL INBOX anyone lr",
     'SETMETADATA INBOX (/private/comment "x")',
 )
 
@@ -79,3 +78,12 @@ def test_doors_that_do_not_look_would_be_seen(imap: Imap, monkeypatch: pytest.Mo
     client = _in_standing(imap, Standing.READ_ONLY)
     client.run("CREATE more")
     assert b"a OK" in _append(client)
+
+
+def test_closed_lets_nobody_in_and_mail_still_arrives(imap: Imap) -> None:
+    _in_standing(imap, Standing.CLOSED)
+    answer = Client(imap.services).ask(f'a LOGIN {imap.user.address} "{imap.user.password}"\r\n'.encode())
+    assert answer.startswith(b"a NO "), answer
+    imap.services.messages.append(imap.user.user_id, OPERATOR, "INBOX", [NewMessage(b"two", FlagSet())])
+    imap.services.tenants.set_standing(OPERATOR, imap.user.tenant_id, Standing.FULL)
+    assert b"MESSAGES 2" in imap.sign_in("2").run("STATUS INBOX (MESSAGES)")
