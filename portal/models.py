@@ -3,6 +3,7 @@
 from portal.accounts import models as accounts
 from portal.audit import models as audit
 from portal.database import Base
+from portal.domains import models as domains
 
-MODULES = (accounts, audit)
+MODULES = (accounts, audit, domains)
 METADATA = Base.metadata

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from mailcore.settings import MailSettings
 from mailcore.settings import SettingsInvalid as MailSettingsInvalid
+from portal.domains.settings import DomainSettings
 
 DEFAULT_PUBLIC_URL = "http://localhost:8000"
 
@@ -29,6 +30,7 @@ class PortalSettings:
     """Address of a user of ours in whose name the portal sends mail; "" sends none."""
     proxies: int = 0
     """How many proxies of ours stand before it and say where a request came from (X-Forwarded-For)."""
+    domains: DomainSettings = field(default_factory=DomainSettings)
 
     @property
     def is_secure(self) -> bool:
@@ -42,7 +44,7 @@ class PortalSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> PortalSettings:
-        """Read DATABASE_URL, a libpq URL of Postgres, EIDER_PORTAL_URL, _SENDER, _PROXIES and those of mail.
+        """Read DATABASE_URL, a libpq URL of Postgres, EIDER_PORTAL_URL, _SENDER, _PROXIES, and the others'.
 
         Raises:
             SettingsInvalid: with every problem found.
@@ -68,4 +70,4 @@ class PortalSettings:
             problems += invalid.problems
         if problems or mail is None:
             raise SettingsInvalid("\n".join(problems))
-        return cls(url, mail, public_url, sender, int(proxies))
+        return cls(url, mail, public_url, sender, int(proxies), DomainSettings.from_environment(environment))

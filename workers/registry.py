@@ -52,6 +52,11 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("portal.mail_link", "workers.jobs.portal.mail_link", PORTAL, 300),
         RegisteredJob("portal.reconcile", "workers.jobs.portal.reconcile", PORTAL, 600),
         RegisteredJob("portal.compare", "workers.jobs.portal.compare", MAINTENANCE, HOUR_S),
+        RegisteredJob("domains.due", "workers.jobs.domains.due", PORTAL, 300),
+        RegisteredJob("domains.check", "workers.jobs.domains.check", PORTAL, 600),
+        RegisteredJob("domains.apply", "workers.jobs.domains.apply", PORTAL, 600),
+        RegisteredJob("domains.rotate", "workers.jobs.domains.rotate", PORTAL, 600),
+        RegisteredJob("domains.reconcile", "workers.jobs.domains.reconcile", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
         RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),
     )

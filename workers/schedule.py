@@ -35,6 +35,8 @@ class Periodic:
 SCHEDULE = (
     Periodic("portal.reconcile", timedelta(minutes=1)),
     Periodic("portal.compare", timedelta(hours=1)),
+    Periodic("domains.due", timedelta(minutes=1)),
+    Periodic("domains.reconcile", timedelta(hours=1)),
     Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("pools.sum_up", timedelta(minutes=5)),
     Periodic("demotion.all", timedelta(minutes=10)),

@@ -142,6 +142,23 @@ class DkimKeys:
                 raise DkimKeyNotFound(key_id)
         self._dkim.forget(key.domain_id)
 
+    def succeed(self, actor: Actor, tenant_id: TenantId, domain: str) -> None:
+        """Make the keys that will follow those that sign, unless such wait already; they take over once seen.
+
+        Where selectors take turns, the next is free only when what the last one signed is not on its way any more.
+
+        Raises:
+            DomainInvalid, DomainNotFound: not a domain of this tenant.
+            NotPermitted: the domain is not verified.
+            TooManyDkimKeys: it has as many as the limit allows.
+        """
+        found = self._verified_domain(tenant_id, domain)
+        keys = [key for key in self._directory.dkim_keys.list_of(tenant_id, found.name) if key.domain_id == found.id]
+        waiting = {key.algorithm for key in keys if key.state is DkimKeyState.PENDING}
+        for algorithm in (DkimAlgorithm.RSA,) if found.dkim_selectors else tuple(DkimAlgorithm):
+            if algorithm not in waiting:
+                self._create_next(actor, found, algorithm)
+
     def use_selectors(self, actor: Actor, tenant_id: TenantId, domain: str, selectors: Sequence[str]) -> None:
         """Let a domain's keys take turns under these selectors, or each have its own again where there are none.
 

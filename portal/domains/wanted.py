@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mailcore.model.dkim import DkimKey
@@ -48,6 +48,15 @@ class ServiceNames:
             environment.get("EIDER_DKIM_ZONE", ""),
             environment.get("EIDER_REPORT_ADDRESS", f"reports@{host}"),
         )
+
+    def ours(self) -> tuple[str, ...]:
+        """Return the names that nobody else may claim, nor anything above or below them."""
+        every = (*self.mx_hosts, self.spf_include.partition(".")[2], self.client_host, self.web_host, self.dkim_zone)
+        return tuple(name for name in every if "." in name)
+
+    def without_dkim_zone(self) -> ServiceNames:
+        """Return the names for a domain whose owner publishes the keys."""
+        return replace(self, dkim_zone="")
 
     def dkim_target(self, domain: str, selector: str) -> str:
         """Return the name in our zone where the key of a domain's selector is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -38,11 +38,26 @@ class Zone:
         return list(found() if callable(found) else found)
 
 
+class Resolver(DnsServer):
+    """Answers what it was told itself, and what the first server of each zone says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delegated: dict[str, DnsServer] = {}
+
+    def _texts(self, name: str, kind: str) -> Sequence[str]:
+        found = super()._texts(name, kind)
+        zones = [zone for zone in self.delegated if f".{name}".endswith(f".{zone}")]
+        if found or not zones:
+            return found
+        return self.delegated[max(zones, key=len)]._texts(name, kind)
+
+
 @dataclass
 class Nameservers:
     """All zones there are."""
 
-    resolver: DnsServer
+    resolver: Resolver
     port: int
     zones: dict[str, Zone] = field(default_factory=dict)
     started: list[DnsServer] = field(default_factory=list)
@@ -59,6 +74,7 @@ class Nameservers:
             made.append(server)
             self.resolver.add(f"ns{number + 1}.{name}", "A", server.address.partition(":")[0])
         self.resolver.add(name, "NS", *(f"ns{number + 1}.{name}." for number in range(servers)))
+        self.resolver.delegated[name] = made[0]
         self.zones[name] = Zone(name, made)
         return self.zones[name]
 
@@ -74,7 +90,7 @@ class Nameservers:
 @contextmanager
 def nameservers() -> Iterator[Nameservers]:
     """Serve until the end of the block."""
-    with DnsServer() as resolver:
+    with Resolver() as resolver:
         with DnsServer("127.9.99.1") as probe:
             port = int(probe.address.rpartition(":")[2])
         world = Nameservers(resolver, port)

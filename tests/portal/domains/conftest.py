@@ -7,21 +7,32 @@ from dataclasses import replace
 
 import pytest
 from bson import ObjectId
+from flask import Flask
 
+from infra.devstack.endpoints import ShardUris
 from mailcore.model.dkim import DkimAlgorithm, DkimKey, DkimKeyState
 from mailcore.model.ids import TenantId
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices, connect
 from mailcore.services.authoritative_dns import AuthoritativeDns
 from mailcore.services.clock import now
 from mailcore.services.dkim_private_keys import new_key
 from mailcore.services.dns import Dns
 from mailcore.settings import MailSettings
 from portal.domains.records import Finding, Wanted
+from portal.domains.settings import DomainSettings
+from portal.domains.settings import PowerDns as OwnServer
 from portal.domains.survey import look_at
 from portal.domains.wanted import wanted_records
 from portal.domains.zone_file import rdata
-from tests.builders import SEALING_KEYS
-from tests.portal.domains.example import DOMAIN, NAMES, POLICY_ID, TOKEN
+from portal.mail_plane import EXTENSION, Portal
+from portal.settings import PortalSettings
+from tests.builders import SEALING_KEYS, make_services, make_settings
+from tests.portal.domains.example import DOMAIN, NAMES, NAMES_WITH_ZONE, POLICY_ID, TOKEN
 from tests.stubs.nameservers import Nameservers, Zone, nameservers
+from tests.stubs.powerdns import KEY as POWERDNS_KEY
+from tests.stubs.powerdns import PowerDns, powerdns
+from workers.main import make_worker
 
 
 def settings_of(world: Nameservers) -> MailSettings:
@@ -56,10 +67,65 @@ def world(started_world: Nameservers) -> Iterator[Nameservers]:
     known = [started_world.resolver, *started_world.started]
     before = [dict(server.records) for server in known]
     yield started_world
-    for server, records in zip(known, before, strict=False):
+    for server in started_world.started[len(known) - 1 :]:
+        server.stop()
+    del started_world.started[len(known) - 1 :]
+    for server, records in zip(known, before, strict=True):
         server.records = records
         server.trouble.clear()
         server.asked.clear()
+
+
+# -- a portal whose workers ask these name servers ---------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def started_powerdns(started_world: Nameservers) -> Iterator[PowerDns]:
+    """The interface by which our zone of keys, and zones of tenants, are written."""
+    with powerdns(started_world) as served:
+        started_world.zone(NAMES_WITH_ZONE.dkim_zone, servers=1)
+        yield served
+
+
+@pytest.fixture(scope="session")
+def mail_services(
+    directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: str, started_world: Nameservers
+) -> Iterator[MailServices]:
+    """Keys take over as soon as they are seen, so that nobody has to wait for an hour."""
+    make_services(directory_uri, shard_uris, redis_url).close()
+    variables = started_world.variables() | {"EIDER_MX_HOSTS": ",".join(NAMES.mx_hosts)}
+    settings = make_settings(directory_uri, redis_url, **variables)
+    hasty = replace(settings.limits.dkim, published_before_use_s=0)
+    services = connect(replace(settings, limits=replace(settings.limits, dkim=hasty)))
+    yield services
+    services.close()
+
+
+@pytest.fixture(scope="session")
+def portal_settings(postgres_url: str, mail_services: MailServices, started_powerdns: PowerDns) -> PortalSettings:
+    key = Secret(POWERDNS_KEY)
+    domains = DomainSettings(NAMES_WITH_ZONE, OwnServer(started_powerdns.url, key), started_powerdns.url)
+    return PortalSettings(postgres_url, mail_services.settings, "http://localhost", domains=domains)
+
+
+@pytest.fixture
+def parts(portal_app: Flask, database: None) -> Portal:
+    """What the jobs are given; `session()` works."""
+    found: Portal = portal_app.extensions[EXTENSION]
+    assert found.redis is not None
+    found.redis.flushdb()
+    return found
+
+
+@pytest.fixture
+def run_jobs(parts: Portal) -> Callable[[], None]:
+    """Return `run_jobs()`: a worker that does all that waits, and what follows from it."""
+    assert parts.redis is not None
+    redis = parts.redis
+    return lambda: make_worker(parts.mail, redis, parts).work(burst=True, logging_level="ERROR")
+
+
+# -- the evaluator alone -------------------------------------------------------------------------
 
 
 @pytest.fixture

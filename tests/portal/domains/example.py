@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from portal.domains.wanted import ServiceNames
 
 DOMAIN = "example.test"
@@ -12,5 +14,6 @@ NAMES = ServiceNames(
     web_host="web.eider.test",
     report_address="reports@eider.test",
 )
+NAMES_WITH_ZONE = replace(NAMES, dkim_zone="dkim.eider.test")
 TOKEN = "3f9a2c71d5e84b60a1c2"
 POLICY_ID = "20261126T000000"

@@ -1,0 +1,41 @@
+"""What goes wrong with domains in the portal."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """Why a name cannot be claimed."""
+
+    PUBLIC_SUFFIX = "public-suffix"
+    OURS = "ours"
+    ALREADY_YOURS = "already-yours"
+    TAKEN = "taken"
+    PARENT_TAKEN = "parent-taken"
+    TOO_MANY = "too-many"
+
+
+class DomainNotClaimable(Exception):
+    """The name cannot be claimed by this organisation; the reason says why."""
+
+    def __init__(self, name: str, reason: Refusal) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class ClaimNotFound(Exception):
+    """The organisation has no such domain."""
+
+
+class ClaimInUse(Exception):
+    """The domain has addresses or aliases, so it cannot be removed."""
+
+
+class ProviderFailed(Exception):
+    """The DNS provider refused or did not answer; the text is for people."""
+
+
+class PlanChanged(Exception):
+    """What stands at the provider is no longer what the preview was made from."""

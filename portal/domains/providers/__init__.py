@@ -1,0 +1,1 @@
+"""Writing records through the interfaces of DNS providers, by dns-lexicon."""

@@ -1,0 +1,58 @@
+"""The providers that are offered, and what is peculiar to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Texts(Enum):
+    """How a provider wants a TXT value."""
+
+    QUOTED = "quoted"
+    """As in a zone file, cut into strings."""
+    PLAIN = "plain"
+
+
+class Exchangers(Enum):
+    """How a provider wants the preference of an MX record."""
+
+    INSIDE = "inside"
+    """Before the host, as in a zone file."""
+    APART = "apart"
+    """As a field of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsProvider:
+    """One provider.
+
+    Attributes:
+        name: lexicon's, `label`: for people.
+        types: that lexicon writes there in full; records of others have to be entered by hand.
+        endpoint: it is a server of ours, whose address the settings give: no tenant chooses where we connect to.
+    """
+
+    name: str
+    label: str
+    types: frozenset[str]
+    texts: Texts = Texts.PLAIN
+    exchangers: Exchangers = Exchangers.APART
+    endpoint: bool = False
+
+
+_SIMPLE: Final = frozenset({"TXT", "CNAME"})
+
+PROVIDERS: Final = {
+    provider.name: provider
+    for provider in (
+        DnsProvider(
+            "powerdns", "PowerDNS", frozenset({"TXT", "CNAME", "MX", "SRV", "A", "AAAA"}), Texts.QUOTED,
+            Exchangers.INSIDE, endpoint=True,
+        ),
+        DnsProvider("cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}),
+        DnsProvider("digitalocean", "DigitalOcean", _SIMPLE),
+        DnsProvider("hetzner", "Hetzner", _SIMPLE),
+    )
+}  # fmt: skip

@@ -1,0 +1,112 @@
+"""One zone at one provider: reads what it holds, and changes it record by record."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import requests
+from lexicon.config import ConfigResolver
+from lexicon.exceptions import LexiconError
+
+from mailcore.model.secret import Secret
+from portal.domains.errors import ProviderFailed
+from portal.domains.providers.plan import Change, Held
+from portal.domains.providers.table import DnsProvider, Exchangers, Texts
+from portal.domains.zone_file import quoted
+
+log = logging.getLogger(__name__)
+
+TARGETS: Final = frozenset({"CNAME", "MX", "SRV"})
+"""Types whose values end in a host name."""
+
+
+class ZoneWriter:
+    """Speaks with a provider about one zone.
+
+    Lexicon's own client guesses the zone by a list that it fetches; the zone is known here, so its providers are used
+    directly, as that client does.
+    """
+
+    def __init__(self, provider: DnsProvider, zone: str, token: Secret, endpoint: str = "") -> None:
+        self._provider = provider
+        self._zone = zone
+        self._token = token
+        self._endpoint = endpoint
+
+    def held(self) -> list[Held]:
+        """Return what the zone holds of the types that are written there.
+
+        Raises:
+            ProviderFailed: it refused, or did not answer.
+        """
+        with self._connected() as connected:
+            records = [record for kind in sorted(self._provider.types) for record in connected.list_records(kind)]
+        return [self._read(record) for record in records]
+
+    def write(self, changes: Iterable[Change]) -> None:
+        """Make changes in their order, but what a CNAME cannot stand beside goes before it comes.
+
+        Raises:
+            ProviderFailed: it refused, or did not answer; changes before that one are made.
+        """
+        ordered = sorted(changes, key=lambda change: (change.name, _turn(change, changes)))
+        for change in ordered:
+            with self._connected(change) as connected:
+                act = connected.create_record if change.is_new else self._remover(connected)
+                act(change.type, change.name, self._written(change))
+
+    def _remover(self, connected: Any) -> Any:
+        return lambda kind, name, value: connected.delete_record(None, kind, name, value)
+
+    @contextmanager
+    def _connected(self, change: Change | None = None) -> Iterator[Any]:
+        options: dict[str, Any] = {"auth_token": self._token.reveal_text()}
+        if self._provider.endpoint:
+            options["pdns_server"] = self._endpoint
+        config: dict[str, Any] = {
+            "provider_name": self._provider.name,
+            "domain": self._zone,
+            "ttl": 3600 if change is None else change.ttl_s,
+            self._provider.name: options,
+        }
+        if change is not None and change.type == "MX" and self._provider.exchangers is Exchangers.APART:
+            config["priority"] = change.value.split(" ")[0]
+        try:
+            module = importlib.import_module(f"lexicon._private.providers.{self._provider.name}")
+            connected = module.Provider(ConfigResolver().with_dict(config))  # type: ignore[no-untyped-call]
+            connected.authenticate()
+            yield connected
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            log.info("dns.provider.refused", extra={"provider": self._provider.name, "status": status})
+            raise ProviderFailed(f"{self._provider.label} answered {status}") from error
+        except (requests.RequestException, LexiconError, KeyError, ValueError) as error:
+            log.info("dns.provider.failed", extra={"provider": self._provider.name, "reason": type(error).__name__})
+            raise ProviderFailed(f"{self._provider.label}: {type(error).__name__}") from error
+
+    def _read(self, record: dict[str, Any]) -> Held:
+        kind, value = str(record["type"]), str(record["content"])
+        if kind == "TXT":
+            value = value.strip().strip('"').replace('" "', "").replace('\\"', '"').replace("\\;", ";")
+        elif kind in TARGETS:
+            value = value.rstrip(".").lower() + "."
+        if kind == "MX" and " " not in value:
+            value = f"{(record.get('options') or {}).get('mx', {}).get('priority', 10)} {value}"
+        return Held(str(record["name"]).rstrip(".").lower(), kind, value)
+
+    def _written(self, change: Change) -> str:
+        if change.type == "TXT":
+            return quoted(change.value) if self._provider.texts is Texts.QUOTED else change.value
+        if change.type == "MX" and self._provider.exchangers is Exchangers.APART:
+            return change.value.split(" ")[1]
+        return change.value
+
+
+def _turn(change: Change, changes: Iterable[Change]) -> int:
+    """Removals come last, so that there is always something; where a CNAME comes or goes they come first."""
+    is_about_cname = any(each.name == change.name and each.type == "CNAME" for each in changes)
+    return int(change.is_new) if is_about_cname else int(not change.is_new)
