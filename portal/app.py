@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 FEATURES = (
     "portal.accounts.views",
     "portal.accounts.profile",
+    "portal.accounts.joining",
     "portal.overview.views",
     "portal.members.views",
 )

@@ -8,6 +8,7 @@ from datetime import datetime
 from flask import Flask
 from flask_babel import format_date, format_datetime
 from flask_babel import gettext as _
+from webauthn.helpers import bytes_to_base64url
 
 from portal.permissions import Role
 
@@ -19,11 +20,12 @@ _SYSTEMS = (
 
 
 def set_up(app: Flask) -> None:
-    """Give templates the filters `date`, `moment`, `browser`, `size` and the function `role_name`."""
+    """Give templates the filters `date`, `moment`, `browser`, `size`, `base64url` and the function `role_name`."""
     app.add_template_filter(date)
     app.add_template_filter(moment)
     app.add_template_filter(browser)
     app.add_template_filter(size)
+    app.add_template_filter(bytes_to_base64url, "base64url")
     app.add_template_global(role_name)
 
 

@@ -1,14 +1,21 @@
-"""The cookie that says which session a browser has."""
+"""The cookie that says which session a browser has, and what it is in the middle of."""
 
 from __future__ import annotations
+
+import time
+from typing import Final
+from uuid import UUID
 
 from flask import request, session
 
 from mailcore.model.secret import Secret
+from portal.accounts.passkeys import browser_binding
 from portal.accounts.sessions import Browser
 
-TOKEN = "signed_in"  # noqa: S105  a name
-KEPT = ("language",)
+TOKEN: Final = "signed_in"  # noqa: S105  a name
+SECOND_STEP: Final = "second_step"
+SECOND_STEP_S: Final = 300
+KEPT: Final = ("language",)
 """What stays when somebody signs in or out."""
 
 
@@ -21,7 +28,6 @@ def sign_in(token: Secret) -> None:
     """Begin anew with this session: nothing that was in the cookie before opens anything."""
     start_over()
     session[TOKEN] = token.reveal_text()
-    session.permanent = False
 
 
 def start_over() -> None:
@@ -29,3 +35,28 @@ def start_over() -> None:
     kept = {name: session[name] for name in KEPT if name in session}
     session.clear()
     session.update(kept)
+
+
+def await_second_step(who: str) -> None:
+    """Remember whose password was right; the second factor is still to come."""
+    start_over()
+    session[SECOND_STEP] = [who, int(time.time())]
+
+
+def second_step() -> str | None:
+    """Return whose password was right within the last five minutes, or None."""
+    found = session.get(SECOND_STEP)
+    if not isinstance(found, list) or len(found) != 2 or time.time() - int(found[1]) > SECOND_STEP_S:
+        return None
+    return str(found[0])
+
+
+def member_of_second_step() -> UUID | None:
+    """Return the member of the second step, or None."""
+    who = second_step()
+    return UUID(who.removeprefix("member:")) if who is not None and who.startswith("member:") else None
+
+
+def binding() -> str:
+    """Return what binds a passkey's challenge to this browser."""
+    return browser_binding(session)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -140,7 +140,7 @@ def check(settings: PortalSettings, credential: str, bound_to: str, member_id: U
     return found
 
 
-def browser_binding(cookie: dict[str, Any]) -> str:
+def browser_binding(cookie: MutableMapping[str, Any]) -> str:
     """Return what binds challenges to this browser, kept in its cookie."""
     return str(cookie.setdefault("browser", secrets.token_urlsafe(16)))
 

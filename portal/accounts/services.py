@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed
+from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed, NonceInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.tenants import clean_name
+from portal.accounts import links, sessions
 from portal.accounts.emails import lookalike_of, read_email
-from portal.accounts.models import Member, Membership, Organisation
+from portal.accounts.models import LinkPurpose, Member, Membership, Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work
 from portal.permissions import Role
@@ -99,6 +102,69 @@ def check_password(mail: MailServices, email: str, password: Secret, remote_addr
         raise AuthenticationFailed
     mail.failed_logins.take_back(permit, is_good=True)
     return member
+
+
+def ask_for_password(mail: MailServices, email: str, language: str) -> None:
+    """Have a link for a new password mailed, if there is such a member; the same is done if there is none.
+
+    Raises:
+        AddressInvalid: not an address.
+    """
+    display, canonical = read_email(email)
+    links.mail_link(mail, LinkPurpose.RESET, display, canonical, language)
+
+
+def reset_password(mail: MailServices, actor: Actor, token: str, password: Secret) -> Member:
+    """Set a new password by a mailed link: every session ends, second factors stay as they are.
+
+    Raises:
+        NonceInvalid: used, too old, or none.
+        PasswordUnsuitable, PasswordLeaked, ServerBusy: about the password.
+    """
+    password_hash = mail.passwords.hash_new(password)
+    with unit_of_work():
+        link = links.use(LinkPurpose.RESET, token)
+        member = (
+            session().scalars(select(Member).where(Member.canonical_email == link.canonical_email)).one_or_none()
+            if link is not None
+            else None
+        )
+        if link is None or member is None:
+            raise NonceInvalid
+        member.password_hash = password_hash
+        links.forget(link.canonical_email, LinkPurpose.RESET)
+        sessions.end_sessions(member.id)
+        record_for(replace(actor, identity=member.email), "password.reset", member)
+    return member
+
+
+def change_password(mail: MailServices, actor: Actor, member: Member, password: Secret) -> None:
+    """Set a member's own password.
+
+    Raises:
+        PasswordUnsuitable, PasswordLeaked, ServerBusy: about the password.
+    """
+    password_hash = mail.passwords.hash_new(password)
+    with unit_of_work():
+        member.password_hash = password_hash
+        record_for(actor, "password.changed", member)
+
+
+def set_language(member: Member, language: str) -> None:
+    """Remember in which language a member reads."""
+    with unit_of_work():
+        member.language = language
+
+
+def record_for(actor: Actor, what: str, member: Member, details: Mapping[str, object] | None = None) -> None:
+    """Tell every organisation of a member what was done to how that member signs in."""
+    for organisation in sessions.organisations_of(member.id):
+        record(actor, what, member.email, details, organisation_id=organisation.id)
+
+
+def regions(mail: MailServices) -> list[str]:
+    """Return where mail can be kept, by the shards that take new users."""
+    return sorted({shard.region for shard in mail.shards.list_all() if shard.is_open})
 
 
 def _free_slug(name: str) -> str:

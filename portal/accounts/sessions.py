@@ -58,7 +58,7 @@ def open_session(member: Member, factor: str, browser: Browser) -> Secret:
                 is_staff=member.is_staff and first is None,
                 factor=factor,
                 remote_address=browser.remote_address[:64],
-                user_agent=_clean(browser.user_agent),
+                user_agent=clean(browser.user_agent),
                 expires_at=utc_now() + LIVES_FOR,
             )
         )
@@ -116,13 +116,11 @@ def _touch(found: PortalSession) -> None:
 def renew(old: PortalSession, **changes: object) -> Secret:
     """Give a session a new token: after a second factor, or when its role changes, the old one opens nothing."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    with unit_of_work() as current:
-        current.execute(
-            update(PortalSession)
-            .where(PortalSession.digest == old.digest)
-            .values(digest=digest(token), confirmed_at=utc_now(), **changes)
-        )
-        current.expire(old)
+    with unit_of_work():
+        old.digest, old.confirmed_at = digest(token), utc_now()
+        for name, value in changes.items():
+            setattr(old, name, value)
+        session().flush()
     return Secret(token)
 
 
@@ -176,5 +174,6 @@ def organisations_of(member_id: UUID) -> Sequence[Organisation]:
     )
 
 
-def _clean(user_agent: str) -> str:
+def clean(user_agent: str) -> str:
+    """Return what a browser calls itself, fit to be stored and shown."""
     return "".join(character for character in user_agent if character.isprintable())[:300]

@@ -1,0 +1,320 @@
+"""Members of an organisation: invited, given roles, removed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from mailcore.errors import NonceInvalid, NotPermitted, ValueInvalid
+from mailcore.model.actor import Actor
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices
+from mailcore.services.tenants import clean_name
+from portal.accounts import links
+from portal.accounts.emails import lookalike_of, read_email
+from portal.accounts.models import (
+    Invitation,
+    LinkPurpose,
+    MailedLink,
+    Member,
+    MemberPasskey,
+    Membership,
+    Organisation,
+    PortalSession,
+)
+from portal.accounts.services import store_member
+from portal.audit.services import record
+from portal.database import session, unit_of_work, utc_now
+from portal.members.queries import find_membership
+from portal.permissions import MEMBER_ROLES, Permission, Role, allows
+
+STANDS_FOR: Final = timedelta(days=14)
+"""So long an invitation can be accepted, by one fresh link after another."""
+
+
+class AlreadyMember(Exception):
+    """Whoever is invited is a member here."""
+
+
+class LastOwner(Exception):
+    """Without this owner the organisation would have none."""
+
+
+def invite(
+    mail: MailServices, actor: Actor, organisation: Organisation, role: Role, email: str, to: Role, language: str
+) -> None:
+    """Invite somebody to be `to`; asked for again, it is the same invitation with a fresh link.
+
+    Raises:
+        AddressInvalid: not an address.
+        NotPermitted: the role may not give that role.
+        AlreadyMember: nothing to invite to.
+    """
+    display, canonical = read_email(email)
+    check_gives(role, to)
+    with unit_of_work() as current:
+        member = (
+            session()
+            .scalars(
+                select(Member.id)
+                .join(Membership, Membership.member_id == Member.id)
+                .where(Membership.organisation_id == organisation.id, Member.canonical_email == canonical)
+            )
+            .first()
+        )
+        if member is not None:
+            raise AlreadyMember(display)
+        values = {"role": to, "invited_by": actor.identity, "expires_at": utc_now() + STANDS_FOR}
+        invitation_id = current.scalars(
+            insert(Invitation)
+            .values(
+                id=uuid4(),
+                organisation_id=organisation.id,
+                email=display,
+                canonical_email=canonical,
+                created_at=utc_now(),
+                **values,
+            )
+            .on_conflict_do_update(index_elements=["organisation_id", "canonical_email"], set_=values)
+            .returning(Invitation.id)
+        ).one()
+        _mail(mail, invitation_id, organisation.name, actor.identity, display, canonical, language)
+        record(actor, "member.invited", display, {"role": to.value}, organisation_id=organisation.id)
+
+
+def mail_invitation_again(mail: MailServices, old: MailedLink) -> None:
+    """Mail a fresh link of an invitation to whom it was sent before."""
+    content = old.content
+    _mail(
+        mail,
+        UUID(content["invitation"]),
+        content["organisation"],
+        content["invited_by"],
+        old.email,
+        old.canonical_email,
+        old.language,
+    )
+
+
+def _mail(
+    mail: MailServices,
+    invitation_id: UUID,
+    organisation: str,
+    invited_by: str,
+    email: str,
+    canonical: str,
+    language: str,
+) -> None:
+    content = {
+        "invitation": str(invitation_id),
+        "organisation": organisation,
+        "invited_by": invited_by,
+        "member": str(uuid4()),
+    }
+    links.mail_link(mail, LinkPurpose.INVITATION, email, canonical, language, content)
+
+
+def find_invitation(link: MailedLink) -> Invitation | None:
+    """Return the invitation of a link, unless it was taken back or is over."""
+    found = session().get(Invitation, UUID(link.content["invitation"]))
+    return found if found is not None and found.expires_at > utc_now() else None
+
+
+def withdraw(actor: Actor, organisation: Organisation, role: Role, invitation_id: UUID) -> bool:
+    """Take an invitation back; False: there is none such.
+
+    Raises:
+        NotPermitted: an invitation to a role that this one may not give.
+    """
+    with unit_of_work() as current:
+        invitation = (
+            session()
+            .scalars(
+                select(Invitation).where(Invitation.organisation_id == organisation.id, Invitation.id == invitation_id)
+            )
+            .one_or_none()
+        )
+        if invitation is None:
+            return False
+        check_gives(role, Role(invitation.role))
+        current.delete(invitation)
+        record(actor, "member.invitation_withdrawn", invitation.email, organisation_id=organisation.id)
+    return True
+
+
+def accept(
+    mail: MailServices,
+    actor: Actor,
+    token: str,
+    *,
+    name: str,
+    password: Secret | None = None,
+    passkey: MemberPasskey | None = None,
+) -> tuple[Member, bool]:
+    """Become a member of the organisation that the link invites to; tell whether the member is new.
+
+    Raises:
+        NonceInvalid: used, too old, taken back, or none.
+        ValueInvalid: no name.
+        AddressTaken: the address looks like another member's.
+    """
+    password_hash = mail.passwords.hash_new(password) if password is not None else None
+    with unit_of_work() as current:
+        link = links.use(LinkPurpose.INVITATION, token)
+        invitation = find_invitation(link) if link is not None else None
+        if link is None or invitation is None:
+            raise NonceInvalid
+        member = (
+            session().scalars(select(Member).where(Member.canonical_email == invitation.canonical_email)).one_or_none()
+        )
+        is_new = member is None
+        if member is None:
+            if password_hash is None and passkey is None:
+                raise ValueInvalid("a member has a password or a passkey")
+            member = Member(
+                id=UUID(link.content["member"]),
+                email=invitation.email,
+                canonical_email=invitation.canonical_email,
+                lookalike_email=lookalike_of(invitation.canonical_email),
+                name=clean_name(name),
+                password_hash=password_hash,
+                language=link.language,
+            )
+            store_member(member)
+            if passkey is not None:
+                current.add(passkey)
+        _join(invitation, member)
+        current.delete(invitation)
+        record(
+            actor,
+            "member.joined",
+            member.email,
+            {"role": str(invitation.role), "invited_by": invitation.invited_by},
+            organisation_id=invitation.organisation_id,
+        )
+    return member, is_new
+
+
+def _join(invitation: Invitation, member: Member) -> None:
+    try:
+        with session().begin_nested():
+            session().add(
+                Membership(organisation_id=invitation.organisation_id, member_id=member.id, role=invitation.role)
+            )
+    except IntegrityError:
+        return  # a member already, by another invitation
+
+
+def change_role(actor: Actor, organisation: Organisation, role: Role, member_id: UUID, to: Role) -> bool:
+    """Give a member another role; their sessions here end, so that none goes on with the old one.
+
+    False: there is no such member.
+
+    Raises:
+        NotPermitted: the old or the new role is not one that this role may give.
+        LastOwner: nobody would own the organisation.
+    """
+    with unit_of_work():
+        _lock(organisation)
+        membership = find_membership(organisation, member_id)
+        if membership is None:
+            return False
+        before = Role(membership.role)
+        check_gives(role, before)
+        check_gives(role, to)
+        if before is Role.OWNER and to is not Role.OWNER:
+            _keep_an_owner(organisation)
+        membership.role = to
+        _end_sessions(organisation, member_id)
+        record(
+            actor,
+            "member.role_changed",
+            membership.member.email,
+            {"before": before.value, "after": to.value},
+            organisation_id=organisation.id,
+        )
+    return True
+
+
+def remove(actor: Actor, organisation: Organisation, role: Role, member_id: UUID) -> bool:
+    """Remove a member from the organisation; False: there is no such member.
+
+    Raises:
+        NotPermitted: a member of a role that this one may not give.
+        LastOwner: nobody would own the organisation.
+    """
+    with unit_of_work() as current:
+        _lock(organisation)
+        membership = find_membership(organisation, member_id)
+        if membership is None:
+            return False
+        check_gives(role, Role(membership.role))
+        if Role(membership.role) is Role.OWNER:
+            _keep_an_owner(organisation)
+        email = membership.member.email
+        current.delete(membership)
+        _end_sessions(organisation, member_id)
+        record(actor, "member.removed", email, {"role": str(membership.role)}, organisation_id=organisation.id)
+    return True
+
+
+def set_second_factor_roles(actor: Actor, organisation: Organisation, roles: frozenset[Role]) -> None:
+    """Say members of which roles must have a second factor.
+
+    Raises:
+        ValueInvalid: a role that members do not have.
+    """
+    if not roles <= frozenset(MEMBER_ROLES):
+        raise ValueInvalid("roles: those of members")
+    with unit_of_work() as current:
+        stored = current.get_one(Organisation, organisation.id, with_for_update=True)
+        before, after = sorted(stored.second_factor_roles), sorted(role.value for role in roles)
+        if before == after:
+            return
+        stored.second_factor_roles = after
+        record(
+            actor,
+            "organisation.second_factor_roles",
+            stored.name,
+            {"before": before, "after": after},
+            organisation_id=organisation.id,
+        )
+
+
+def check_gives(role: Role, to: Role) -> None:
+    """See that a role may give, change and take that role.
+
+    Raises:
+        NotPermitted: it may not: only owners make and unmake owners.
+    """
+    needed = Permission.MANAGE_OWNERS if to is Role.OWNER else Permission.MANAGE_MEMBERS
+    if to not in MEMBER_ROLES or not allows(role, needed):
+        raise NotPermitted(f"{role.value} may not make anybody {to.value}")
+
+
+def _lock(organisation: Organisation) -> None:
+    """Let changes of an organisation's members follow one another: two owners may not remove each other at once."""
+    session().execute(select(Organisation.id).where(Organisation.id == organisation.id).with_for_update())
+
+
+def _keep_an_owner(organisation: Organisation) -> None:
+    owners = session().scalar(
+        select(func.count())
+        .select_from(Membership)
+        .where(Membership.organisation_id == organisation.id, Membership.role == Role.OWNER)
+    )
+    if (owners or 0) < 2:
+        raise LastOwner(organisation.name)
+
+
+def _end_sessions(organisation: Organisation, member_id: UUID) -> None:
+    session().execute(
+        delete(PortalSession).where(
+            PortalSession.member_id == member_id, PortalSession.organisation_id == organisation.id
+        )
+    )
