@@ -147,6 +147,14 @@ class NotPermitted(Refused):
     """The actor may not do this."""
 
 
+class SendingStopped(Refused):
+    """Nothing is sent for this tenant now."""
+
+
+class MailReadOnly(Refused):
+    """The tenant's mail can be read and comes in; its users change nothing now."""
+
+
 class WildcardNotPermitted(Refused):
     """A pattern stands where only one address may."""
 
@@ -437,6 +445,10 @@ class StoreDamaged(Unavailable):
 
 class MailboxMoving(Unavailable):
     """The user's mail is on its way to another shard; over in seconds."""
+
+
+class EncryptionFailed(Unavailable):
+    """The user's mail is to be encrypted and cannot be; the detail says why. It is not taken in the clear."""
 
 
 class JournalUnavailable(Unavailable):

@@ -107,7 +107,7 @@ def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:
         raise AuthenticationFailed("another tenant's")
     user = call.services.users.get(identity.user_id)
     found = _known(user, given.scope) | {
-        "require2faEnabled": bool(user.enabled_2fa),
+        "require2faEnabled": user.settings.requires_2fa or bool(user.enabled_2fa),
         "requirePasswordChange": identity.password_change_needed,
     }
     if given.scope != "master":

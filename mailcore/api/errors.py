@@ -66,6 +66,8 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.PasswordNotYetValid: Row(403, "TempPasswordNotYetValid", "This password is not valid yet"),
     e.SenderNotOwned: Row(403, "NotPermitted", "The user may not send as this address"),
     e.MessageNotDraft: Row(400, "MessageNotDraft", "Only a draft can be sent from where it is"),
+    e.SendingStopped: Row(403, "NotPermitted", "Sending is stopped: the organisation's owner sees why in the portal"),
+    e.MailReadOnly: Row(403, "NotPermitted", "Mail is read-only: the organisation's owner sees why in the portal"),
     e.NotPermitted: Row(403, "NotPermitted", "This is not permitted", tells=True),
     e.PasswordUnsuitable: Row(400, "InsecurePasswordError", "Choose another password", tells=True),
     e.PasswordReused: Row(400, "InsecurePasswordError", "Choose a password that was not used before", tells=True),
@@ -139,6 +141,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.StoreFull: Row(507, "StoreFull", "There is no room for this now"),
     e.StoreDamaged: Row(500, "InternalDatabaseError", "What is stored is damaged; the operator is told"),
     e.MailboxMoving: _UNAVAILABLE,
+    e.EncryptionFailed: Row(503, "EncryptionFailed", "This cannot be encrypted: look at the keys", headers=_AGAIN),
     e.JournalUnavailable: _UNAVAILABLE,
     e.ServerBusy: _UNAVAILABLE,
 }

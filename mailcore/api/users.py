@@ -8,6 +8,7 @@ from typing import Any, Final
 from bson import ObjectId
 
 from mailcore.api.call import Call
+from mailcore.api.encryption import set_encryption, shown_encryption
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import (
     Nothing,
@@ -33,8 +34,10 @@ from mailcore.api.user_fields import (
 from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
 from mailcore.model.access import Protocol
 from mailcore.model.address import Address
+from mailcore.model.filter import of_user
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Spending, Traffic, UserLimits
+from mailcore.model.mailbox import SpecialUse, parse_mailbox_name
 from mailcore.model.roles import Action, Resource
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, User
@@ -48,8 +51,17 @@ LIMITS: Final = {
     "imap_max_download": "imap_download_bytes_per_day",
     "pop3_max_download": "pop3_download_bytes_per_day",
     "imap_max_connections": "connections",
+    "filters": "filters",
+    "received_max": "received_per_hour",
+    "pop3_max_messages": "pop3_messages",
 }
 """Field of a request -> limit of ours."""
+NAMED: Final = {
+    "sent": SpecialUse.SENT,
+    "trash": SpecialUse.TRASH,
+    "junk": SpecialUse.JUNK,
+    "drafts": SpecialUse.DRAFTS,
+}
 SETTINGS: Final = ("language", "mta_relay", "spam_level", "meta_data", "internal_data")
 
 
@@ -85,7 +97,9 @@ def get_user(call: Call, _: Nothing) -> dict[str, Any]:
         "name": user.name,
         "address": user.address,
         "language": settings.language,
+        "retention": settings.expires_after_s * 1000,
         **_states(user),
+        **shown_encryption(user),
         "autoreply": user.autoreply_version > 0,
         "metaData": meta_value(settings.meta_data),
         "internalData": meta_value(settings.internal_data),
@@ -96,8 +110,11 @@ def get_user(call: Call, _: Nothing) -> dict[str, Any]:
         "tags": list(settings.tags),
         "fromWhitelist": list(settings.from_whitelist),
         "uploadSentMessages": settings.uploads_sent,
+        "undoSend": settings.undo_s,
         "disabledScopes": sorted(one.value for one in user.disabled_protocols if one.value in _SCOPES),
         "hasPasswordSet": bool(call.services.users.passwords_set([user.id])),
+        "passwordPwned": False,
+        "require2faEnabled": settings.requires_2fa or bool(user.enabled_2fa),
         "requirePasswordChange": user.password_change_needed,
     }
     return {name: value for name, value in found.items() if name not in call.grants.hidden_fields}
@@ -121,6 +138,8 @@ def resolve_user_name(call: Call, _: Nothing) -> dict[str, Any]:
 def create_user(call: Call, given: CreateUser) -> dict[str, Any]:
     """Make a user with its mailboxes, then set what was asked for."""
     tenant_id = _tenant(call, given)
+    if given.empty_address:
+        raise invalid({"emptyAddress": "every user has an address"})
     address = given.address or given.username
     if "@" not in address:
         raise invalid({"address": "is needed where the user name is none: name@domain"})
@@ -132,7 +151,23 @@ def create_user(call: Call, given: CreateUser) -> dict[str, Any]:
     if given.require_password_change and password is not None:
         call.change(users.require_password_change, call.actor, user_id)
     _set(call, user_id, given)
+    _furnish(call, user_id, given)
     return {"id": str(user_id)}
+
+
+def _furnish(call: Call, user_id: UserId, given: CreateUser) -> None:
+    """Give the address of a new user its tags, and mailboxes the names that are wanted."""
+    if given.add_tags_to_address and given.tags:
+        (route,) = call.services.addresses.list_of_user(user_id)
+        data = {"tags": tuple(given.tags)}
+        call.change(call.services.address_changes.update, call.actor, user_id, route.id, data=data)
+    if given.mailboxes is None:
+        return
+    tree = call.services.mailboxes.tree(user_id)
+    for name, use in NAMED.items():
+        wanted, entry = getattr(given.mailboxes, name), tree.find_special(use)
+        if wanted is not None and entry is not None and parse_mailbox_name(wanted) != entry.name:
+            call.change(call.services.mailboxes.rename, user_id, call.actor, entry.name, wanted)
 
 
 def update_user(call: Call, given: UpdateUser) -> dict[str, Any]:
@@ -191,8 +226,8 @@ def _item(call: Call, user: User, given: ListUsers, *, has_password: bool) -> di
         "targets": list(user.settings.targets),
         **_states(user),
         "autoreply": user.autoreply_version > 0,
-        "encryptMessages": False,
-        "encryptForwarded": False,
+        "encryptMessages": user.encryption.of_stored,
+        "encryptForwarded": user.encryption.of_forwarded,
         "quota": {"allowed": user.quota_bytes or 0, "used": call.services.quotas.use(user.id)},
         "hasPasswordSet": has_password,
     }
@@ -224,6 +259,9 @@ def _use(call: Call, user: User, limits: UserLimits, used: dict[str, int]) -> di
         "imapUpload": of(Traffic.IMAP_UPLOAD),
         "imapDownload": of(Traffic.IMAP_DOWNLOAD),
         "pop3Download": of(Traffic.POP3_DOWNLOAD),
+        "received": of(Spending.RECEIVED),
+        "filters": {"allowed": limits.filters, "used": len(call.services.filters.list_of(of_user(user.id)).rules)},
+        "pop3MaxMessages": {"allowed": limits.pop3_messages},
         "imapMaxConnections": {"allowed": limits.connections, "used": call.services.sessions.count_of(user.id)},
     }
 
@@ -241,11 +279,18 @@ def _set(call: Call, user_id: UserId, given: UserFields) -> None:
             changes[name] = tuple(values)
     if given.upload_sent_messages is not None:
         changes["uploads_sent"] = given.upload_sent_messages
+    if given.undo_send is not None:
+        changes["undo_s"] = given.undo_send
+    if given.require2fa_enabled is not None:
+        changes["requires_2fa"] = given.require2fa_enabled
+    if given.retention is not None:
+        changes["expires_after_s"] = given.retention // 1000
     if changes:
         call.change(users.set_settings, call.actor, user_id, changes)
     if given.disabled_scopes is not None:
         protocols = frozenset(Protocol(name) for name in given.disabled_scopes)
         call.change(users.set_disabled_protocols, call.actor, user_id, protocols)
+    set_encryption(call, user_id, given)
 
 
 def _check_fields(call: Call, given: UpdateUser) -> None:

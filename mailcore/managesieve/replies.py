@@ -26,6 +26,7 @@ RESPONSE_EXPECTED = no("A response is one string")
 REPLIES: dict[type[MailError], Reply] = {
     errors.SyntaxFault: no("Not a value that can be set"),
     errors.Refused: no("Not allowed"),
+    errors.MailReadOnly: no("Mail is read-only for your organisation now"),
     errors.AuthenticationFailed: no("User name or password is wrong"),
     errors.UserDisabled: no("This login is disabled"),
     errors.ProtocolDisabled: no("ManageSieve is switched off for this login"),

@@ -80,6 +80,10 @@ class UserLimits:
     pop3_download_bytes_per_day: int = 10 * GIB
     filters: int = 400
     """Rules, those that are disabled too."""
+    received_per_hour: int = 0
+    """Messages that come in; what is more is tried again by who sends it."""
+    pop3_messages: int = 0
+    """Of the INBOX POP3 shows the newest so many."""
 
     def replaced_by(self, *overrides: Mapping[str, int]) -> UserLimits:
         """Return these limits with the numbers of `overrides`, the last of which counts."""
@@ -106,6 +110,7 @@ class Spending(StrEnum):
     AUTOREPLIES = "autoreplies_per_day"
     BURST = "recipients_per_burst"
     CATCH_ALL = "catch_all_per_hour"
+    RECEIVED = "received_per_hour"
 
 
 class Traffic(StrEnum):

@@ -94,7 +94,7 @@ _OWN = (
 _USER_MAY_CHANGE = frozenset(
     {
         "password", "existingPassword", "allowUnsafe", "language", "name", "targets", "mtaRelay", "spamLevel",
-        "uploadSentMessages", "metaData", "pubKey", "smimeCerts", "smimeCipher", "smimeKeyTransport",
+        "uploadSentMessages", "undoSend", "metaData", "pubKey", "smimeCerts", "smimeCipher", "smimeKeyTransport",
         "encryptMessages", "encryptForwarded", "retention", "disable2fa",
     }
 )  # fmt: skip

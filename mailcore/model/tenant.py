@@ -11,6 +11,7 @@ from bson import ObjectId
 
 from mailcore.model.access import Protocol
 from mailcore.model.address_data import NO_DATA, AddressData
+from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SendingLimits
@@ -27,6 +28,18 @@ class State(StrEnum):
     """Mail is taken in, nobody signs in."""
     DISABLED = "disabled"
     """Mail is refused, nobody signs in."""
+
+
+class Standing(StrEnum):
+    """What a tenant's users may do with their mail; it is taken in whatever the standing."""
+
+    FULL = "full"
+    NO_SENDING = "no_sending"
+    """All but sending."""
+    READ_ONLY = "read_only"
+    """Reading alone."""
+    CLOSED = "closed"
+    """Nobody signs in."""
 
 
 class ManagedBy(StrEnum):
@@ -105,10 +118,20 @@ class Tenant:
     """Changes with its lists of senders' domains; 0: there are none."""
     journal: UserId | None = None
     """The user that gets a copy of all mail that comes in and goes out; None: nobody does."""
+    standing: Standing = Standing.FULL
+    """What its users may do; whoever bills it says so."""
+    user_turn: int = 0
+    """How many users were ever added while their number had a limit."""
     used_bytes: int = 0
     """What the mail of all its users took when it was last summed up."""
     used_at: datetime | None = None
     """When that was."""
+
+    @property
+    def admits(self) -> State:
+        """Its state for those who want to sign in."""
+        is_closed = self.standing is Standing.CLOSED and self.state is State.ACTIVE
+        return State.SUSPENDED if is_closed else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +201,7 @@ class User:
     settings: UserSettings = DEFAULTS
     autoreply_version: int = 0
     """Rises with each change of the automatic reply; 0 while that is off."""
+    encryption: Encryption = NO_ENCRYPTION
     filters_version: int = 0
     """Changes with the user's rules and scripts; 0: none has a say."""
     is_shared: bool = False

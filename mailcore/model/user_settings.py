@@ -15,7 +15,9 @@ MAX_TAG_CHARACTERS: Final = 128
 MAX_TAGS: Final = 100
 MAX_TARGETS: Final = 20
 MAX_WHITELIST: Final = 100
+MAX_UNDO_S: Final = 30
 MAX_DATA_CHARACTERS: Final = 1 << 20
+MAX_SECONDS: Final = 100 * 366 * 24 * 3600
 RELAY_SCHEMES: Final = frozenset({"smtp", "smtps"})
 
 
@@ -32,6 +34,9 @@ class UserSettings:
         spam_level: 0 to 100: 0 takes everything for spam, 100 nothing.
         from_whitelist: addresses, or patterns with one "*" at an end, that the user may send as besides its own.
         uploads_sent: its clients file sent messages themselves, so none is filed for it.
+        undo_s: so many seconds nothing leaves that it sent, so that it may be taken back; 0 for none.
+        requires_2fa: front ends have it set a second factor up.
+        expires_after_s: how long messages stay in mailboxes that say nothing else; 0 is for ever.
         meta_data: JSON text that the user's applications keep here.
         internal_data: JSON text that the user does not see.
     """
@@ -44,6 +49,9 @@ class UserSettings:
     spam_level: int = 50
     from_whitelist: tuple[str, ...] = ()
     uploads_sent: bool = False
+    undo_s: int = 0
+    requires_2fa: bool = False
+    expires_after_s: int = 0
     meta_data: str = ""
     internal_data: str = ""
 
@@ -119,6 +127,12 @@ def _spam_level(value: int) -> int:
     return value
 
 
+def _undo(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_UNDO_S:
+        raise ValueInvalid(f"the time to take a message back is 0 to {MAX_UNDO_S} seconds")
+    return value
+
+
 def _whitelist(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(values) > MAX_WHITELIST:
         raise ValueInvalid(f"at most {MAX_WHITELIST} addresses to send as")
@@ -127,6 +141,12 @@ def _whitelist(values: tuple[str, ...]) -> tuple[str, ...]:
         if not value or stars > 1 or (stars and not (value.startswith("*") or value.endswith("*"))):
             raise ValueInvalid(f"{value[:100]!r}: an address, or one with a single * at its beginning or end")
     return tuple(dict.fromkeys(_text("an address", value.strip(), MAX_TAG_CHARACTERS) for value in values))
+
+
+def _seconds(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SECONDS:
+        raise ValueInvalid("a time is a number of seconds, up to a hundred years")
+    return value
 
 
 def _flag(value: bool) -> bool:
@@ -163,6 +183,9 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "spam_level": _spam_level,
     "from_whitelist": _whitelist,
     "uploads_sent": _flag,
+    "undo_s": _undo,
+    "requires_2fa": _flag,
+    "expires_after_s": _seconds,
     "meta_data": clean_data,
     "internal_data": clean_data,
 }

@@ -38,16 +38,17 @@ DOCUMENT_BYTES = DEFAULT_LIMITS.message_document_bytes
 OID_BYTES = 12
 
 Rows = npt.NDArray[np.int64]
-"""Indexes into the view; the message number is one more."""
+"""Indexes into the view; the message number of the first that is shown is 1."""
 
 
 class Maildrop:
     """Numbered messages, marks of deletion, and what was read ahead."""
 
-    __slots__ = ("_ahead", "_deleted", "_next_row", "_ready", "_services", "_user_id", "_view")
+    __slots__ = ("_ahead", "_deleted", "_first", "_next_row", "_ready", "_services", "_user_id", "_view")
 
-    def __init__(self, services: MailServices, user_id: UserId, view: MailboxView) -> None:
-        """Take `view` as the state that holds for the session."""
+    def __init__(self, services: MailServices, user_id: UserId, view: MailboxView, most: int = 0) -> None:
+        """Take `view` as the state that holds for the session; of many messages the newest `most`, 0: all."""
+        self._first = max(view.exists - most, 0) if most else 0
         self._services = services
         self._user_id = user_id
         self._view = view
@@ -72,19 +73,20 @@ class Maildrop:
             view = mailboxes.refresh(user_id, entry.id)
         except MailboxChanged:  # the tree was old
             view = mailboxes.open(user_id, INBOX)
-        return cls(services, user_id, view)
+        return cls(services, user_id, view, services.usage.limits(user_id).pop3_messages)
 
     # -- what is there --------------------------------------------------------------------------
 
     @property
     def count(self) -> int:
         """How many messages there are, without those marked."""
-        return self._view.exists - len(self._deleted)
+        return self._view.exists - self._first - len(self._deleted)
 
     @property
     def size_bytes(self) -> int:
         """The sum of their sizes."""
-        return self._view.size_bytes - sum(int(self._view.sizes[row]) for row in self._deleted)
+        older = int(self._view.sizes[: self._first].sum()) if self._first else 0
+        return self._view.size_bytes - older - sum(int(self._view.sizes[row]) for row in self._deleted)
 
     def size_of(self, number: int) -> int:
         """Return the octets of a message, as RETR sends them before stuffing.
@@ -105,7 +107,7 @@ class Maildrop:
     def sizes(self) -> Iterator[bytes]:
         """Yield `msg SP octets` lines of what is not marked; no round trip."""
         for rows in self._batches():
-            yield _lines(b"%d %d\r\n", rows, self._view.sizes[rows].tolist())
+            yield _lines(b"%d %d\r\n", rows - self._first, self._view.sizes[rows].tolist())
 
     def unique_ids(self) -> Iterator[bytes]:
         """Yield `msg SP unique-id` lines of what is not marked (RFC 1939 §7); no round trip.
@@ -117,21 +119,21 @@ class Maildrop:
         for rows in self._batches():
             packed = self._view.message_oids[rows].tobytes().hex().encode()
             ids = [packed[start : start + 2 * OID_BYTES] for start in range(0, len(packed), 2 * OID_BYTES)]
-            yield _lines(b"%d %b\r\n", rows, ids)
+            yield _lines(b"%d %b\r\n", rows - self._first, ids)
 
     def _batches(self) -> Iterator[Rows]:
         """Yield the rows that are not marked, pausing in between."""
-        rows = np.arange(self._view.exists, dtype=np.int64)
+        rows = np.arange(self._first, self._view.exists, dtype=np.int64)
         if self._deleted:
-            rows = np.delete(rows, sorted(self._deleted))
+            rows = np.delete(rows, [row - self._first for row in sorted(self._deleted)])
         for start in range(0, len(rows), LIST_BATCH):
             if start:
                 self._services.offload.pause()
             yield rows[start : start + LIST_BATCH]
 
     def _row(self, number: int) -> int:
-        row = number - 1
-        if not 0 <= row < self._view.exists or row in self._deleted:
+        row = number - 1 + self._first
+        if not self._first <= row < self._view.exists or row in self._deleted:
             raise MessageNotFound(self._user_id, number)
         return row
 

@@ -33,6 +33,7 @@ from mailcore.services.dkim_keys import DkimKeys
 from mailcore.services.dns import Dns
 from mailcore.services.domain_access import DomainAccess
 from mailcore.services.domains import Domains
+from mailcore.services.encryption import Encryptions
 from mailcore.services.events import Events
 from mailcore.services.expiry import Expiry
 from mailcore.services.failed_logins import FailedLogins
@@ -152,6 +153,7 @@ class MailServices:
     connections: Connections
     usage: Usage
     autoreplies: Autoreplies
+    encryptions: Encryptions
     second_factors: SecondFactors
     totp: Totp
     passkeys: Passkeys
@@ -289,7 +291,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     resolutions = Resolutions(
         directory, placement, settings.limits.routing, Bounces(srs, directory, placement), settings.feedback_addresses
     )
-    forwarding = Forwarding(outbound, usage, srs, Arc(dkim, offload, own_domain, settings.hostname), forward_key)
+    encryptions = Encryptions(directory, placement, audit, sessions, offload)
+    arc = Arc(dkim, offload, own_domain, settings.hostname)
+    forwarding = Forwarding(outbound, usage, srs, arc, forward_key, encryptions)
     responder = Responder(outbound, usage, dkim, settings.hostname)
     marks = OriginMarks(SystemKey(directory, sealing, ORIGIN_KEY_NAME).get)
     suppressions = Suppressions(placement, audit, settings.limits.outbound)
@@ -359,6 +363,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         connections=Connections(link),
         usage=usage,
         autoreplies=autoreplies,
+        encryptions=encryptions,
         second_factors=second_factors,
         totp=Totp(directory, sealing, second_factors, confirming, audit, factor_limits),
         passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),
@@ -392,7 +397,18 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         domain_access=domain_access,
         journal=journal,
         delivery=Delivery(
-            resolutions, directory, placement, content, filer, quotas, inbound, onward_mail, journal, usage, feedback
+            resolutions,
+            directory,
+            placement,
+            content,
+            filer,
+            quotas,
+            inbound,
+            onward_mail,
+            journal,
+            usage,
+            feedback,
+            encryptions,
         ),
         spam=Spam(settings),
         spam_reports=spam_reports,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailcore.errors import AddressInvalid, MailboxNotFound, NotPermitted, UserNotFound
+from mailcore.errors import AddressInvalid, MailboxNotFound, MailReadOnly, NotPermitted, UserNotFound
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import Address
 from mailcore.model.flags import DELETED, SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.mailbox import SEPARATOR, Acl, MailboxEntry, MailboxTree
-from mailcore.model.rights import ALL_RIGHTS, FLAG_RIGHTS, Right
+from mailcore.model.rights import FLAG_RIGHTS, Right
+from mailcore.services.standing import own_rights
 from mailcore.store.placement import Placement
 
 SHARED = MailboxName("Shared")
@@ -88,9 +89,10 @@ class Access:
         Raises:
             MailboxNotFound: the actor may not even know of it.
             NotPermitted: a right is missing.
+            MailReadOnly: it is the owner's, whose tenant's mail is read-only.
         """
         if is_own(owner_id, actor):
-            return ALL_RIGHTS
+            return self._own(owner_id, actor, needed)
         return self.require_on(owner_id, actor, self._read_tree(owner_id).find_id(mailbox_id), needed)
 
     def require_on(self, owner_id: UserId, actor: Actor, entry: MailboxEntry | None, needed: Right) -> Right:
@@ -99,9 +101,10 @@ class Access:
         Raises:
             MailboxNotFound: there is none, or the actor may not even know of it.
             NotPermitted: a right is missing.
+            MailReadOnly: it is the owner's, whose tenant's mail is read-only.
         """
         if is_own(owner_id, actor):
-            return ALL_RIGHTS
+            return self._own(owner_id, actor, needed)
         rights = self.rights(owner_id, actor, entry)
         if entry is None or not rights:
             raise MailboxNotFound(owner_id)
@@ -128,12 +131,24 @@ class Access:
 
     def rights(self, owner_id: UserId, actor: Actor, entry: MailboxEntry | None) -> Right:
         """Return what an actor may do with a mailbox."""
+        allowed = own_rights(self._placement.home(owner_id), actor)
         if is_own(owner_id, actor):
-            return ALL_RIGHTS
+            return allowed
         user_id = actor.on_behalf_of
         if entry is None or user_id is None or not self.same_tenant(owner_id, user_id):
             return Right.NONE
-        return entry.rights_of(user_id)
+        return entry.rights_of(user_id) & allowed
+
+    def _own(self, owner_id: UserId, actor: Actor, needed: Right) -> Right:
+        """Return what the owner may do; no round trip if the home is known.
+
+        Raises:
+            MailReadOnly: the tenant's mail is read-only, and more is needed.
+        """
+        allowed = own_rights(self._placement.home(owner_id), actor)
+        if needed not in allowed:
+            raise MailReadOnly(owner_id)
+        return allowed
 
     def same_tenant(self, one: UserId, other: UserId) -> bool:
         """Return whether two users belong to one tenant; no round trip if both are known."""

@@ -23,6 +23,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.event import NOTHING, PLATFORM, Detail, Details, Outcome
 from mailcore.model.ids import TenantId, UserId
 from mailcore.services.clock import now
+from mailcore.services.standing import check_change
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 from mailcore.store.user.trail import Trail, record_key
@@ -74,9 +75,11 @@ class Audit:
 
         Raises:
             UserNotFound: there is no such user, so nothing to change.
+            MailReadOnly: it is of mail, which the tenant's users only read now.
             StoreUnavailable: the user's shard did not take the announcement; nothing may be changed.
         """
         home = self._placement.home(user_id)
+        check_change(home, actor, kind)
         with self._change(_Place(home.shard.trail, home.tenant_id, user_id), actor, kind, wanted) as change:
             yield change
 

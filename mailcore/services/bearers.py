@@ -70,8 +70,8 @@ class Bearers:
         if tenant is None:
             return False
         if token.owner.user_id is None:
-            return tenant.state is State.ACTIVE
+            return tenant.admits is State.ACTIVE
         user = self._directory.users.find(token.owner.user_id)
         if user is None or user.auth_version != token.auth_version:
             return False
-        return stricter(user.state, tenant.state) is State.ACTIVE
+        return stricter(user.state, tenant.admits) is State.ACTIVE

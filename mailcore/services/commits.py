@@ -20,6 +20,7 @@ from mailcore.services.audit import Planned
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.notices import Notices
 from mailcore.services.offload import Offload
+from mailcore.services.standing import check_mail_change
 from mailcore.store import keys
 from mailcore.store.direct import Ahead
 from mailcore.store.mailbox.fold import Fold, fold_is_due
@@ -150,8 +151,11 @@ class Commits:
         """Return what an entry says of why, by whom and when.
 
         Raises:
+            MailReadOnly: the tenant's users change nothing now.
             Planned: the actor only wants to know what would be done.
         """
+        if actor.on_behalf_of is not None:
+            check_mail_change(self._placement.home(actor.on_behalf_of), actor)
         if actor.dry_run:
             raise Planned(f"mail.{cause.value}", {})
         return Stamp.of(cause, actor, int(self._now() * 1000))

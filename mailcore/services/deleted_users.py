@@ -17,7 +17,6 @@ from mailcore.errors import (
     ErasureBegun,
     NotPermitted,
     TenantNotFound,
-    TooManyUsers,
     UserNotFound,
     ValueInvalid,
 )
@@ -29,6 +28,7 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.offload import Offload
 from mailcore.services.retention import may_destroy
+from mailcore.services.seats import Seats
 from mailcore.services.sessions import Sessions
 from mailcore.store.directory import Directory
 from mailcore.store.directory.deleted_users import DeletedUser, Stage
@@ -141,9 +141,8 @@ class DeletedUsers:
         found = self.get(user_id)
         user = found.user
         tenant = self._directory.tenants.find(user.tenant_id)
-        limit = tenant.limits.users if tenant is not None else None
-        if limit is not None and self._directory.users.count_of_tenant(user.tenant_id) >= limit:
-            raise TooManyUsers(f"the tenant's plan has room for {limit} users")
+        if tenant is not None:
+            Seats(self._directory).check(tenant)
         if found.stage is Stage.ERASING:
             raise ErasureBegun(user_id)
         with self._audit.of_tenant(actor, "user.restored", user.tenant_id, new_user=user_id, shard=user.shard):

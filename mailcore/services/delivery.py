@@ -23,15 +23,17 @@ from mailcore.errors import (
 from mailcore.model.actor import Actor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Spending
-from mailcore.model.plan import JUNK, PLAIN, Plan
+from mailcore.model.plan import JUNK, PLAIN, Filing, Plan
 from mailcore.model.verdict import Verdict
 from mailcore.services.arrival import Arrival
 from mailcore.services.content import ContentStore, NewRowContent
+from mailcore.services.encryption import Encryptions
 from mailcore.services.feedback import Feedback
 from mailcore.services.filing import Filer, FilingAttempt
 from mailcore.services.inbound import Inbound
 from mailcore.services.journal import Direction, Journal, JournalEntry
 from mailcore.services.onward import Onward
+from mailcore.services.prepared import PreparedMessage
 from mailcore.services.quotas import Quotas
 from mailcore.services.recipient import Recipient
 from mailcore.services.resolution import Resolution, Resolutions
@@ -84,8 +86,10 @@ class Delivery:
         journal: Journal,
         usage: Usage,
         feedback: Feedback,
+        encryptions: Encryptions,
     ) -> None:
         self._feedback = feedback
+        self._encryptions = encryptions
         self._usage = usage
         self._resolutions = resolutions
         self._directory = directory
@@ -110,7 +114,7 @@ class Delivery:
 
         Raises:
             OverQuota: it is the one user's, who has no room; `since` tells how long already.
-            RateExceeded: by a wildcard alone the user has got as much as may be for now.
+            RateExceeded: the user has got as much as may be for now, at all or by a wildcard alone.
             And as `Resolutions.resolve`.
         """
         resolution = self._resolutions.resolve(address, sender, max_age_s=max_age_s)
@@ -118,14 +122,16 @@ class Delivery:
             recipient = resolution.recipients[0]
             self.check_room(recipient)
             if resolution.catch_all:
-                self._count_by_wildcard(recipient.user_id, only_asks=only_asks)
+                self._count(recipient.user_id, Spending.CATCH_ALL, only_asks=only_asks)
+            if recipient.home.limits.received_per_hour:
+                self._count(recipient.user_id, Spending.RECEIVED, only_asks=only_asks)
         return resolution
 
-    def _count_by_wildcard(self, user_id: UserId, *, only_asks: bool) -> None:
+    def _count(self, user_id: UserId, what: Spending, *, only_asks: bool) -> None:
         if not only_asks:
-            self._usage.spend(user_id, Spending.CATCH_ALL)
-        elif not self._usage.is_left(user_id, Spending.CATCH_ALL):
-            raise RateExceeded(user_id, Spending.CATCH_ALL.value)
+            self._usage.spend(user_id, what)
+        elif not self._usage.is_left(user_id, what):
+            raise RateExceeded(user_id, what.value)
 
     def check_room(self, recipient: Recipient) -> None:
         """Make sure that a recipient may get mail at all.
@@ -212,17 +218,27 @@ class Delivery:
             plan = self._inbound.plan(arrival, recipient, key)
             if len(plan.filings) > 1:
                 self._check_quota(recipient, len(arrival.raw) * (len(plan.filings) - 1))
+            attempts = []
+            for number, filing in enumerate(plan.filings):
+                prepared = self._prepared(arrival, recipient, filing).with_prefix(target.trace)
+                copy_key = arrival.key(recipient, number) if number else key
+                attempts.append(FilingAttempt(recipient, prepared, filing, copy_key, arrival, number))
         except MailError as error:
             return _Part(recipient, key, error=error)
-        own = arrival.prepared.with_prefix(target.trace)
-        attempts = []
-        for number, filing in enumerate(plan.filings):
-            prepared = own
-            if filing.header is not None:
-                prepared = self._content.prepare(arrival.with_header(filing.header)).with_prefix(target.trace)
-            copy_key = arrival.key(recipient, number) if number else key
-            attempts.append(FilingAttempt(recipient, prepared, filing, copy_key, arrival, number))
         return _Part(recipient, key, plan, tuple(attempts))
+
+    def _prepared(self, arrival: Arrival, recipient: Recipient, filing: Filing) -> PreparedMessage:
+        """Return a copy as it is stored: with the header that a program made, encrypted if the recipient wants that.
+
+        Raises:
+            EncryptionFailed: it cannot be.
+        """
+        choice = recipient.home.encryption
+        encrypts = choice.has_keys and (choice.of_stored or self._filer.encrypts(recipient.user_id, filing))
+        if filing.header is None and not encrypts:
+            return arrival.prepared
+        raw = arrival.raw if filing.header is None else arrival.with_header(filing.header)
+        return self._content.prepare(self._encryptions.encrypt(choice, raw) if encrypts else raw)
 
     def _finish(
         self, arrival: Arrival, target: DeliveryTarget, part: _Part, outcomes: Sequence[NewRowContent | MailError]

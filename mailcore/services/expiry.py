@@ -50,17 +50,20 @@ class Expiry:
                     shard.notes.delete(user_id, mailbox_id, uids)
                 except MailError as error:
                     log.warning("expiry.user.failed", extra={"user": str(user_id), "reason": type(error).__name__})
-        for user_id in shard.trees.users_with_retention():
+        expiring = self._placement.directory.users.list_expiring(shard_name)
+        for user_id in dict.fromkeys([*shard.trees.users_with_retention(), *expiring]):
             expunged += self._of_user(actor, user_id)
         return expunged
 
     def _of_user(self, actor: Actor, user_id: UserId) -> int:
         expunged = 0
         try:
+            usual_ms = self._placement.home(user_id).settings.expires_after_s * 1000
             for entry in self._mailboxes.tree(user_id):
-                if entry.retention_ms:
+                retention_ms = entry.retention_ms or usual_ms
+                if retention_ms:
                     view = self._mailboxes.refresh(user_id, entry.id)
-                    oldest = self._clock() - entry.retention_ms / 1000
+                    oldest = self._clock() - retention_ms / 1000
                     uids = UidSet.of_ascending(view.uids[view.saved_dates <= np.int64(oldest)])
                     expunged += self._expunged(actor, user_id, entry.id, uids)
         except MailError as error:

@@ -63,6 +63,11 @@ class Filer:
         self._mailboxes = mailboxes
         self._messages = messages
 
+    def encrypts(self, user_id: UserId, filing: Filing) -> bool:
+        """Whether a copy goes to a mailbox that asks for encryption, as far as this process knows the user's tree."""
+        entry = _find(self._mailboxes.tree_cached(user_id), filing.destinations)
+        return entry is not None and entry.encrypts
+
     def file(self, attempt: FilingAttempt, outcome: NewRowContent | MailError, actor: Actor) -> None:
         """Commit one copy that was stored, unless an earlier try did.
 

@@ -17,6 +17,7 @@ from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Rea
 from mailcore.model.plan import Forward
 from mailcore.services.arc import Arc
 from mailcore.services.arrival import LOOP_MARK, Arrival, compared
+from mailcore.services.encryption import Encryptions
 from mailcore.services.outbound import Outbound
 from mailcore.services.srs import Srs
 from mailcore.services.system_key import SystemKey
@@ -37,7 +38,10 @@ KEY_NAME = "forward_key"
 class Forwarding:
     """Decides what may be sent on, and queues it."""
 
-    def __init__(self, outbound: Outbound, usage: Usage, srs: Srs, arc: Arc, key: SystemKey) -> None:
+    def __init__(
+        self, outbound: Outbound, usage: Usage, srs: Srs, arc: Arc, key: SystemKey, encryptions: Encryptions
+    ) -> None:
+        self._encryptions = encryptions
         self._outbound = outbound
         self._usage = usage
         self._srs = srs
@@ -99,6 +103,7 @@ class Forwarding:
             is_kept: a copy is committed here.
 
         Raises:
+            EncryptionFailed: the user wants it encrypted, and it cannot be.
             StoreUnavailable, StoreFull: not queued, as far as is known; the same call again is safe.
         """
         by_header: dict[bytes | None, list[str]] = {}
@@ -108,7 +113,10 @@ class Forwarding:
         reverse_path = self.reverse_path(arrival, home, address)
         queue_ids = []
         for header, addresses in by_header.items():
-            beneath = passed_on + (arrival.raw if header is None else arrival.with_header(header))
+            sent = arrival.raw if header is None else arrival.with_header(header)
+            if home.encryption.of_forwarded:
+                sent = self._encryptions.encrypt(home.encryption, sent)
+            beneath = passed_on + sent
             message = self._mark(address, beneath, is_kept=is_kept) + beneath
             message = self._arc.seal(message) + message
             for number, some in enumerate(batches(addresses)):

@@ -199,7 +199,7 @@ class SecondFactors:
         if content is None or user is None or user.auth_version != content["auth_version"]:
             raise NonceInvalid
         tenant = self._directory.tenants.find(user.tenant_id)
-        if tenant is None or stricter(user.state, tenant.state) is not State.ACTIVE:
+        if tenant is None or stricter(user.state, tenant.admits) is not State.ACTIVE:
             raise UserDisabled(user_id)
         return user
 

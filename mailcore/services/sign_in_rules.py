@@ -52,7 +52,7 @@ def refusal(
     `tenant` None: it is gone. `scopes` are those of an app password.
     """
     rule = RULES[protocol]
-    if tenant is None or stricter(user.state, tenant.state) is not State.ACTIVE:
+    if tenant is None or stricter(user.state, tenant.admits) is not State.ACTIVE:
         return Refusal.DISABLED
     if protocol in user.disabled_protocols or protocol in tenant.disabled_protocols:
         return Refusal.PROTOCOL

@@ -31,6 +31,7 @@ from mailcore.services.origin_marks import OriginMarks
 from mailcore.services.outbound import Outbound, queue_id_of
 from mailcore.services.sender_check import checked_header
 from mailcore.services.sent_copies import Filed, SentCopies
+from mailcore.services.standing import check_sending
 from mailcore.services.usage import Usage
 from mailcore.store.placement import Placement
 
@@ -125,7 +126,9 @@ class Submission:
 
         Raises:
             SenderNotOwned: it is not the sender's, and the tenant has such mail refused.
+            SendingStopped: the tenant sends nothing now.
         """
+        check_sending(self._placement.tenant(sender.tenant_id))
         if not reverse_path or not self._identities.foreign(sender.user_id, sender.address, [reverse_path]):
             return reverse_path
         if self._placement.tenant(sender.tenant_id).foreign_sender.value == "refuse":
@@ -143,11 +146,14 @@ class Submission:
             MessageMalformed: the header can be read in more than one way.
             SenderNotOwned: it claims to be from somebody else.
             RateExceeded: so much may not be sent now.
+            SendingStopped: the tenant sends nothing now.
             JournalUnavailable: the tenant wants a report of it, which cannot be made now.
             StoreUnavailable, StoreFull: not taken as far as is known; the same call again is safe.
             Planned: the actor only wants to know what would be done.
         """
-        policy = self._placement.tenant(sender.tenant_id).foreign_sender
+        tenant = self._placement.tenant(sender.tenant_id)
+        check_sending(tenant)
+        policy = tenant.foreign_sender
         outgoing = Outgoing.read(submitted.raw)
         outgoing = checked_header(outgoing, self._identities, sender.user_id, sender.address, policy)
         if actor.dry_run:
@@ -169,7 +175,7 @@ class Submission:
                 reason=submitted.reason,
                 key=key,
                 not_before=submitted.hold_until,
-                delay_s=submitted.hold_for_s,
+                delay_s=max(submitted.hold_for_s, self._placement.home(sender.user_id).settings.undo_s),
                 held=held,
                 return_content=submitted.return_content,
                 envelope_id=submitted.envelope_id,

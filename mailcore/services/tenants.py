@@ -15,7 +15,7 @@ from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SENDING_LIMITS
 from mailcore.model.sending import ForeignSender
-from mailcore.model.tenant import ManagedBy, Shard, State, Tenant, TenantLimits
+from mailcore.model.tenant import ManagedBy, Shard, Standing, State, Tenant, TenantLimits
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.sealing import Sealing
@@ -154,6 +154,19 @@ class Tenants:
         with self._audit.of_tenant(actor, "tenant.state", tenant_id, {"state": state.value}) as change:
             change.before["state"] = self._placement.tenant(tenant_id).state.value
             if not self._directory.tenants.set_state(tenant_id, state):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+        self._sessions.tenant_changed(tenant_id)
+
+    def set_standing(self, actor: Actor, tenant_id: TenantId, standing: Standing) -> None:
+        """Say what a tenant's users may do with their mail; sessions end within seconds where it is closed.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        with self._audit.of_tenant(actor, "tenant.standing", tenant_id, {"standing": standing.value}) as change:
+            change.before["standing"] = self._placement.tenant(tenant_id).standing.value
+            if not self._directory.tenants.set_standing(tenant_id, standing):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
         self._sessions.tenant_changed(tenant_id)

@@ -35,7 +35,12 @@ MAX_REMEMBERED: Final = 50_000
 PIPELINED: Final = 1000
 
 
-_WINDOW_S: Final = {Spending.MESSAGES: HOUR_S, Spending.CATCH_ALL: HOUR_S, Spending.BURST: BURST_S}
+_WINDOW_S: Final = {
+    Spending.MESSAGES: HOUR_S,
+    Spending.CATCH_ALL: HOUR_S,
+    Spending.RECEIVED: HOUR_S,
+    Spending.BURST: BURST_S,
+}
 """Of all others it is a day."""
 BURST: Final = "burst"
 """Why mail is held back that a user sends far faster than people do."""

@@ -30,6 +30,7 @@ from mailcore.services.clock import now
 from mailcore.services.forward_cycles import ForwardCycles
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.passwords import Passwords
+from mailcore.services.seats import Seats
 from mailcore.services.sessions import SIGN_IN_AGAIN, Sessions
 from mailcore.services.tenants import check_protocols, clean_name
 from mailcore.services.usage import check_limit
@@ -63,6 +64,7 @@ class Users:
         self._passwords = passwords
         self._mailboxes = mailboxes
         self._audit = audit
+        self._seats = Seats(directory)
 
     def create(
         self,
@@ -90,9 +92,7 @@ class Users:
         if quota_bytes is not None and quota_bytes <= 0:
             raise ValueInvalid("a quota is a positive number of bytes")
         parsed = self._addresses.check_free(tenant_id, address)
-        limit = tenant.limits.users
-        if limit is not None and self._directory.users.count_of_tenant(tenant_id) >= limit:
-            raise TooManyUsers(f"the tenant's plan has room for {limit} users")
+        self._seats.check(tenant)
         user = User(
             id=UserId(ObjectId()),
             tenant_id=tenant_id,
@@ -109,10 +109,11 @@ class Users:
         wanted: Details = {"address": user.address, "name": user.name, "quota_bytes": quota_bytes}
         with self._audit.of_tenant(actor, "user.created", tenant_id, wanted, new_user=user.id, shard=user.shard):
             self._directory.users.insert(user, password_hash)
-            self._mailboxes.create_defaults(user.id, actor)
             try:
+                self._seats.take(tenant)
+                self._mailboxes.create_defaults(user.id, actor)
                 self._addresses.claim(tenant_id, user.id, parsed)
-            except AddressTaken:
+            except (AddressTaken, TooManyUsers):
                 self._directory.users.delete(user.id)
                 self._placement.forget(user.id)
                 raise

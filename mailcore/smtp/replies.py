@@ -69,6 +69,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.Refused: Reply.of(550, "5.7.1", "Refused"),
     errors.AuthenticationFailed: Reply.of(535, "5.7.8", "Authentication failed"),
     errors.SenderNotOwned: Reply.of(553, "5.7.1", "This is not an address that you may send as"),
+    errors.SendingStopped: Reply.of(550, "5.7.1", "Sending is stopped; the organisation's owner can tell why"),
     errors.UserDisabled: Reply.of(550, "5.2.1", "This mailbox is disabled"),
     errors.ProtocolDisabled: Reply.of(535, "5.7.8", "Submission is switched off for this login"),
     errors.ScopeInsufficient: Reply.of(535, "5.7.8", "This app password or token is not for submission"),
@@ -97,6 +98,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.Unavailable: _UNAVAILABLE,
     errors.StoreFull: Reply.of(452, "4.3.1", "Storage is full; try again"),
     errors.MailboxMoving: Reply.of(451, "4.2.1", "Mailbox is moving; try again"),
+    errors.EncryptionFailed: Reply.of(451, "4.3.0", "Not possible at the moment; try again"),
     errors.JournalUnavailable: Reply.of(451, "4.3.0", "Not possible at the moment; try again"),
     errors.ServerBusy: Reply.of(451, "4.3.2", "Busy; try again"),
 }

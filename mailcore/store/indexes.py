@@ -82,6 +82,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "users": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
         IndexModel([("second_factors.passkeys.id", ASCENDING)], name="passkey", unique=True, sparse=True),
+        IndexModel([("settings.expires_after_s", ASCENDING)], name="expires_after_s", sparse=True),
     ),
     "deleted_users": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
+from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
-from mailcore.model.tenant import Shard, State, StoredSmarthost, Tenant, User
+from mailcore.model.tenant import Shard, Standing, State, StoredSmarthost, Tenant, User
 from mailcore.model.user_settings import DEFAULTS, UserSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
@@ -57,8 +58,11 @@ class Home:
     """Of the user's own rules and scripts; 0: none has a say."""
     tenant_filters_version: int = 0
     domain_access_version: int = 0
+    encryption: Encryption = NO_ENCRYPTION
     smarthost: StoredSmarthost | None = None
     """The user's own, else the tenant's."""
+    standing: Standing = Standing.FULL
+    """The tenant's."""
 
 
 class Placement:
@@ -115,8 +119,9 @@ class Placement:
             tenant_key=key,
             quota_bytes=user.quota_bytes,
             pool=_pool(tenant),
-            state=stricter(user.state, tenant.state),
+            state=stricter(user.state, tenant.admits),
             over_quota_since=user.over_quota_since,
+            standing=tenant.standing,
             cold_after=tenant.cold_after,
             limits=self.limits(user, tenant),
             settings=user.settings,
@@ -124,6 +129,7 @@ class Placement:
             filters_version=user.filters_version,
             tenant_filters_version=tenant.filters_version,
             domain_access_version=tenant.domain_access_version,
+            encryption=user.encryption,
             smarthost=user.smarthost or tenant.smarthost,
         )
         if len(self._homes) >= MAX_HOMES:

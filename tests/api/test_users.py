@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import pysequoia
 import pytest
 from flask import Flask
 
-from mailcore.errors import AuthenticationFailed, ScopeInsufficient, UserDisabled
+from mailcore.errors import AuthenticationFailed, RateExceeded, ScopeInsufficient, UserDisabled
 from mailcore.model.access import Protocol
+from mailcore.model.outbound import EntryState
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
+from mailcore.pop3.maildrop import Maildrop
 from mailcore.services import MailServices
 from mailcore.services.tokens import owner_of_tenant
 from tests.api.conftest import Api, token
-from tests.builders import MadeUser, make_user
+from tests.builders import OPERATOR, MadeUser, make_user
+from tests.services.test_encryption import certificate
+from tests.store.test_delivery import deliver
 
 
 @pytest.fixture
@@ -70,6 +75,19 @@ def test_a_tenants_token_lists_its_own(tenant: Api, platform: Api, services: Mai
     assert str(stranger.user_id) not in [one["id"] for one in tenant.get("/users?limit=250").body["results"]]
     assert platform.get(f"/users?query={stranger.address}").body["total"] == 1
     assert tenant.get(f"/users/resolve/{stranger.address}").body["code"] == "UserNotFound"
+
+
+def test_what_a_user_sends_may_be_taken_back_for_a_while(own: Api, services: MailServices, user: MadeUser) -> None:
+    assert own.put("/users/me", {"undoSend": 31}).status == 400
+    assert own.put("/users/me", {"undoSend": 25}).status == 200
+    assert own.get("/users/me").body["undoSend"] == 25
+    said = {"to": [{"address": "bob@else.test"}], "subject": "Hello", "text": "Hello"}
+    queue_id = own.post("/users/me/submit", said).body["message"]["queueId"]
+    entry = services.outbound.get(user.user_id, queue_id)
+    assert entry.next_at is not None
+    assert (entry.next_at - entry.created_at).total_seconds() == 25
+    assert own.delete(f"/users/me/outbound/{queue_id}").status == 200
+    assert services.outbound.get(user.user_id, queue_id).state is EntryState.CANCELLED
 
 
 def test_what_is_left_out_stays(tenant: Api, user: MadeUser) -> None:
@@ -162,3 +180,71 @@ def test_a_managers_token_reads_no_mail(app: Flask, services: MailServices, user
     manager = Api(app, token(services, owner_of_tenant(user.tenant_id), Role.MANAGER))
     assert manager.get(f"/users/{user.user_id}").status == 200
     assert manager.get(f"/users/{user.user_id}/mailboxes").body["code"] == "MissingPrivileges"
+
+
+def test_keys_are_set_shown_and_taken_away(tenant: Api, own: Api, user: MadeUser) -> None:
+    path = f"/users/{user.user_id}"
+    key = str(pysequoia.Tsk.generate("Ada <ada@example.org>").extract_certificate())
+    assert own.put("/users/me", {"encryptMessages": True}).body["code"] == "InputValidationError", "without a key"
+    assert own.put("/users/me", {"pubKey": key, "encryptMessages": "on", "encryptForwarded": "1"}).status == 200
+    found = tenant.get(path).body
+    assert (found["encryptMessages"], found["encryptForwarded"], found["pubKey"]) == (True, True, key.strip())
+    assert (found["keyInfo"]["name"], found["keyInfo"]["address"]) == ("Ada", "ada@example.org")
+    (listed,) = tenant.get(f"/users?query={user.address}").body["results"]
+    assert (listed["encryptMessages"], listed["encryptForwarded"]) == (True, True)
+    pem, _ = certificate()
+    assert own.put("/users/me", {"smimeCerts": [pem], "smimeCipher": "AES-CBC"}).status == 200
+    found = own.get("/users/me").body
+    assert (found["pubKey"], found["keyInfo"], found["smimeCerts"]) == ("", False, [pem])
+    assert (found["smimeCertInfo"][0]["subject"], found["smimeCipher"]) == ("CN=zoe@example.org", "AES-CBC")
+    assert own.put("/users/me", {"smimeCipher": "AES-GCM"}).body["code"] == "InputValidationError"
+    assert own.put("/users/me", {"smimeCerts": [], "pubKey": ""}).body["code"] == "InputValidationError", "still wanted"
+    off = {"smimeCerts": [], "pubKey": "", "encryptMessages": False, "encryptForwarded": False}
+    assert own.put("/users/me", off).status == 200
+    assert own.get("/users/me").body["encryptMessages"] is False
+
+
+def test_a_user_is_made_with_all_that_can_be_said(tenant: Api, domain: str, services: MailServices) -> None:
+    body = {
+        "username": f"all@{domain}", "password": "long enough words", "retention": 86_400_000, "filters": 3,
+        "pop3MaxMessages": 2, "receivedMax": 5, "require2faEnabled": True, "tags": ["a"], "addTagsToAddress": True,
+        "mailboxes": {"sent": "Gesendet", "trash": "", "junk": "Spam/Junk"}, "featureFlags": {"indexing": True},
+        "emptyAddress": "", "language": "de", "uploadSentMessages": False,
+    }  # fmt: skip
+    made = tenant.post("/users", body).body["id"]
+    found = tenant.get(f"/users/{made}").body
+    assert (found["retention"], found["require2faEnabled"], found["passwordPwned"]) == (86_400_000, True, False)
+    limits = found["limits"]
+    assert (limits["filters"], limits["pop3MaxMessages"]) == ({"allowed": 3, "used": 0}, {"allowed": 2})
+    assert limits["received"] == {"allowed": 5, "used": 0, "ttl": False}
+    names = {one["path"]: one["specialUse"] for one in tenant.get(f"/users/{made}/mailboxes").body["results"]}
+    assert (names["Gesendet"], names["Spam/Junk"], "Trash" in names) == (r"\Sent", r"\Junk", True)
+    (address,) = tenant.get(f"/users/{made}/addresses").body["results"]
+    assert address["tags"] == ["a"]
+    assert tenant.post("/users", {**body, "emptyAddress": True}).body["code"] == "InputValidationError"
+
+
+def test_what_comes_in_is_limited(tenant: Api, services: MailServices, user: MadeUser) -> None:
+    tenant.put(f"/users/{user.user_id}", {"receivedMax": 2})
+    for _ in range(2):
+        services.delivery.resolve(user.address, only_asks=True)
+        services.delivery.resolve(user.address)
+    for only_asks in (True, False):
+        with pytest.raises(RateExceeded):
+            services.delivery.resolve(user.address, only_asks=only_asks)
+    assert tenant.get(f"/users/{user.user_id}").body["limits"]["received"]["used"] == 2
+
+
+def test_pop3_shows_the_newest(tenant: Api, services: MailServices, user: MadeUser) -> None:
+    for number in range(3):
+        deliver(services, b"Subject: %d\r\n\r\nx\r\n" % number, user)
+    tenant.put(f"/users/{user.user_id}", {"pop3MaxMessages": 2})
+    drop = Maildrop.open(services, user.user_id)
+    assert (drop.count, next(iter(drop.sizes())).splitlines()[0][:2]) == (2, b"1 ")
+    subjects = [b"".join(drop.open_message(number, whole=True).read()) for number in (1, 2)]
+    assert [b"Subject: 1" in subjects[0], b"Subject: 2" in subjects[1]] == [True, True]
+    assert drop.size_bytes == drop.size_of(1) + drop.size_of(2)
+    drop.mark(1)
+    assert (drop.count, next(iter(drop.sizes()))[:2]) == (1, b"2 ")
+    drop.expunge_marked(OPERATOR)
+    assert services.mailboxes.open(user.user_id, "INBOX").exists == 2

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pyotp
+import pysequoia
 import pytest
 import trustme
 from bson import ObjectId
@@ -39,7 +40,7 @@ from mailcore.model.rights import Right
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.model.sending import ForeignSender
-from mailcore.model.tenant import State
+from mailcore.model.tenant import Standing, State
 from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
@@ -59,6 +60,7 @@ from tests.services.test_outbound import queued
 from tests.store.test_delivery import deliver, expunge_all, message
 
 ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
+PGP_KEY = str(pysequoia.Tsk.generate("Ada <ada@example.org>").extract_certificate())
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 ONE = UidSet(((1, 1),))
 NOT_CHANGES = {"audit"}
@@ -391,6 +393,7 @@ CALLS: dict[str, Call] = {
     "journal.set_archive": lambda s: s.services.journal.set_archive(s.actor, s.user.tenant_id, s.user.user_id),
     "journal.record": _journal,
     "expiry.run": _expire,
+    "encryptions.set": lambda s: s.services.encryptions.set(s.actor, s.user.user_id, {"pgp_key": PGP_KEY}),
     "fsck.run": lambda s: s.services.fsck.run(s.actor, s.damaged_user().user_id, repair=True),
     "identities.grant": lambda s: s.services.identities.grant(s.actor, s.user.user_id, s.another_user().address),
     "identities.revoke": _revoke_send_as,
@@ -497,6 +500,9 @@ CALLS: dict[str, Call] = {
     ),
     "tenants.set_sending_limit": lambda s: s.services.tenants.set_sending_limit(
         s.actor, s.user.tenant_id, "tenant_messages_per_hour", 9
+    ),
+    "tenants.set_standing": lambda s: s.services.tenants.set_standing(
+        s.actor, s.user.tenant_id, Standing.NO_SENDING
     ),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),

@@ -79,3 +79,15 @@ def test_what_is_gone_holds_nothing_up(services: MailServices, user: MadeUser) -
     services.mailboxes.delete(user.user_id, OPERATOR, "Gone")
     run(services, user, 1)
     assert shard.notes.due(datetime.now(UTC) + timedelta(days=1), 10_000).get(user.user_id) is None
+
+
+def test_a_user_says_it_for_all_mailboxes_that_say_nothing(services: MailServices, user: MadeUser) -> None:
+    services.users.set_settings(OPERATOR, user.user_id, {"expires_after_s": 24 * 3600})
+    run(services, user, 0.9)
+    assert uids(services, user) == [1, 2]
+    services.mailboxes.set_options(user.user_id, OPERATOR, "INBOX", retention_ms=3 * DAY_MS)
+    run(services, user, 1.1)
+    assert uids(services, user) == [1, 2]
+    services.mailboxes.set_options(user.user_id, OPERATOR, "INBOX", retention_ms=0)
+    run(services, user, 1.1)
+    assert uids(services, user) == []

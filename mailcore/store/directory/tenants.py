@@ -15,7 +15,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.sending import ForeignSender
-from mailcore.model.tenant import ManagedBy, State, StoredSmarthost, Tenant, TenantLimits
+from mailcore.model.tenant import ManagedBy, Standing, State, StoredSmarthost, Tenant, TenantLimits
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
 from mailcore.store.directory.smarthosts import read_smarthost, smarthost_update
@@ -92,6 +92,19 @@ class Tenants:
         with deadline():
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"state": state.value}})
         return result.matched_count == 1
+
+    def set_standing(self, tenant_id: TenantId, standing: Standing) -> bool:
+        """Change what its users may do; False if there is no such tenant."""
+        with deadline():
+            result = self._collection.update_one({"_id": tenant_id}, {"$set": {"standing": standing.value}})
+        return result.matched_count == 1
+
+    def take_user_turn(self, tenant_id: TenantId, seen: int) -> bool:
+        """Note that a user was added; False if somebody else added one since `seen`."""
+        query = {"_id": tenant_id, "user_turn": seen or {"$exists": False}}
+        with deadline():
+            result = self._collection.update_one(query, {"$inc": {"user_turn": 1}})
+        return result.modified_count == 1
 
     def set_cold_after(self, tenant_id: TenantId, cold_after: timedelta) -> bool:
         """Change how long attachments stay on the hot set; False if there is no such tenant."""
@@ -205,6 +218,8 @@ def _tenant(document: Document) -> Tenant:
         filters_version=read_version(document, FILTERS),
         domain_access_version=read_version(document, DOMAIN_ACCESS),
         journal=document.get("journal"),
+        user_turn=int(document.get("user_turn", 0)),
+        standing=Standing(document.get("standing", Standing.FULL)),
         used_bytes=(document.get("use") or {}).get("bytes", 0),
         used_at=(document.get("use") or {}).get("at"),
     )

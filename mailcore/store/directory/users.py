@@ -15,6 +15,7 @@ from pymongo.database import Database
 from mailcore.model.access import Protocol
 from mailcore.model.address import display_domain
 from mailcore.model.app_password import AppPassword
+from mailcore.model.encryption import Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
@@ -62,6 +63,7 @@ class Users:
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
         self._all = self._collection.across_owners("a rewritten reverse-path establishes the owner")
+        self._of_everybody = self._collection.across_owners("the job that expires mail looks at every user's settings")
 
     def insert(self, user: User, password_hash: str | None) -> None:
         """Store a new user; its id is new, so nothing can be in the way."""
@@ -103,6 +105,12 @@ class Users:
         with deadline():
             found = self._collection.find(query, WITHOUT_PASSWORD).sort("_id", 1).limit(PAGE)
             return [read_user(document) for document in found]
+
+    def list_expiring(self, shard: str) -> list[UserId]:
+        """Return the users of a shard whose mail expires unless a mailbox says otherwise."""
+        query = {"settings.expires_after_s": {"$gt": 0}, "shard": shard}
+        with deadline(30):
+            return [UserId(document["_id"]) for document in self._of_everybody.find(query, {"_id": 1})]
 
     def find_oldest(self, tenant_id: TenantId) -> UserId | None:
         """Return the tenant's first user that takes mail, or None."""
@@ -235,6 +243,10 @@ class Users:
         }
         return self._change(user_id, {"$set": kept})
 
+    def set_encryption(self, user_id: UserId, choice: Encryption) -> User | None:
+        """Store with what mail is encrypted; None if there is no such user."""
+        return self._change(user_id, {"$set": {"encryption": choice.document()}})
+
     def set_autoreply(self, user_id: UserId, *, is_on: bool) -> User | None:
         """Note that the automatic reply changed, and whether it is on; None if there is no such user."""
         return self._change(user_id, {"$set": {"autoreply.is_on": is_on}, "$inc": {"autoreply.version": 1}})
@@ -340,6 +352,7 @@ def read_user(document: Document) -> User:
         password_change_needed=document.get("password_change_needed", False),
         settings=UserSettings.read(document.get("settings") or {}),
         autoreply_version=_autoreply_version(document),
+        encryption=Encryption.read(document.get("encryption")),
         filters_version=read_version(document, FILTERS),
         smarthost=read_smarthost(document),
         is_shared=document.get("is_shared", False),

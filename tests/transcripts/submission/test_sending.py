@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mailcore.model.access import Scope
-from mailcore.model.outbound import EntryState, Notify, ReturnContent
+from mailcore.model.outbound import EntryState, Notify, OutboundEntry, ReturnContent
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, make_user
@@ -166,6 +166,29 @@ def test_a_message_may_be_held_for_later(client: Client) -> None:
     assert client.send(message(client, 2), parameters=f" HOLDUNTIL={at:%Y-%m-%dT%H:%M:%SZ}").startswith("250 ")
     due = [entry.next_at - datetime.now(UTC) for entry in client.queued() if entry.next_at is not None]
     assert [round(one.total_seconds() / 3600) for one in due] == [2, 3]
+
+
+def test_what_was_sent_may_be_taken_back_for_a_while(client: Client) -> None:
+    """The user's setting: no relay gets it meanwhile, and a longer wait that was asked for counts."""
+    services, user_id = client.services, client.user.user_id
+    services.users.set_settings(OPERATOR, user_id, {"undo_s": 20})
+    client.send(message(client, 1))
+    client.send(message(client, 2), parameters=" HOLDFOR=7200")
+    taken_back, later = client.queued()
+    assert [_wait_s(one) for one in (taken_back, later)] == [20, 7200]
+    shard = services.placement.home(user_id).shard
+    while (claim := services.outbound_work.claim(shard)) is not None:
+        assert claim.entry.user_id != user_id, "a relay got it"
+    services.outbound.cancel(OPERATOR, user_id, taken_back.id)
+    assert services.outbound.get(user_id, taken_back.id).state is EntryState.CANCELLED
+    services.users.set_settings(OPERATOR, user_id, {"undo_s": 0})
+    client.send(message(client, 3))
+    assert _wait_s(client.queued()[-1]) == 0
+
+
+def _wait_s(entry: OutboundEntry) -> float:
+    assert entry.next_at is not None
+    return (entry.next_at - entry.created_at).total_seconds()
 
 
 def test_too_large_is_said_before_it_is_sent(common: Client) -> None:
