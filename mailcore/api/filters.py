@@ -150,7 +150,7 @@ def list_filters(call: Call, given: ListFilters) -> dict[str, Any]:
     allowed = call.services.usage.limits(call.owner).filters
     return {
         "limits": {"allowed": allowed, "used": len(rules)},
-        "results": [_item(rule, names, with_data=given.meta_data) for rule in rules],
+        "results": [filter_item(rule, names, with_data=given.meta_data) for rule in rules],
     }
 
 
@@ -238,7 +238,8 @@ def action_fields(action: RuleAction) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _item(rule: Rule, names: dict[str, Any], *, with_data: bool) -> dict[str, Any]:
+def filter_item(rule: Rule, names: dict[str, Any], *, with_data: bool) -> dict[str, Any]:
+    """Return a rule as lists show it; `names` are those of its owner's mailboxes, by id."""
     query, action = query_fields(rule.content.query), action_fields(rule.content.action)
     found = {
         **_common(rule),

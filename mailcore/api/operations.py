@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mailcore.api import (
+    address_register,
     addresses,
     app_passwords,
     archive,
@@ -14,6 +15,7 @@ from mailcore.api import (
     deleted_users,
     domain_access,
     domain_aliases,
+    every_filter,
     filters,
     forwarded_addresses,
     health,
@@ -35,6 +37,7 @@ ALL: Final[tuple[Operation, ...]] = (
     *users.OPERATIONS,
     *deleted_users.OPERATIONS,
     *addresses.OPERATIONS,
+    *address_register.OPERATIONS,
     *forwarded_addresses.OPERATIONS,
     *domain_aliases.OPERATIONS,
     *mailboxes.OPERATIONS,
@@ -47,6 +50,7 @@ ALL: Final[tuple[Operation, ...]] = (
     *archive.OPERATIONS,
     *search.OPERATIONS,
     *filters.OPERATIONS,
+    *every_filter.OPERATIONS,
     *autoreply.OPERATIONS,
     *domain_access.OPERATIONS,
     *authentication.OPERATIONS,

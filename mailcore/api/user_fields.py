@@ -272,6 +272,12 @@ class NewPassword(Output):
     valid_after: str | None
 
 
+class QuotaTask(Output):
+    """The job that does it."""
+
+    task: str
+
+
 class StorageUse(Output):
     """What is in use, counted anew."""
 

@@ -24,6 +24,7 @@ from mailcore.api.user_fields import (
     LogOut,
     NewPassword,
     NewUser,
+    QuotaTask,
     ResetPassword,
     StorageUse,
     UpdateUser,
@@ -213,6 +214,13 @@ def reset_quota(call: Call, _: Nothing) -> dict[str, Any]:
     return {"storageUsed": call.services.quotas.use(call.owner, fresh=True), "previousStorageUsed": before}
 
 
+def reset_every_quota(call: Call, _: Nothing) -> dict[str, Any]:
+    """Have the pools of tenants summed up anew; a user's bytes are the sum over its mailboxes and never kept."""
+    if call.actor.dry_run:
+        return {}
+    return {"task": call.services.jobs.enqueue("pools.sum_up")}
+
+
 _SCOPES: Final = frozenset({"imap", "pop3", "smtp"})
 
 
@@ -367,6 +375,10 @@ _PATH: Final = "/users/{user}"
 _READ: Final = Permission(Resource.USERS, Action.READ)
 _UPDATE: Final = Permission(Resource.USERS, Action.UPDATE)
 OPERATIONS: Final = (
+    Operation(
+        "POST", "/quota/reset", "resetEveryQuota", "Count everybody's bytes anew",
+        Permission(Resource.USERS, Action.UPDATE, of_tenant=True), Nothing, QuotaTask, reset_every_quota,
+    ),
     Operation(
         "GET", "/users", "listUsers", "List users", Permission(Resource.USER_LISTING, Action.READ),
         ListUsers, UserList, list_users, is_list=True,

@@ -25,6 +25,7 @@ from mailcore.services.certificates import Certificates
 from mailcore.services.composing import Composing
 from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
+from mailcore.services.correspondents import Correspondents
 from mailcore.services.credential_key import CredentialKey
 from mailcore.services.deleted_users import DeletedUsers
 from mailcore.services.delivery import Delivery
@@ -41,6 +42,7 @@ from mailcore.services.feedback import Feedback
 from mailcore.services.files import Files
 from mailcore.services.filing import Filer
 from mailcore.services.filter_changes import FilterChanges
+from mailcore.services.filter_listing import FilterListing
 from mailcore.services.filters import Filters
 from mailcore.services.forward_cycles import ForwardCycles
 from mailcore.services.forwarded_addresses import ForwardedAddresses
@@ -51,6 +53,7 @@ from mailcore.services.heavy_work import HeavyWork
 from mailcore.services.identities import Identities
 from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
+from mailcore.services.jobs import Jobs
 from mailcore.services.journal import Journal
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
@@ -137,6 +140,7 @@ class MailServices:
     addresses: Addresses
     address_changes: AddressChanges
     address_listing: AddressListing
+    correspondents: Correspondents
     forwarded_addresses: ForwardedAddresses
     groups: Groups
     resolutions: Resolutions
@@ -183,6 +187,7 @@ class MailServices:
     sorting: Sorting
     listings: Listings
     filters: Filters
+    filter_listing: FilterListing
     scripts: Scripts
     domain_access: DomainAccess
     journal: Journal
@@ -192,6 +197,7 @@ class MailServices:
     imports: Imports
     fsck: Fsck
     quotas: Quotas
+    jobs: Jobs
     notices: Notices
     retention: Retention
     restoring: Restoring
@@ -320,8 +326,19 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     sent_copies = SentCopies(placement, mailboxes, messages, content, quotas)
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
+    correspondents = Correspondents(placement, audit)
     submission = Submission(
-        placement, identities, dkim, outbound, sent_copies, usage, journal, audit, marks, settings.hostname
+        placement,
+        identities,
+        dkim,
+        outbound,
+        sent_copies,
+        usage,
+        journal,
+        audit,
+        marks,
+        correspondents,
+        settings.hostname,
     )
     restoring = Restoring(placement, mailboxes, messages, quotas)
     files = Files(placement, audit, offload, settings.limits)
@@ -347,6 +364,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         addresses=addresses,
         address_changes=AddressChanges(directory, placement, addresses, audit, sessions),
         address_listing=AddressListing(directory),
+        correspondents=correspondents,
         forwarded_addresses=ForwardedAddresses(directory, onward),
         groups=Groups(directory, onward),
         resolutions=resolutions,
@@ -393,6 +411,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         sorting=Sorting(placement, content, offload, heavy),
         listings=Listings(placement, content, offload),
         filters=filters,
+        filter_listing=FilterListing(placement),
         scripts=Scripts(filter_changes, audit, settings.limits, offload),
         domain_access=domain_access,
         journal=journal,
@@ -415,6 +434,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,
+        jobs=Jobs(link),
         notices=notices,
         restoring=restoring,
         archive=Archive(restoring, mailboxes, quotas),

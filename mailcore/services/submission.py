@@ -24,6 +24,7 @@ from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason, ReturnContent
 from mailcore.services.audit import Audit, Planned
 from mailcore.services.clock import now
+from mailcore.services.correspondents import Correspondents
 from mailcore.services.dkim import Dkim
 from mailcore.services.identities import Identities
 from mailcore.services.journal import Direction, Journal, JournalEntry
@@ -107,8 +108,10 @@ class Submission:
         journal: Journal,
         audit: Audit,
         marks: OriginMarks,
+        correspondents: Correspondents,
         hostname: str,
     ) -> None:
+        self._correspondents = correspondents
         self._marks = marks
         self._placement = placement
         self._identities = identities
@@ -186,6 +189,7 @@ class Submission:
         )
         fault.hit("submission.after_enqueue")
         copy = self._file(actor, sender, submitted, outgoing, queue_id)
+        self._correspondents.note(sender.user_id, outgoing)
         fault.hit("submission.before_reply")
         return Taken(queue_id, message_id, copy, held)
 

@@ -30,6 +30,7 @@ from mailcore.store.room import Room
 from mailcore.store.user.auth_log import AuthLogRows
 from mailcore.store.user.autoreplies import Autoreplies
 from mailcore.store.user.complaints import Complaints
+from mailcore.store.user.correspondents import Correspondents
 from mailcore.store.user.erasure import Erasure
 from mailcore.store.user.files import Files
 from mailcore.store.user.filter_sets import FilterSets
@@ -76,6 +77,7 @@ class ShardStores:
     suppressions: Suppressions
     trace: TraceRows
     complaints: Complaints
+    correspondents: Correspondents
     erasure: Erasure
     room: Room
 
@@ -114,6 +116,7 @@ class ShardStores:
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
             complaints=Complaints(hot),
+            correspondents=Correspondents(hot),
             erasure=Erasure(hot),
             room=Room(hot),
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mailcore.model.filter import RuleAction, RuleContent, of_user
 from mailcore.services import MailServices
 from tests.api.conftest import Api
-from tests.builders import MadeUser
+from tests.builders import OPERATOR, MadeUser, make_user
 from tests.store.test_delivery import deliver, message
 
 
@@ -90,3 +91,29 @@ def test_domains_are_listed_by_tag(tenant: Api, platform: Api) -> None:
     assert tenant.delete(f"/domainaccess/{made}").body["deleted"] == made
     assert tenant.get("/domainaccess/vip/allow").body["results"] == []
     assert [one["action"] for one in tenant.get("/domainaccess/vip/block").body["results"]] == ["block"]
+
+
+def test_everybodys_filters_come_in_pages(
+    tenant: Api, own: Api, platform: Api, services: MailServices, user: MadeUser
+) -> None:
+    colleague = make_user(services, tenant=(user.tenant_id, user.address.partition("@")[2]))
+    stranger = make_user(services)
+    for one, count in ((user, 3), (colleague, 2), (stranger, 1)):
+        for number in range(count):
+            action = RuleAction(targets=(f"to{number}@else.test",))
+            services.filters.create(OPERATOR, of_user(one.user_id), RuleContent(name=f"rule {number}", action=action))
+    first = tenant.get("/filters?limit=4&forward=&page=&next=").body
+    assert (first["total"], first["previousCursor"]) == (5, False)
+    assert [(one["user"], one["name"]) for one in first["results"]] == [
+        *((str(user.user_id), f"rule {number}") for number in range(3)), (str(colleague.user_id), "rule 0"),
+    ]  # fmt: skip
+    second = tenant.get(f"/filters?limit=4&metaData=1&next={first['nextCursor']}").body
+    assert [(one["name"], one["targets"], one["metaData"]) for one in second["results"]] == [
+        ("rule 1", ["to1@else.test"], {})
+    ]
+    back = tenant.get(f"/filters?limit=4&previous={second['previousCursor']}").body
+    assert [one["id"] for one in back["results"]] == [one["id"] for one in first["results"]]
+    assert tenant.get("/filters?forward=TO2@").body["total"] == 1
+    assert own.get("/filters").body["code"] == "MissingPrivileges"
+    assert platform.get("/filters").body["total"] >= 6
+    assert tenant.get("/filters?next=WyJ4IiwxXQ").body["code"] == "InputValidationError"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -72,6 +73,12 @@ def _address(services: MailServices, user: MadeUser) -> str:
     return str(services.addresses.create(OPERATOR, user.user_id, f"a{ObjectId()}@{domain}").id)
 
 
+def _correspondent(services: MailServices, user: MadeUser) -> str:
+    home = services.placement.home(user.user_id)
+    home.shard.correspondents.note(user.user_id, {f"x{ObjectId()}@else.test": "X"}, datetime.now(UTC))
+    return str(services.correspondents.find(user.user_id, "else.test", 1)[0].id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "mailbox": _mailbox,
     "message": _message,
@@ -79,18 +86,20 @@ MAKERS: Final[dict[str, Maker]] = {
     "asp": _app_password,
     "address": _address,
     "id": _address,
+    "changeRegistered.id": _correspondent,
     "event": _event,
     "filter": _filter,
     "credential": lambda *_: "00" * 32,
     "file": _file,
     "queueId": _queued,
 }
-"""What stands for a name in a path: something of this user."""
+"""What stands for a name in a path, of one operation or of all: something of this user."""
 OF_ANOTHER: Final = frozenset({"mailbox", "asp", "event", "filter", "file", "queueId", "address", "id"})
 """Names whose ids are unique, so that another's can be asked for as one's own."""
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "createUser": {"username": "x@example.org", "password": "long enough words"},
     "createMailbox": {"path": "New"},
+    "changeRegistered": {"disabled": True},
     "createAddress": {"address": "new@example.org"},
     "createForwarded": {"address": "old@example.org", "targets": ["new@else.test"]},
     "createDomainAlias": {"alias": "example.net", "domain": "example.org"},
@@ -135,10 +144,11 @@ class Scene:
     tenant: Api
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def id(self, name: str, user: MadeUser) -> str:
-        key = (name, str(user.user_id))
+    def id(self, operation: Operation, name: str, user: MadeUser) -> str:
+        maker = f"{operation.name}.{name}" if f"{operation.name}.{name}" in MAKERS else name
+        key = (maker, str(user.user_id))
         if key not in self.ids:
-            self.ids[key] = MAKERS[name](self.services, user)
+            self.ids[key] = MAKERS[maker](self.services, user)
         return self.ids[key]
 
 
@@ -163,7 +173,7 @@ def ask(api: Api, operation: Operation, values: dict[str, str]) -> Answer:
 
 def values(scene: Scene, operation: Operation, **other: str) -> dict[str, str]:
     names = [name for name in operation.path_names if name not in {"user", *other}]
-    return {"user": str(scene.user.user_id), **{name: scene.id(name, scene.user) for name in names}, **other}
+    return {"user": str(scene.user.user_id), **{name: scene.id(operation, name, scene.user) for name in names}, **other}
 
 
 def test_every_name_and_body_has_an_entry() -> None:
@@ -198,7 +208,7 @@ def test_ids_of_others_are_not_there(scene: Scene, operation: Operation, name: s
         absent = ask(scene.own, operation, values(scene, operation, **{name: _absent(name)}))
         assert absent.status == 404, absent.body
         for other in (scene.colleague, scene.stranger):
-            answer = ask(scene.own, operation, values(scene, operation, **{name: scene.id(name, other)}))
+            answer = ask(scene.own, operation, values(scene, operation, **{name: scene.id(operation, name, other)}))
             assert (answer.status, answer.body["code"]) == (404, absent.body["code"])
     for text in MALFORMED:
         answer = ask(scene.own, operation, values(scene, operation, **{name: text}))

@@ -7,6 +7,9 @@ from urllib.parse import quote
 import pysequoia
 import pytest
 from flask import Flask
+from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from mailcore.errors import AuthenticationFailed, RateExceeded, ScopeInsufficient, UserDisabled
 from mailcore.model.access import Protocol
@@ -248,3 +251,13 @@ def test_pop3_shows_the_newest(tenant: Api, services: MailServices, user: MadeUs
     assert (drop.count, next(iter(drop.sizes()))[:2]) == (1, b"2 ")
     drop.expunge_marked(OPERATOR)
     assert services.mailboxes.open(user.user_id, "INBOX").exists == 2
+
+
+def test_everybodys_bytes_are_counted_anew_by_a_job(tenant: Api, own: Api, redis_url: str) -> None:
+    task = tenant.post("/quota/reset", {"sess": ""}).body["task"]
+    with Redis.from_url(redis_url) as redis:
+        job = Job.fetch(task, connection=redis, serializer=JSONSerializer)
+        assert job.func_name == "workers.jobs.pools.sum_up"
+        job.delete()
+    assert tenant.post("/quota/reset?dry_run=1", {}).body["plan"] == []
+    assert own.post("/quota/reset", {}).body["code"] == "MissingPrivileges"

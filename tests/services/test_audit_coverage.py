@@ -293,6 +293,13 @@ def _renew(scene: Scene) -> object:
     return acme.renew_due(scene.actor)
 
 
+def _hide_correspondent(scene: Scene) -> None:
+    home = scene.services.placement.home(scene.user.user_id)
+    home.shard.correspondents.note(scene.user.user_id, {"bob@else.test": "Bob"}, datetime.now(UTC))
+    (bob,) = scene.services.correspondents.find(scene.user.user_id, "bob", 1)
+    scene.services.correspondents.change(scene.actor, scene.user.user_id, bob.id, hidden=True)
+
+
 def _delete_user(scene: Scene) -> None:
     """With every secret that a user's document may hold; of a colleague, a seed that waits for its first code."""
     colleague = scene.another_user().user_id
@@ -371,6 +378,7 @@ CALLS: dict[str, Call] = {
     "groups.create": lambda s: s.services.groups.create(s.actor, s.user.tenant_id, f"all@{s.domain()}"),
     "groups.delete": lambda s: s.services.groups.delete(s.actor, s.user.tenant_id, s.group()),
     "groups.update": lambda s: s.services.groups.update(s.actor, s.user.tenant_id, s.group(), name="All"),
+    "correspondents.change": _hide_correspondent,
     "deleted_users.delete": _delete_user,
     "deleted_users.restore": lambda s: s.services.deleted_users.restore(s.actor, s.deleted_user()),
     "deleted_users.set_hold": lambda s: s.services.deleted_users.set_hold(s.actor, s.deleted_user(), held=True),

@@ -39,7 +39,7 @@ from mailcore.store.keys import change_key, user_key
 from mailcore.store.mailbox import annotations, blocks, heads, message_ids, notes, purge, row_blocks, segments
 from mailcore.store.message import messages
 from mailcore.store.message.chunks import Tier
-from mailcore.store.user import auth_log, autoreplies, files, outbound
+from mailcore.store.user import auth_log, autoreplies, correspondents, files, outbound
 from mailcore.store.user.erasure import KEPT, RANGES
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import blob_bytes, deliver, inbox, message
@@ -194,6 +194,7 @@ def test_every_collection_is_erased_or_says_why_not() -> None:
         "purge": purge.KEY_BYTES,
         "spam_reports": len(change_key(user_id, mailbox_id, 1)),
         "filters": len(user_key(user_id)),
+        "correspondents": correspondents.KEY_BYTES,
         "auth_log": auth_log.KEY_BYTES,
         "autoreplies": len(autoreplies.memory_key(user_id, "x")),
         "mailbox_trees": len(user_key(user_id)),

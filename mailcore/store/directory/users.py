@@ -63,6 +63,7 @@ class Users:
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
         self._all = self._collection.across_owners("a rewritten reverse-path establishes the owner")
+        self._listed = self._collection.across_owners("the platform lists the rules of every tenant")
         self._of_everybody = self._collection.across_owners("the job that expires mail looks at every user's settings")
 
     def insert(self, user: User, password_hash: str | None) -> None:
@@ -111,6 +112,20 @@ class Users:
         query = {"settings.expires_after_s": {"$gt": 0}, "shard": shard}
         with deadline(30):
             return [UserId(document["_id"]) for document in self._of_everybody.find(query, {"_id": 1})]
+
+    def list_with_filters(
+        self, tenant_id: TenantId | None, edge: ObjectId | None, *, backwards: bool, inclusive: bool, limit: int
+    ) -> list[tuple[UserId, str]]:
+        """Return users that have or had rules, with their shards, by id; of every tenant if none is named."""
+        query: dict[str, Any] = {"filters": {"$exists": True}}
+        if tenant_id is not None:
+            query["tenant"] = tenant_id
+        if edge is not None:
+            query["_id"] = {("$lt" if backwards else "$gt") + ("e" if inclusive else ""): edge}
+        users = self._listed if tenant_id is None else self._collection
+        with deadline(30):
+            found = users.find(query, {"shard": 1}).sort("_id", -1 if backwards else 1).limit(limit)
+            return [(UserId(document["_id"]), document["shard"]) for document in found]
 
     def find_oldest(self, tenant_id: TenantId) -> UserId | None:
         """Return the tenant's first user that takes mail, or None."""

@@ -34,6 +34,7 @@ RANGES: Final[Mapping[str, int]] = {
     "purge": 36,
     "spam_reports": 36,
     "filters": 12,
+    "correspondents": 24,
     "auth_log": 24,
     "autoreplies": 28,
     "mailbox_trees": 12,
