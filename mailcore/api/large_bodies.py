@@ -169,7 +169,7 @@ class _Splitter:
 
     def _put_back(self, found: Any, name: str) -> Any:
         if isinstance(found, dict):
-            return {key: self._put_back(value, key) for key, value in found.items()}
+            return {self._put_back(key, ""): self._put_back(value, key) for key, value in found.items()}
         if isinstance(found, list):
             return [self._put_back(value, name) for value in found]
         if isinstance(found, str) and found.startswith(self._mark):

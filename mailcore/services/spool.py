@@ -72,10 +72,10 @@ class Spool:
 
     def _read(self, start: int, end: int) -> bytes:
         """Return a range; what is missing of the file is a fault of the disk."""
-        if self._start <= start and end <= self._start + len(self._window):
-            return self._window[start - self._start : end - self._start]
         if start >= end:
             return b""
+        if self._start <= start and end <= self._start + len(self._window):
+            return self._window[start - self._start : end - self._start]
         found = os.pread(self._file.fileno(), end - start, start)
         while len(found) < end - start:  # a signal came in between, or the disk is at fault
             piece = os.pread(self._file.fileno(), end - start - len(found), start + len(found))

@@ -5,26 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
-import io
 import json
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from infra.devstack.endpoints import Endpoints, ShardUris
-from mailcore.api import large_bodies
+from infra.devstack.endpoints import ShardUris
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.roles import Role
-from mailcore.services.spool import Spool, gathered
 from tests.api.conftest import token
-from tests.builders import MadeUser, make_services, make_user
+from tests.builders import make_services, make_user
 from tests.system.servers import RunningServer, environment_of, start
 
 MB = 1 << 20
@@ -100,8 +93,8 @@ def messages_path(server: Server) -> str:
 
 def random_pieces(size: int, seed: int = 1) -> Iterator[bytes]:
     source = random.Random(seed)
-    for start in range(0, size, MB):
-        yield source.randbytes(min(MB, size - start))
+    for at in range(0, size, MB):
+        yield source.randbytes(min(MB, size - at))
 
 
 def large_message(size: int, seed: int = 1) -> tuple[bytes, Iterator[bytes], int]:
