@@ -10,6 +10,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
 from mailcore.model.flags import SYSTEM_MASK, FlagSet, keyword_bit
 from mailcore.model.ids import MailboxId, UserId
+from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.rights import Right
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
@@ -62,15 +63,22 @@ class ForeignCopies:
         rows = view.rows_of(uids).tolist()
         if not rows:
             return CopyResult(entry.uid_validity, UidSet(), UidSet())
-        self._quotas.check(target.owner_id, int(view.sizes[rows].sum()))
+        with self._quotas.reserved(target.owner_id, int(view.sizes[rows].sum())):
+            commit = self._committed(actor, target.owner_id, entry, view, rows, rights)
+        last = commit.first_uid + len(rows) - 1
+        return CopyResult(commit.uid_validity, uid_set_of(view.uids[rows]), UidSet(((commit.first_uid, last),)))
+
+    def _committed(
+        self, actor: Actor, owner_id: UserId, entry: MailboxEntry, view: MailboxView, rows: list[int], rights: Right
+    ) -> Commit:
         stored: list[NewRow] = []
         keywords: list[tuple[str, ...]] = []
         for row in rows:
             flags = permitted_flags(_flags(view, row), rights)
-            stored.append(self._stored(view, row, flags, target.owner_id))
+            stored.append(self._stored(view, row, flags, owner_id))
             keywords.append(flags.keywords)
-        commit = self._commit_rows(
-            target.owner_id,
+        return self._commit_rows(
+            owner_id,
             entry.id,
             stored,
             Cause.COPY,
@@ -79,8 +87,6 @@ class ForeignCopies:
             keywords=keywords,
             as_many_keywords_as_fit=True,
         )
-        last = commit.first_uid + len(rows) - 1
-        return CopyResult(commit.uid_validity, uid_set_of(view.uids[rows]), UidSet(((commit.first_uid, last),)))
 
     def _stored(self, view: MailboxView, row: int, flags: FlagSet, owner_id: UserId) -> NewRow:
         """Write one message for its new owner; return its row."""

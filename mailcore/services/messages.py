@@ -159,7 +159,12 @@ class Messages:
     ) -> AppendResult:
         entry = self._mailboxes.find(user_id, name, actor, Right.INSERT)
         messages = self._as_permitted(user_id, actor, entry, messages)
-        self._quotas.check(user_id, max(0, sum(len(message.raw) for message in messages) - freed_bytes))
+        with self._quotas.reserved(user_id, max(0, sum(len(message.raw) for message in messages) - freed_bytes)):
+            return self._appended(user_id, actor, entry, messages)
+
+    def _appended(
+        self, user_id: UserId, actor: Actor, entry: MailboxEntry, messages: Sequence[NewMessage]
+    ) -> AppendResult:
         keywords = [message.flags.keywords for message in messages]
         self._commits.stamp(Cause.APPEND, actor)  # ends a dry run before anything is stored
         key = new_key()
@@ -179,7 +184,7 @@ class Messages:
                     home = self._placement.home(user_id)
                     rows, after = self._stored(home, messages)
             except MailboxChanged:
-                raise MailboxNotFound(name) from None
+                raise MailboxNotFound(entry.name) from None
             else:
                 if entry.special_use is SpecialUse.SENT:
                     self.on_sent_upload(user_id, actor, entry.id, rows)

@@ -81,7 +81,13 @@ class SentCopies:
         entry = into or self.sent(user_id)
         if entry is None or (into is None and home.settings.uploads_sent):
             return None
-        self._quotas.check(user_id, len(raw))
+        with self._quotas.reserved(user_id, len(raw)):
+            return self._filed(actor, user_id, raw, name, entry, gives_way=into is None)
+
+    def _filed(
+        self, actor: Actor, user_id: UserId, raw: bytes, name: str, entry: MailboxEntry, *, gives_way: bool
+    ) -> Filed:
+        home = self._placement.home(user_id)
         prepared = self._content.prepare(raw)
         oid = _oid(user_id, prepared.message_id or name.encode())
         content = self._content.put(home, prepared, oid)
@@ -100,7 +106,7 @@ class SentCopies:
         except MailError:
             self._mailboxes.forget_tree(user_id)
             raise
-        if into is None:
+        if gives_way:
             self._give_way(actor, user_id, entry.id, row, prepared.message_id)
         return Filed(entry.id, commit.first_uid)
 
