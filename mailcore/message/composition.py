@@ -123,7 +123,7 @@ def check_extra(fields: Sequence[tuple[str, str]]) -> None:
         ValueInvalid: one has a place of its own, or is for servers alone.
     """
     for name, _ in fields:
-        lowered = name.strip().lower().encode("utf-8", "replace")
+        lowered = name.strip(" ").lower().encode("utf-8", "replace")
         if lowered in _RESERVED or lowered.startswith(b"content-"):
             raise ValueInvalid(f"headers: {name[:76]} cannot be given here")
 
@@ -158,7 +158,7 @@ def _header(composition: Composition) -> bytes:
         found.append(tokens("In-Reply-To", [composition.in_reply_to]))
     if composition.references:
         found.append(tokens("References", composition.references))
-    found += [unstructured(name.strip(), value) for name, value in composition.extra]
+    found += [unstructured(name.strip(" "), value) for name, value in composition.extra]
     found.append(b"MIME-Version: 1.0\r\n")
     return b"".join(found)
 
