@@ -163,6 +163,12 @@ class OutboundLimits:
     """The same after its owner complained."""
     connections_per_destination: int = 20
     """Of all relays together; of each alone where Redis is away a quarter."""
+    connection_messages: int = 50
+    """So many messages go over one connection."""
+    connection_age_s: int = 120
+    """After so long no further message goes over it."""
+    connection_idle_s: int = 3
+    """So long it waits for the next one."""
     messages: int = 100
     """On their way at once in one relay, of one tenant at most half."""
     returned_bytes: int = 64 * 1024

@@ -24,6 +24,8 @@ COMMAND_S: Final = 300.0
 DATA_S: Final = 120.0
 BLOCK_S: Final = 180.0
 FINAL_S: Final = 600.0
+RESET_S: Final = 20.0
+"""A connection that was just used and does not answer is given up for a new one."""
 QUIT_S: Final = 5.0
 """Nobody waits for the answer to QUIT: the message is taken over already."""
 BATCH: Final = 100
@@ -146,6 +148,17 @@ class SmtpClient:
             reply = self._ask(f"AUTH PLAIN {response.decode('ascii')}", COMMAND_S)
         if reply.code != 235:
             raise Refused(reply, "AUTH")
+
+    def reset(self) -> None:
+        """Begin afresh in a session that carried a message before (RFC 5321 §4.1.1.5).
+
+        Raises:
+            Refused: the server wants no more over this connection.
+            RemoteLost: it is closed, or does not answer at once.
+        """
+        reply = self._ask("RSET", RESET_S)
+        if reply.code != 250:
+            raise Refused(reply, "RSET")
 
     def quit(self) -> None:
         """Say goodbye and close."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from dns.rdatatype import RdataType
@@ -18,6 +19,7 @@ from mailcore.net.outgoing import OutgoingClient, Resolved
 from mailcore.relay.channel import Channel, RemoteLost, TlsFailed
 from mailcore.relay.client import BATCH, Forward, Mail, OutcomeUnknown, Refused, SmtpClient
 from mailcore.relay.dane import Tlsa, chain_of, is_proven, tlsa_of
+from mailcore.relay.lines import Line
 from mailcore.relay.routes import Host, Route
 from mailcore.services.dns import Dns
 
@@ -57,6 +59,8 @@ class Attempt:
     tls: str = ""
     may_be_twice: bool = False
     """All was sent and no answer came: the next attempt may be a second copy."""
+    line: Line | None = None
+    """The session that carried it, open still."""
 
 
 class HostFailed(Exception):
@@ -76,9 +80,16 @@ class Deliverer:
         self._dns = dns
         self._hostname = hostname
 
-    def deliver(self, route: Route, mail: Mail, forwards: Sequence[Forward]) -> Attempt:
-        """Try every host until one has answered for all recipients; those it put off are not tried at the next one."""
+    def deliver(self, route: Route, mail: Mail, forwards: Sequence[Forward], line: Line | None = None) -> Attempt:
+        """Try every host until one has answered for all recipients; those it put off are not tried at the next one.
+
+        `line`: a session of this route that carried a message before; where it is good no more a new one is opened.
+        """
         attempt = Attempt()
+        if line is not None:
+            self._again(line, mail, forwards, attempt)
+            if len(attempt.answers) == len(forwards):
+                return attempt
         give_up_at = time.monotonic() + BUDGET_S
         last = Answer(0, "4.4.1", f"No host of {route.destination} could be reached")
         tried = 0
@@ -200,10 +211,33 @@ class Deliverer:
             raise HostFailed(Answer(0, "4.4.1", str(error), remote)) from error
         channel = Channel(connection, remote)
         client = SmtpClient(channel, self._hostname)
+        line = Line(client, channel, time.monotonic())
+        begin = partial(self._begin, client, channel, host, need, route, in_clear=in_clear)
+        self._use(line, begin, mail, forwards, attempt)
+
+    def _again(self, line: Line, mail: Mail, forwards: Sequence[Forward], attempt: Attempt) -> None:
+        """Carry out the transaction in a session that carried one before; what it does not answer for is left."""
         try:
-            self._begin(client, channel, host, need, route, in_clear=in_clear)
+            self._use(line, line.client.reset, mail, forwards, attempt)
+        except HostFailed as failed:
+            log.info("relay.line.over", extra={"remote": failed.answer.remote, "reason": failed.answer.text})
+
+    def _use(
+        self, line: Line, begin: Callable[[], None], mail: Mail, forwards: Sequence[Forward], attempt: Attempt
+    ) -> None:
+        """Begin and carry out the transaction; the session stays open if all went as it should.
+
+        Raises:
+            HostFailed: it got nowhere.
+        """
+        channel, remote = line.channel, line.client.remote
+        try:
+            begin()
             attempt.tls = channel.tls.version() or "" if channel.tls is not None else ""
-            self._transactions(client, mail, forwards, attempt)
+            self._transactions(line.client, mail, forwards, attempt)
+            if not attempt.may_be_twice:
+                line.messages += 1
+                attempt.line = line
         except Refused as refused:
             reply = refused.reply
             default = "5.7.1" if reply.code >= 500 else "4.3.2"
@@ -220,7 +254,8 @@ class Deliverer:
         except RemoteLost as error:
             raise HostFailed(Answer(0, "4.4.2", str(error), remote)) from error
         finally:
-            channel.close()
+            if attempt.line is not line:
+                channel.close()
 
     def _begin(
         self, client: SmtpClient, channel: Channel, host: Host, need: TlsNeed, route: Route, *, in_clear: bool
@@ -264,4 +299,3 @@ class Deliverer:
                 return
             attempt.answers |= dict(zip(batch, answers, strict=True))
         fault.hit("relay.after_remote_250")
-        client.quit()

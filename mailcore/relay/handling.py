@@ -14,6 +14,7 @@ from mailcore.model.outbound import Answer, Reason, RecipientState, RecipientSta
 from mailcore.model.tenant import State
 from mailcore.relay.client import Forward, Mail
 from mailcore.relay.delivery import Attempt, Deliverer
+from mailcore.relay.lines import Hold, Line, Lines
 from mailcore.relay.reports import RELAY, Reports
 from mailcore.relay.routes import Route, Routes
 from mailcore.services.delivery import Delivery, DeliveryTarget
@@ -52,6 +53,7 @@ class Parts:
     placement: Placement
     reports: Reports
     suppressions: Suppressions
+    lines: Lines
     slots: Slots
     trace: Trace
     hostname: str
@@ -149,25 +151,27 @@ class Handling:
         if route.is_local:
             self._deliver_here(group)
             return
-        token = self._slot(route.destination)
-        if token is None:
+        hold = self._hold(route)
+        if hold is None:
             self._wait_s = BUSY_S
             return
+        attempt = Attempt()
         try:
-            self._send(route, group)
+            attempt = self._send(route, group, hold.line)
         finally:
-            self._parts.slots.give(route.destination, token)
+            self._parts.lines.let_go(route, hold, attempt.line)
+        self._settle({group[place][0]: answer for place, answer in attempt.answers.items()}, attempt)
 
-    def _slot(self, destination: str) -> str | None:
-        """Return a slot as soon as one is free, None if none is for a while."""
+    def _hold(self, route: Route) -> Hold | None:
+        """Return an open connection or a slot as soon as there is one, None if there is none for a while."""
         give_up_at = time.monotonic() + SLOT_S
         while True:
-            token = self._parts.slots.take(destination)
-            if token is not None or time.monotonic() >= give_up_at:
-                return token
+            hold = self._parts.lines.hold(route)
+            if hold is not None or time.monotonic() >= give_up_at:
+                return hold
             time.sleep(SLOT_LOOK_S)
 
-    def _send(self, route: Route, group: Group) -> None:
+    def _send(self, route: Route, group: Group, line: Line | None) -> Attempt:
         entry = self._claim.entry
         content = self._parts.work.content(self._claim)
         forwards = [Forward(_on_the_wire(each.address), each.notify, each.original_recipient) for _, each in group]
@@ -182,8 +186,7 @@ class Handling:
             return_content=entry.return_content,
             envelope_id=entry.envelope_id,
         )
-        attempt = self._parts.deliverer.deliver(route, mail, forwards)
-        self._settle({group[place][0]: answer for place, answer in attempt.answers.items()}, attempt)
+        return self._parts.deliverer.deliver(route, mail, forwards, line)
 
     def _deliver_here(self, group: Group) -> None:
         """Hand over in this process; each try has the same keys, so that a repeat finds what went before."""

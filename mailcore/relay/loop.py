@@ -30,6 +30,8 @@ LOOK_S: Final = 1.5
 AWAY_S: Final = 2.0
 SHARDS_S: Final = 10.0
 LISTEN_S: Final = 1.0
+LINES_S: Final = 1.0
+GOODBYE_S: Final = 1.0
 AT_ONCE: Final = 10
 """Destinations of one message tried at the same time."""
 _RANDOM: Final = random.Random()  # noqa: S311  jitter, no secret
@@ -55,7 +57,8 @@ class Relay:
 
     def start(self) -> None:
         """Begin to send."""
-        self._others = [gevent.spawn(self._forever, work) for work in (self._look_for_shards, self._renew)]
+        works = (self._look_for_shards, self._renew, self._end_lines)
+        self._others = [gevent.spawn(self._forever, work) for work in works]
         if self._redis_url is not None:
             self._others.append(gevent.spawn(self._forever, self._listen))
 
@@ -72,6 +75,7 @@ class Relay:
         if left:
             log.warning("relay.left", extra={"messages": left})
         self._pool.kill(block=False)
+        gevent.joinall(self._ending(0.0), timeout=GOODBYE_S)
         gevent.killall([*self._lookers.values(), *self._others], block=False)
 
     @property
@@ -151,6 +155,14 @@ class Relay:
                     )
             if self._ended.is_set():
                 gevent.sleep(min(self._renew_s, 1.0))
+
+    def _end_lines(self) -> None:
+        """End connections that no message came for."""
+        while not self._ended.wait(LINES_S):
+            self._ending()
+
+    def _ending(self, idle_s: float | None = None) -> list[Any]:
+        return [gevent.spawn(self._parts.lines.end, line) for line in self._parts.lines.over(idle_s)]
 
     # -- being woken ------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailcore.net.outgoing import OutgoingClient
 from mailcore.relay.delivery import Deliverer
 from mailcore.relay.handling import Parts
+from mailcore.relay.lines import Lines
 from mailcore.relay.loop import Relay
 from mailcore.relay.mta_sts import MtaSts
 from mailcore.relay.reports import Reports
@@ -43,6 +44,7 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
             own_domain,
         ),
         suppressions=services.suppressions,
+        lines=Lines(services.slots, limits),
         slots=services.slots,
         trace=services.trace,
         hostname=settings.hostname,

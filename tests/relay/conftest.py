@@ -71,7 +71,16 @@ class Relaying:
         return queue_id
 
     def run(self) -> int:
-        """Handle everything that is due, also what comes due by that; return how many leases it took."""
+        """Handle everything that is due, also what comes due by that; return how many leases it took.
+
+        Then connections have waited long enough for another message.
+        """
+        count = self._run()
+        for line in self.parts.lines.over(0.0):
+            self.parts.lines.end(line)
+        return count
+
+    def _run(self) -> int:
         count = 0
         while True:
             claims = [self.parts.work.claim(shard) for shard in self.services.placement.shards()]

@@ -66,6 +66,7 @@ class Behaviour:
     """Asked again for each line of a dialogue, as long as it says 334."""
     mail: Answer = "250 2.1.0 OK"
     recipient: Answer = "250 2.1.5 OK"
+    reset: Answer = "250 2.0.0 OK"
     data: Answer = "354 go on"
     content: Answer = "250 2.0.0 taken"
     hangs: str = ""
@@ -81,6 +82,8 @@ class MailExchanger:
     port: int = 0
     behaviour: Behaviour = field(default_factory=Behaviour)
     taken: list[Taken] = field(default_factory=list)
+    verbs: list[str] = field(default_factory=list)
+    """Of every command of every connection."""
     connections: int = 0
     open_now: int = 0
     most_open: int = 0
@@ -179,6 +182,7 @@ class _Session:
                 if not line:
                     return
                 verb, _, argument = line.decode("utf-8", "replace").rstrip("\r\n").partition(" ")
+                self._owner.verbs.append(verb.upper())
                 if not self._command(behaviour, verb.upper(), argument):
                     return
         except (_HungUp, OSError):
@@ -203,7 +207,7 @@ class _Session:
             self._content(behaviour, argument)
         elif verb == "RSET":
             self._recipients = []
-            self._say(verb, "250 2.0.0 OK", argument)
+            self._say(verb, behaviour.reset, argument)
         elif verb == "QUIT":
             self._say(verb, "221 2.0.0 bye", argument)
             return False
