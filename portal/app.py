@@ -30,6 +30,8 @@ FEATURES = (
     "portal.accounts.joining",
     "portal.overview.views",
     "portal.members.views",
+    "portal.tokens.views",
+    "portal.audit.views",
 )
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})

@@ -1,4 +1,4 @@
-"""`eider portal`: the portal's tables from the shell."""
+"""`eider portal` and `eider audit verify`: the portal's tables from the shell."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from portal.database import open_engine
+from sqlalchemy import select
+
+from portal.accounts.models import Organisation
+from portal.audit import chain
+from portal.audit.models import PLATFORM
+from portal.database import Database, open_engine, session
 from portal.migrations import migrate
 
 if TYPE_CHECKING:
     from mailcore.cli import Subparsers
+
+CONFIGURATION = 78
+"""Exit code of sysexits.h."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -22,15 +31,74 @@ def register(subparsers: Subparsers) -> None:
     one.set_defaults(run=run_migrate)
 
 
+def register_verify(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `verify` to the noun `audit`."""
+    one = verbs.add_parser(
+        "verify",
+        help="see that nothing in the portal's audit log was changed",
+        description="Compute every hash of the audit log anew. Status 1 if an event was changed, removed or added.",
+    )
+    one.add_argument("--organisation", metavar="SLUG", help="one organisation (all, and the platform's)")
+    one.set_defaults(run=run_verify)
+
+
 def run_migrate(_: argparse.Namespace) -> int:
     """Make every change of the tables that is not made yet."""
-    url = os.environ.get("DATABASE_URL", "")
+    url = _database_url()
     if not url:
-        sys.stderr.write("DATABASE_URL is not set: postgresql://...\n")
-        return 78
+        return CONFIGURATION
     engine = open_engine(url)
     try:
         migrate(engine)
     finally:
         engine.dispose()
     return 0
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """Verify the chains, one line each that is broken and one at the end."""
+    url = _database_url()
+    if not url:
+        return CONFIGURATION
+    database = Database(url)
+    try:
+        with database.scope():
+            return _verify(options.organisation)
+    finally:
+        database.engine.dispose()
+
+
+def _verify(slug: str | None) -> int:
+    names = {one.id: one.slug for one in session().scalars(select(Organisation))}
+    wanted = [known for known in chain.chains() if slug is None or names.get(known) == slug]
+    if slug is not None and not wanted:
+        sys.stderr.write(f"there is no organisation {slug}, or nothing was done in it\n")
+        return 1
+    events, broken = 0, 0
+    for organisation_id in wanted:
+        found = chain.verify(organisation_id)
+        events += found.events
+        if not found.is_whole:
+            broken += 1
+            name = _name(organisation_id, names)
+            sys.stdout.write(f"{name}: event {found.broken_at} is not as it was written: {found.why}\n")
+    sys.stdout.write(f"{len(wanted)} chains, {events} events verified, {broken} broken\n")
+    return 1 if broken else 0
+
+
+def _name(organisation_id: UUID, names: dict[UUID, str]) -> str:
+    return "platform" if organisation_id == PLATFORM else names.get(organisation_id, str(organisation_id))
+
+
+def _database_url() -> str:
+    """Return where the tables are; without DATABASE_URL those of the development stack in this folder."""
+    import json
+
+    from mailcore.settings import ENDPOINTS_FILE
+
+    url = os.environ.get("DATABASE_URL", "")
+    if not url and ENDPOINTS_FILE.is_file():
+        url = json.loads(ENDPOINTS_FILE.read_text(encoding="utf-8")).get("postgres", "")
+    if not url:
+        sys.stderr.write("DATABASE_URL is not set: postgresql://...\n")
+    return url

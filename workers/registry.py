@@ -51,6 +51,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("portal.provision", "workers.jobs.portal.provision", PORTAL, 600),
         RegisteredJob("portal.mail_link", "workers.jobs.portal.mail_link", PORTAL, 300),
         RegisteredJob("portal.reconcile", "workers.jobs.portal.reconcile", PORTAL, 600),
+        RegisteredJob("portal.take_over_events", "workers.jobs.portal.take_over_events", MAINTENANCE, HOUR_S),
         RegisteredJob("portal.compare", "workers.jobs.portal.compare", MAINTENANCE, HOUR_S),
         RegisteredJob("domains.due", "workers.jobs.domains.due", PORTAL, 300),
         RegisteredJob("domains.check", "workers.jobs.domains.check", PORTAL, 600),

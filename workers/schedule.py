@@ -34,6 +34,7 @@ class Periodic:
 
 SCHEDULE = (
     Periodic("portal.reconcile", timedelta(minutes=1)),
+    Periodic("portal.take_over_events", timedelta(minutes=1)),
     Periodic("portal.compare", timedelta(hours=1)),
     Periodic("domains.due", timedelta(minutes=1)),
     Periodic("domains.reconcile", timedelta(hours=1)),

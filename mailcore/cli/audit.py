@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib.metadata import entry_points
+from typing import Final
 
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected
 from mailcore.cli.table import print_table
 from mailcore.log import clean
 from mailcore.model.event import PLATFORM, Event, Outcome
+
+VERBS: Final = "eider.audit"
+"""Entry points of verbs that live outside mailcore: a function that adds its own to what it is given."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -28,6 +33,8 @@ def register(subparsers: Subparsers) -> None:
     listing.add_argument("--mail", action="store_true", help="changes of mail as well: deliveries, flags, deletions")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     listing.set_defaults(run=run_list)
+    for point in sorted(entry_points(group=VERBS)):
+        point.load()(verbs)
 
 
 def run_list(options: argparse.Namespace) -> int:

@@ -24,8 +24,8 @@ class AuditChain(Base):
     organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, default=0)
     digest: Mapped[bytes] = mapped_column(LargeBinary, default=bytes(32))
-    mail_cursors: Mapped[dict[str, int]] = mapped_column(JSONB, default=dict)
-    """How far the events of the mail plane were taken over, by shard."""
+    mail_cursors: Mapped[dict[str, str]] = mapped_column(JSONB, default=dict)
+    """How far the events of the mail plane were taken over, as its event stream has it."""
 
 
 class AuditEvent(Base):

@@ -53,8 +53,9 @@ def append(organisation_id: UUID, fields: Mapping[str, Any]) -> AuditEvent:
     """Add one event after the last of its chain."""
     with unit_of_work() as current:
         chain = lock_chain(organisation_id)
+        plain = {**fields, "details": _plain(fields["details"])}
         event = AuditEvent(
-            organisation_id=organisation_id, number=chain.number + 1, previous_digest=chain.digest, **fields
+            organisation_id=organisation_id, number=chain.number + 1, previous_digest=chain.digest, **plain
         )
         event.digest = digest_of(event)
         chain.number, chain.digest = event.number, event.digest
@@ -96,6 +97,17 @@ def digest_of(event: AuditEvent) -> bytes:
     ]
     text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(event.previous_digest + text.encode()).digest()
+
+
+def _plain(value: object) -> Any:
+    """Return details as Postgres gives them back to the letter: it writes numbers in its own way."""
+    if value is None or isinstance(value, bool | int | str):
+        return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
+    return str(value)
 
 
 def _instant(at: datetime) -> str:

@@ -16,7 +16,9 @@ from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from mailcore.model.roles import Role as TokenRole
 from mailcore.services import MailServices
+from mailcore.services.tokens import owner_of_tenant
 from portal import access
 from portal.access import Open, need_of
 from portal.accounts import sessions
@@ -27,6 +29,7 @@ from portal.mail_plane import EXTENSION
 from portal.members import queries
 from portal.members import services as members
 from portal.permissions import MEMBER_ROLES, Permission, Role, allows
+from tests.builders import OPERATOR
 from tests.portal.conftest import (
     SOMEBODY,
     Browser,
@@ -58,10 +61,16 @@ def _invitation(mail: MailServices, made: MadeOrganisation) -> str:
     return str(next(one.id for one in queries.list_invitations(made.organisation) if one.email == email))
 
 
+def _token(mail: MailServices, made: MadeOrganisation) -> str:
+    owner = owner_of_tenant(made.organisation.tenant_id)
+    return str(mail.tokens.create(OPERATOR, owner, TokenRole.MANAGER, "Payroll")[0].id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "session_id": _session,
     "member_id": _member,
     "invitation_id": _invitation,
+    "token_id": _token,
     "token": lambda *_: "no-such-token",
     "passkey_id": lambda *_: "bm9uZQ",
 }

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from uuid import UUID
 
+from mailcore.errors import MailError
 from portal.accounts import links, passkeys, provisioning
+from portal.audit import feed
 from workers.context import JobContext
+
+log = logging.getLogger(__name__)
 
 
 def provision(context: JobContext, organisation_id: str) -> None:
@@ -29,6 +34,20 @@ def reconcile(context: JobContext) -> None:
             context.enqueue("portal.provision", organisation_id=str(organisation_id))
         for link_id in links.unsent():
             context.enqueue("portal.mail_link", link_id=str(link_id))
+
+
+def take_over_events(context: JobContext) -> None:
+    """Add to every organisation's audit log what happened in the mail plane since the last run."""
+    if context.portal is None:
+        return
+    with context.in_portal() as portal:
+        for organisation in feed.organisations():
+            try:
+                while feed.take_over(portal.mail, organisation):
+                    pass
+            except MailError as error:
+                fields = {"organisation": str(organisation.id), "reason": type(error).__name__}
+                log.warning("portal.events_wait", extra=fields)
 
 
 def compare(context: JobContext) -> None:

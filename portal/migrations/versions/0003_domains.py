@@ -77,4 +77,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("claim_id", "key", name=op.f("pk_domain_records")),
     )
-

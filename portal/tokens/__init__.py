@@ -1,0 +1,1 @@
+"""API tokens of an organisation; they live in the mail plane."""
