@@ -23,8 +23,8 @@ from infra.devstack.supervisor import Supervisor
 if TYPE_CHECKING:
     from mailcore.cli import Subparsers
 
-WEB = {"api": "/docs", "portal": "/"}
-"""Ports that a browser opens, and where."""
+WEB = {"api": ("127.0.0.1", "/docs"), "portal": ("localhost", "/")}
+"""Ports that a browser opens, and where; passkeys want a name."""
 UP_TIMEOUT_S = 180.0
 DOWN_TIMEOUT_S = 15.0
 
@@ -172,8 +172,8 @@ def _describe(endpoints: Endpoints, path: Path) -> str:
     """Return addresses, ports and passwords as a person wants to read them."""
     lines = [f"  {name:<11} {endpoints.host}:{port}" for name, port in endpoints.ports.items() if name not in WEB]
     lines += [
-        f"  {name:<11} http://{endpoints.host}:{endpoints.ports[name]}{path}"
-        for name, path in WEB.items()
+        f"  {name:<11} http://{host}:{endpoints.ports[name]}{path}"
+        for name, (host, path) in WEB.items()
         if name in endpoints.ports
     ]
     if endpoints.api_token is not None:
@@ -182,6 +182,9 @@ def _describe(endpoints: Endpoints, path: Path) -> str:
     for name, shard in endpoints.mongo.shards.items():
         lines += [f"  {'shard ' + name:<11} hot {shard.hot}", f"  {'':<11} cold {shard.cold}"]
     lines += [f"  {'postgres':<11} {endpoints.postgres}", f"  {'redis':<11} {endpoints.redis}"]
+    if endpoints.members:
+        lines += ["", "  portal member                 password            organisation"]
+        lines += [f"  {one.email:<29} {one.password:<19} {one.organisation}" for one in endpoints.members]
     if endpoints.users:
         lines += ["", "  user                          password            tenant"]
         lines += [f"  {user.address:<29} {user.password:<19} {user.tenant}" for user in endpoints.users]

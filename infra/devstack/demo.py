@@ -58,18 +58,6 @@ def prepare_directory(endpoints: Endpoints) -> None:
         services.close()
 
 
-def prepare_postgres(endpoints: Endpoints) -> None:
-    """Bring the portal's tables up to date; needed before it serves."""
-    from portal.database import open_engine
-    from portal.migrations import migrate
-
-    engine = open_engine(endpoints.postgres)
-    try:
-        migrate(engine)
-    finally:
-        engine.dispose()
-
-
 def demo_users(endpoints: Endpoints, kept_in: Path) -> list[DemoUser]:
     """Return the demo's users, creating them and delivering their mail unless that was done before.
 

@@ -48,6 +48,15 @@ class DemoUser:
 
 
 @dataclass(frozen=True, slots=True)
+class DemoMember:
+    """Who owns the demo's organisation in the portal; the password is for this data folder alone."""
+
+    email: str
+    password: str
+    organisation: str
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """Everything another program needs to talk to a running stack."""
 
@@ -60,6 +69,7 @@ class Endpoints:
     sealing_keys: str = ""
     api_token: str | None = None
     users: list[DemoUser] = field(default_factory=list)
+    members: list[DemoMember] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Replace the file by these endpoints; only this user may read it, for it holds passwords."""
@@ -85,6 +95,7 @@ class Endpoints:
                 sealing_keys=value["sealing_keys"],
                 api_token=value["api_token"],
                 users=[DemoUser(**user) for user in value["users"]],
+                members=[DemoMember(**member) for member in value.get("members", [])],
             )
         except FileNotFoundError:
             raise StackFault(f"{path} is missing: no stack runs there; start one with `make run`") from None

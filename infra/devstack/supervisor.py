@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from infra.devstack import demo
+from infra.devstack import demo, demo_portal
 from infra.devstack.endpoints import Endpoints, Pids
 from infra.devstack.process import Process, stop_all
 from infra.devstack.servers import Server, describe_servers
@@ -18,6 +18,7 @@ WATCH_S = 0.2
 RESTART_AFTER_S = 1.0
 DRAIN_S = 1.0
 DEMO_NAME = "demo.json"
+MEMBER_NAME = "portal.json"
 TOKEN_NAME = "api-token"  # noqa: S105  a file
 
 
@@ -61,7 +62,7 @@ class Supervisor:
         endpoints = self._stack.start()
         if self._with_servers:
             demo.prepare_directory(endpoints)
-            demo.prepare_postgres(endpoints)
+            demo_portal.prepare_postgres(endpoints)
             self._servers = describe_servers(self._stack.folder, endpoints)
             for server in self._servers.values():
                 server.process.start()
@@ -72,7 +73,8 @@ class Supervisor:
             endpoints = dataclasses.replace(endpoints, ports=ports, api_token=token)
             if self._with_demo:
                 users = demo.demo_users(endpoints, self._stack.folder.path / DEMO_NAME)
-                endpoints = dataclasses.replace(endpoints, users=users)
+                members = demo_portal.demo_members(endpoints, self._stack.folder.path / MEMBER_NAME)
+                endpoints = dataclasses.replace(endpoints, users=users, members=members)
         self._endpoints = endpoints
         return self._publish()
 

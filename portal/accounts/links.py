@@ -81,7 +81,7 @@ def deliver(mail: MailServices, settings: PortalSettings, link_id: UUID) -> bool
     if link is None or link.sealed_token is None or link.expires_at <= utc_now():
         return False
     token = mail.sealing.open(_purpose(link.id), link.sealed_token).decode()
-    notice = _notice(link, settings.public_url + PATHS[link.purpose].format(token))
+    notice = _notice(link, settings.public_url + PATHS[LinkPurpose(link.purpose)].format(token))
     if notice is not None:
         send(mail, settings, notice, key=link.id.bytes)
     with unit_of_work():
@@ -92,7 +92,7 @@ def deliver(mail: MailServices, settings: PortalSettings, link_id: UUID) -> bool
 def _notice(link: MailedLink, url: str) -> Notice | None:
     """Return what is written; somebody who is unknown is not written to about a password."""
     member = session().scalars(select(Member).where(Member.canonical_email == link.canonical_email)).one_or_none()
-    event = link.purpose.value
+    event = LinkPurpose(link.purpose).value
     if link.purpose == LinkPurpose.SIGN_UP and member is not None:
         event = "known"
     if link.purpose == LinkPurpose.RESET and member is None:

@@ -48,13 +48,15 @@ class Browser:
     def post(self, path: str, fields: dict[str, Any] | None = None, **options: Any) -> TestResponse:
         """Send a form as a page of ours would."""
         if not self.token:
-            self.get("/sign-in")
+            self.get("/new-password")
         return self._seen(self.client.post(path, data={"csrf_token": self.token, **(fields or {})}, **options))
 
     def _seen(self, response: TestResponse) -> TestResponse:
         found = _CSRF.search(response.get_data(as_text=True)) if response.mimetype == "text/html" else None
         if found:
             self.token = found[1]
+        elif response.status_code == 303:
+            self.token = ""  # the session may have a new id, and a new form token with it
         return response
 
 
