@@ -32,6 +32,8 @@ FEATURES = (
     "portal.members.views",
     "portal.tokens.views",
     "portal.audit.views",
+    "portal.domains.views",
+    "portal.domains.published",
 )
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})

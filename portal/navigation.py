@@ -29,6 +29,7 @@ class Entry:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(_("Overview"), "overview.home", Permission.VIEW_ORGANISATION, "home"),
+    Entry(_("Domains"), "domains.index", Permission.VIEW_DOMAINS, "globe"),
     Entry(_("Members"), "members.index", Permission.VIEW_MEMBERS, "shield"),
     Entry(_("API tokens"), "tokens.index", Permission.MANAGE_TOKENS, "key"),
     Entry(_("Audit log"), "audit.index", Permission.VIEW_AUDIT, "list"),

@@ -30,6 +30,7 @@ class Rate(StrEnum):
     LINK = "link"
     CHALLENGE = "challenge"
     INVITE = "invite"
+    DOMAIN_CHECK = "domain_check"
 
 
 RATES: Final[Mapping[Rate, str]] = {
@@ -38,6 +39,7 @@ RATES: Final[Mapping[Rate, str]] = {
     Rate.LINK: "120/hour",
     Rate.CHALLENGE: "120/hour",
     Rate.INVITE: "60/hour",
+    Rate.DOMAIN_CHECK: "120/hour",
 }
 """How often one range of addresses, or one organisation, may do it."""
 

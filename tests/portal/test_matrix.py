@@ -25,6 +25,8 @@ from portal.accounts import sessions
 from portal.accounts.models import Membership
 from portal.app import UNGUARDED
 from portal.database import unit_of_work
+from portal.domains import services as domains
+from portal.domains.wanted import ServiceNames
 from portal.mail_plane import EXTENSION
 from portal.members import queries
 from portal.members import services as members
@@ -66,7 +68,14 @@ def _token(mail: MailServices, made: MadeOrganisation) -> str:
     return str(mail.tokens.create(OPERATOR, owner, TokenRole.MANAGER, "Payroll")[0].id)
 
 
+def _domain(_: MailServices, made: MadeOrganisation) -> str:
+    name = f"matrix-{uuid4()}.test"
+    return str(domains.add_domain(SOMEBODY, made.organisation, name, ServiceNames.from_environment({})).id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
+    "domain_id": _domain,
+    "address": lambda *_: "ada@example.test",
     "session_id": _session,
     "member_id": _member,
     "invitation_id": _invitation,

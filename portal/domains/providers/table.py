@@ -31,6 +31,7 @@ class DnsProvider:
     Attributes:
         name: lexicon's, `label`: for people.
         types: that lexicon writes there in full; records of others have to be entered by hand.
+        module: lexicon's class, or ours of that name where it has to be mended.
         endpoint: it is a server of ours, whose address the settings give: no tenant chooses where we connect to.
     """
 
@@ -40,6 +41,7 @@ class DnsProvider:
     texts: Texts = Texts.PLAIN
     exchangers: Exchangers = Exchangers.APART
     endpoint: bool = False
+    module: str = ""
 
 
 _SIMPLE: Final = frozenset({"TXT", "CNAME"})
@@ -50,6 +52,7 @@ PROVIDERS: Final = {
         DnsProvider(
             "powerdns", "PowerDNS", frozenset({"TXT", "CNAME", "MX", "SRV", "A", "AAAA"}), Texts.QUOTED,
             Exchangers.INSIDE, endpoint=True,
+            module="portal.domains.providers.powerdns",
         ),
         DnsProvider("cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}),
         DnsProvider("digitalocean", "DigitalOcean", _SIMPLE),

@@ -76,7 +76,9 @@ class ZoneWriter:
         if change is not None and change.type == "MX" and self._provider.exchangers is Exchangers.APART:
             config["priority"] = change.value.split(" ")[0]
         try:
-            module = importlib.import_module(f"lexicon._private.providers.{self._provider.name}")
+            module = importlib.import_module(
+                self._provider.module or f"lexicon._private.providers.{self._provider.name}"
+            )
             connected = module.Provider(ConfigResolver().with_dict(config))  # type: ignore[no-untyped-call]
             connected.authenticate()
             yield connected

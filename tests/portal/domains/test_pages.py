@@ -1,0 +1,354 @@
+"""Pages about domains, as a browser without JS sees them."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from bson import ObjectId
+from flask import Flask
+from sqlalchemy import event
+
+from portal.audit.models import AuditEvent
+from portal.database import session
+from portal.domains import queries
+from portal.domains.models import DkimWay, StsMode
+from portal.domains.records import State
+from portal.mail_plane import EXTENSION, Portal
+from portal.permissions import Role
+from tests.portal.conftest import Browser, MadeOrganisation, SignIn
+from tests.portal.domains.test_life import RunJobs, add, again, proven, states
+from tests.stubs.nameservers import Nameservers, Zone
+from tests.stubs.powerdns import KEY, PowerDns
+
+Enter = Callable[..., Browser]
+
+
+@pytest.fixture
+def enter(sign_in: SignIn) -> Enter:
+    """Return `enter(role)`: a browser on the list of domains."""
+
+    def begin(role: Role = Role.OWNER) -> Browser:
+        browser = sign_in(role)
+        assert browser.get("/domains").status_code == 200
+        return browser
+
+    return begin
+
+
+def text_of(page: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+def test_empty_list_says_what_to_do(enter: Enter) -> None:
+    page = enter().get("/domains").text
+    assert "No domain yet" in page
+    assert 'href="/domains/add"' in page
+
+
+def test_domain_is_added_and_its_records_are_shown(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    browser = enter()
+    name = f"pages-{ObjectId()}.test"
+    world.zone(name)
+    added = browser.post("/domains/add", {"name": f" {name.upper()} "})
+    assert added.status_code == 303
+    place = added.headers["Location"]
+    assert "We are looking at your DNS" in browser.get(place).text
+    assert 'hx-trigger="every 2s"' in browser.get(place).text
+    run_jobs()
+    page = browser.get(place).text
+    assert "Put these records into your DNS" in page
+    assert 'hx-trigger="every 2s"' not in page
+    claim = queries.find_claim(organisation.organisation, name)
+    assert claim is not None
+    for value in (f"eider-domain-verification={claim.token}", "10 mx1.eider.test.", f"eider1.{name}.dkim.eider.test."):
+        assert f'data-copy="{value}"' in page
+    assert "There is no MX record" in page
+    assert len(page) < 100_000
+    assert name in browser.get("/domains").text
+
+
+@pytest.mark.parametrize("name", ["", "not a domain", "co.uk", "eider.test", "-x.test"])
+def test_what_cannot_be_added_is_explained(enter: Enter, name: str) -> None:
+    answer = enter().post("/domains/add", {"name": name})
+    assert answer.status_code == 400
+    assert 'class="error"' in answer.text
+
+
+def test_adding_twice_is_explained(enter: Enter, organisation: MadeOrganisation) -> None:
+    claim = add(organisation)
+    answer = enter().post("/domains/add", {"name": claim.name})
+    assert answer.status_code == 400
+    assert "already" in answer.text
+
+
+def test_evidence_is_shown(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim, _ = proven(parts, world, run_jobs, organisation)
+    page = text_of(enter().get(f"/domains/{claim.id}").text)
+    assert "Everything is as it should be" in page
+    assert f"ns1.{claim.name}" in page
+    assert "good for 300 s" in page
+    assert "16 of 16 records are right" in page or "17 of 17 records are right" in page
+
+
+def test_zone_file_holds_every_record(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    """What is downloaded, put into a zone as it is, makes everything right (RFC 1035 §5.1)."""
+    import dns.zone
+
+    claim = add(organisation)
+    zone = world.zone(claim.name)
+    run_jobs()
+    answer = enter().get(f"/domains/{claim.id}/zone.txt")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{claim.name}.zone"'
+    read = dns.zone.from_text(answer.text, origin=claim.name, check_origin=False, relativize=False)
+    for owner, dataset in read.iterate_rdatasets():
+        kind = dns.rdatatype.to_text(dataset.rdtype)
+        zone.add(owner.to_text(omit_final_dot=True), kind, *(record.to_text() for record in dataset))
+    enter().post(f"/domains/{claim.id}/check")
+    run_jobs()
+    assert states(claim) == {State.MATCH}
+
+
+def test_policy_changes_its_id_and_the_old_one_is_outdated(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim, _ = proven(parts, world, run_jobs, organisation)
+    assert enter().post(f"/domains/{claim.id}/sts", {"mode": "enforce"}).status_code == 303
+    run_jobs()
+    stored = again(claim)
+    assert stored.sts_mode == StsMode.ENFORCE
+    assert [each.kind for each in stored.results if each.state != State.MATCH] == ["mta-sts"]
+    assert enter().post(f"/domains/{claim.id}/sts", {"mode": "other"}).status_code == 400
+
+
+def test_key_is_replaced_from_the_page(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim, _ = proven(parts, world, run_jobs, organisation)
+    browser = enter()
+    assert browser.post(f"/domains/{claim.id}/rotate").status_code == 303
+    run_jobs()
+    page = text_of(browser.get(f"/domains/{claim.id}").text)
+    assert "eider2" in page
+    assert "retired, stays published" in page
+    assert browser.post(f"/domains/{claim.id}/dkim", {"way": "text"}).status_code == 303
+    assert again(claim).dkim_way == DkimWay.TEXT
+
+
+def test_domain_is_removed_from_the_page(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim, _ = proven(parts, world, run_jobs, organisation)
+    browser = enter()
+    assert browser.post(f"/domains/{claim.id}/remove").status_code == 303
+    assert browser.get(f"/domains/{claim.id}").status_code == 404
+    run_jobs()
+    assert queries.find_claim(organisation.organisation, claim.name) is None
+
+
+def test_who_may_only_look_sees_no_changes(
+    parts: Portal, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim = add(organisation)
+    page = enter(Role.AUDITOR).get(f"/domains/{claim.id}").text
+    assert "/remove" not in page
+    assert "/provider" not in page
+
+
+def test_list_takes_few_queries_however_many_there_are(
+    portal_app: Flask, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    browser = enter()
+    counts = []
+    for count in (1, 59):
+        for _ in range(count):
+            add(organisation)
+        seen: list[str] = []
+        engine = portal_app.extensions[EXTENSION].database.engine
+
+        def listener(*args: object, seen: list[str] = seen) -> None:
+            seen.append(str(args[2]))
+
+        event.listen(engine, "before_cursor_execute", listener)
+        page = browser.get("/domains").text
+        event.remove(engine, "before_cursor_execute", listener)
+        counts.append(len(seen))
+    assert counts[0] == counts[1] <= 6, counts
+    assert "after=" in page
+    assert len(page) < 100_000
+
+
+# -- written at the provider ---------------------------------------------------------------------
+
+
+def preview(browser: Browser, claim_id: object, keys: list[str], **more: str) -> tuple[int, str]:
+    fields = {"provider": "powerdns", "token": KEY, "records": keys, **more}
+    answer = browser.post(f"/domains/{claim_id}/provider", fields)
+    return answer.status_code, answer.text
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def write_fields(page: str) -> dict[str, str]:
+    return {"plan": hidden(page, "plan"), "handed_on": hidden(page, "handed_on")}
+
+
+def rows_of(page: str) -> list[tuple[str, str, str, str]]:
+    """What a preview shows: add or remove, name, type, value."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page[page.index("<tbody>") : page.index("</tbody>")], re.DOTALL)
+    return [tuple(text_of(cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)) for row in rows]  # type: ignore[misc]
+
+
+def content(zone: Zone) -> set[tuple[str, str, str]]:
+    """Everything in a zone, texts joined."""
+    found = set()
+    for (name, kind), texts in zone.servers[0].records.items():
+        for text in texts:  # type: ignore[union-attr]
+            value = "".join(re.findall(r'"([^"]*)"', text)) if kind == "TXT" else text
+            found.add((name, kind, value))
+    return found
+
+
+def test_what_is_written_is_what_was_shown(
+    parts: Portal,
+    world: Nameservers,
+    run_jobs: RunJobs,
+    enter: Enter,
+    organisation: MadeOrganisation,
+    started_powerdns: PowerDns,
+) -> None:
+    """The zone afterwards is the zone before with exactly the changes of the preview, and everything becomes right."""
+    claim = add(organisation)
+    zone = world.zone(claim.name)
+    zone.add(claim.name, "MX", "1 aspmx.l.google.com.", "5 alt1.aspmx.l.google.com.")
+    zone.add(claim.name, "TXT", '"v=spf1 include:news.test -all"', '"site-verification=keep"')
+    zone.add(claim.name, "A", "192.0.2.5")
+    zone.add(f"www.{claim.name}", "CNAME", "shop.elsewhere.test.")
+    zone.add(f"autodiscover.{claim.name}", "CNAME", "autodiscover.outlook.com.")
+    zone.add(f"autoconfig.{claim.name}", "A", "192.0.2.9")
+    run_jobs()
+    browser = enter()
+    keys = [result.key for result in again(claim).results]
+    before = content(zone)
+    status, page = preview(browser, claim.id, keys)
+    assert status == 200
+    shown = rows_of(page)
+    assert content(zone) == before, "a preview changes nothing"
+    written = browser.post(f"/domains/{claim.id}/provider/write", write_fields(page))
+    assert written.headers["Location"] == f"/domains/{claim.id}"
+    removed = {(name, kind, value) for act, name, kind, value in shown if act == "remove"}
+    added = {(name, kind, value) for act, name, kind, value in shown if act == "add"}
+    assert content(zone) == (before - removed) | added
+    assert (claim.name, "TXT", "site-verification=keep") in content(zone)
+    assert (claim.name, "TXT", "v=spf1 include:news.test include:_spf.eider.test -all") in content(zone)
+    assert (f"www.{claim.name}", "CNAME", "shop.elsewhere.test.") in content(zone)
+    run_jobs()
+    assert states(claim) == {State.MATCH}
+    assert again(claim).sealed_credentials is None, "kept only if the admin says so"
+    [entry] = session().query(AuditEvent).filter_by(what="domain.records_written", target=claim.name)
+    assert len(entry.details["changes"]) == len(shown)
+    assert KEY not in str(entry.details)
+    assert "Nothing to change" in preview(browser, claim.id, keys)[1]
+
+
+def test_what_changed_since_the_preview_is_not_overwritten(
+    parts: Portal,
+    world: Nameservers,
+    run_jobs: RunJobs,
+    enter: Enter,
+    organisation: MadeOrganisation,
+    started_powerdns: PowerDns,
+) -> None:
+    claim = add(organisation)
+    zone = world.zone(claim.name)
+    run_jobs()
+    browser = enter()
+    _, page = preview(browser, claim.id, [f"mx:{claim.name}"])
+    zone.add(claim.name, "MX", "10 somebody.elsewhere.test.")
+    before = content(zone)
+    answer = browser.post(f"/domains/{claim.id}/provider/write", write_fields(page))
+    assert answer.headers["Location"].endswith("/provider")
+    assert content(zone) == before
+    assert "changed meanwhile" in browser.get(answer.headers["Location"]).text
+
+
+def test_wrong_token_and_wrong_zone_are_explained(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim = add(organisation)
+    world.zone(claim.name)
+    run_jobs()
+    browser = enter()
+    status, page = preview(browser, claim.id, [], token="wrong")
+    assert (status, "answered 401" in page) == (400, True)
+    status, page = preview(browser, claim.id, [], zone="other.test")
+    assert (status, "does not lie in this zone" in page) == (400, True)
+    status, page = preview(browser, claim.id, [], token="")
+    assert (status, "Enter the token" in page) == (400, True)
+
+
+def test_token_is_kept_sealed_if_the_admin_says_so_and_forgotten(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim = add(organisation)
+    world.zone(claim.name)
+    run_jobs()
+    browser = enter()
+    _, page = preview(browser, claim.id, [f"mx:{claim.name}"], keep="y")
+    browser.post(f"/domains/{claim.id}/provider/write", write_fields(page))
+    sealed = again(claim).sealed_credentials
+    assert sealed is not None
+    assert KEY.encode() not in sealed
+    assert preview(browser, claim.id, [f"mx:{claim.name}"], token="")[0] == 200
+    browser.post(f"/domains/{claim.id}/provider/forget")
+    assert again(claim).sealed_credentials is None
+
+
+def test_what_was_handed_on_for_one_domain_is_no_good_for_another(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, enter: Enter, organisation: MadeOrganisation
+) -> None:
+    claim, other = add(organisation), add(organisation)
+    world.zone(claim.name)
+    run_jobs()
+    browser = enter()
+    _, page = preview(browser, claim.id, [f"mx:{claim.name}"])
+    fields = write_fields(page)
+    assert browser.post(f"/domains/{other.id}/provider/write", fields).status_code == 400
+    assert browser.post(f"/domains/{uuid4()}/provider/write", fields).status_code == 404
+
+
+def test_provider_that_fails_half_way_is_told_and_the_rest_is_shown_again(
+    parts: Portal,
+    world: Nameservers,
+    run_jobs: RunJobs,
+    enter: Enter,
+    organisation: MadeOrganisation,
+    started_powerdns: PowerDns,
+) -> None:
+    claim = add(organisation)
+    world.zone(claim.name)
+    run_jobs()
+    browser = enter()
+    keys = [result.key for result in again(claim).results]
+    _, page = preview(browser, claim.id, keys)
+    total = len(rows_of(page))
+    started_powerdns.fails_after = len(started_powerdns.patches) + 3
+    try:
+        answer = browser.post(f"/domains/{claim.id}/provider/write", write_fields(page))
+    finally:
+        started_powerdns.fails_after = None
+    assert "stopped us" in browser.get(answer.headers["Location"]).text
+    assert len(rows_of(preview(browser, claim.id, keys)[1])) == total - 3
