@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
-import numpy as np
 from flask import Response
 from pydantic import Field
 
@@ -30,7 +29,6 @@ from mailcore.api.message_items import (
     Person,
     flag_fields,
     meta_json,
-    notes_of,
     thread_id,
 )
 from mailcore.api.messages import READ, open_view
@@ -40,9 +38,9 @@ from mailcore.message.attachments import Leaf, attachments, leaves
 from mailcore.message.charset import decode_text
 from mailcore.message.headers import first_values, names_pattern
 from mailcore.message.summary import instant as seconds_instant
-from mailcore.message.summary import people, summary
+from mailcore.message.summary import people, summary_of_parts
 from mailcore.message.transfer import decode_transfer
-from mailcore.model.flags import SEEN, FlagOperation, FlagSet
+from mailcore.model.flags import HAS_NOTE, SEEN, FlagOperation, FlagSet
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.roles import Action, Resource
 from mailcore.model.uid_set import MAX_NUMBER, UidSet
@@ -147,11 +145,11 @@ def get_message(call: Call, given: GetMessage) -> dict[str, Any]:
         one = UidSet(((uid, uid),))
         call.services.messages.store(call.owner, call.on_behalf(), entry.id, one, FlagOperation.ADD, FlagSet(SEEN))
         flags |= SEEN
-    note = notes_of(call, view, np.array([row], np.int64)).get(uid)
+    note = call.services.mailboxes.notes(call.owner, entry.id, [uid]).get(uid) if flags & HAS_NOTE else None
     header = content.header_bytes()
     found = leaves(content.body_structure)
     listed = list(attachments(found))
-    short = summary(header, content.body_structure, "")
+    short = summary_of_parts(header, found, "")
     values = first_values(header, _NAMES)
     text, html = _texts(content, found)
     links = {leaf.content_id.strip("<>"): name for name, leaf in listed if leaf.content_id}

@@ -17,7 +17,7 @@ from mailcore.api.errors import invalid
 from mailcore.api.fields import Flag, Input, InputPart, Listing, Moment, Number, Oid, Output, Page, Text255
 from mailcore.api.mailboxes import find_mailbox
 from mailcore.api.message_items import MessageItem, Shown, message_items
-from mailcore.api.messages import READ, UPDATE, Order, open_view, page_of, parse_range
+from mailcore.api.messages import READ, UPDATE, Order, page_of, parse_range
 from mailcore.api.operation import Operation
 from mailcore.api.paging import position
 from mailcore.api.search_query import (
@@ -29,7 +29,6 @@ from mailcore.api.search_query import (
     to_anybody,
     words,
 )
-from mailcore.errors import MailboxNotFound
 from mailcore.model import search as model
 from mailcore.model.flags import FLAGGED, SEEN, FlagOperation, FlagSet
 from mailcore.model.mailbox import MailboxEntry, SpecialUse
@@ -207,14 +206,12 @@ def _find(call: Call, given: SearchFields) -> list[_Found]:
         raise invalid({"mailbox": "is needed where messages are named by id"})
     if given.searchable:
         entries = [entry for entry in entries if entry.special_use not in UNSEARCHED]
+    asked = [(entry, criterion) for entry in entries if not _is_nothing(criterion := query(entry))]
+    views = call.services.mailboxes.refresh_many(call.owner, [entry.id for entry, _ in asked])
     found = []
-    for entry in entries:
-        criterion = query(entry)
-        if _is_nothing(criterion):
-            continue
-        try:
-            view = open_view(call, entry)
-        except MailboxNotFound:
+    for entry, criterion in asked:
+        view = views.get(entry.id)
+        if view is None:
             continue
         rows = call.services.paged_search.search(call.owner, view, criterion)
         if with_attachments is not None and len(rows):

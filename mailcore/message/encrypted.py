@@ -38,7 +38,8 @@ def pgp_mime(raw: bytes, armored: bytes) -> bytes:
     edge = f"--{boundary}".encode()
     return b"\r\n".join(
         (
-            _outside(raw) + f'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted";\r\n'
+            _outside(raw)
+            + f'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted";\r\n'
             f' boundary="{boundary}"\r\n'.encode(),
             edge,
             b"Content-Type: application/pgp-encrypted",

@@ -23,10 +23,15 @@ _NAMES: Final = names_pattern((b"from", b"to", b"cc", b"bcc", b"subject", b"cont
 
 def summary(header: bytes, body_structure: bytes, preview: str) -> dict[str, Any]:
     """Return the object; a message without a From has no sender."""
+    return summary_of_parts(header, leaves(body_structure), preview)
+
+
+def summary_of_parts(header: bytes, parts: list[Leaf], preview: str) -> dict[str, Any]:
+    """Return the same of a message whose parts are read already."""
     values = first_values(header, _NAMES)
     senders = people(values.get(b"from"))
     identifiers = message_ids(header, b"message-id")
-    listed = list(attachments(leaves(body_structure)))[:MAX_LISTED]
+    listed = list(attachments(parts))[:MAX_LISTED]
     return {
         "from": senders[0] if senders else {"name": "", "address": ""},
         "to": people(values.get(b"to")),

@@ -53,9 +53,7 @@ class Correspondents:
         """
         return self._placement.home(user_id).shard.correspondents.find(user_id, text, limit)
 
-    def change(
-        self, actor: Actor, user_id: UserId, person: ObjectId, *, hidden: bool, name: str | None = None
-    ) -> None:
+    def change(self, actor: Actor, user_id: UserId, person: ObjectId, *, hidden: bool, name: str | None = None) -> None:
         """Hide somebody, or show again; `name` takes the place of what messages say.
 
         Raises:

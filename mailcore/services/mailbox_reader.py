@@ -142,6 +142,26 @@ class MailboxReader:
             raise
         return self._views.put(view)
 
+    def refresh_many(self, user_id: UserId, mailbox_ids: Sequence[MailboxId]) -> dict[MailboxId, MailboxView]:
+        """Return mailboxes as they are now: one small round trip for all that did not change, and those of `refresh`.
+
+        One that was deleted is left out.
+
+        Raises:
+            StoreUnavailable: the shard did not answer.
+        """
+        cached = ((mailbox_id, self._views.get(user_id, mailbox_id)) for mailbox_id in mailbox_ids)
+        known = {mailbox_id: view for mailbox_id, view in cached if view is not None}
+        seen = {mailbox_id: int(view.highest_modseq) for mailbox_id, view in known.items()}
+        same = self._stores(user_id).heads.unchanged(user_id, seen)
+        found = {}
+        for mailbox_id in mailbox_ids:
+            try:
+                found[mailbox_id] = known[mailbox_id] if mailbox_id in same else self.refresh(user_id, mailbox_id)
+            except MailboxChanged:
+                continue
+        return found
+
     def count_deleted(self, user_id: UserId, mailbox_id: MailboxId, modseq: ModSeq) -> tuple[int, int]:
         r"""Return how many messages are \Deleted, and their bytes: as many round trips as `refresh`.
 

@@ -6,7 +6,7 @@ MODSEQ, counted from `log_base_modseq`; UIDs count from `log_base_uid` through t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -304,6 +304,17 @@ class Heads:
                 )
             )
         return {bytes(head["_id"]): head["highest_modseq"] if head["state"] != DELETED else -1 for head in found}
+
+    def unchanged(self, user_id: UserId, seen: Mapping[MailboxId, int]) -> set[MailboxId]:
+        """Return which mailboxes are open and have the HIGHESTMODSEQ that was seen of them: one small read."""
+        if not seen:
+            return set()
+        by_key = {keys.mailbox_key(user_id, mailbox_id): mailbox_id for mailbox_id in seen}
+        query = {"_id": {"$in": list(by_key)}, "state": OPEN}
+        with deadline():
+            found = self._collection.find_all(query, {"highest_modseq": 1}, most=len(by_key))
+        named = ((by_key[bytes(head["_id"])], head["highest_modseq"]) for head in found)
+        return {mailbox_id for mailbox_id, modseq in named if seen[mailbox_id] == modseq}
 
     def user_bytes(self, user_id: UserId) -> int:
         """Return the sum of the sizes of a user's mailboxes."""
