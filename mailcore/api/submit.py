@@ -26,6 +26,7 @@ from mailcore.errors import MailboxNotFound
 from mailcore.message.headers import header_size
 from mailcore.message.outgoing import Outgoing
 from mailcore.model.flags import DRAFT, SEEN
+from mailcore.model.forward_target import is_url, read_target_url
 from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.model.octets import Octets
 from mailcore.model.roles import Action, Resource
@@ -181,8 +182,15 @@ def forward(call: Call, given: ForwardMessage) -> dict[str, Any]:
     own = own_address(call)
     place = MessagePlace(entry.id, int(view.uids[row]))
     queue_id, targets = call.services.sending.forward(call.on_behalf(), call.owner, own.address, place, addresses)
-    told = [{"seq": f"{number:03d}", "type": "mail", "value": one} for number, one in enumerate(targets, 1)]
+    told = [{"seq": f"{number:03d}", "type": _kind(one), "value": one} for number, one in enumerate(targets, 1)]
     return {"queueId": queue_id, "forwarded": told}
+
+
+def _kind(target: str) -> str:
+    """Return how a forwarding target gets its mail, in the contract's words."""
+    if not is_url(target):
+        return "mail"
+    return "http" if read_target_url(target).is_web else "relay"
 
 
 def _keep(call: Call, given: Submit, said: Wanted, raw: Octets, draft: MessagePlace | None) -> dict[str, Any]:

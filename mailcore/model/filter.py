@@ -14,9 +14,9 @@ from typing import Final, TypeAlias
 
 from bson import ObjectId
 
-from mailcore.errors import AddressInvalid, ValueInvalid
-from mailcore.model.address import Address
+from mailcore.errors import ValueInvalid
 from mailcore.model.flags import SYSTEM_MASK, FlagSet
+from mailcore.model.forward_target import clean_target
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
 
 MAX_NAME_CHARACTERS: Final = 255
@@ -322,10 +322,7 @@ def _clean_targets(targets: tuple[str, ...]) -> Iterator[str]:
     """Yield the targets as addresses, each once."""
     seen = set()
     for target in targets:
-        try:
-            address = Address.parse(target.strip())
-        except AddressInvalid as error:
-            raise ValueInvalid(f"{target[:100]!r} is no address to forward to: {error.details[0]}") from error
-        if address.canonical not in seen:
-            seen.add(address.canonical)
-            yield address.display
+        key, kept = clean_target(target)
+        if key not in seen:
+            seen.add(key)
+            yield kept

@@ -87,6 +87,7 @@ class NewOutbound:
         held: why it waits until somebody releases it.
         is_utf8: SMTPUTF8 was asked for (RFC 6531 §3.4).
         header_message_id: the Message-ID field, for the trace; "" where it is not known.
+        via: URL of a forwarding target that it goes to, wherever its recipients are; "" is their domains' way.
     """
 
     user_id: UserId
@@ -103,6 +104,7 @@ class NewOutbound:
     envelope_id: str | None = None
     is_utf8: bool = False
     header_message_id: str = ""
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +199,4 @@ class OutboundEntry:
     lease: int
     is_leased: bool
     actor: str = ""
+    via: str = ""

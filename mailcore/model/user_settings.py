@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mailcore.errors import AddressInvalid, ValueInvalid
-from mailcore.model.address import Address
+from mailcore.errors import ValueInvalid
+from mailcore.model.forward_target import clean_target
 
 MAX_LANGUAGE_CHARACTERS: Final = 20
 MAX_TAG_CHARACTERS: Final = 128
@@ -28,7 +28,7 @@ class UserSettings:
     Attributes:
         language: a BCP 47 tag, "" for none.
         tags: groups that domain access lists and searches go by; case counts not.
-        targets: addresses that every incoming message is forwarded to.
+        targets: addresses and URLs that every incoming message is forwarded to.
         keeps_forwarded: a copy of what is forwarded to `targets` stays here.
         mta_relay: smtp(s) URL of a smarthost of the user's own, without credentials in clear; "" for none.
         spam_level: 0 to 100: 0 takes everything for spam, 100 nothing.
@@ -100,11 +100,8 @@ def _targets(values: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueInvalid(f"at most {MAX_TARGETS} addresses to forward to")
     kept: dict[str, str] = {}
     for value in values:
-        try:
-            address = Address.parse(value.strip())
-        except AddressInvalid as error:
-            raise ValueInvalid(f"{value[:100]!r} is no address to forward to: {error.details[0]}") from error
-        kept.setdefault(address.canonical, address.display)
+        key, target = clean_target(value)
+        kept.setdefault(key, target)
     return tuple(kept.values())
 
 

@@ -13,11 +13,13 @@ import io
 import socket
 import ssl
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, cast
 
 from mailcore.errors import DestinationForbidden, OutgoingFailed
+from mailcore.model.forward_target import TargetUrl
 from mailcore.services.dns import Dns
 from mailcore.services.public_addresses import literal, objection
 from mailcore.settings import OutgoingSettings
@@ -32,6 +34,7 @@ class Purpose(Enum):
     MAIL_EXCHANGER = frozenset({25})
     SMARTHOST = frozenset({25, 465, 587, 2525})
     WEB = frozenset({443})
+    POST = frozenset({80, 443})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +121,7 @@ class OutgoingClient:
             DestinationForbidden: the host leads to where nothing may be connected to.
         """
         until = time.monotonic() + timeout_s
-        resolved = self.resolve(host)
-        if not resolved.addresses:
-            if resolved.forbidden:
-                raise DestinationForbidden(f"{host}: not a public address")
-            raise OutgoingFailed(f"{host}: no address")
-        plain = self.connect(resolved.addresses[0], 443, Purpose.WEB, timeout_s)
+        plain = self.connect(self._address(host), 443, Purpose.WEB, timeout_s)
         try:
             with self.trusting().wrap_socket(plain, server_hostname=host) as connection:
                 request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
@@ -133,6 +131,77 @@ class OutgoingClient:
             raise OutgoingFailed(f"{host}: {_why(error)}") from error
         finally:
             plain.close()
+
+    def post(
+        self,
+        target: TargetUrl,
+        fields: Mapping[str, str],
+        pieces: Iterable[bytes],
+        size_bytes: int,
+        *,
+        timeout_s: float,
+    ) -> int:
+        """Send a body to a web address, and return the status of the answer; its content is not read.
+
+        Args:
+            target: with `is_web`.
+            fields: of the header, plain ASCII.
+            pieces: the body.
+            size_bytes: of all pieces.
+            timeout_s: for all of it.
+
+        Raises:
+            DnsUnavailable, OutgoingFailed: not now, or no answer: it may have been taken.
+            DestinationForbidden: the host leads to where nothing may be connected to.
+        """
+        until = time.monotonic() + timeout_s
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        lines = [f"POST {target.path} HTTP/1.1", f"Host: {host}", "Connection: close", f"Content-Length: {size_bytes}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        connection = self.connect(self._address(target.host), target.port, Purpose.POST, timeout_s)
+        try:
+            if target.is_tls:
+                connection = self.trusting().wrap_socket(connection, server_hostname=target.host)
+            connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+            for piece in pieces:
+                connection.settimeout(max(until - time.monotonic(), 0.001))
+                connection.sendall(piece)
+            return _status(connection, until)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise OutgoingFailed(f"{target.host}: {_why(error)}") from error
+        finally:
+            connection.close()
+
+    def _address(self, host: str) -> str:
+        resolved = self.resolve(host)
+        if not resolved.addresses:
+            if resolved.forbidden:
+                raise DestinationForbidden(f"{host}: not a public address")
+            raise OutgoingFailed(f"{host}: no address")
+        return resolved.addresses[0]
+
+
+def _status(connection: socket.socket, until: float) -> int:
+    """Read as far as the header of the final answer goes; how a connection ends behind it is nobody's business."""
+    data = b""
+    while True:
+        head, blank, rest = data.partition(b"\r\n\r\n")
+        if blank:
+            version, _, status = head.split(b"\r\n", 1)[0].partition(b" ")
+            if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
+                raise ValueError("no answer of HTTP")
+            if int(status[:3]) >= 200:
+                return int(status[:3])
+            data = rest
+            continue
+        left = until - time.monotonic()
+        if left <= 0 or len(data) > _HEADER_BYTES:
+            raise TimeoutError("the answer takes too long")
+        connection.settimeout(left)
+        piece = connection.recv(_PIECE)
+        if not piece:
+            raise OSError("closed without an answer")
+        data += piece
 
 
 def _read_all(connection: ssl.SSLSocket, most: int, until: float) -> bytes:

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mailcore.errors import DomainInvalid, MailError
+from mailcore.errors import DomainInvalid, MailError, ValueInvalid
 from mailcore.metrics import Tally
 from mailcore.model.address import domain_name
+from mailcore.model.forward_target import TargetUrl, read_target_url
 from mailcore.model.outbound import Answer, Reason, RecipientState, RecipientStatus
 from mailcore.model.tenant import State
+from mailcore.net.outgoing import OutgoingClient
 from mailcore.relay.client import Forward, Mail
 from mailcore.relay.delivery import Attempt, Deliverer
 from mailcore.relay.lines import Hold, Line, Lines
+from mailcore.relay.posting import post_message
 from mailcore.relay.reports import RELAY, Reports
 from mailcore.relay.routes import Route, Routes
 from mailcore.services.delivery import Delivery, DeliveryTarget
@@ -49,6 +52,7 @@ class Parts:
     work: OutboundWork
     routes: Routes
     deliverer: Deliverer
+    client: OutgoingClient
     delivery: Delivery
     placement: Placement
     reports: Reports
@@ -102,6 +106,9 @@ class Handling:
         if home.state is not State.ACTIVE and claim.entry.reason in {Reason.SUBMISSION, Reason.API}:
             self._wait_s = SUSPENDED_S
             return
+        if claim.entry.via:
+            self._try_target(claim.entry.via, due)
+            return
         due = self._without_suppressed(due)
         tasks = [lambda route=route, group=group: self._try(route, group) for route, group in self._sorted(home, due)]
         self._together(tasks)
@@ -145,9 +152,20 @@ class Handling:
                 groups.setdefault(route.destination, (route, []))[1].extend(group)
         return list(groups.values())
 
+    def _try_target(self, url: str, due: Group) -> None:
+        """Send to a forwarding target that is a URL, which stands for all recipients."""
+        try:
+            target = read_target_url(url)
+        except ValueInvalid as error:
+            self._settle({number: Answer(0, "5.3.5", str(error)) for number, _ in due}, Attempt())
+            return
+        route = self._parts.routes.of_target(target)
+        for one in [[each] for each in due] if target.is_web else [due] if due else []:
+            self._try(route, one, target)
+
     # -- where ------------------------------------------------------------------------------
 
-    def _try(self, route: Route, group: Group) -> None:
+    def _try(self, route: Route, group: Group, target: TargetUrl | None = None) -> None:
         if route.is_local:
             self._deliver_here(group)
             return
@@ -157,7 +175,10 @@ class Handling:
             return
         attempt = Attempt()
         try:
-            attempt = self._send(route, group, hold.line)
+            if target is not None and target.is_web:
+                attempt = self._post(target, group)
+            else:
+                attempt = self._send(route, group, hold.line)
         finally:
             self._parts.lines.let_go(route, hold, attempt.line)
         self._settle({group[place][0]: answer for place, answer in attempt.answers.items()}, attempt)
@@ -170,6 +191,14 @@ class Handling:
             if hold is not None or time.monotonic() >= give_up_at:
                 return hold
             time.sleep(SLOT_LOOK_S)
+
+    def _post(self, target: TargetUrl, group: Group) -> Attempt:
+        content = self._parts.work.content(self._claim)
+        ((_, status),) = group
+        answer = post_message(
+            self._parts.client, target, self._claim.entry, status.address, content, self._parts.hostname
+        )
+        return Attempt({0: answer})
 
     def _send(self, route: Route, group: Group, line: Line | None) -> Attempt:
         entry = self._claim.entry

@@ -7,6 +7,7 @@ from typing import Final
 
 from mailcore.errors import DnsUnavailable, DomainInvalid
 from mailcore.model.address import domain_name
+from mailcore.model.forward_target import TargetUrl
 from mailcore.model.outbound import Answer
 from mailcore.net.outgoing import Purpose
 from mailcore.relay.mta_sts import MtaSts, Policy
@@ -107,6 +108,13 @@ class Routes:
         except DnsUnavailable as error:
             return Answer(0, "4.4.3", f"DNS does not answer: {error}")
         return self._of(name, exchangers)
+
+    def of_target(self, target: TargetUrl) -> Route:
+        """Return the way to a forwarding target that is a URL."""
+        if target.is_web:
+            return Route(target.place, ())
+        smarthost = Smarthost(target.host, target.port, target.is_tls)
+        return Route(target.place, (Host(target.host, target.port, Purpose.SMARTHOST),), smarthost=smarthost)
 
     def _of(self, domain: str, exchangers: Exchangers) -> Route | Answer:
         if not exchangers.domain_exists:

@@ -31,6 +31,7 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
     parts = Parts(
         work=services.outbound_work,
         routes=routes,
+        client=client,
         deliverer=Deliverer(client, services.dns, settings.hostname),
         delivery=services.delivery,
         placement=services.placement,

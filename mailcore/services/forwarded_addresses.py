@@ -16,7 +16,7 @@ from mailcore.model.ids import TenantId
 from mailcore.model.routing import ForwardedAddress, ForwardedAutoreply
 from mailcore.model.wildcard import canonical_of
 from mailcore.services.clock import now
-from mailcore.services.onward_addresses import OnwardAddresses, clean_addresses, clean_title
+from mailcore.services.onward_addresses import OnwardAddresses, clean_targets, clean_title
 from mailcore.store.directory import Directory
 
 KIND = "forwarded"
@@ -59,7 +59,7 @@ class ForwardedAddresses:
             display,
             canonical,
             now(),
-            clean_addresses(targets),
+            clean_targets(targets),
             clean_title(name),
             forwards_per_day,
             autoreply,
@@ -110,7 +110,7 @@ class ForwardedAddresses:
             before,
             display=display,
             canonical=canonical,
-            targets=before.targets if targets is None else clean_addresses(targets),
+            targets=before.targets if targets is None else clean_targets(targets),
             name=before.name if name is None else clean_title(name),
             forwards_per_day=before.forwards_per_day if forwards_per_day is None else forwards_per_day,
             autoreply=before.autoreply if autoreply is None else autoreply,

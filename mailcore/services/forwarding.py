@@ -12,6 +12,7 @@ from mailcore import fault
 from mailcore.errors import RateExceeded
 from mailcore.message.headers import iter_fields
 from mailcore.metrics import Tally
+from mailcore.model.forward_target import is_url
 from mailcore.model.limits import DEFAULT_LIMITS, Spending
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason
 from mailcore.model.plan import Forward
@@ -109,6 +110,7 @@ class Forwarding:
         by_header: dict[bytes | None, list[str]] = {}
         for forward in forwards:
             by_header.setdefault(forward.header, []).append(forward.address)
+        came_to = (address,)
         passed_on = without_return_path(trace)
         reverse_path = self.reverse_path(arrival, home, address)
         queue_ids = []
@@ -119,7 +121,10 @@ class Forwarding:
             beneath = passed_on + sent
             message = self._mark(address, beneath, is_kept=is_kept) + beneath
             message = self._arc.seal(message) + message
-            for number, some in enumerate(batches(addresses)):
+            urls = [each for each in dict.fromkeys(addresses) if is_url(each)]
+            ways = [(b"", "", some) for some in batches([each for each in addresses if not is_url(each)])]
+            ways += [(each.encode(), each, came_to) for each in urls]
+            for number, (mark, via, some) in enumerate(ways):
                 new = NewOutbound(
                     user_id=home.user_id,
                     tenant_id=home.tenant_id,
@@ -127,9 +132,10 @@ class Forwarding:
                     forward_paths=tuple(map(OutboundRecipient, some)),
                     message=message,
                     reason=Reason.FORWARD,
-                    key=hashlib.sha256(b"forward\0" + key + bytes([number]) + (header or b"")).digest(),
+                    key=hashlib.sha256(b"forward\0" + key + (mark or bytes([number])) + (header or b"")).digest(),
                     is_utf8=not (reverse_path + "".join(some)).isascii(),
                     header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
+                    via=via,
                 )
                 queue_ids.append(self._outbound.enqueue(new, arrival.actor))
                 fault.hit("forward.after_enqueue")

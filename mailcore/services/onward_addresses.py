@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import filterfalse
 
-from mailcore.errors import AddressCycle, AddressInvalid, AddressNotFound, AddressTaken, TooManyMembers
+from mailcore.errors import AddressCycle, AddressInvalid, AddressNotFound, AddressTaken, TooManyMembers, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.address import Address
 from mailcore.model.event import Details
+from mailcore.model.forward_target import is_url, read_target_url
 from mailcore.model.ids import TenantId
 from mailcore.model.limits import RoutingLimits
 from mailcore.model.routing import Entry, ForwardedAddress, Group, onward
@@ -138,6 +140,22 @@ def clean_addresses(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(cleaned.values())
 
 
+def clean_targets(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return addresses as `clean_addresses` does, then the URLs among the texts.
+
+    Raises:
+        AddressInvalid: one is neither.
+    """
+    named = [text.strip() for text in texts]
+    urls = [text for text in named if is_url(text)]
+    try:
+        for url in urls:
+            read_target_url(url)
+    except ValueInvalid as error:
+        raise AddressInvalid(str(error)) from error
+    return (*clean_addresses(text for text in named if not is_url(text)), *dict.fromkeys(urls))
+
+
 def clean_title(name: str) -> str:
     """Return what people call an entry; it may be empty.
 
@@ -148,7 +166,7 @@ def clean_title(name: str) -> str:
 
 
 def _hosted(texts: Iterable[str]) -> list[Address]:
-    return list({address.canonical: address for address in map(Address.parse, texts)}.values())
+    return list({address.canonical: address for address in map(Address.parse, filterfalse(is_url, texts))}.values())
 
 
 def _wanted(entry: ForwardedAddress | Group) -> Details:

@@ -100,7 +100,7 @@ class Outbound:
             "actor": f"{actor.door.value}:{actor.identity}",
             "request": actor.request_id,
         }
-        for name, value in (("held", new.held), ("envelope_id", new.envelope_id)):
+        for name, value in (("held", new.held), ("envelope_id", new.envelope_id), ("via", new.via or None)):
             if value is not None:
                 document[name] = value
         if new.return_content is not None:
@@ -338,6 +338,7 @@ def entry_of(document: Mapping[str, Any]) -> OutboundEntry:
         lease=document["lease"],
         is_leased=document["is_leased"],
         actor=document["actor"],
+        via=document.get("via", ""),
     )
 
 

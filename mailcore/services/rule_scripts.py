@@ -7,6 +7,7 @@ from dataclasses import replace
 from mailcore.errors import ScriptInvalid, ValueInvalid
 from mailcore.model.filter import MAX_TARGETS, Condition, Match, Part, Query, RuleAction, RuleContent
 from mailcore.model.flags import FLAGGED, SEEN, SYSTEM_FLAGS
+from mailcore.model.forward_target import is_url
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import INBOX
 from mailcore.sieve import Command, Script, Tag, compile_commands
@@ -99,7 +100,10 @@ def _actions(action: RuleAction) -> tuple[Command, ...]:
         commands.append(Command("addflag", flags))
     if action.spam is not None:
         commands.append(Command("markspam" if action.spam else "markham"))
-    commands += [Command("redirect", Tag("copy"), target) for target in action.targets]
+    commands += [
+        Command("sendto", target) if is_url(target) else Command("redirect", Tag("copy"), target)
+        for target in action.targets
+    ]
     if action.reply is not None:
         subject = (Tag("subject"), action.reply.subject) if action.reply.subject else ()
         commands.append(Command("reply", *subject, Tag("seconds"), action.reply.every_s, action.reply.text))

@@ -58,7 +58,7 @@ def test_one_is_made_changed_shown_and_given_up(
     ("change", "code"),
     [
         ({"targets": []}, "InputValidationError"),
-        ({"targets": ["https://else.test/hook"]}, "InputValidationError"),
+        ({"targets": ["ftp://else.test/hook"]}, "InputValidationError"),
         ({"address": "{taken}"}, "AddressExistsError"),
         ({"address": "x@elsewhere.test"}, "DomainNotFound"),
         ({"address": "*@{domain}"}, "WildcardNotPermitted"),

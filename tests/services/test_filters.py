@@ -147,7 +147,7 @@ def test_a_rule_comes_back_as_it_was_given(services: MailServices, user: MadeUse
         lambda: Condition(Part.HEADER, Match.IS, "x", "a b"),
         lambda: Condition(Part.SUBJECT, Match.IS, "x", "Subject"),
         lambda: RuleAction(targets=("nobody",)),
-        lambda: RuleAction(targets=("https://example.org/hook",)),
+        lambda: RuleAction(targets=("https://example.org:22/hook",)),
         lambda: RuleAction(targets=tuple(f"u{number}@example.org" for number in range(21))),
         lambda: RuleAction(flags=FlagSet(keywords=("two words",))),
         lambda: RuleAction(flags=FlagSet(system=1 << 20)),

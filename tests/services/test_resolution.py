@@ -532,7 +532,7 @@ def raises_rate(scene: Scene, local: str) -> bool:
 
 def test_a_catch_all_without_a_quota_would_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control."""
-    monkeypatch.setattr(Delivery, "_count_by_wildcard", lambda *_, **__: None)
+    monkeypatch.setattr(Delivery, "_count", lambda *_, **__: None)
     with pytest.raises(AssertionError):
         test_who_guesses_addresses_fills_no_mailbox(scene)
 

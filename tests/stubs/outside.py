@@ -31,6 +31,15 @@ def _address() -> str:
     return f"127.9.{number // 250}.{number % 250 + 1}"
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What was sent to a web address."""
+
+    url: str
+    fields: dict[str, str]
+    body: bytes
+
+
 @dataclass
 class Outside:
     """Domains and hosts that exist; changes hold at once."""
@@ -44,6 +53,9 @@ class Outside:
     """Host -> body of its MTA-STS policy, or (status, type, body)."""
     fetched: list[str] = field(default_factory=list)
     policy_address: str = ""
+    posted: list[Posted] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    """Of the next posts; 200 when there are no more."""
 
     def policy(self, domain: str, text: Any, policy_id: str = "1") -> None:
         """Let a domain have an MTA-STS policy (RFC 8461)."""
@@ -104,6 +116,17 @@ def _web(world: Outside) -> ThreadingHTTPServer:
     """One HTTPS server for every policy host, told apart by SNI and Host."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            host = self.headers.get("Host", "")
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            world.posted.append(Posted(host + self.path, dict(self.headers.items()), body))
+            status = world.answers.pop(0) if world.answers else 200
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", "https://127.0.0.1/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def do_GET(self) -> None:
             host = self.headers.get("Host", "")
             world.fetched.append(host + self.path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mailcore.errors import ValueInvalid
 from mailcore.message.encoded_words import clean
-from mailcore.sieve.actions import MarkSpam, Reply
+from mailcore.model.forward_target import read_target_url
+from mailcore.sieve.actions import MarkSpam, Redirect, Reply
 from mailcore.sieve.call import Call, text_value
 from mailcore.sieve.extensions.vacation import digest
 from mailcore.sieve.forms import Extension, Form, Kind, Step, TagForm, Test
@@ -46,6 +48,16 @@ def _mark(value: bool) -> Callable[[Call], Step]:
     return lambda _: lambda run: run.do(MarkSpam(value))
 
 
+def _sendto(call: Call) -> Step:
+    """Send it to a URL as well; the implicit keep stays."""
+    url = call.constant(call.text(0), "A URL")
+    try:
+        read_target_url(url)
+    except ValueInvalid as error:
+        raise call.flaw(str(error)) from error
+    return lambda run: run.do(Redirect(address=url, copy=True, header=run.edited))
+
+
 def _reply(call: Call) -> Step:
     """Answer the sender with a fixed text, once in so many seconds; the implicit keep stays."""
     text, subject, handle = call.text(0), call.tag_text("subject"), call.tag_text("handle")
@@ -75,6 +87,7 @@ EXTENSION = Extension(
         ),
         Form("markspam", _mark(True)),
         Form("markham", _mark(False)),
+        Form("sendto", _sendto, (Kind.STRING,)),
         Form(
             "reply",
             _reply,
