@@ -540,9 +540,7 @@ def test_an_admin_makes_no_owner_and_unmakes_none(organisation: MadeOrganisation
     assert browser.post("/members/invite", {"email": "eve@x.test", "role": "owner"}).status_code == 400
     browser.post(f"/members/{owner.id}/remove")
     session().rollback()
-    rows = session().scalars(
-        select(Membership).where(Membership.organisation_id == organisation.organisation.id)
-    )
+    rows = session().scalars(select(Membership).where(Membership.organisation_id == organisation.organisation.id))
     roles = {row.member_id: row.role for row in rows}
     assert (roles[owner.id], roles[helpdesk.id]) == (Role.OWNER, Role.HELPDESK)
 

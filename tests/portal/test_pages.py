@@ -1,0 +1,141 @@
+"""Every page in Chromium: nothing for axe to find, nothing wider than a phone, nothing refused by the policy.
+
+The map of routes is walked; a page with a name in its path uses the `MAKERS` of test_matrix.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from mailcore.services import MailServices
+from portal.access import Open, need_of
+from portal.accounts import sign_up
+from portal.accounts.models import LinkPurpose
+from portal.app import UNGUARDED
+from portal.mail_plane import EXTENSION
+from portal.permissions import Permission, Role, allows
+from tests.builders import PASSWORD
+from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
+from tests.portal.test_matrix import API, MAKERS
+from tests.system.clients.packages import FOLDER
+
+ROOT: Final = Path(__file__).parents[2]
+AXE: Final = FOLDER / "node_modules/axe-core/axe.min.js"
+FIRST_LOAD_BYTES: Final = 100_000
+VIEWS: Final = ([1440, "light"], [390, "dark"])
+NO_PAGE: Final = frozenset({"health", "audit.export"})
+"""What is read by GET and is no page."""
+
+
+def chromium() -> str:
+    found = shutil.which("chromium")
+    if found is None or not AXE.is_file():
+        pytest.skip("chromium or axe-core is not installed: run `make test` once as root, with npm in reach")
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(portal_app: Flask, mail_services: MailServices) -> Iterator[MadeOrganisation]:
+    with portal_app.extensions[EXTENSION].database.scope():
+        yield make_organisation(mail_services, "Harbour Maps")
+
+
+@pytest.fixture(scope="module")
+def address(portal_app: Flask) -> Iterator[str]:
+    """The portal on a port of its own."""
+    server = make_server("127.0.0.1", 0, portal_app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://localhost:{server.port}"
+    server.shutdown()
+
+
+def paths(app: Flask, mail: MailServices, made: MadeOrganisation, role: Role | None) -> list[str]:
+    """Every page that a role may see, or that everybody may; `static` files and exports are none."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        need = need_of(app.view_functions[rule.endpoint]) if rule.endpoint not in UNGUARDED else None
+        if "GET" not in (rule.methods or set()) or need is None or rule.endpoint in NO_PAGE or of_api(rule.endpoint):
+            continue
+        is_wanted = need is Open.PUBLIC if role is None else isinstance(need, Permission) and allows(role, need)
+        if is_wanted:
+            values = {name: MAKERS[name](mail, made) for name in rule.arguments}
+            found.append(app.url_map.bind("localhost").build(rule.endpoint, values, method="GET"))
+    return found
+
+
+def of_api(endpoint: str) -> bool:
+    return endpoint.partition(".")[0] == API
+
+
+def look(address: str, who: tuple[str, str] | None, pages: list[str], **more: Any) -> list[dict[str, Any]]:
+    """What the browser found on these pages."""
+    asked = {"chromium": chromium(), "axe": str(AXE), "base": address, "who": who, "pages": pages, "views": VIEWS}
+    asked["pictures"] = os.environ.get("EIDER_PICTURES")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.portal.look"],
+        input=json.dumps(asked | more), capture_output=True, text=True, cwd=ROOT, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    assert len(found) == len(pages) * len(asked["views"])  # type: ignore[arg-type]
+    return found
+
+
+def faults(found: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{one['path']} at {one['width']} {one['scheme']}: {one['status']} {one['axe']} {one['problems']}"
+        f"{' too wide' if one['too_wide'] else ''}"
+        for one in found
+        if one["axe"] or one["too_wide"] or one["problems"] or one["status"] >= 500
+    ]
+
+
+@pytest.mark.timeout(600)
+def test_no_page_of_a_member_has_anything_to_find(
+    portal_app: Flask, mail_services: MailServices, made: MadeOrganisation, address: str
+) -> None:
+    pages = paths(portal_app, mail_services, made, Role.OWNER)
+    found = look(address, (made.members[Role.OWNER].email, PASSWORD), pages)
+    assert [one["at"] for one in found if one["at"].startswith("/sign-in")] == []
+    assert faults(found) == []
+    assert len(pages) >= 10
+
+
+@pytest.mark.timeout(600)
+def test_no_public_page_has_anything_to_find_and_the_first_is_light(
+    portal_app: Flask, mail_services: MailServices, made: MadeOrganisation, address: str
+) -> None:
+    email = f"new-{made.organisation.tenant}@outside.test"
+    sign_up.ask(mail_services, "Harbour", "Ada", email, "eu", "en")
+    token = token_of(mail_services, LinkPurpose.SIGN_UP, email)
+    pages = ["/", "/missing", f"/sign-up/confirm/{token}", *paths(portal_app, mail_services, made, None)]
+    found = look(address, None, list(dict.fromkeys(pages)), language="de")
+    assert faults(found) == []
+    assert found[0]["weight"] < FIRST_LOAD_BYTES
+
+
+def test_control_a_page_with_faults_is_seen(
+    portal_app: Flask, mail_services: MailServices, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (
+        '<html><body><img src="/static/eider.svg"><input><p style="color:#ccc">pale</p>'
+        '<div style="width:3000px">wide</div><script>1</script></body></html>'
+    )
+    monkeypatch.setitem(portal_app.view_functions, "overview.front", lambda: page)
+    [first, _] = look(address, None, ["/"])
+    ids = {one.partition(":")[0] for one in first["axe"]}
+    assert {"image-alt", "label", "html-has-lang", "document-title"} <= ids
+    assert any("Content Security Policy" in one for one in first["problems"])
