@@ -16,6 +16,7 @@ from mailcore.services import MailServices
 from portal import access, database, failures, jobs, languages, navigation, rate_limits, security, showing
 from portal.access import need_of, public
 from portal.accounts import sessions
+from portal.billing.gateway import client_of
 from portal.database import Database
 from portal.mail_plane import EXTENSION, Portal
 from portal.permissions import Permission
@@ -55,7 +56,8 @@ def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
     app = Flask(__name__)
     redis_url = settings.mail.redis_url
     redis = Redis.from_url(redis_url.reveal_text(), socket_timeout=3) if redis_url is not None else None
-    parts = Portal(settings, Database(settings.database_url, jobs.queue(redis)), mail, redis)
+    payments = client_of(settings.stripe) if settings.stripe is not None else None
+    parts = Portal(settings, Database(settings.database_url, jobs.queue(redis)), mail, redis, payments)
     app.extensions[EXTENSION] = parts
     app.extensions[rate_limits.EXTENSION] = RateLimits(redis_url.reveal_text() if redis_url is not None else None)
     if settings.proxies:

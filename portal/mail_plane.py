@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 from flask import current_app
 from redis import Redis
+from stripe import StripeClient
 
 from mailcore.model.ids import TenantId
 from mailcore.services import MailServices
 from portal.access import current_organisation
-from portal.database import Database
+from portal.database import Database, utc_now
 from portal.settings import PortalSettings
 
 EXTENSION = "eider"
@@ -25,6 +28,10 @@ class Portal:
     database: Database
     mail: MailServices
     redis: Redis | None
+    payments: StripeClient | None = None
+    """None where the settings name no payment provider."""
+    clock: Callable[[], datetime] = utc_now
+    """What time it is for whoever is billed."""
 
 
 def portal() -> Portal:

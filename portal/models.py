@@ -2,8 +2,9 @@
 
 from portal.accounts import models as accounts
 from portal.audit import models as audit
+from portal.billing import models as billing
 from portal.database import Base
 from portal.domains import models as domains
 
-MODULES = (accounts, audit, domains)
+MODULES = (accounts, audit, billing, domains)
 METADATA = Base.metadata

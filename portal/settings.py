@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from mailcore.settings import MailSettings
 from mailcore.settings import SettingsInvalid as MailSettingsInvalid
+from portal.billing.settings import StripeSettings
 from portal.domains.settings import DomainSettings
 
 DEFAULT_PUBLIC_URL = "http://localhost:8000"
@@ -31,6 +32,8 @@ class PortalSettings:
     proxies: int = 0
     """How many proxies of ours stand before it and say where a request came from (X-Forwarded-For)."""
     domains: DomainSettings = field(default_factory=DomainSettings)
+    stripe: StripeSettings | None = None
+    """None: nobody pays, and no plan limits anything."""
 
     @property
     def is_secure(self) -> bool:
@@ -63,6 +66,7 @@ class PortalSettings:
         sender = environment.get("EIDER_PORTAL_SENDER", "").strip()
         if sender and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", sender):
             problems.append("EIDER_PORTAL_SENDER is the address of a user here")
+        stripe = StripeSettings.from_environment(environment, problems)
         mail = None
         try:
             mail = MailSettings.from_environment(environment)
@@ -70,4 +74,5 @@ class PortalSettings:
             problems += invalid.problems
         if problems or mail is None:
             raise SettingsInvalid("\n".join(problems))
-        return cls(url, mail, public_url, sender, int(proxies), DomainSettings.from_environment(environment))
+        domains = DomainSettings.from_environment(environment)
+        return cls(url, mail, public_url, sender, int(proxies), domains, stripe)

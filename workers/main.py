@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 
 from mailcore.services import MailServices, connect
 from mailcore.settings import MailSettings, SettingsInvalid
+from portal.billing.gateway import client_of
 from portal.database import Database
 from portal.jobs import queue
 from portal.mail_plane import Portal
@@ -66,7 +67,9 @@ def main(arguments: list[str]) -> int:
     try:
         portal = None
         if portal_settings is not None:
-            portal = Portal(portal_settings, Database(portal_settings.database_url, queue(redis)), services, redis)
+            payments = client_of(portal_settings.stripe) if portal_settings.stripe is not None else None
+            database = Database(portal_settings.database_url, queue(redis))
+            portal = Portal(portal_settings, database, services, redis, payments)
         make_worker(services, redis, portal).work(logging_level=logging.getLevelName(logging.getLogger().level))
     finally:
         services.close()

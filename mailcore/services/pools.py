@@ -8,6 +8,7 @@ overrun by no more than what the other processes let in meanwhile; what is delet
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from mailcore.errors import TenantNotFound, ValueInvalid
 from mailcore.model.actor import Actor
@@ -15,7 +16,16 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.store.directory import Directory
+from mailcore.store.message.chunks import Tier
 from mailcore.store.placement import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a tenant's mail takes on each kind of disk."""
+
+    hot_bytes: int
+    cold_bytes: int
 
 
 class Pools:
@@ -52,6 +62,24 @@ class Pools:
             if not self._directory.tenants.set_plan_limit(tenant_id, name, value):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
+
+    def tiers(self, tenant_id: TenantId) -> Stored:
+        """Return what lies where: attachments on the cold set once for the tenant, all else as users are counted.
+
+        Reads the heads of its users and the headers of its attachments.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        self._placement.tenant(tenant_id)
+        users: list[UserId] = []
+        while page := self._directory.users.list_of_tenant(tenant_id, users[-1] if users else None):
+            users += [user.id for user in page]
+        used = cold = 0
+        for shard in self._placement.shards():
+            used += sum(shard.sizes.of_users(users).values())
+            cold += sum(blob.size for blob in shard.blobs.of_tenant(tenant_id) if blob.tier is Tier.COLD)
+        return Stored(max(0, used - cold), cold)
 
     def sum_up(self) -> int:
         """Note what the mail of every tenant takes now, and return of how many; reads every head of every shard once.

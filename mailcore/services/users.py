@@ -130,6 +130,10 @@ class Users:
             raise UserNotFound(user_id)
         return user
 
+    def count_of_tenant(self, tenant_id: TenantId) -> int:
+        """Return how many users a tenant has."""
+        return self._directory.users.count_of_tenant(tenant_id)
+
     def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
         """Return a page of up to 1000 of the tenant's users by id, those after `after`."""
         return self._directory.users.list_of_tenant(tenant_id, after)

@@ -1,0 +1,1 @@
+"""What organisations pay for: plans, the mirror of their subscriptions, and what follows from it."""

@@ -1,0 +1,82 @@
+"""Making the mail plane equal to what organisations are entitled to: jobs that may run as often as they like."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import stripe
+from sqlalchemy import select
+
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.services import MailServices
+from portal.accounts.models import Organisation
+from portal.billing import mirror
+from portal.billing.entitlements import entitlements
+from portal.billing.gateway import asking
+from portal.billing.models import BillingAccount, ChangeState, QuantityChange
+from portal.database import session, unit_of_work
+
+log = logging.getLogger(__name__)
+
+BILLING: Final = Actor(ActorKind.SYSTEM, Door.WORKER, "billing")
+PAGE: Final = 500
+
+
+def enforce(mail: MailServices, organisation_id: UUID, now: datetime) -> bool:
+    """Give an organisation's tenant the limits and the standing that it is entitled to; return whether any differed.
+
+    Writes what differs, so a second run writes nothing. A tenant that is not there yet gets them by the comparison.
+    """
+    organisation = session().get(Organisation, organisation_id, populate_existing=True)
+    tenant = None if organisation is None else mail.tenants.find(organisation.tenant_id)
+    if organisation is None or tenant is None:
+        return False
+    wanted = entitlements(organisation, now)
+    storage = None if wanted.storage_bytes is None else max(1, wanted.storage_bytes)
+    changed = False
+    if tenant.limits.users != wanted.seats:
+        mail.pools.set_max_users(BILLING, tenant.id, wanted.seats)
+        changed = True
+    if tenant.limits.quota_bytes != storage:
+        mail.pools.set_quota(BILLING, tenant.id, storage)
+        changed = True
+    if tenant.standing is not wanted.standing:
+        mail.tenants.set_standing(BILLING, tenant.id, wanted.standing)
+        changed = True
+    if changed:
+        log.info("billing.enforced", extra={"organisation": str(organisation_id), "stage": wanted.stage.value})
+    return changed
+
+
+def reconcile(client: stripe.StripeClient, organisation_id: UUID) -> None:
+    """Make the mirror of an organisation equal to what the provider has now.
+
+    Raises:
+        PaymentsAway: it does not answer.
+    """
+    with unit_of_work():
+        account = mirror.lock_account(organisation_id)
+        with asking():
+            mirror.fetch_all(client, account)
+
+
+def organisations(after: UUID | None = None) -> list[UUID]:
+    """Return a page of organisations by id."""
+    wanted = select(Organisation.id).order_by(Organisation.id).limit(PAGE)
+    return list(session().scalars(wanted if after is None else wanted.where(Organisation.id > after)))
+
+
+def customers(after: UUID | None = None) -> list[UUID]:
+    """Return a page of organisations that are customers, by id."""
+    wanted = select(BillingAccount.organisation_id).where(BillingAccount.customer.is_not(None))
+    wanted = wanted.order_by(BillingAccount.organisation_id).limit(PAGE)
+    return list(session().scalars(wanted if after is None else wanted.where(BillingAccount.organisation_id > after)))
+
+
+def unmade_changes() -> list[UUID]:
+    """Return changes that were confirmed and that nobody made yet."""
+    wanted = select(QuantityChange.id).where(QuantityChange.state == ChangeState.CONFIRMED).limit(PAGE)
+    return list(session().scalars(wanted))

@@ -1,0 +1,67 @@
+"""Jobs of billing: seats to the payment provider, limits to the mail plane, and the comparison with both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+from portal.billing import enforcement, metering, services
+from portal.billing.services import Payments
+from workers.context import JobContext
+
+
+def apply_change(context: JobContext, change_id: str) -> None:
+    """Make a change of seats or GB that was confirmed."""
+    with context.in_portal() as portal:
+        services.apply_change(Payments.of(portal), UUID(change_id))
+
+
+def enforce(context: JobContext, organisation_id: str) -> None:
+    """Give one tenant what its organisation is entitled to."""
+    with context.in_portal() as portal:
+        if portal.payments is not None:
+            enforcement.enforce(portal.mail, UUID(organisation_id), portal.clock())
+
+
+def tick(context: JobContext) -> None:
+    """Let stages follow the clock, and make again what a crash left undone; nothing where nobody pays."""
+    if context.portal is None or context.portal.payments is None:
+        return
+    with context.in_portal() as portal:
+        for organisation_id in _pages(enforcement.organisations):
+            enforcement.enforce(portal.mail, organisation_id, portal.clock())
+        for change_id in enforcement.unmade_changes():
+            context.enqueue("billing.apply_change", change_id=str(change_id))
+
+
+def compare(context: JobContext) -> None:
+    """Enqueue the comparison of every customer with what the payment provider has."""
+    if context.portal is None or context.portal.payments is None:
+        return
+    with context.in_portal():
+        for organisation_id in _pages(enforcement.customers):
+            context.enqueue("billing.reconcile", organisation_id=str(organisation_id))
+
+
+def reconcile(context: JobContext, organisation_id: str) -> None:
+    """Make the mirror of one customer equal to what the provider has, and the tenant to what follows."""
+    with context.in_portal() as portal:
+        enforcement.reconcile(Payments.of(portal).client, UUID(organisation_id))
+        enforcement.enforce(portal.mail, UUID(organisation_id), portal.clock())
+
+
+def meter(context: JobContext) -> None:
+    """Report what lay where yesterday, once for each day."""
+    if context.portal is None or context.portal.payments is None:
+        return
+    with context.in_portal() as portal:
+        payments = Payments.of(portal)
+        for organisation_id in _pages(enforcement.customers):
+            metering.report(payments, organisation_id)
+
+
+def _pages(page_of: Callable[[UUID | None], list[UUID]]) -> Iterator[UUID]:
+    after = None
+    while found := page_of(after):
+        yield from found
+        after = found[-1]
