@@ -35,6 +35,8 @@ FEATURES = (
     "portal.audit.views",
     "portal.domains.views",
     "portal.domains.published",
+    "portal.billing.hook",
+    "portal.billing.views",
 )
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})

@@ -31,6 +31,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Overview"), "overview.home", Permission.VIEW_ORGANISATION, "home"),
     Entry(_("Domains"), "domains.index", Permission.VIEW_DOMAINS, "globe"),
     Entry(_("Members"), "members.index", Permission.VIEW_MEMBERS, "shield"),
+    Entry(_("Plan and billing"), "billing.index", Permission.VIEW_BILLING, "card"),
     Entry(_("API tokens"), "tokens.index", Permission.MANAGE_TOKENS, "key"),
     Entry(_("Audit log"), "audit.index", Permission.VIEW_AUDIT, "list"),
 )

@@ -30,9 +30,18 @@ POLICY: Final[Mapping[str, str]] = {
     "base-uri": "'none'",
 }
 CONTENT_SECURITY_POLICY: Final = "; ".join(f"{name} {value}" for name, value in POLICY.items())
+
+
+def policy_of(settings: PortalSettings) -> str:
+    """Return the policy, in which forms may also lead to the pages of a payment provider that is not the usual one."""
+    if settings.stripe is None or not settings.stripe.base_url:
+        return CONTENT_SECURITY_POLICY
+    return CONTENT_SECURITY_POLICY.replace(FORM_TARGETS[-1], f"{FORM_TARGETS[-1]} {settings.stripe.base_url}")
+
+
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-UNPROTECTED: Final = frozenset({"api"})
-"""Blueprints that take tokens and never cookies."""
+UNPROTECTED: Final = frozenset({"api", "billing_hook"})
+"""Blueprints that take tokens or signatures and never cookies."""
 HSTS_S: Final = 365 * 24 * 3600
 MAX_FORM_BYTES: Final = 2 * 1024 * 1024
 
@@ -42,7 +51,7 @@ csrf = CSRFProtect()
 def set_up(app: Flask, settings: PortalSettings) -> None:
     """Sign cookies by keys made of the sealing keys, check unsafe requests, set headers."""
     keys = [_cookie_key(settings.mail.sealing_keys[number]) for number in sorted(settings.mail.sealing_keys)]
-    secure = settings.is_secure
+    secure, policy = settings.is_secure, policy_of(settings)
     app.config.update(
         SECRET_KEY=keys[-1],
         SECRET_KEY_FALLBACKS=keys[:-1],
@@ -62,7 +71,7 @@ def set_up(app: Flask, settings: PortalSettings) -> None:
     def protect(response: Response) -> Response:
         """Set the headers that keep other sites out of our pages, and our pages out of caches."""
         headers = response.headers
-        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        headers.setdefault("Content-Security-Policy", policy)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
         headers["Referrer-Policy"] = "same-origin"

@@ -24,7 +24,8 @@ from portal.access import Open, need_of
 from portal.accounts import sessions
 from portal.accounts.models import Membership
 from portal.app import UNGUARDED
-from portal.database import unit_of_work
+from portal.billing.models import QuantityChange
+from portal.database import unit_of_work, utc_now
 from portal.domains import services as domains
 from portal.domains.wanted import ServiceNames
 from portal.mail_plane import EXTENSION
@@ -73,10 +74,28 @@ def _domain(_: MailServices, made: MadeOrganisation) -> str:
     return str(domains.add_domain(SOMEBODY, made.organisation, name, ServiceNames.from_environment({})).id)
 
 
+def _billing_change(_: MailServices, made: MadeOrganisation) -> str:
+    change = QuantityChange(
+        organisation_id=made.organisation.id,
+        subscription="sub_none",
+        from_quantity=1,
+        to_quantity=2,
+        prorated_at=utc_now(),
+        currency="eur",
+        total=100,
+        wanted_by="owner",
+    )
+    with unit_of_work() as current:
+        current.add(change)
+    return str(change.id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "domain_id": _domain,
     "address": lambda *_: "ada@example.test",
     "session_id": _session,
+    "change_id": _billing_change,
+    "tax_id": lambda *_: "txi_none",
     "member_id": _member,
     "invitation_id": _invitation,
     "token_id": _token,

@@ -32,7 +32,8 @@ class Webhooks:
     """Sends events to one endpoint, in a thread of its own."""
 
     def __init__(self, endpoint: str, secret: str) -> None:
-        self._endpoint, self._secret = endpoint, secret
+        self.endpoint, self._secret = endpoint, secret
+        """URL that is told."""
         self._waiting: queue.Queue[Object | None] = queue.Queue()
         self._held: list[Object] = []
         self._is_holding = False
@@ -96,7 +97,7 @@ class Webhooks:
     def _send(self, event: Object) -> int:
         payload = json.dumps(event)
         request = urllib.request.Request(  # noqa: S310  an endpoint of ours
-            self._endpoint,
+            self.endpoint,
             payload.encode(),
             {"Content-Type": "application/json", "Stripe-Signature": signature(payload, self._secret)},
         )

@@ -1,0 +1,36 @@
+"""Reads of billing; the organisation comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from portal.accounts.models import Organisation
+from portal.billing.models import BillingAccount, ChangeState, Invoice, QuantityChange
+from portal.database import session
+
+INVOICES = 120
+
+
+def account_of(organisation: Organisation) -> BillingAccount | None:
+    """Return the organisation as a customer, if it ever was one."""
+    return session().get(BillingAccount, organisation.id)
+
+
+def invoices_of(organisation: Organisation) -> Sequence[Invoice]:
+    """Return its invoices, the newest first."""
+    wanted = select(Invoice).where(Invoice.organisation_id == organisation.id, Invoice.status != "draft")
+    return session().scalars(wanted.order_by(Invoice.created_at.desc(), Invoice.id.desc()).limit(INVOICES)).all()
+
+
+def change_under_way(organisation: Organisation) -> QuantityChange | None:
+    """Return the change that was confirmed and is not made yet, or the last one that was refused since."""
+    wanted = (
+        select(QuantityChange)
+        .where(QuantityChange.organisation_id == organisation.id, QuantityChange.state != ChangeState.PREVIEWED)
+        .order_by(QuantityChange.confirmed_at.desc())
+        .limit(1)
+    )
+    found = session().scalars(wanted).one_or_none()
+    return found if found is not None and found.state != ChangeState.APPLIED else None
