@@ -19,6 +19,7 @@ from mailcore.services.clock import now
 from mailcore.services.dkim_private_keys import new_key
 from mailcore.services.dns import Dns
 from mailcore.settings import MailSettings
+from portal.app import create_app
 from portal.domains.records import Finding, Wanted
 from portal.domains.settings import DomainSettings
 from portal.domains.settings import PowerDns as OwnServer
@@ -26,6 +27,7 @@ from portal.domains.survey import look_at
 from portal.domains.wanted import wanted_records
 from portal.domains.zone_file import rdata
 from portal.mail_plane import EXTENSION, Portal
+from portal.migrations import migrate
 from portal.settings import PortalSettings
 from tests.builders import SEALING_KEYS, make_services, make_settings
 from tests.portal.domains.example import DOMAIN, NAMES, NAMES_WITH_ZONE, POLICY_ID, TOKEN
@@ -106,6 +108,17 @@ def portal_settings(postgres_url: str, mail_services: MailServices, started_powe
     key = Secret(POWERDNS_KEY)
     domains = DomainSettings(NAMES_WITH_ZONE, OwnServer(started_powerdns.url, key), started_powerdns.url)
     return PortalSettings(postgres_url, mail_services.settings, "http://localhost", domains=domains)
+
+
+@pytest.fixture(scope="session")
+def portal_app(portal_settings: PortalSettings, mail_services: MailServices) -> Iterator[Flask]:
+    """A portal of these tests' own: that of the others asks other name servers."""
+    app = create_app(portal_settings, mail_services)
+    app.testing = False
+    found: Portal = app.extensions[EXTENSION]
+    migrate(found.database.engine)
+    yield app
+    found.database.engine.dispose()
 
 
 @pytest.fixture
