@@ -246,6 +246,22 @@ class DkimKeyNotFound(NotFound):
     """No such DKIM key of this tenant."""
 
 
+class CertificateNotFound(NotFound):
+    """No such certificate."""
+
+
+class WebhookNotFound(NotFound):
+    """No such webhook of this owner."""
+
+
+class AuditNotFound(NotFound):
+    """No such audit of this owner, or its time is over."""
+
+
+class SettingNotFound(NotFound):
+    """The site has no setting of this name."""
+
+
 class FilterNotFound(NotFound):
     """No such rule of this owner."""
 
@@ -386,6 +402,10 @@ class TooManyAppPasswords(LimitExceeded):
 
 class TooManyDkimKeys(LimitExceeded):
     """The domain has as many DKIM keys as the limit allows."""
+
+
+class TooManyWebhooks(LimitExceeded):
+    """The owner has as many webhooks as it may."""
 
 
 class TooManyFilters(LimitExceeded):

@@ -21,6 +21,7 @@ from mailcore.services.autoreplies import Autoreplies
 from mailcore.services.background import keeping_up
 from mailcore.services.bearers import Bearers
 from mailcore.services.bounces import Bounces
+from mailcore.services.certificate_listing import CertificateListing
 from mailcore.services.certificates import Certificates
 from mailcore.services.composing import Composing
 from mailcore.services.connections import Connections
@@ -96,6 +97,7 @@ from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
 from mailcore.services.shared_mailboxes import SharedMailboxes
 from mailcore.services.sharing import Sharing
+from mailcore.services.site_settings import SiteSettings
 from mailcore.services.slots import Slots
 from mailcore.services.smarthosts import Smarthosts
 from mailcore.services.sorting import Sorting
@@ -163,6 +165,7 @@ class MailServices:
     passkeys: Passkeys
     auth_log: AuthLog
     certificates: Certificates
+    certificate_listing: CertificateListing
     mobile_configs: MobileConfigs
     acme: Acme
     dkim: Dkim
@@ -211,6 +214,7 @@ class MailServices:
     suppressions: Suppressions
     feedback: Feedback
     trace: Trace
+    site_settings: SiteSettings
     _clients: Clients
     _link: RedisLink
 
@@ -227,6 +231,7 @@ class MailServices:
         self.usage.start(kept_up)
         self.auth_log.start(kept_up)
         self.trace.start(kept_up)
+        self.site_settings.start(kept_up)
 
     def close(self) -> None:
         """End background work and close every connection."""
@@ -236,6 +241,7 @@ class MailServices:
         self.connections.close()
         self.auth_log.close()
         self.trace.close()
+        self.site_settings.close()
         self._clients.close()
         self._link.close()
 
@@ -387,6 +393,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),
         auth_log=auth_log,
         certificates=certificates,
+        certificate_listing=CertificateListing(directory),
         mobile_configs=MobileConfigs(certificates, offload, settings.hostname),
         acme=Acme(directory, sealing, certificates, audit, settings.acme),
         dkim=dkim,
@@ -447,6 +454,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         suppressions=suppressions,
         feedback=feedback,
         trace=trace,
+        site_settings=SiteSettings(directory, placement, audit, settings.limits.user),
         retention=Retention(directory, placement, messages, offload, audit),
         _clients=clients,
         _link=link,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bson import ObjectId
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from mailcore.errors import DomainInvalid, ValueInvalid
+from mailcore.errors import CertificateNotFound, DomainInvalid, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
 from mailcore.services.audit import Audit
@@ -52,7 +53,9 @@ class Certificates:
         key = self._sealing.open(_purpose(stored.fingerprint), stored.sealed_key)
         return Certificate(stored.fingerprint, stored.chain_pem, key)
 
-    def add(self, actor: Actor, chain_pem: bytes, key_pem: bytes, *, is_default: bool = False) -> datetime:
+    def add(
+        self, actor: Actor, chain_pem: bytes, key_pem: bytes, *, is_default: bool = False, description: str = ""
+    ) -> datetime:
         """Store a certificate for the names it holds, in place of older ones for any of them; return when it ends.
 
         Raises:
@@ -74,11 +77,26 @@ class Certificates:
             chain_pem=chain_pem,
             sealed_key=self._sealing.seal(_purpose(fingerprint), key_pem),
             not_after=leaf.not_valid_after_utc,
+            description=description,
         )
         wanted = {"names": stored.server_names, "fingerprint": fingerprint}
         with self._audit.of_platform(actor, "certificate.added", wanted):
             self._directory.certs.replace(stored)
         return stored.not_after
+
+    def check_names(self, chain_pem: bytes, server_name: str) -> None:
+        """Make sure that a certificate is for a server name, A-labels, or a wildcard.
+
+        Raises:
+            ValueInvalid: not PEM, or for other names.
+        """
+        try:
+            leaf = x509.load_pem_x509_certificates(chain_pem)[0]
+        except (ValueError, IndexError) as error:
+            raise ValueInvalid("the certificate is needed as PEM") from error
+        names = _names(leaf)
+        if not {server_name, f"*.{server_name.partition('.')[2]}"}.intersection(names):
+            raise ValueInvalid(f"the certificate is for {', '.join(names)}, not for {server_name}")
 
     def delete(self, actor: Actor, name: str) -> int:
         """Remove the certificates for a server name, or a wildcard; return how many there were.
@@ -89,6 +107,37 @@ class Certificates:
         canonical = f"*.{domain_name(name[2:])}" if name.startswith("*.") else domain_name(name)
         with self._audit.of_platform(actor, "certificate.deleted", {"name": canonical}):
             return self._directory.certs.delete(canonical)
+
+    def get(self, certificate_id: ObjectId) -> StoredCertificate:
+        """Return one, its key sealed.
+
+        Raises:
+            CertificateNotFound: there is none such.
+        """
+        found = self._directory.certs.find_id(certificate_id)
+        if found is None:
+            raise CertificateNotFound(certificate_id)
+        return found
+
+    def for_name(self, server_name: str) -> StoredCertificate | None:
+        """Return what is shown for a server name: its own, else a wildcard's, its key sealed; None if there is none.
+
+        Raises:
+            DomainInvalid: not a name that a server can have.
+        """
+        name = domain_name(server_name)
+        return self._directory.certs.find([name, f"*.{name.partition('.')[2]}"])
+
+    def delete_id(self, actor: Actor, certificate_id: ObjectId) -> None:
+        """Remove one certificate.
+
+        Raises:
+            CertificateNotFound: there is none such.
+        """
+        names = self.get(certificate_id).server_names
+        with self._audit.of_platform(actor, "certificate.deleted", {"name": " ".join(names)}):
+            if not self._directory.certs.delete_id(certificate_id):
+                raise CertificateNotFound(certificate_id)
 
     def list_all(self) -> list[StoredCertificate]:
         """Return every certificate, its key sealed."""

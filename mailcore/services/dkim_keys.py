@@ -117,6 +117,21 @@ class DkimKeys:
         """
         return self._directory.dkim_keys.list_of(tenant_id, None if domain is None else domain_name(domain))
 
+    def search(
+        self, tenant_id: TenantId | None, query: str, *, after: ObjectId | None, before: ObjectId | None, limit: int
+    ) -> tuple[list[DkimKey], int]:
+        """Return keys, of every tenant if none is named, nearest to an id first, and how many in all; two round trips.
+
+        `query` is looked for in domains and descriptions.
+        """
+        keys = self._directory.dkim_keys
+        found = keys.search(tenant_id, query, after=after, before=before, limit=limit)
+        return found, keys.count(tenant_id, query)
+
+    def find_id(self, key_id: ObjectId) -> DkimKey | None:
+        """Return the key of an id, whosever it is; None if there is none."""
+        return self._directory.dkim_keys.find_id(key_id)
+
     def activate(self, actor: Actor, tenant_id: TenantId, key_id: ObjectId) -> None:
         """Let a pending key sign at once, seen in DNS or not; other active ones of its kind retire.
 

@@ -108,6 +108,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     ),
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
+    "site_settings": (),
     "tenant_filters": (),
     "domain_access": (
         IndexModel([("tenant", ASCENDING), ("tag", ASCENDING), ("domain", ASCENDING)], name="listed", unique=True),

@@ -95,6 +95,10 @@ class Placement:
         """Where users and tenants are known."""
         return self._directory
 
+    def use_user_limits(self, limits: UserLimits) -> None:
+        """Let these numbers count for users and tenants without their own; homes that are known follow in 30 s."""
+        self._user_limits = limits
+
     def home(self, user_id: UserId) -> Home:
         """Return the user's home; no round trip if known, else up to three.
 

@@ -106,6 +106,14 @@ class Scene:
         home.shard.hot["mailboxes"].update_one({"_id": made.user_id.binary + inbox.binary}, {"$inc": {"exists": 1}})
         return made
 
+    def certificate(self) -> ObjectId:
+        """The id of a certificate."""
+        name = f"mail.{self.domain()}"
+        self.services.certificates.add(OPERATOR, *certificate(name))
+        found = self.services.certificates.for_name(name)
+        assert found is not None
+        return found.id
+
     def app_password(self) -> ObjectId:
         return self.services.app_passwords.create(OPERATOR, self.user.user_id, "Phone")[0].id
 
@@ -343,6 +351,8 @@ CALLS: dict[str, Call] = {
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
     "acme.renew_due": _renew,
     "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
+    "certificates.delete_id": lambda s: s.services.certificates.delete_id(s.actor, s.certificate()),
+    "site_settings.put": lambda s: s.services.site_settings.put(s.actor, "const:max:mailboxes", 1500),
     "certificates.delete": lambda s: s.services.certificates.delete(s.actor, "gone.example.org"),
     "rotation.rotate": lambda s: s.services.rotation.rotate(s.actor),
     "certificates.add": lambda s: s.services.certificates.add(s.actor, *certificate("mail.example.org")),
@@ -509,9 +519,7 @@ CALLS: dict[str, Call] = {
     "tenants.set_sending_limit": lambda s: s.services.tenants.set_sending_limit(
         s.actor, s.user.tenant_id, "tenant_messages_per_hour", 9
     ),
-    "tenants.set_standing": lambda s: s.services.tenants.set_standing(
-        s.actor, s.user.tenant_id, Standing.NO_SENDING
-    ),
+    "tenants.set_standing": lambda s: s.services.tenants.set_standing(s.actor, s.user.tenant_id, Standing.NO_SENDING),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),
     "totp.begin": lambda s: s.services.totp.begin(s.actor, s.user.user_id, "Eider", "x"),

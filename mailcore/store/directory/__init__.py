@@ -26,6 +26,7 @@ from mailcore.store.directory.send_as import SendAs
 from mailcore.store.directory.settings import Settings
 from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.sign_in_changes import SignInChanges
+from mailcore.store.directory.site_settings import SiteSettings
 from mailcore.store.directory.tenants import Tenants
 from mailcore.store.directory.user_search import UserSearch
 from mailcore.store.directory.users import Users
@@ -63,6 +64,7 @@ class Directory:
     api_requests: ApiRequests
     sign_in_changes: SignInChanges
     settings: Settings
+    site_settings: SiteSettings
     tenant_filters: FilterSets
     """Rules for all users of a tenant."""
     domain_access: DomainAccess
@@ -95,6 +97,7 @@ class Directory:
             ApiRequests(database),
             SignInChanges(database),
             Settings(database),
+            SiteSettings(database),
             FilterSets(database, "tenant_filters"),
             DomainAccess(database),
             MtaSts(database),

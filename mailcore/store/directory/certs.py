@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from bson import ObjectId
 from pymongo.database import Database
 
 from mailcore.store.client import Document
@@ -24,6 +25,9 @@ class StoredCertificate:
     chain_pem: bytes
     sealed_key: bytes
     not_after: datetime
+    description: str = ""
+    id: ObjectId = field(default_factory=ObjectId)
+    """As it is stored: it stays the same when the names get another certificate."""
 
 
 class Certs:
@@ -45,6 +49,17 @@ class Certs:
             document = self._collection.find_one({"is_default": True}, sort=[("_id", -1)])
         return None if document is None else _certificate(document)
 
+    def find_id(self, certificate_id: ObjectId) -> StoredCertificate | None:
+        """Return one by its id, or None."""
+        with deadline():
+            document = self._collection.find_one({"_id": ObjectId(certificate_id)})
+        return None if document is None else _certificate(document)
+
+    def delete_id(self, certificate_id: ObjectId) -> bool:
+        """Remove one; False if there is none."""
+        with deadline():
+            return self._collection.delete_one({"_id": ObjectId(certificate_id)}).deleted_count == 1
+
     def replace(self, certificate: StoredCertificate) -> None:
         """Store a certificate; those it replaces lose its names, and the default's place if it takes that.
 
@@ -58,6 +73,7 @@ class Certs:
             "chain_pem": certificate.chain_pem,
             "sealed_key": certificate.sealed_key,
             "not_after": certificate.not_after,
+            "description": certificate.description,
         }
         with deadline():
             if self._collection.replace_one({"server_names": names}, document).matched_count == 0:
@@ -89,4 +105,6 @@ def _certificate(document: Document) -> StoredCertificate:
         chain_pem=bytes(document["chain_pem"]),
         sealed_key=bytes(document["sealed_key"]),
         not_after=document["not_after"],
+        description=document.get("description", ""),
+        id=document["_id"],
     )

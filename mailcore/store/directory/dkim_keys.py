@@ -14,6 +14,7 @@ from pymongo.errors import DuplicateKeyError
 from mailcore.model.dkim import DkimAlgorithm, DkimKey, DkimKeyState
 from mailcore.model.ids import TenantId
 from mailcore.store.client import Document
+from mailcore.store.directory.text_match import part
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
@@ -36,6 +37,7 @@ class DkimKeys:
 
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["dkim_keys"], "tenant", ObjectId)
+        self._all = self._collection.across_owners("the platform sees every tenant's keys, and an id says whose it is")
 
     def insert(self, key: DkimKey, sealed_key: bytes) -> bool:
         """Store a new key; False if the domain has that selector already."""
@@ -85,6 +87,35 @@ class DkimKeys:
         with deadline():
             return [_key(one) for one in self._collection.find(query, _PUBLIC).sort("_id", 1).limit(PAGE)]
 
+    def find_id(self, key_id: ObjectId) -> DkimKey | None:
+        """Return the key of an id, whosever it is, or None."""
+        with deadline():
+            document = self._all.find_one({"_id": ObjectId(key_id)}, _PUBLIC)
+        return None if document is None else _key(document)
+
+    def search(
+        self, tenant_id: TenantId | None, query: str, *, after: ObjectId | None, before: ObjectId | None, limit: int
+    ) -> list[DkimKey]:
+        """Return keys, of every tenant if none is named, by id after one or before one, the nearest first.
+
+        Those with `query` in their domain or description.
+        """
+        wanted = _matching(tenant_id, query)
+        if after is not None:
+            wanted["_id"] = {"$gt": after}
+        if before is not None:
+            wanted["_id"] = {"$lt": before}
+        found = self._all if tenant_id is None else self._collection
+        with deadline():
+            cursor = found.find(wanted, _PUBLIC).sort("_id", 1 if before is None else -1).limit(limit)
+            return [_key(one) for one in cursor]
+
+    def count(self, tenant_id: TenantId | None, query: str) -> int:
+        """Return how many such keys there are."""
+        found = self._all if tenant_id is None else self._collection
+        with deadline():
+            return int(found.count_documents(_matching(tenant_id, query)))
+
     def note_published(self, tenant_id: TenantId, key_id: ObjectId, at: datetime | None) -> None:
         """Write down since when a key is seen in DNS; None: it is not."""
         with deadline():
@@ -107,6 +138,13 @@ class DkimKeys:
         with deadline():
             query = {"tenant": tenant_id, "_id": {"$in": list(key_ids)}}
             return self._collection.delete_many(query).deleted_count
+
+
+def _matching(tenant_id: TenantId | None, query: str) -> dict[str, Any]:
+    wanted: dict[str, Any] = {} if tenant_id is None else {"tenant": tenant_id}
+    if query:
+        wanted["$or"] = [{"domain": part(query)}, {"description": part(query)}]
+    return wanted
 
 
 def _key(document: Document) -> DkimKey:
