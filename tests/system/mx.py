@@ -147,7 +147,7 @@ def postfix(folder: Path, settings: Mapping[str, str], config: str = "postfix") 
         "queue_directory": str(home / "queue"),
         "data_directory": str(home / "data"),
         "inet_interfaces": HOST,
-        "smtpd_peername_lookup": "no",  # a machine without a resolver, or /etc/hosts, would wait for it at each connection
+        "smtpd_peername_lookup": "no",  # where no resolver answers each connection would wait for it
         "smtpd_tls_chain_files": "",
         "smtpd_tls_security_level": "none",
         "maillog_file": "/dev/stdout",
