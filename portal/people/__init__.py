@@ -1,0 +1,1 @@
+"""People of an organisation: users, addresses, groups, shared mailboxes, and bringing many of them at once."""
