@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 from bson import ObjectId
 
 from mailcore.errors import (
@@ -26,6 +29,8 @@ from mailcore.services.clock import now
 from mailcore.services.sessions import Sessions
 from mailcore.services.tenants import clean_name
 from mailcore.store.directory import Directory
+
+AT_ONCE: Final = 1000
 
 
 class Addresses:
@@ -55,6 +60,18 @@ class Addresses:
         if route is None:
             raise AddressNotFound(f"{address} reaches nobody here as a user")
         return route
+
+    def taken(self, canonicals: Collection[str]) -> set[str]:
+        """Return which of these canonical addresses somebody has, whoever; one round trip for each thousand."""
+        found: set[str] = set()
+        wanted = sorted(canonicals)
+        for first in range(0, len(wanted), AT_ONCE):
+            found |= self._directory.addresses.find_entries(wanted[first : first + AT_ONCE]).keys()
+        return found
+
+    def list_wildcards(self, tenant_id: TenantId) -> list[AddressRoute]:
+        """Return up to 1000 of the wildcards of a tenant's users, catch-alls among them."""
+        return self._directory.addresses.list_wildcards(tenant_id)
 
     def check_free(self, tenant_id: TenantId, text: str) -> Address:
         """Return the address if the tenant may have it and nobody has it yet.

@@ -74,10 +74,13 @@ class Users:
         name: str,
         tenant_id: TenantId,
         quota_bytes: int | None = None,
+        *,
+        user_id: UserId | None = None,
     ) -> UserId:
         """Create a user on the tenant's home shard, with its mailboxes; the address, claimed last, is the commit.
 
-        Without a password the user cannot sign in yet; the name, a person's, may be empty.
+        Without a password the user cannot sign in yet; the name, a person's, may be empty. `user_id`, chosen by the
+        caller before the first try, lets who must try again see what became of it.
 
         Raises:
             TenantNotFound: there is no such tenant.
@@ -94,7 +97,7 @@ class Users:
         parsed = self._addresses.check_free(tenant_id, address)
         self._seats.check(tenant)
         user = User(
-            id=UserId(ObjectId()),
+            id=user_id or UserId(ObjectId()),
             tenant_id=tenant_id,
             address=parsed.display,
             name=clean_name(name) if name else "",

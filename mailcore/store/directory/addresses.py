@@ -29,6 +29,7 @@ from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
 NAMES = ("display", "canonical", "looks_like")
+_WITH_STAR = re.compile(r"\*")
 Onward = TypeVar("Onward", ForwardedAddress, Group)
 
 
@@ -130,6 +131,12 @@ class Addresses:
             except BulkWriteError:  # the guard lets only duplicates pass
                 return False
         return True
+    def list_wildcards(self, tenant_id: TenantId) -> list[AddressRoute]:
+        """Return a page of the wildcards of a tenant's users, in order of creation."""
+        query = {"tenant": tenant_id, "canonical": _WITH_STAR, "user": {"$exists": True}}
+        with deadline():
+            entries = [read_entry(found) for found in self._collection.find(query).sort("_id", 1).limit(PAGE)]
+        return [entry for entry in entries if isinstance(entry, AddressRoute)]
 
     def list_forwarded(self, tenant_id: TenantId, after: ObjectId | None = None) -> list[ForwardedAddress]:
         """Return a page of the tenant's forwarded addresses by id, those after `after`."""
