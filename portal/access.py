@@ -136,7 +136,8 @@ def _refusal(need: Need) -> ResponseReturnValue | None:
     who = signed_in()
     if who is None:
         wanted = request.full_path.rstrip("?") if request.method == "GET" else None
-        return redirect(url_for("accounts.sign_in", next=wanted if wanted != "/" else None), code=303)
+        door = "own.sign_in" if need is Permission.OWN_MAIL else "accounts.sign_in"
+        return redirect(url_for(door, next=wanted if wanted != "/" else None), code=303)
     if isinstance(need, Permission):
         if not who.may(need):
             abort(403)

@@ -37,6 +37,17 @@ FEATURES = (
     "portal.domains.published",
     "portal.billing.hook",
     "portal.billing.views",
+    "portal.people.actions",
+    "portal.people.groups",
+    "portal.people.shared_mailboxes",
+    "portal.people.routing",
+    "portal.people.import_views",
+    "portal.own.views",
+    "portal.own.security",
+    "portal.own.app_passwords",
+    "portal.own.filters",
+    "portal.own.away",
+    "portal.own.data",
 )
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})

@@ -5,6 +5,7 @@ from portal.audit import models as audit
 from portal.billing import models as billing
 from portal.database import Base
 from portal.domains import models as domains
+from portal.people import models as people
 
-MODULES = (accounts, audit, billing, domains)
+MODULES = (accounts, audit, billing, domains, people)
 METADATA = Base.metadata

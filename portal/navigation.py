@@ -30,10 +30,22 @@ class Entry:
 ENTRIES: tuple[Entry, ...] = (
     Entry(_("Overview"), "overview.home", Permission.VIEW_ORGANISATION, "home"),
     Entry(_("Domains"), "domains.index", Permission.VIEW_DOMAINS, "globe"),
+    Entry(_("People"), "people.index", Permission.VIEW_PEOPLE, "people"),
+    Entry(_("Groups"), "groups.index", Permission.VIEW_PEOPLE, "group"),
+    Entry(_("Shared mailboxes"), "shared_mailboxes.index", Permission.VIEW_PEOPLE, "inbox"),
+    Entry(_("Catch-all"), "routing.index", Permission.VIEW_PEOPLE, "mail"),
     Entry(_("Members"), "members.index", Permission.VIEW_MEMBERS, "shield"),
     Entry(_("Plan and billing"), "billing.index", Permission.VIEW_BILLING, "card"),
     Entry(_("API tokens"), "tokens.index", Permission.MANAGE_TOKENS, "key"),
     Entry(_("Audit log"), "audit.index", Permission.VIEW_AUDIT, "list"),
+    Entry(_("My account"), "own.home", Permission.OWN_MAIL, "home"),
+    Entry(_("App passwords"), "own_app_passwords.index", Permission.OWN_MAIL, "key"),
+    Entry(_("Filters"), "own_filters.index", Permission.OWN_MAIL, "filter"),
+    Entry(_("Away and forwarding"), "own_away.index", Permission.OWN_MAIL, "swap"),
+    Entry(_("Signing in"), "own_security.index", Permission.OWN_MAIL, "lock"),
+    Entry(_("Sign-in log"), "own_data.activity", Permission.OWN_MAIL, "clock"),
+    Entry(_("Deleted mail"), "own_data.deleted_mail", Permission.OWN_MAIL, "inbox"),
+    Entry(_("Set up programs"), "own.set_up", Permission.OWN_MAIL, "mail"),
 )
 """In the order in which they are shown."""
 

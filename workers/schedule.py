@@ -41,6 +41,7 @@ SCHEDULE = (
     Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("pools.sum_up", timedelta(minutes=5)),
     Periodic("billing.tick", timedelta(minutes=10)),
+    Periodic("people.resume_imports", timedelta(minutes=10)),
     Periodic("demotion.all", timedelta(minutes=10)),
     Periodic("certificates.renew", timedelta(minutes=10)),
     Periodic("dkim.check", timedelta(minutes=30)),

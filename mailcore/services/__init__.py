@@ -160,6 +160,7 @@ class MailServices:
     usage: Usage
     autoreplies: Autoreplies
     encryptions: Encryptions
+    reauthentication: Reauthentication
     second_factors: SecondFactors
     totp: Totp
     passkeys: Passkeys
@@ -388,6 +389,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         usage=usage,
         autoreplies=autoreplies,
         encryptions=encryptions,
+        reauthentication=confirming,
         second_factors=second_factors,
         totp=Totp(directory, sealing, second_factors, confirming, audit, factor_limits),
         passkeys=Passkeys(directory, second_factors, confirming, audit, factor_limits),

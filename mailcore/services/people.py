@@ -56,6 +56,15 @@ class People:
         people = [Person(user, used.get(user.id, 0)) for user in users]
         return PeoplePage(people, self._directory.user_search.count(wanted), has_more=len(found) > limit)
 
+    def by_id(self, tenant_id: TenantId, user_ids: Sequence[UserId]) -> dict[UserId, User]:
+        """Return those of these users that the tenant has; one round trip for each thousand."""
+        found = self._directory.sign_in_changes.states(user_ids)
+        return {one: state.user for one, state in found.items() if state.user.tenant_id == tenant_id}
+
+    def count(self, tenant_id: TenantId) -> int:
+        """Return how many users a tenant has, shared mailboxes among them; one round trip."""
+        return self._directory.users.count_of_tenant(tenant_id)
+
     def used_bytes(self, users: Sequence[User]) -> dict[UserId, int]:
         """Return what the mail of each takes now; one round trip for each shard they are on."""
         by_shard: dict[str, list[UserId]] = defaultdict(list)

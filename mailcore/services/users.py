@@ -192,6 +192,14 @@ class Users:
             self._changed(user_id, changed)
         self._sessions.user_changed(user_id, "The password was changed, sign in again")
 
+    def check_password(self, password: Secret) -> None:
+        """Make sure that a password may be used, as far as that can be known without its user; no round trip.
+
+        Raises:
+            PasswordUnsuitable: too short or too long.
+        """
+        self._passwords.check_new(password)
+
     def set_password_hash(self, actor: Actor, user_id: UserId, encoded: str) -> None:
         """Take over a password that another system hashed; every session and cached login of the user ends.
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from mailcore.errors import AddressInvalid, MailError
 from mailcore.model.address import Address
-from mailcore.model.quota import parse_size
 from mailcore.model.secret import Secret
 from portal.people.csv_file import Column, Line, PeopleFile
+from portal.people.sizes import size_of
 
 MAX_NAME: Final = 200
 _APART: Final = re.compile(r"[\s,;|]+")
@@ -192,12 +192,10 @@ class _Checked:
         if text is None:
             return self._there.quota_bytes
         try:
-            size_bytes = parse_size(text.replace(",", ".")) * (1 << 30 if text.strip().isdecimal() else 1)
+            return size_of(text)
         except ValueError:
-            size_bytes = 0
-        if size_bytes <= 0:
             self.add(Column.QUOTA, Fault.QUOTA_INVALID, text)
-        return size_bytes
+            return None
 
     def _groups(self) -> Iterator[str]:
         for text in _several(self._line, Column.GROUPS):

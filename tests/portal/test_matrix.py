@@ -33,6 +33,7 @@ from portal.members import queries
 from portal.members import services as members
 from portal.permissions import MEMBER_ROLES, Permission, Role, allows
 from tests.builders import OPERATOR
+from tests.portal import people
 from tests.portal.conftest import (
     SOMEBODY,
     Browser,
@@ -101,6 +102,13 @@ MAKERS: Final[dict[str, Maker]] = {
     "token_id": _token,
     "token": lambda *_: "no-such-token",
     "passkey_id": lambda *_: "bm9uZQ",
+    "user_id": people.make_user,
+    "group_address": people.make_group,
+    "import_id": people.make_import,
+    "password_id": people.make_app_password,
+    "filter_id": people.make_filter,
+    "key_id": people.make_passkey,
+    "browser_id": people.make_browser,
 }
 """Name in a path -> something of this organisation that it can stand for."""
 API: Final = "api"
@@ -170,7 +178,7 @@ def is_refused(response: TestResponse) -> bool:
     """Whether it was refused because of the role, or sent to the sign-in."""
     if response.status_code == 403:
         return True
-    return response.status_code == 303 and response.headers["Location"].startswith("/sign-in")
+    return response.status_code == 303 and response.headers["Location"].startswith(("/sign-in", "/account/sign-in"))
 
 
 def test_every_name_in_a_path_has_a_maker(portal_app: Flask) -> None:

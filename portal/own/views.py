@@ -1,0 +1,198 @@
+"""Signing in to the own account, and its first page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from bson import ObjectId
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from mailcore.errors import (
+    AuthenticationFailed,
+    MailError,
+    NonceInvalid,
+    SecondFactorWrong,
+    ServerBusy,
+    TooManyAttempts,
+    Unavailable,
+)
+from mailcore.model.access import Protocol
+from mailcore.model.factors import Factor
+from mailcore.model.ids import UserId
+from mailcore.model.secret import Secret
+from portal.access import public, requires
+from portal.accounts import cookies
+from portal.destinations import local_path
+from portal.mail_plane import external_url, mail, portal
+from portal.own import sessions
+from portal.own.forms import OwnSignInForm, SecondStepForm
+from portal.own.sessions import PasswordFirst, SignedOutMeanwhile, me
+from portal.people.set_up import qr_code, servers
+from portal.permissions import Permission
+
+blueprint = Blueprint("own", __name__, url_prefix="/account")
+
+STEP: Final = "own_step"
+"""Key of the cookie's note between password and second factor: user and nonce."""
+CHECKED: Final = frozenset({Factor.TOTP, Factor.WEBAUTHN})
+
+
+@blueprint.app_errorhandler(SignedOutMeanwhile)
+def _signed_out(_error: SignedOutMeanwhile) -> ResponseReturnValue:
+    cookies.start_over()
+    flash(_("You were signed out. Sign in again."), "warning")
+    return redirect(url_for("own.sign_in"), code=303)
+
+
+@blueprint.app_errorhandler(PasswordFirst)
+def _password_first(_error: PasswordFirst) -> ResponseReturnValue:
+    return redirect(url_for("own_security.password"), code=303)
+
+
+@blueprint.route("/sign-in", methods=["GET", "POST"])
+@public
+def sign_in() -> ResponseReturnValue:
+    """Sign in by mail address and password; a second factor is asked for on the next page."""
+    form = OwnSignInForm()
+    wanted = local_path(request.args.get("next")) or url_for("own.home")
+    status = 200
+    if form.validate_on_submit():
+        try:
+            identity = mail().authentication.login(
+                form.address.data or "", Secret(form.password.data or ""), Protocol.PORTAL, request.remote_addr or ""
+            )
+        except (TooManyAttempts, ServerBusy):
+            form.password.errors = [_("Too many tries. Wait a few minutes, then try it again.")]
+            status = 429
+        except Unavailable:
+            raise
+        except MailError as error:
+            is_wrong = isinstance(error, AuthenticationFailed)
+            form.password.errors = [
+                _("Address or password is wrong.") if is_wrong else _("You cannot sign in. Ask your administrator.")
+            ]
+            status = 400
+        else:
+            cookies.start_over()
+            if CHECKED & set(identity.second_step):
+                nonce = mail().second_factors.begin_step(identity).reveal_text()
+                session[STEP] = [str(identity.user_id), nonce, identity.password_change_needed]
+                return redirect(url_for("own.second_step", next=wanted), code=303)
+            return _enter(identity.user_id, "password", wanted, change_needed=identity.password_change_needed)
+    elif form.errors:
+        status = 400
+    return render_template("own/sign_in.html", form=form), status
+
+
+@blueprint.route("/second-step", methods=["GET", "POST"])
+@public
+def second_step() -> ResponseReturnValue:
+    """Ask for the second factor: a code, a recovery code, or a passkey."""
+    noted = session.get(STEP)
+    if not noted:
+        return redirect(url_for("overview.front"), code=303)
+    user_id, nonce = UserId(ObjectId(noted[0])), Secret(noted[1])
+    form = SecondStepForm()
+    factors = mail().second_factors.status(user_id)
+    try:
+        if form.validate_on_submit():
+            return _second(user_id, nonce, form)
+        options = _passkey_options(user_id, nonce) if Factor.WEBAUTHN in factors.enabled else None
+    except (SecondFactorWrong, TooManyAttempts) as error:
+        wrong = _("That was not right. Wait for the next code, then try it again.")
+        many = _("Too many tries. Wait a few minutes, then try it again.")
+        form.code.errors = [wrong if isinstance(error, SecondFactorWrong) else many]
+        return render_template("own/second_step.html", form=form, factors=factors, options=None), 400
+    except NonceInvalid:
+        session.pop(STEP, None)
+        flash(_("That took too long. Sign in again."), "warning")
+        return redirect(url_for("own.sign_in"), code=303)
+    return render_template("own/second_step.html", form=form, factors=factors, options=options)
+
+
+def _second(user_id: UserId, nonce: Secret, form: SecondStepForm) -> ResponseReturnValue:
+    services = mail()
+    actor = sessions.acting(services.users.get(user_id))
+    code = (form.code.data or "").strip()
+    credential = form.credential.data or ""
+
+    def check() -> None:
+        if credential:
+            _check_passkey(user_id, nonce, credential)
+        elif len(code.replace(" ", "")) == 6 and code.replace(" ", "").isdecimal():
+            services.totp.check(user_id, code)
+        else:
+            services.second_factors.check_recovery_code(actor, user_id, Secret(code))
+
+    services.second_factors.finish_step(user_id, nonce, check)
+    wanted = local_path(request.args.get("next")) or url_for("own.home")
+    change_needed = bool(session[STEP][2])
+    return _enter(user_id, "passkey" if credential else "totp", wanted, change_needed=change_needed)
+
+
+def _passkey_options(user_id: UserId, nonce: Secret) -> str:
+    import webauthn
+
+    services = mail()
+    bound = services.second_factors.step_of(user_id, nonce)
+    options = services.passkeys.begin_authentication(
+        user_id, origin=sessions.origin(), rp_id=portal().settings.host, session=bound
+    )
+    return str(webauthn.options_to_json(options))
+
+
+def _check_passkey(user_id: UserId, nonce: Secret, text: str) -> None:
+    from webauthn.helpers import base64url_to_bytes
+
+    services = mail()
+    bound = services.second_factors.step_of(user_id, nonce)
+    try:
+        answered: dict[str, Any] = json.loads(text)
+        client = json.loads(base64url_to_bytes(answered["response"]["clientDataJSON"]))
+        challenge = base64url_to_bytes(client["challenge"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise SecondFactorWrong("passkey") from error
+    services.passkeys.check(user_id, challenge=challenge, credential=answered, session=bound)
+
+
+def _enter(user_id: UserId, factor: str, wanted: str, *, change_needed: bool) -> ResponseReturnValue:
+    """Open a session and go where one wanted to go, or first to the choice of another password."""
+    user = mail().users.get(user_id)
+    how = sessions.TEMPORARY if change_needed else factor
+    cookies.sign_in(sessions.open_session(user, how, cookies.browser()))
+    return redirect(url_for("own_security.password") if change_needed else wanted, code=303)
+
+
+@blueprint.get("/")
+@requires(Permission.OWN_MAIL)
+def home() -> ResponseReturnValue:
+    """Show what there is, and what to do next."""
+    user, services = me(), mail()
+    return render_template(
+        "own/home.html",
+        user=user,
+        used_bytes=services.people.used_bytes([user]).get(user.id, 0),
+        addresses=services.addresses.list_of_user(user.id),
+        app_passwords=services.app_passwords.list_of_user(user.id),
+        autoreply=services.autoreplies.get(user.id),
+    )
+
+
+@blueprint.get("/set-up")
+@requires(Permission.OWN_MAIL)
+def set_up() -> ResponseReturnValue:
+    """Show how programs and phones are set up."""
+    link = external_url(url_for("own.set_up"))
+    return render_template(
+        "own/set_up.html", user=me(), servers=servers(mail().settings.hostname), link=link, code=qr_code(link)
+    )
+
+
+def object_id(text: str) -> ObjectId:
+    """Return the id that a path names; what is none answers 404."""
+    if len(text) != 24 or not ObjectId.is_valid(text):
+        abort(404)
+    return ObjectId(text)

@@ -1,0 +1,137 @@
+"""What is said about people in plain words: refusals, faults of a list, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
+from mailcore import errors
+from mailcore.model.access import Protocol, Scope
+from mailcore.model.routing import Posters
+from mailcore.model.tenant import State
+from portal.people.csv_file import FileFault, FileUnreadable
+from portal.people.import_plan import Fault
+
+_REFUSALS: Mapping[type[errors.MailError], Any] = {
+    errors.AddressInvalid: lazy_gettext(
+        "That is not an address that can receive mail. Write it like name@example.org. "
+    ),
+    errors.AddressTaken: lazy_gettext("Somebody has this address already, or one that looks like it. Choose another."),
+    errors.AddressNotFound: lazy_gettext("Nobody in your organisation has this address."),
+    errors.AddressCycle: lazy_gettext("Mail would come back to where it was sent from. Leave this address out."),
+    errors.DomainNotFound: lazy_gettext("This domain is not one of yours. Add it under Domains first."),
+    errors.DomainTaken: lazy_gettext("This domain stands for another one already, or belongs to somebody else."),
+    errors.DomainInvalid: lazy_gettext("That is not a domain name. Write it like example.org."),
+    errors.WildcardNotPermitted: lazy_gettext("A pattern with * cannot stand here. Enter one address."),
+    errors.TooManyUsers: lazy_gettext("Your plan has no room for another user. Choose a larger plan under Billing."),
+    errors.TooManyMembers: lazy_gettext("That is more members than one group may have."),
+    errors.TooManyAppPasswords: lazy_gettext("There are as many app passwords as may be. Take one back first."),
+    errors.TooManyFilters: lazy_gettext(
+        "There are as many rules as may be, or they forward to too many addresses. Delete one first."
+    ),
+    errors.PasswordReused: lazy_gettext("This is the present password or one of the last. Choose another."),
+    errors.PasswordLeaked: lazy_gettext("This password is in public lists of stolen ones. Choose another."),
+    errors.PasswordUnsuitable: lazy_gettext("A password has at least 8 characters. Choose a longer one."),
+    errors.OverQuota: lazy_gettext("There is not enough room. Delete something or ask for more storage."),
+    errors.ErasureBegun: lazy_gettext("It is too late: this user is being erased."),
+    errors.AuthenticationFailed: lazy_gettext("The password is wrong."),
+    errors.SecondFactorWrong: lazy_gettext("The code is wrong or was used. Wait for the next one."),
+    errors.TooManyAttempts: lazy_gettext("Too many tries. Wait a few minutes, then try it again."),
+}
+"""A row for each refusal that people on these pages can do something about; subclasses count as their parents."""
+
+
+def refusal(error: errors.MailError) -> str:
+    """Return what to tell somebody whose change was refused."""
+    for kind in type(error).__mro__:
+        if kind in _REFUSALS:
+            return str(_REFUSALS[kind])
+    return _("That could not be done: %(reason)s", reason=str(error) or type(error).__name__)
+
+
+def unreadable(error: FileUnreadable) -> str:
+    """Return why a file cannot be used and what to do."""
+    return {
+        FileFault.EMPTY: _(
+            "There is nobody in this file. It needs a line with the names of the columns, "
+            "then one line for each person."
+        ),
+        FileFault.TOO_LARGE: _("This file is larger than 5 MB. Bring the people in several files."),
+        FileFault.TOO_MANY_LINES: _("There are more than 10,000 people in this file. Bring them in several files."),
+        FileFault.NOT_TEXT: _("This is not a text file. In your spreadsheet choose “Save as” and then “CSV”."),
+        FileFault.NO_ADDRESS_COLUMN: _(
+            "No column is called “address”. The first line must name the columns; only “address” is needed."
+        ),
+        FileFault.QUOTES: _(
+            "A quotation mark in line %(line)s does not end. Close it, or take it out. ", line=error.line
+        ),
+    }[error.fault]
+
+
+def fault(problem: Mapping[str, Any]) -> str:
+    """Return what is wrong with a line of a list, and what to do."""
+    kind = problem.get("fault", "")
+    value, detail = problem.get("value", ""), problem.get("detail", "")
+    known = {
+        Fault.ADDRESS_MISSING: _("The address is missing."),
+        Fault.ADDRESS_INVALID: _("“%(value)s” is not an address that can receive mail.", value=value),
+        Fault.ADDRESS_LABEL: _(
+            "“%(value)s” has a + in it. Leave the + and what follows out; such mail arrives anyway.", value=value
+        ),
+        Fault.DOMAIN_FOREIGN: _("%(domain)s is not one of your domains. Add it under Domains first.", domain=detail),
+        Fault.DOMAIN_UNVERIFIED: _(
+            "%(domain)s is not verified yet. Finish its set-up under Domains first. ", domain=detail
+        ),
+        Fault.TAKEN: _("Somebody has %(value)s already.", value=value),
+        Fault.TWICE: _("%(value)s is in line %(line)s as well.", value=value, line=problem.get("other_line", 0)),
+        Fault.NAME_INVALID: _("The name is too long, or has characters that cannot be shown."),
+        Fault.QUOTA_INVALID: _("“%(value)s” is no amount of storage. Write it like 5 GB.", value=value),
+        Fault.PASSWORD_UNSUITABLE: _("The password is too short. It needs at least 8 characters."),
+        Fault.GROUP_UNKNOWN: _("There is no group %(value)s. Make it first, or leave it out.", value=value),
+        Fault.NO_SEAT: _("Your plan has no room for this user. Choose a larger plan under Billing."),
+    }
+    if kind in known:
+        return known[Fault(kind)]
+    error = getattr(errors, kind, None)
+    for parent in error.__mro__ if isinstance(error, type) else ():
+        if parent in _REFUSALS:
+            return str(_REFUSALS[parent])
+    return _("That could not be done: %(reason)s", reason=detail or kind)
+
+
+def state_name(state: State) -> str:
+    """Return what a state is called."""
+    return {State.ACTIVE: _("active"), State.SUSPENDED: _("suspended"), State.DISABLED: _("disabled")}[state]
+
+
+def protocol_name(protocol: Protocol) -> str:
+    """Return what people know a protocol by."""
+    return {
+        Protocol.IMAP: _("IMAP: mail programs and phones"),
+        Protocol.POP3: _("POP3: programs that fetch mail"),
+        Protocol.SMTP: _("SMTP: sending from programs and phones"),
+        Protocol.MANAGESIEVE: _("ManageSieve: filter scripts from programs"),
+    }.get(protocol, protocol.value)
+
+
+def scope_name(scope: Scope) -> str:
+    """Return what an app password opens."""
+    return {
+        Scope.ALL: _("reading and sending"),
+        Scope.IMAP: _("reading (IMAP)"),
+        Scope.POP3: _("fetching (POP3)"),
+        Scope.SMTP: _("sending (SMTP)"),
+        Scope.SIEVE: _("filter scripts"),
+    }[scope]
+
+
+def posters_name(posters: Posters) -> str:
+    """Return who may write to a group."""
+    return {
+        Posters.ANYONE: _("Anybody"),
+        Posters.TENANT: _("People of your organisation"),
+        Posters.MEMBERS: _("Members of the group"),
+    }[posters]

@@ -1,0 +1,95 @@
+"""People of an organisation for tests: users, groups, imports and what hangs on them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from bson import ObjectId
+from flask import Flask
+
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.filter import RuleContent, of_user
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices
+from portal.accounts.sessions import Browser as From
+from portal.own import sessions as own_sessions
+from portal.people import imports
+from tests.builders import OPERATOR, PASSWORD
+from tests.portal.conftest import Browser, MadeOrganisation, with_token
+from tests.services.authenticator import Authenticator
+
+MEMBER = Actor(ActorKind.MEMBER, Door.PORTAL, "owner@members.test", remote_address="192.0.2.1")
+_numbers = itertools.count(1)
+
+
+def domain_of(mail: MailServices, tenant_id: TenantId) -> str:
+    """A verified domain of the tenant, made if it has none."""
+    for domain in mail.domains.list_of(tenant_id):
+        if domain.verified_at is not None and domain.alias_of is None:
+            return domain.name
+    return mail.domains.create(OPERATOR, tenant_id, f"p{next(_numbers)}-{ObjectId()}.test").name
+
+
+def user_of(mail: MailServices, made: MadeOrganisation, name: str = "", password: str | None = PASSWORD) -> UserId:
+    """A user of the organisation."""
+    tenant_id = made.organisation.tenant_id
+    address = f"u{next(_numbers)}@{domain_of(mail, tenant_id)}"
+    return mail.users.create(OPERATOR, address, Secret(password) if password else None, name, tenant_id)
+
+
+def make_user(mail: MailServices, made: MadeOrganisation) -> str:
+    return str(user_of(mail, made))
+
+
+def make_group(mail: MailServices, made: MadeOrganisation) -> str:
+    tenant_id = made.organisation.tenant_id
+    return mail.groups.create(OPERATOR, tenant_id, f"g{next(_numbers)}@{domain_of(mail, tenant_id)}").display
+
+
+def make_import(mail: MailServices, made: MadeOrganisation, lines: str = "") -> str:
+    """A preview of one user, or of these lines."""
+    domain = domain_of(mail, made.organisation.tenant_id)
+    text = lines or f"i{next(_numbers)}@{domain}\n"
+    return str(imports.bring(mail, MEMBER, made.organisation, "people.csv", f"address\n{text}".encode()).id)
+
+
+def make_app_password(mail: MailServices, made: MadeOrganisation) -> str:
+    return str(mail.app_passwords.create(OPERATOR, user_of(mail, made), "Phone")[0].id)
+
+
+def make_filter(mail: MailServices, made: MadeOrganisation) -> str:
+    return str(mail.filters.create(OPERATOR, of_user(user_of(mail, made)), RuleContent(name="Sort")).id)
+
+
+def make_passkey(mail: MailServices, made: MadeOrganisation) -> str:
+    return register_passkey(mail, user_of(mail, made)).id.hex()
+
+
+def make_browser(mail: MailServices, made: MadeOrganisation) -> str:
+    user = mail.users.get(user_of(mail, made))
+    own_sessions.open_session(user, "password", From("192.0.2.7", "of somebody"))
+    return str(own_sessions.list_of(user.id)[0].id)
+
+
+def register_passkey(mail: MailServices, user_id: UserId, origin: str = "http://localhost") -> Authenticator:
+    """A device with a passkey of this user."""
+    device = Authenticator()
+    options = mail.passkeys.begin_registration(
+        OPERATOR, user_id, name="Key", origin=origin, rp_id="localhost", rp_name="Eider", session="s"
+    )
+    answer = device.create(options, origin)
+    mail.passkeys.finish_registration(OPERATOR, user_id, challenge=options.challenge, credential=answer, session="s")
+    return device
+
+
+def browser_of_user(app: Flask, mail: MailServices, user_id: UserId) -> Browser:
+    """A browser where a mail user is signed in to the own account."""
+    user = mail.users.get(user_id)
+    return with_token(app, own_sessions.open_session(user, "password", From("127.0.0.1", "test")))
+
+
+def text_of(response: Any) -> str:
+    """The page as text."""
+    return str(response.get_data(as_text=True))

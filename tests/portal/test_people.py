@@ -1,0 +1,307 @@
+"""People pages: users, groups, shared mailboxes, catch-alls; what an admin does is seen in the mail plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyotp
+import pytest
+from flask import Flask
+from pymongo import monitoring
+from sqlalchemy import event
+
+from mailcore.errors import DeletedUserNotFound, UserNotFound
+from mailcore.model.access import Protocol
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
+from mailcore.services import MailServices
+from portal.mail_plane import EXTENSION
+from portal.permissions import Role
+from tests.builders import OPERATOR, PASSWORD
+from tests.portal.conftest import Browser, MadeOrganisation
+from tests.portal.people import domain_of, make_group, text_of, user_of
+
+SignIn = Callable[..., Browser]
+
+
+@pytest.fixture
+def domain(mail_services: MailServices, organisation: MadeOrganisation) -> str:
+    return domain_of(mail_services, organisation.organisation.tenant_id)
+
+
+def test_add_shows_a_password_once_that_must_be_changed(
+    sign_in: SignIn, mail_services: MailServices, domain: str
+) -> None:
+    admin = sign_in(Role.ADMIN)
+    shown = text_of(admin.post("/people/new", {"address": f"ada@{domain}", "name": "Ada", "quota": "2"}))
+    user = mail_services.users.get(mail_services.addresses.get(f"ada@{domain}").user_id)
+    assert (user.name, user.quota_bytes, user.password_change_needed) == ("Ada", 2 << 30, True)
+    password = shown.split("<code>")[1].split("</code>")[0]
+    assert mail_services.authentication.login(user.address, Secret(password), Protocol.PORTAL, "").user_id == user.id
+    assert password not in text_of(admin.get(f"/people/{user.id}"))
+
+
+def test_add_says_what_is_wrong_with_an_address(sign_in: SignIn, domain: str) -> None:
+    answer = sign_in(Role.ADMIN).post("/people/new", {"address": "ada@elsewhere.test"})
+    assert answer.status_code == 400
+    assert "not one of yours" in text_of(answer)
+
+
+def test_list_finds_and_pages(sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation) -> None:
+    user_of(mail_services, organisation, "Grace Hopper")
+    user_of(mail_services, organisation, "Ada Lovelace")
+    browser = sign_in(Role.HELPDESK)
+    assert "Grace Hopper" in text_of(browser.get("/people/"))
+    found = text_of(browser.get("/people/?q=hopp"))
+    assert "Grace Hopper" in found
+    assert "Ada Lovelace" not in found
+    assert "Nobody found" in text_of(browser.get("/people/?q=nobody-of-that-name"))
+
+
+def test_rename_keeps_the_old_address(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation, domain: str
+) -> None:
+    user_id = user_of(mail_services, organisation)
+    old = mail_services.users.get(user_id).address
+    sign_in(Role.ADMIN).post(f"/people/{user_id}/rename", {"address": f"new.name@{domain}"})
+    assert mail_services.users.get(user_id).address == f"new.name@{domain}"
+    assert mail_services.addresses.get(old).user_id == user_id
+
+
+def test_name_quota_alias_protocols_and_state_are_changed(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation, domain: str
+) -> None:
+    user_id, admin = user_of(mail_services, organisation), sign_in(Role.ADMIN)
+    admin.post(f"/people/{user_id}/edit", {"name": "New Name", "quota": "1,5 GB"})
+    admin.post(f"/people/{user_id}/addresses", {"address": f"alias@{domain}"})
+    admin.post(f"/people/{user_id}/protocols", {"protocols": ["imap", "smtp"]})
+    admin.post(f"/people/{user_id}/state", {"state": "suspended"})
+    user = mail_services.users.get(user_id)
+    assert (user.name, user.quota_bytes, user.state) == ("New Name", 3 << 29, State.SUSPENDED)
+    assert user.disabled_protocols == {Protocol.POP3, Protocol.MANAGESIEVE}
+    assert mail_services.addresses.get(f"alias@{domain}").user_id == user_id
+    admin.post(f"/people/{user_id}/addresses/remove", {"address": f"alias@{domain}"})
+    assert mail_services.addresses.find(f"alias@{domain}") is None
+
+
+def test_saving_without_a_change_changes_nothing(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    """A quota that is not a round number stays as it is."""
+    user_id = user_of(mail_services, organisation)
+    mail_services.users.set_quota(OPERATOR, user_id, 1_234_567_890)
+    admin = sign_in(Role.ADMIN)
+    page = text_of(admin.get(f"/people/{user_id}"))
+    quota = page.split('name="quota"')[1].split('value="')[1].split('"')[0]
+    admin.post(f"/people/{user_id}/edit", {"name": "", "quota": quota})
+    assert mail_services.users.get(user_id).quota_bytes == 1_234_567_890
+
+
+def test_helpdesk_helps_and_changes_nothing_else(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    user_id, desk = user_of(mail_services, organisation), sign_in(Role.HELPDESK)
+    enrolment = mail_services.totp.begin(OPERATOR, user_id, "Eider", "x")
+    mail_services.totp.enable(OPERATOR, user_id, pyotp.TOTP(enrolment.seed.reveal_text()).now())
+    desk.post(f"/people/{user_id}/second-factors/reset")
+    assert mail_services.users.get(user_id).enabled_2fa == ()
+    shown = text_of(desk.post(f"/people/{user_id}/password"))
+    temporary = Secret(shown.split("<code>")[1].split("</code>")[0])
+    address = mail_services.users.get(user_id).address
+    identity = mail_services.authentication.login(address, temporary, Protocol.PORTAL, "")
+    assert identity.password_change_needed
+    version = mail_services.users.get(user_id).auth_version
+    desk.post(f"/people/{user_id}/sign-out")
+    assert mail_services.users.get(user_id).auth_version == version + 1
+    password_id = mail_services.app_passwords.create(OPERATOR, user_id, "Lost phone")[0].id
+    desk.post(f"/people/{user_id}/app-passwords/{password_id}/revoke")
+    assert mail_services.app_passwords.list_of_user(user_id) == []
+    assert desk.post(f"/people/{user_id}/delete").status_code == 403
+
+
+def test_delete_and_restore(sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation) -> None:
+    user_id, admin = user_of(mail_services, organisation, "Ada Gone"), sign_in(Role.ADMIN)
+    admin.post(f"/people/{user_id}/delete")
+    with pytest.raises(UserNotFound):
+        mail_services.users.get(user_id)
+    assert "Ada Gone" in text_of(admin.get("/people/deleted"))
+    admin.post(f"/people/deleted/{user_id}/restore")
+    assert mail_services.users.get(user_id).name == "Ada Gone"
+    with pytest.raises(DeletedUserNotFound):
+        mail_services.deleted_users.get(user_id)
+
+
+def test_leaver_becomes_a_shared_mailbox(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    leaver, heir = user_of(mail_services, organisation), user_of(mail_services, organisation)
+    admin = sign_in(Role.ADMIN)
+    heirs_address = mail_services.users.get(heir).address
+    refused = admin.post(f"/people/{leaver}/leaver", {"delegates": "nobody@nowhere.test"})
+    assert refused.status_code == 400
+    admin.post(f"/people/{leaver}/leaver", {"delegates": heirs_address})
+    assert mail_services.users.get(leaver).is_shared
+    assert [one.address for one in mail_services.shared_mailboxes.delegates(leaver)] == [heirs_address]
+    assert heirs_address in text_of(admin.get(f"/people/{leaver}"))
+    admin.post(f"/shared-mailboxes/{leaver}/delegates", {"delegates": ""})
+    assert mail_services.shared_mailboxes.delegates(leaver) == []
+
+
+def test_shared_mailbox_is_made_and_listed(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation, domain: str
+) -> None:
+    reader, admin = user_of(mail_services, organisation), sign_in(Role.ADMIN)
+    assert "No shared mailboxes yet" in text_of(admin.get("/shared-mailboxes/"))
+    fields = {"address": f"info@{domain}", "name": "Info", "delegates": mail_services.users.get(reader).address}
+    assert admin.post("/shared-mailboxes/new", fields).status_code == 303
+    assert f"info@{domain}" in text_of(admin.get("/shared-mailboxes/"))
+    assert f"info@{domain}" not in text_of(admin.get("/people/"))
+
+
+def test_groups(sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation, domain: str) -> None:
+    tenant_id, admin = organisation.organisation.tenant_id, sign_in(Role.ADMIN)
+    member = mail_services.users.get(user_of(mail_services, organisation)).address
+    made = admin.post(
+        "/groups/new",
+        {"address": f"team@{domain}", "members": f"{member}, x@else.test", "posters": "members", "moderators": member},
+    )
+    assert made.status_code == 303
+    group = mail_services.groups.get(tenant_id, f"team@{domain}")
+    assert group.members == (member, "x@else.test")
+    assert len(group.moderators) == 1
+    admin.post(f"/groups/team@{domain}/edit", {"members": "y@else.test", "posters": "anyone", "name": "Team"})
+    group = mail_services.groups.get(tenant_id, f"team@{domain}")
+    assert (group.members, group.moderators, group.name) == (("y@else.test",), (), "Team")
+    wrong = admin.post(f"/groups/team@{domain}/edit", {"members": "nonsense", "posters": "anyone"})
+    assert wrong.status_code == 400
+    admin.post(f"/groups/team@{domain}/delete")
+    assert mail_services.groups.list_of(tenant_id) == []
+
+
+def test_catch_all_and_domain_alias(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation, domain: str
+) -> None:
+    tenant_id, admin = organisation.organisation.tenant_id, sign_in(Role.ADMIN)
+    user_id = user_of(mail_services, organisation)
+    address = mail_services.users.get(user_id).address
+    admin.post("/addresses/catch-alls", {"pattern": domain, "address": address})
+    [route] = mail_services.addresses.list_wildcards(tenant_id)
+    assert (route.display, route.user_id) == (f"*@{domain}", user_id)
+    assert f"*@{domain}" in text_of(admin.get("/addresses/"))
+    admin.post(f"/addresses/catch-alls/{user_id}/remove", {"pattern": f"*@{domain}"})
+    assert mail_services.addresses.list_wildcards(tenant_id) == []
+    admin.post("/addresses/domain-aliases", {"alias": f"alias.{domain}", "domain": domain})
+    assert [one.name for one in mail_services.domains.list_aliases(tenant_id)] == [f"alias.{domain}"]
+    admin.post("/addresses/domain-aliases/remove", {"alias": f"alias.{domain}"})
+    assert mail_services.domains.list_aliases(tenant_id) == []
+
+
+def test_protocols_of_everybody(sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation) -> None:
+    tenant_id, admin = organisation.organisation.tenant_id, sign_in(Role.ADMIN)
+    admin.post("/people/settings/protocols", {"protocols": ["imap", "smtp", "managesieve"]})
+    assert mail_services.tenants.get(tenant_id).disabled_protocols == {Protocol.POP3}
+    page = text_of(admin.get("/people/settings"))
+    assert page.count("checked") == 3
+
+
+def test_set_up_page_shows_servers_and_a_code(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    page = text_of(sign_in(Role.HELPDESK).get(f"/people/{user_of(mail_services, organisation)}/set-up"))
+    assert mail_services.settings.hostname in page
+    assert "data:image/svg+xml" in page
+    assert "993" in page
+
+
+class Counting(monitoring.CommandListener):
+    """Counts commands of the driver."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, told: monitoring.CommandStartedEvent) -> None:
+        self.names.append(told.command_name)
+
+    def succeeded(self, told: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, told: monitoring.CommandFailedEvent) -> None: ...
+
+
+COUNTING = Counting()
+monitoring.register(COUNTING)
+
+
+@contextmanager
+def counted(app: Flask) -> Iterator[list[str]]:
+    """Give the queries to both databases inside: commands of MongoDB, statements of Postgres."""
+    statements: list[str] = []
+    engine = app.extensions[EXTENSION].database.engine
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement.split(maxsplit=1)[0])
+
+    event.listen(engine, "before_cursor_execute", note)
+    COUNTING.names.clear()
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+        statements += [name for name in COUNTING.names if name not in {"hello", "ping", "endSessions"}]
+
+
+LISTS = ["/people/", "/people/?q=u", "/groups/", "/shared-mailboxes/", "/addresses/", "/people/deleted",
+         "/people/imports/"]  # fmt: skip
+MOST = 6
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_list_pages_ask_six_times_at_most(
+    path: str, portal_app: Flask, sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    """Of both databases together, whatever there is in the lists."""
+    for _ in range(8):
+        user_of(mail_services, organisation, password=None)
+        make_group(mail_services, organisation)
+    browser = sign_in(Role.OWNER)
+    browser.get(path)  # what a process learns once: shards, tenants
+    with counted(portal_app) as queries:
+        assert browser.get(path).status_code == 200
+    assert 0 < len(queries) <= MOST, queries
+
+
+def test_control_a_query_for_each_user_would_be_seen(
+    portal_app: Flask,
+    sign_in: SignIn,
+    mail_services: MailServices,
+    organisation: MadeOrganisation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mailcore.services.people import People
+
+    for _ in range(8):
+        user_of(mail_services, organisation, password=None)
+    monkeypatch.setattr(
+        People,
+        "used_bytes",
+        lambda _self, users: {user.id: mail_services.quotas.use(user.id, fresh=True) for user in users},
+    )
+    browser = sign_in(Role.OWNER)
+    browser.get("/people/")
+    with counted(portal_app) as queries:
+        browser.get("/people/")
+    assert len(queries) > MOST
+
+
+def test_what_an_admin_does_is_in_the_audit_trail(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    user_id = user_of(mail_services, organisation)
+    sign_in(Role.ADMIN).post(f"/people/{user_id}/state", {"state": "suspended"})
+    home = mail_services.placement.home(user_id)
+    record = home.shard.hot["events"].find_one({"kind": "user.state", "user": user_id})
+    assert record is not None
+    assert record["actor"]["identity"] == organisation.members[Role.ADMIN].email
+    assert record["actor"]["door"] == "portal"
+    assert PASSWORD not in str(record)
