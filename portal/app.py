@@ -75,7 +75,7 @@ def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
     app.extensions[rate_limits.EXTENSION] = RateLimits(redis_url.reveal_text() if redis_url is not None else None)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
-    _bind_session(app, parts.database)
+    _bind_session(app, parts)
     security.set_up(app, settings)
     languages.set_up(app)
     failures.set_up(app)
@@ -89,17 +89,17 @@ def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
     return app
 
 
-def _bind_session(app: Flask, store: Database) -> None:
+def _bind_session(app: Flask, parts: Portal) -> None:
     """Give each request its database session, and find out who is signed in."""
 
     @app.before_request
     def begin() -> None:
         g.request_id = secrets.token_hex(8)
-        g.scope = store.scope()
+        g.scope = parts.database.scope()
         g.scope.__enter__()
         token = session.get(SIGNED_IN)
         if token is not None and request.endpoint not in {"static", "health"}:
-            g.signed_in = sessions.find_session(token)
+            g.signed_in = sessions.still_good(parts.mail, sessions.find_session(token))
 
     @app.teardown_request
     def end(error: BaseException | None) -> None:  # noqa: ARG001  as Flask calls it

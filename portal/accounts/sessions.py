@@ -10,10 +10,15 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from bson import ObjectId
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import joinedload
 
+from mailcore.errors import NotFound
+from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
+from mailcore.model.tenant import State
+from mailcore.services import MailServices
 from portal.access import SignedIn
 from portal.accounts.models import Member, Membership, Organisation, OrganisationState, PortalSession
 from portal.database import session, unit_of_work, utc_now
@@ -92,6 +97,18 @@ def find_session(token: str) -> SignedIn | None:
     if now - found.seen_at > SEEN_EVERY:
         _touch(found)
     return _signed_in(found, membership)
+
+
+def still_good(mail: MailServices, who: SignedIn | None) -> SignedIn | None:
+    """Return who is signed in, unless it is a mail user whose password, state or factors changed since; one look."""
+    if who is None or who.role is not Role.MAIL_USER:
+        return who
+    try:
+        user = mail.users.get(UserId(ObjectId(who.session.mail_user)))
+    except NotFound:
+        return None
+    is_same = user.auth_version == who.session.mail_auth_version and user.state is State.ACTIVE
+    return who if is_same else None
 
 
 def _signed_in(found: PortalSession, membership: Membership | None) -> SignedIn | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, render_template, url_for
+from flask import Blueprint, current_app, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.access import current_organisation, public, requires, signed_in
@@ -19,6 +19,8 @@ def front() -> ResponseReturnValue:
     if who is None:
         return render_template("overview/front.html")
     first = {Role.MAIL_USER: "own.home", Role.STAFF: "staff.home"}.get(who.role, "overview.home")
+    if first not in current_app.view_functions:
+        return render_template("overview/front.html")
     return redirect(url_for(first), code=303)
 
 
