@@ -19,7 +19,7 @@ from mailcore.model.content import SearchableText, StoredItems
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.octets import Octets
-from mailcore.services.item_cache import ItemCache
+from mailcore.services.item_cache import ItemCache, RecentlyRead, size_of_document
 from mailcore.services.offload import Offload
 from mailcore.services.prepared import (
     SEARCH_TEXT_BYTES,
@@ -50,6 +50,8 @@ OFFLOAD_BYTES = 512 * 1024
 """Preparing a message from this size on takes over 5 ms now and then, and goes to the thread pool."""
 ADDRESS_OFFLOAD_BYTES = 4 << 20
 """Content of this size takes over 3 ms to hash."""
+OPENED_BYTES = 8 << 20
+"""Of messages that were opened lately, without what they have stored apart; a larger one is not kept."""
 BODY_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "splices": 1, "parts": 1, "size": 1, "sha256": 1}
 STRUCTURED_FIELDS = {**BODY_FIELDS, "body_structure": 1}
 TEXT_FIELDS = {"format": 1, "prefix": 1, "skeleton": 1, "text": 1}
@@ -88,6 +90,7 @@ class ContentStore:
         self._limits = limits
         self._codec = SkeletonCodec()
         self._items = ItemCache()
+        self._opened: RecentlyRead[dict[str, Any]] = RecentlyRead(OPENED_BYTES, size_of_document)
         self._readers: dict[str, tuple[ShardStores, BlobReader]] = {}
 
     # -- writing ----------------------------------------------------------------------------
@@ -296,16 +299,22 @@ class ContentStore:
     def open(self, user_id: UserId, message_oid: bytes, *, structured: bool = False) -> Content:
         """Return a message to read from; one round trip, and others only for what is read of its blobs.
 
-        `structured` has its BODYSTRUCTURE read along.
+        `structured` has its BODYSTRUCTURE read along; who opens so opens again, so that it is kept for a while: the
+        caller knows that the message is in a mailbox.
 
         Raises:
             MessageNotFound: the user has no such message.
         """
         home = self._placement.home(user_id)
+        opened = self._opened.get(user_id, message_oid) if structured else None
+        if opened is not None:
+            return self._content(home, opened)
         fields = STRUCTURED_FIELDS if structured else BODY_FIELDS
         document = home.shard.messages.find(user_id, [message_oid], fields).get(message_oid)
         if document is None:
             raise MessageNotFound(user_id, message_oid.hex())
+        if structured and size_of_document(document) <= OPENED_BYTES // 64:
+            self._opened.put(user_id, message_oid, document)
         return self._content(home, document)
 
     def open_many(self, user_id: UserId, message_oids: Iterable[bytes], *, whole: bool = False) -> Iterator[Content]:

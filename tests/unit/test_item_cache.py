@@ -6,7 +6,7 @@ from bson import ObjectId
 
 from mailcore.model.content import StoredItems
 from mailcore.model.ids import UserId
-from mailcore.services.item_cache import ItemCache
+from mailcore.services.item_cache import ItemCache, RecentlyRead, size_of_document
 
 
 def _oid(number: int) -> bytes:
@@ -35,3 +35,14 @@ def test_no_more_than_the_limit_is_kept_and_what_is_asked_for_stays() -> None:
     assert _oid(0) in kept
     assert _oid(999) in kept
     assert len(kept) <= 101
+
+
+def test_other_things_of_messages_are_kept_alike() -> None:
+    cache: RecentlyRead[dict[str, bytes]] = RecentlyRead(100_000, size_of_document)
+    user = UserId(ObjectId())
+    for number in range(1000):
+        cache.put(user, _oid(number), {"skeleton": b"x" * 500})
+        assert cache.get(user, _oid(0)) is not None
+    assert cache.get(user, _oid(999)) == {"skeleton": b"x" * 500}
+    assert cache.get(UserId(ObjectId()), _oid(999)) is None
+    assert sum(cache.get(user, _oid(number)) is not None for number in range(1000)) <= 101
