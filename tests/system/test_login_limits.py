@@ -6,7 +6,9 @@ A protocol joins by one line in SIGN_IN.
 from __future__ import annotations
 
 import base64
+import http.client
 import imaplib
+import json
 import poplib
 import secrets
 import smtplib
@@ -23,6 +25,8 @@ import pytest
 from infra.devstack.stack import Stack
 from mailcore.main import SERVERS
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.roles import Role
+from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_services, make_user
 from tests.system.altered_server import LAUNCH
@@ -86,6 +90,17 @@ def _managesieve(port: int, username: str, password: str, held: Held = None) -> 
     return _told(answer.decode(), wrong="User name or password is wrong")
 
 
+def _api(port: int, username: str, password: str, held: Held = None) -> str:
+    """As `_imap`: a front end asks, and says for whom; the API keeps no connection for it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    body = json.dumps({"username": username, "password": password, "ip": "127.0.0.1"})
+    headers = {"X-Access-Token": FRONT_END[0], "Content-Type": "application/json"}
+    connection.request("POST", "/authenticate", body, headers)
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    return "ok" if "id" in found else {"RateLimitedError": "limited", "AuthFailed": "wrong"}[found["code"]]
+
+
 def _told(text: str, wrong: str) -> str:
     meanings = {"Too many attempts": "limited", "Too many connections": "too many", wrong: "wrong"}
     return next(meaning for sign, meaning in meanings.items() if sign in text)
@@ -99,9 +114,18 @@ def _ok(connection: socket.socket, held: Held) -> str:
     return "ok"
 
 
-SIGN_IN: dict[str, SignIn] = {"imap": _imap, "pop3": _pop3, "submission": _submission, "managesieve": _managesieve}
-WITHOUT_LOGIN = {"lmtp", "lookup", "relay", "api"} & set(SERVERS)
-"""The API takes passwords from front ends alone, by the same service."""
+FRONT_END = [""]
+"""The token of whoever asks the API; `place` makes one."""
+SIGN_IN: dict[str, SignIn] = {
+    "imap": _imap,
+    "pop3": _pop3,
+    "submission": _submission,
+    "managesieve": _managesieve,
+    "api": _api,
+}
+WITHOUT_LOGIN = {"lmtp", "lookup", "relay"} & set(SERVERS)
+KEEPING = [name for name in SIGN_IN if name != "api"]
+"""Protocols that stay connected once somebody is in."""
 
 
 def test_every_protocol_has_a_line() -> None:
@@ -115,24 +139,24 @@ class Doors:
         self.servers = servers
         self._turns = self._all()
 
-    def _all(self) -> Iterator[tuple[SignIn, int]]:
+    def _all(self) -> Iterator[tuple[str, int]]:
         while True:
-            for name, sign_in in SIGN_IN.items():
+            for name in SIGN_IN:
                 for server in list(self.servers):
-                    yield sign_in, server.port(name)
+                    yield name, server.port(name)
 
     def guess(self, username: str) -> str:
         return self.ask(username, f"guess {secrets.token_hex(4)}")
 
     def ask(self, username: str, password: str) -> str:
-        sign_in, port = next(self._turns)
-        return sign_in(port, username, password)
+        name, port = next(self._turns)
+        return SIGN_IN[name](port, username, password)
 
     def hold(self, username: str, password: str) -> socket.socket | None:
         """Sign in and stay; None if that is one connection too many."""
-        sign_in, port = next(self._turns)
+        name, port = next(turn for turn in self._turns if turn[0] in KEEPING)
         held: list[socket.socket] = []
-        told = sign_in(port, username, password, held)
+        told = SIGN_IN[name](port, username, password, held)
         assert told in {"ok", "too many"}, told
         return held[0] if held else None
 
@@ -161,6 +185,7 @@ def place(new_stack: Callable[..., Stack]) -> Iterator[tuple[Stack, MailServices
     """A stack whose Redis may be killed, and services on it."""
     stack = new_stack(databases=("main", "redis"))
     services = make_services(stack.directory_uri, stack.shards, stack.redis_url)
+    FRONT_END[0] = services.tokens.create(OPERATOR, PLATFORM, Role.AUTH, "front end")[1].reveal_text()
     yield stack, services
     services.close()
 
@@ -234,7 +259,7 @@ def test_five_processes_of_every_protocol_share_the_connections_of_a_user_and_fo
     services.users.set_limit(OPERATOR, user.user_id, "connections", 10)
     with ExitStack() as open_:
         doors = open_doors(open_, stack.endpoints, tmp_path, alteration="short-leases")
-        held = [doors.hold(user.address, PASSWORD) for _ in range(PROCESSES * len(SIGN_IN) + 3)]
+        held = [doors.hold(user.address, PASSWORD) for _ in range(PROCESSES * len(KEEPING) + 3)]
         assert [one is not None for one in held] == [True] * 10 + [False] * (len(held) - 10)
         doors.servers[0].process.kill()
         doors.servers[0].process.wait()
