@@ -51,6 +51,10 @@ OPERATORS: Final[dict[str, Any]] = {
 }
 
 
+NUMBERS: Final = {"putSetting": {"value"}}
+"""Fields that take any number, so that a huge one is a value like others."""
+
+
 def documents(services: MailServices) -> Iterator[tuple[str, dict[str, Any]]]:
     shards = services.placement.shards()
     for database in (services.placement.directory.database, *(shard.hot for shard in shards)):
@@ -187,7 +191,7 @@ def test_no_operator_takes_the_place_of_a_value(
             assert answer.status in {400, 404}, (operation.name, answer.status, answer.body)
             if kind != "nan" and answer.body["code"] == "InputValidationError":
                 told = {name.split(".")[0] for name in answer.body["details"]}
-                assert set(names) <= told, (operation.name, set(names) - told)
+                assert set(names) <= told | NUMBERS.get(operation.name, set()), (operation.name, set(names) - told)
     assert state(services, target) == before
 
 

@@ -19,7 +19,7 @@ from mailcore.api.app import create_app
 from mailcore.api.operation import Media, Operation
 from mailcore.model.filter import Verdict
 from mailcore.model.ids import TenantId
-from mailcore.model.roles import ROLES, Role
+from mailcore.model.roles import ROLES, Resource, Role
 from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
 from mailcore.services.tokens import owner_of_tenant
@@ -54,6 +54,15 @@ def _listed(services: MailServices, user: MadeUser) -> str:
     return str(services.domain_access.put(OPERATOR, user.tenant_id, "vip", Verdict.BLOCK, f"x{ObjectId()}.test").id)
 
 
+def _dkim_key(services: MailServices, user: MadeUser) -> str:
+    return str(services.dkim_keys.create(OPERATOR, user.tenant_id, _domain(user)).id)
+
+
+def _signed_domain(services: MailServices, user: MadeUser) -> str:
+    _dkim_key(services, user)
+    return _domain(user)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "getForwarded": _forwarded,
     "updateForwarded": _forwarded,
@@ -64,8 +73,13 @@ MAKERS: Final[dict[str, Maker]] = {
     "deleteDomainAlias": _alias,
     "resolveDomainAlias": _alias_name,
     "unlistDomain": _listed,
+    "getDkimKey": _dkim_key,
+    "deleteDkimKey": _dkim_key,
+    "resolveDkimKey": _signed_domain,
 }
 """What stands for the id in the path of an operation without a user: something of this user's tenant."""
+OF_PLATFORM: Final = frozenset({Resource.CERTS, Resource.SETTINGS})
+"""What belongs to nobody but the platform: no token of a tenant may, whatever its role."""
 NO_IDS: Final = frozenset({"tag"})
 """Names in paths that everybody chooses, and that mean something within one's own tenant only."""
 OF_USERS: Final = frozenset(
@@ -85,7 +99,11 @@ OF_OTHER_ROLES: Final = {
 """Spelled out, so that a change of the table of roles is seen."""
 BY_NAME: Final = {operation.name: operation for operation in operations.ALL}
 WITHOUT_USER: Final = [operation for operation in operations.ALL if "user" not in operation.path_names]
-WITH_ID: Final = [operation for operation in WITHOUT_USER if set(operation.path_names) - NO_IDS]
+WITH_ID: Final = [
+    operation
+    for operation in WITHOUT_USER
+    if set(operation.path_names) - NO_IDS and not (operation.needs and operation.needs.resource in OF_PLATFORM)
+]
 
 
 def ask(api: Api, operation: Operation, values: dict[str, str], **options: Any) -> Answer:
@@ -145,6 +163,9 @@ def values_of(services: MailServices, operation: Operation, user: MadeUser) -> d
     """Things that exist, so that only the role is in the way."""
     values = {"user": str(user.user_id), "tag": "vip"}
     for name in set(operation.path_names) - values.keys():
+        if operation.needs is not None and operation.needs.resource in OF_PLATFORM:
+            values[name] = str(ObjectId())
+            continue
         maker = OF_A_USER.get(f"{operation.name}.{name}") or OF_A_USER.get(name)
         maker = MAKERS.get(operation.name) or maker
         assert maker is not None
@@ -161,6 +182,8 @@ _MADE: dict[Maker, str] = {}
 def may(operation: Operation, role: Role) -> bool:
     """As the table of roles is read by people: capitals for anybody's, small letters for one's own."""
     assert operation.needs is not None
+    if operation.needs.resource in OF_PLATFORM:
+        return False
     cell = ROLES[role].cells.get(operation.needs.resource, "")
     letter = operation.needs.action.value
     return letter.upper() in cell or (letter in cell and role is Role.USER and not operation.needs.of_tenant)
