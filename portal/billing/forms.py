@@ -38,5 +38,5 @@ class CouponForm(FlaskForm):
 class TaxIdForm(FlaskForm):
     """A number that invoices bear."""
 
-    kind = SelectField(_("Kind"), choices=TAX_ID_TYPES)
+    kind = SelectField(_("Kind"), choices=TAX_ID_TYPES, validators=[InputRequired()])
     value = StringField(_("Number"), validators=[InputRequired(), Length(max=40)])

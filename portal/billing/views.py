@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from bson import ObjectId
+from flask import Blueprint, Response, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_wtf import FlaskForm
 
-from mailcore.errors import Conflict, LimitExceeded, NotFound, Refused, SyntaxFault
+from mailcore.errors import Conflict, LimitExceeded, NotFound, Refused, SyntaxFault, UserNotFound
+from mailcore.model.ids import UserId
 from portal.access import actor, current_organisation, requires
+from portal.audit.services import record
 from portal.billing import enforcement, plans, queries, services, words
 from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription, entitlements
+from portal.billing.export import archive
 from portal.billing.forms import CheckoutForm, CouponForm, QuantityForm, SpendCapForm, TaxIdForm
 from portal.billing.plans import PLANS
 from portal.billing.services import Payments
 from portal.billing.words import reason_of
+from portal.database import unit_of_work
 from portal.mail_plane import portal
 from portal.permissions import Permission
 
@@ -153,6 +158,33 @@ def cancel() -> ResponseReturnValue:
     services.cancel(_payments(), actor(), current_organisation(), ends=True)
     flash(_("Cancelled. Everything works until the end of the period you have paid for."), "success")
     return redirect(url_for("billing.index"), code=303)
+
+
+@blueprint.get("/export")
+@requires(Permission.MANAGE_OWNERS)
+def exports() -> ResponseReturnValue:
+    """Show whose mail can be taken along; open at every stage, until the last day of the last."""
+    organisation = current_organisation()
+    users = portal().mail.users.list_of_tenant(organisation.tenant_id)
+    until = None
+    if portal().payments is not None:
+        until = entitlements(organisation, portal().clock()).export_until
+    return render_template("billing/export.html", users=users, until=until)
+
+
+@blueprint.get("/export/<user_id>.tar")
+@requires(Permission.MANAGE_OWNERS)
+def export(user_id: str) -> ResponseReturnValue:
+    """Send all mail of one user."""
+    mail = portal().mail
+    user = mail.users.get(UserId(ObjectId(user_id))) if ObjectId.is_valid(user_id) else None
+    if user is None or user.tenant_id != current_organisation().tenant_id:
+        raise UserNotFound(user_id)
+    with unit_of_work():
+        record(actor(), "mail.exported", user.address, {}, organisation_id=current_organisation().id)
+    sent = Response(archive(mail, user.id), mimetype="application/x-tar")
+    sent.headers.set("Content-Disposition", "attachment", filename=f"{user.id}.tar")
+    return sent
 
 
 @blueprint.post("/resume")

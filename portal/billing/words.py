@@ -23,6 +23,8 @@ def set_up(app: Flask) -> None:
     app.add_template_global(stage_name)
     app.add_template_global(stage_text)
     app.add_template_global(unit_name)
+    app.add_template_global(unit_price)
+    app.add_template_global(unit_question)
     app.add_template_global(invoice_state)
     app.add_template_global(Money, "amount_of")
 
@@ -40,6 +42,18 @@ def day(seconds: int) -> str:
 def unit_name(unit: Unit) -> str:
     """Return what a plan is bought by."""
     return _("users") if unit is Unit.SEAT else _("GB")
+
+
+def unit_price(unit: Unit, amount: str) -> str:
+    """Return what one unit costs."""
+    if unit is Unit.SEAT:
+        return _("%(amount)s a month for each user, with 30 GB each in a common pool.", amount=amount)
+    return _("%(amount)s a month for each GB, for as many users as you like.", amount=amount)
+
+
+def unit_question(unit: Unit) -> str:
+    """Return the label of the field for how many."""
+    return _("How many users") if unit is Unit.SEAT else _("How many GB")
 
 
 def stage_name(stage: Stage) -> str:

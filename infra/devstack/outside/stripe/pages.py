@@ -55,7 +55,8 @@ def _form(button: str, problem: str) -> str:
 def _page(title: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>{body}"
+        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style>'
+        f"<h1>{escape(title)}</h1>{body}"
         '<p class="note">This is the local Stripe of a development stack: no money moves.</p></html>'
     )
 

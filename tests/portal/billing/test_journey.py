@@ -1,0 +1,137 @@
+"""In Chromium from the trial to the export: what a customer sees, and what becomes of mail meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from mailcore.model.tenant import Standing
+from mailcore.services.messages import NewMessage
+from portal.billing.stages import Stage
+from portal.database import unit_of_work
+from portal.permissions import Role
+from tests.builders import OPERATOR, PASSWORD
+from tests.portal.billing.conftest import Billed
+from tests.portal.billing.remote_page import RemotePage
+from tests.portal.conftest import make_organisation
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[RemotePage]:
+    pictures = Path(os.environ.get("EIDER_PICTURES") or tmp_path)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    found = RemotePage(chromium, pictures)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def address(billed: Billed) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, billed.app, threaded=True)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    object.__setattr__(billed.parts.settings, "public_url", f"http://localhost:{server.port}")
+    yield f"http://localhost:{server.port}"
+    server.shutdown()
+
+
+@pytest.mark.timeout(300)
+def test_from_trial_to_export(billed: Billed, page: RemotePage, address: str) -> None:
+    made = make_organisation(billed.mail, "Harbour Maps")
+    organisation = made.organisation
+    with unit_of_work() as current:
+        organisation.created_at = billed.now()
+        current.add(organisation)
+    domain = f"h{organisation.tenant}.test"
+    billed.mail.domains.create(OPERATOR, organisation.tenant_id, domain)
+    user = billed.mail.users.create(OPERATOR, f"ada@{domain}", None, "Ada", organisation.tenant_id)
+    arrived: list[bytes] = []
+
+    def arrive() -> None:
+        raw = b"Subject: number %d\r\n\r\nBody\r\n" % len(arrived)
+        billed.mail.messages.append(user, OPERATOR, "INBOX", [NewMessage(raw)])
+        arrived.append(raw)
+
+    page.goto(f"{address}/sign-in")
+    page.fill("input[name=email]", made.members[Role.OWNER].email)
+    page.fill("input[name=password]", PASSWORD)
+    page.press("Sign in")
+    page.goto(f"{address}/billing")
+    assert "Trial" in page.text()
+    page.shot("billing-1-trial")
+
+    page.fill("#quantity-team", "3")
+    page.press("Choose Team")
+    assert page.url().startswith(billed.server.url)
+    page.shot("billing-2-checkout")
+    page.press("Subscribe")
+    assert "Your plan is active" in page.text()
+    billed.settle()
+    assert billed.entitled(organisation).seats == 3
+    billed.advance(days=20)
+
+    page.goto(f"{address}/billing")
+    page.fill("input#quantity", "5")
+    page.press("Show the next invoice")
+    shown = page.inner("#total")
+    page.shot("billing-3-preview")
+    page.press("Confirm the change")
+    billed.settle()
+    assert billed.entitled(organisation).seats == 5
+    arrive()
+
+    page.goto(f"{address}/billing")
+    page.press("Change card")
+    page.check("input[value='0341']")
+    page.press("Save card")
+    billed.settle()
+    billed.advance(days=25)
+    page.goto(f"{address}/billing/invoices")
+    assert shown in page.text(), "the invoice is what the preview showed"
+    page.shot("billing-4-invoices")
+
+    seen = []
+    for _ in range(40):
+        entitled = billed.entitled(organisation)
+        if entitled.stage not in seen:
+            seen.append(entitled.stage)
+            arrive()
+            assert billed.mail.mailboxes.open(user, "INBOX").exists == len(arrived)
+            page.goto(f"{address}/billing")
+            assert page.goto(f"{address}/billing/export") == 200
+            page.goto(f"{address}/billing")
+            page.shot(f"billing-5-{entitled.stage.value}")
+        billed.advance(days=1)
+    assert seen == [Stage.GRACE, Stage.SENDING_OFF, Stage.READ_ONLY, Stage.CLOSED]
+
+    page.goto(f"{address}/billing")
+    page.press("Change card")
+    page.press("Save card")
+    billed.settle()
+    assert billed.entitled(organisation).stage is Stage.ACTIVE
+    assert billed.mail.tenants.get(organisation.tenant_id).standing is Standing.FULL
+    page.goto(f"{address}/billing")
+    assert "payment is due" not in page.text()
+
+    page.goto(f"{address}/billing/cancel")
+    page.shot("billing-6-cancel")
+    page.press("Cancel at the end of the period")
+    billed.settle()
+    billed.advance(days=32)
+    assert billed.entitled(organisation).stage is Stage.CLOSED
+    page.goto(f"{address}/billing")
+    page.shot("billing-7-cancelled")
+    page.goto(f"{address}/billing/export")
+    page.shot("billing-8-export")
+    with tarfile.open(page.download(f"a[href$='{user}.tar']")) as archive:
+        kept = {one.name: archive.extractfile(one).read() for one in archive.getmembers()}  # type: ignore[union-attr]
+    assert [kept[name] for name in sorted(kept) if name.startswith("INBOX/")] == arrived
+    assert page.problems() == []
