@@ -75,12 +75,6 @@ def _domain(_: MailServices, made: MadeOrganisation) -> str:
     return str(domains.add_domain(SOMEBODY, made.organisation, name, ServiceNames.from_environment({})).id)
 
 
-def _user(mail: MailServices, made: MadeOrganisation) -> str:
-    domain = f"u{uuid4()}.test"
-    mail.domains.create(OPERATOR, made.organisation.tenant_id, domain)
-    return str(mail.users.create(OPERATOR, f"ada@{domain}", None, "", made.organisation.tenant_id))
-
-
 def _billing_change(_: MailServices, made: MadeOrganisation) -> str:
     change = QuantityChange(
         organisation_id=made.organisation.id,
@@ -102,7 +96,6 @@ MAKERS: Final[dict[str, Maker]] = {
     "address": lambda *_: "ada@example.test",
     "session_id": _session,
     "change_id": _billing_change,
-    "user_id": _user,
     "tax_id": lambda *_: "txi_none",
     "member_id": _member,
     "invitation_id": _invitation,
