@@ -140,6 +140,36 @@ def test_an_end_makes_room_at_once_for_the_next_here(process: Callable[[], Conne
     assert other.count(user) == 4
 
 
+def test_who_comes_back_at_once_takes_the_place_that_is_counted_still(
+    process: Callable[[], Connections], user: UserId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No round trip, and never one connection more than the limit by all processes together."""
+    one, other = process(), process()
+    one.start(lambda work: None)
+    leases = fill([one], user, 4)
+    asked = []
+    ask = one._link.ask
+    with monkeypatch.context() as patch:
+        patch.setattr(one._link, "ask", lambda question: (asked.append(question), ask(question))[1])
+        for lease in leases:
+            lease.close()
+        leases = [one.open(user, 4) for _ in range(4)]
+        assert not asked
+    for process_ in (one, other):
+        with pytest.raises(TooManyConnections):
+            process_.open(user, 4)
+    one.flush()
+    assert other.count(user) == 4
+    leases[0].close()
+    with pytest.raises(TooManyConnections):
+        one.open(user, 2)  # the limit was lowered meanwhile
+    leases[1].close()
+    monkeypatch.setattr(type(one._link), "is_up", False)
+    monkeypatch.setattr(one._link, "ask", lambda _: None)
+    with pytest.raises(TooManyConnections):
+        one.open(user, 4)  # alone this process has two at most
+
+
 def test_redis_is_told_of_ends_without_being_asked_to(process: Callable[[], Connections], user: UserId) -> None:
     one, other = process(), process()
     one.start(lambda work: threading.Thread(target=work, daemon=True).start())
