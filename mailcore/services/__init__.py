@@ -278,7 +278,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     credential_key = CredentialKey(directory, sealing)
     app_passwords = AppPasswords(directory, credential_key, sessions, settings.limits, audit)
     temporary_passwords = TemporaryPasswords(directory, credential_key, audit)
-    messages = Messages(placement, mailboxes, views, notices, quotas, content, offload)
+    encryptions = Encryptions(directory, placement, audit, sessions, offload)
+    messages = Messages(placement, mailboxes, views, notices, quotas, content, offload, encryptions)
     addresses = Addresses(directory, audit, sessions)
     onward = OnwardAddresses(directory, addresses, audit, settings.limits.routing)
     passwords = Passwords(offload, leaked=LeakedPasswords(settings.leaked_passwords_url))
@@ -304,7 +305,6 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     resolutions = Resolutions(
         directory, placement, settings.limits.routing, Bounces(srs, directory, placement), settings.feedback_addresses
     )
-    encryptions = Encryptions(directory, placement, audit, sessions, offload)
     arc = Arc(dkim, offload, own_domain, settings.hostname)
     forwarding = Forwarding(outbound, usage, srs, arc, forward_key, encryptions)
     responder = Responder(outbound, usage, dkim, settings.hostname)
@@ -330,7 +330,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     )
     identities = Identities(directory, placement, audit)
     journal = Journal(directory, placement, content, mailboxes, messages, audit, sessions)
-    sent_copies = SentCopies(placement, mailboxes, messages, content, quotas)
+    sent_copies = SentCopies(placement, mailboxes, messages, content, quotas, encryptions)
     confirming = Reauthentication(directory, authentication)
     factor_limits = settings.limits.second_factors
     correspondents = Correspondents(placement, audit)

@@ -37,6 +37,8 @@ from mailcore.model.encryption import (
 )
 from mailcore.model.event import Detail
 from mailcore.model.ids import UserId
+from mailcore.model.mailbox import MailboxEntry, SpecialUse
+from mailcore.model.octets import Octets
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.offload import Offload
@@ -100,6 +102,16 @@ class Encryptions:
                 _encrypted(choice, b"Subject: a try\r\n\r\na try\r\n")
             except EncryptionFailed as error:
                 raise ValueInvalid(str(error.details[0])) from error
+
+    def as_stored(self, choice: Encryption, entry: MailboxEntry, raw: Octets) -> Octets:
+        """Return a message as it is stored in a mailbox that somebody puts it into; drafts stay readable.
+
+        Raises:
+            EncryptionFailed: as `encrypt`.
+        """
+        if not choice.has_keys or not (choice.of_stored or entry.encrypts) or entry.special_use is SpecialUse.DRAFTS:
+            return raw
+        return self.encrypt(choice, raw if isinstance(raw, bytes) else raw[:])
 
     def encrypt(self, choice: Encryption, raw: bytes) -> bytes:
         """Return a message encrypted; one that is encrypted already, as it is. Large ones in the thread pool.

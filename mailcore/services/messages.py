@@ -11,7 +11,7 @@ from mailcore import fault
 from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
-from mailcore.model.flags import HAS_NOTE, SEEN, SYSTEM_MASK, FlagOperation, FlagSet
+from mailcore.model.flags import DRAFT, HAS_NOTE, SEEN, SYSTEM_MASK, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, ModSeq, UidValidity, UserId
 from mailcore.model.mailbox import MailboxEntry, SpecialUse, parse_mailbox_name
 from mailcore.model.octets import Octets
@@ -21,6 +21,7 @@ from mailcore.model.uid_set import UidSet
 from mailcore.services.access import Place, permitted_change, permitted_flags
 from mailcore.services.commits import Commits, ConditionUnmet, Patience
 from mailcore.services.content import ContentStore
+from mailcore.services.encryption import Encryptions
 from mailcore.services.foreign_copies import ForeignCopies
 from mailcore.services.keywords import Keywords, distinct_keywords
 from mailcore.services.mailboxes import Mailboxes
@@ -94,12 +95,14 @@ class Messages:
         quotas: Quotas,
         content: ContentStore,
         offload: Offload | None = None,
+        encryptions: Encryptions | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._placement = placement
         self._mailboxes = mailboxes
         self._quotas = quotas
         self._content = content
+        self._encryptions = encryptions
         self._commits = Commits(placement, mailboxes, views, notices, offload or InlineOffload(), now)
         self._keywords = Keywords(self._commits, mailboxes)
         self._changes = RowChanges(self._commits, mailboxes)
@@ -119,6 +122,7 @@ class Messages:
             MailboxNotFound: there is none of that name.
             OverQuota: they do not fit.
             TooManyKeywords: a flag would be one keyword too many.
+            EncryptionFailed: they are to be encrypted, and cannot be.
             StoreUnavailable: outcome unknown.
         """
         return self._append(user_id, actor, name, messages, 0)
@@ -170,6 +174,7 @@ class Messages:
         key = new_key()
         patience = Patience(MOVING_WAIT_S)
         home = self._placement.home(user_id)
+        messages = self._as_stored(home, entry, messages)
         rows, after = self._stored(home, messages)
         while True:
             try:
@@ -199,6 +204,17 @@ class Messages:
         if FLAG_RIGHTS in rights:
             return messages
         return [replace(message, flags=permitted_flags(message.flags, rights)) for message in messages]
+
+    def _as_stored(self, home: Home, entry: MailboxEntry, messages: Sequence[NewMessage]) -> Sequence[NewMessage]:
+        """Return the messages encrypted, where the user or the mailbox wants that and they are no drafts."""
+        if not home.encryption.has_keys or self._encryptions is None:
+            return messages
+        return [
+            message
+            if message.flags.system & DRAFT
+            else replace(message, raw=self._encryptions.as_stored(home.encryption, entry, message.raw))
+            for message in messages
+        ]
 
     def _stored(self, home: Home, messages: Sequence[NewMessage]) -> tuple[list[NewRow], Ahead | None]:
         """Store the content of messages, a single one ahead of its commit; return their rows."""

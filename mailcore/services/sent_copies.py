@@ -25,6 +25,7 @@ from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
 from mailcore.services.content import ContentStore
+from mailcore.services.encryption import Encryptions
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.prepared import message_id_hash
@@ -50,8 +51,15 @@ class SentCopies:
     """Files what was submitted, once."""
 
     def __init__(
-        self, placement: Placement, mailboxes: Mailboxes, messages: Messages, content: ContentStore, quotas: Quotas
+        self,
+        placement: Placement,
+        mailboxes: Mailboxes,
+        messages: Messages,
+        content: ContentStore,
+        quotas: Quotas,
+        encryptions: Encryptions,
     ) -> None:
+        self._encryptions = encryptions
         self._placement = placement
         self._mailboxes = mailboxes
         self._messages = messages
@@ -75,6 +83,7 @@ class SentCopies:
 
         Raises:
             OverQuota: it does not fit.
+            EncryptionFailed: the user wants it encrypted, and it cannot be.
             StoreUnavailable: outcome unknown; call again.
         """
         home = self._placement.home(user_id)
@@ -88,7 +97,7 @@ class SentCopies:
         self, actor: Actor, user_id: UserId, raw: bytes, name: str, entry: MailboxEntry, *, gives_way: bool
     ) -> Filed:
         home = self._placement.home(user_id)
-        prepared = self._content.prepare(raw)
+        prepared = self._content.prepare(self._encryptions.as_stored(home.encryption, entry, raw))
         oid = _oid(user_id, prepared.message_id or name.encode())
         content = self._content.put(home, prepared, oid)
         if content.existed:

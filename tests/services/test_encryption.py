@@ -23,10 +23,14 @@ from infra.devstack.endpoints import ShardUris
 from mailcore.errors import EncryptionFailed, ValueInvalid
 from mailcore.model.encryption import Cipher
 from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
+from mailcore.model.flags import DRAFT, FlagSet
+from mailcore.model.outbound import OutboundRecipient
 from mailcore.services import MailServices
 from mailcore.services import encryption as service
 from mailcore.services.encryption import certificate_infos, key_info
+from mailcore.services.messages import NewMessage
 from mailcore.services.outbound_content import OutboundContent
+from mailcore.services.submission import Sender, Submitted
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, inbox, message
 
@@ -272,3 +276,27 @@ def test_people_see_whose_keys_they_are(services: MailServices, user: MadeUser, 
     set_(services, user, pgp_key="", certificates=(certificate()[0],))
     (shown,) = certificate_infos(services.users.get(user.user_id).encryption)
     assert (shown.subject, shown.serial) == ("CN=zoe@example.org", "1267")
+
+
+def test_what_is_put_into_a_mailbox_is_encrypted_too_but_drafts(
+    services: MailServices, user: MadeUser, pgp_key: str
+) -> None:
+    """By APPEND, by an upload, and the copy of what was sent: one, encrypted, and the other end gets it as it is."""
+    set_(services, user, pgp_key=pgp_key, of_stored=True)
+    raw = PLAIN.replace(b"From: a@else.test", b"From: " + user.address.encode())
+    append = services.messages.append
+    append(user.user_id, OPERATOR, "INBOX", [NewMessage(raw)])
+    append(user.user_id, OPERATOR, "Drafts", [NewMessage(raw)])
+    append(user.user_id, OPERATOR, "INBOX", [NewMessage(raw, FlagSet(DRAFT))])
+    sender = Sender(user.user_id, user.tenant_id, user.address)
+    submitted = Submitted(raw, user.address, [OutboundRecipient("x@else.test")], "ESMTPSA")
+    for _ in range(2):
+        services.submission.submit(OPERATOR, sender, submitted)
+    assert SECRET in forwarded(services, user)
+
+    def secrets(name: str) -> list[bool]:
+        view = services.mailboxes.open(user.user_id, name)
+        oids = [view.message_oid(row) for row in range(view.exists)]
+        return [SECRET in b"".join(content.read()) for content in services.content.open_many(user.user_id, oids)]
+
+    assert (secrets("INBOX"), secrets("Drafts"), secrets("Sent Mail")) == ([False, True], [True], [False])
