@@ -23,6 +23,7 @@ NOUNS: tuple[str, ...] = (
     "dkim",
     "send_as",
     "user",
+    "deleted_user",
     "shared_mailbox",
     "address",
     "group",

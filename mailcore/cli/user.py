@@ -6,7 +6,7 @@ import argparse
 import getpass
 import secrets
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
@@ -78,6 +78,10 @@ def register(subparsers: Subparsers) -> None:
     rename.add_argument("address")
     rename.add_argument("new", metavar="NEW_ADDRESS")
     rename.set_defaults(run=run_rename)
+    delete = verbs.add_parser("delete", help="delete a user; see deleted-user for how to take it back")
+    delete.add_argument("address")
+    delete.add_argument("--days", type=int, metavar="N", help="it is erased after so many days, 30 unless given")
+    delete.set_defaults(run=run_delete)
     _add_second_factors(verbs)
 
 
@@ -190,6 +194,16 @@ def run_rename(options: argparse.Namespace) -> int:
     with connected() as services:
         address = services.renaming.rename(operator(), services.addresses.get(options.address).user_id, options.new)
     print(f"{options.address} is {address} now and goes on to receive mail for {options.address}")
+    return 0
+
+
+def run_delete(options: argparse.Namespace) -> int:
+    """Delete a user; nothing of it is destroyed before its time."""
+    erase_after = datetime.now(UTC) + timedelta(days=options.days) if options.days is not None else None
+    with connected() as services:
+        user_id = services.addresses.get(options.address).user_id
+        done = services.deleted_users.delete(operator(), user_id, erase_after)
+    print(f"{options.address} is deleted, and erased after {done.erase_after:%Y-%m-%d %H:%M}")
     return 0
 
 

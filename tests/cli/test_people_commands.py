@@ -1,4 +1,4 @@
-"""`eider user rename`, `eider shared-mailbox`, `eider tenant set-quota|set-users|sum-up`."""
+"""`eider user rename|delete`, `deleted-user`, `shared-mailbox`, `tenant set-quota|set-users|sum-up`."""
 
 from __future__ import annotations
 
@@ -50,3 +50,18 @@ def test_limits_of_a_tenant(eider: Eider, tenant: str) -> None:
     assert eider("tenant", "set-users", tenant, "none").status == 0
     assert eider("user", "create", f"eve@{tenant}.test", "--tenant", tenant, "--generate").status == 0
     assert eider("tenant", "sum-up").out.startswith("summed up: ")
+
+
+def test_a_user_is_deleted_listed_held_and_restored(eider: Eider, tenant: str) -> None:
+    ada = f"ada@{tenant}.test"
+    assert eider("user", "delete", ada, "--days", "7").out.startswith(f"{ada} is deleted, and erased after 20")
+    assert ada not in eider("user", "list", "--tenant", tenant).out
+    listed = eider("deleted-user", "list", "--tenant", tenant).out
+    assert ada in listed
+    assert "kept" in listed
+    assert eider("deleted-user", "hold", ada).out == f"{ada} is held\n"
+    assert eider("deleted-user", "release", ada).out == f"{ada} is released\n"
+    assert eider("deleted-user", "restore", ada).out == f"{ada} is restored, with 1 addresses\n"
+    assert ada in eider("user", "list", "--tenant", tenant).out
+    assert eider("deleted-user", "restore", ada).status == 1
+    assert eider("user", "delete", f"nobody@{tenant}.test").status == 1
