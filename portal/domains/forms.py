@@ -26,6 +26,7 @@ class StsForm(FlaskForm):
 
     mode = SelectField(
         _("Policy"),
+        validators=[InputRequired()],
         choices=[
             (StsMode.TESTING.value, _("Testing: senders report, and deliver all the same")),
             (StsMode.ENFORCE.value, _("Enforce: senders deliver by verified TLS only")),
@@ -39,6 +40,7 @@ class DkimWayForm(FlaskForm):
 
     way = SelectField(
         _("Way"),
+        validators=[InputRequired()],
         choices=[
             (DkimWay.CNAME.value, _("Two CNAMEs: keys change without your doing")),
             (DkimWay.TEXT.value, _("Text records: you publish each new key")),
@@ -49,7 +51,11 @@ class DkimWayForm(FlaskForm):
 class ProviderForm(FlaskForm):
     """Which provider, its token, and which records."""
 
-    provider = SelectField(_("DNS provider"), choices=[(one.name, one.label) for one in PROVIDERS.values()])
+    provider = SelectField(
+        _("DNS provider"),
+        validators=[InputRequired()],
+        choices=[(one.name, one.label) for one in PROVIDERS.values()],
+    )
     token = PasswordField(_("API token"), validators=[Optional(), Length(max=1000)], render_kw={"autocomplete": "off"})
     zone = StringField(_("Zone"), validators=[Optional(), Length(max=253)])
     keep = BooleanField(_("Keep the token, sealed, for the next time"))

@@ -35,7 +35,7 @@ ROOT: Final = Path(__file__).parents[2]
 AXE: Final = FOLDER / "node_modules/axe-core/axe.min.js"
 FIRST_LOAD_BYTES: Final = 100_000
 VIEWS: Final = ([1440, "light"], [390, "dark"])
-NO_PAGE: Final = frozenset({"health", "audit.export"})
+NO_PAGE: Final = frozenset({"health", "audit.export", "domains.zone", "domains.records"})
 """What is read by GET and is no page."""
 
 
@@ -67,7 +67,12 @@ def paths(app: Flask, mail: MailServices, made: MadeOrganisation, role: Role | N
     found = []
     for rule in app.url_map.iter_rules():
         need = need_of(app.view_functions[rule.endpoint]) if rule.endpoint not in UNGUARDED else None
-        if "GET" not in (rule.methods or set()) or need is None or rule.endpoint in NO_PAGE or of_api(rule.endpoint):
+        if (
+            "GET" not in (rule.methods or set())
+            or need is None
+            or rule.endpoint in NO_PAGE
+            or is_for_programs(rule.endpoint)
+        ):
             continue
         is_wanted = need is Open.PUBLIC if role is None else isinstance(need, Permission) and allows(role, need)
         if is_wanted:
@@ -76,8 +81,8 @@ def paths(app: Flask, mail: MailServices, made: MadeOrganisation, role: Role | N
     return found
 
 
-def of_api(endpoint: str) -> bool:
-    return endpoint.partition(".")[0] == API
+def is_for_programs(endpoint: str) -> bool:
+    return endpoint.partition(".")[0] in {API, "published"}
 
 
 def look(address: str, who: tuple[str, str] | None, pages: list[str], **more: Any) -> list[dict[str, Any]]:

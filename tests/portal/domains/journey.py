@@ -1,0 +1,88 @@
+"""A domain from its first letter to a new DKIM key, in Debian's Chromium: a process of its own (see tests/portal/look).
+
+Standard input: one JSON object with `chromium`, `base`, `who`, `domain`, `pictures`; then a line whenever the test has
+done its part. Standard output: one JSON line at the end of each part.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.journeys.browser import QUIET
+
+PATIENCE_MS = 60_000
+WIDTHS = (1440, 390)
+
+
+def picture(page: Page, folder: str, name: str) -> None:
+    """One picture at each width."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=str(Path(folder) / f"{name}-{width}.png"), full_page=True)
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+
+
+def copied(page: Page) -> list[dict[str, Any]]:
+    """What the copy buttons of each record would copy, and its type."""
+    found: list[dict[str, Any]] = page.eval_on_selector_all(
+        "details.record",
+        """records => records.map(record => ({
+            type: record.querySelector("dd > code").textContent,
+            copied: [...record.querySelectorAll(".record-values [data-copy]")].map(one => one.dataset.copy),
+        }))""",
+    )
+    return found
+
+
+def say(**told: Any) -> None:
+    print(json.dumps(told), flush=True)
+
+
+def main() -> None:
+    asked = json.loads(sys.stdin.readline())
+    base, folder = asked["base"], asked["pictures"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=asked["chromium"], args=QUIET)
+        page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900}, locale="en")
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(base + "/sign-in")
+        page.fill("input[name=email]", asked["who"][0])
+        page.fill("input[name=password]", asked["who"][1])
+        page.press("input[name=password]", "Enter")
+        page.wait_for_url(lambda url: "/sign-in" not in url)
+        page.goto(base + "/domains")
+        picture(page, folder, "1-no-domain")
+        page.click("main .page-head >> text=Add a domain")
+        page.fill("input[name=name]", asked["domain"])
+        picture(page, folder, "2-add")
+        page.click("button:has-text('Add domain')")
+        page.wait_for_selector("text=Put these records into your DNS")  # by itself: nothing is clicked meanwhile
+        picture(page, folder, "3-records")
+        say(records=copied(page))
+        sys.stdin.readline()
+        page.click("button:has-text('Look again')")
+        page.wait_for_selector("text=Everything is as it should be")
+        page.wait_for_selector("details.record.good")
+        picture(page, folder, "4-green")
+        say(states=page.eval_on_selector_all("details.record .badge", "all => all.map(one => one.textContent)"))
+        sys.stdin.readline()
+        page.reload()
+        page.click("button:has-text('Replace the key now')")
+        page.wait_for_selector("text=A new key is being made")
+        for _ in range(60):
+            page.goto(page.url)
+            if page.locator("tr:has-text('eider2') >> text=signs").count():
+                break
+            page.wait_for_timeout(500)
+        picture(page, folder, "5-rotated")
+        say(keys=page.eval_on_selector_all("tbody tr", "all => all.map(one => one.innerText)"))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
