@@ -14,15 +14,26 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 
 from tests.journeys.browser import QUIET
+from tests.portal.look import RUN_AXE, TOO_WIDE
+from tests.system.clients.packages import FOLDER
 
+AXE = FOLDER / "node_modules/axe-core/axe.min.js"
 PATIENCE_MS = 60_000
 WIDTHS = (1440, 390)
 
 
+FAULTS: list[str] = []
+
+
 def picture(page: Page, folder: str, name: str) -> None:
-    """One picture at each width."""
+    """One picture at each width, and what axe and the width say, if axe is there."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
+        if AXE.is_file():
+            page.evaluate(AXE.read_text(encoding="utf-8"))
+            FAULTS.extend(f"{name} at {width}: {one}" for one in page.evaluate(RUN_AXE))
+        if page.evaluate(TOO_WIDE):
+            FAULTS.append(f"{name} at {width}: too wide")
         page.screenshot(path=str(Path(folder) / f"{name}-{width}.png"), full_page=True)
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
@@ -63,7 +74,18 @@ def main() -> None:
         page.click("button:has-text('Add domain')")
         page.wait_for_selector("text=Put these records into your DNS")  # by itself: nothing is clicked meanwhile
         picture(page, folder, "3-records")
-        say(records=copied(page))
+        for evidence in page.locator("details.evidence > summary").all()[:2]:
+            evidence.click()
+        picture(page, folder, "3-records-evidence")
+        records = copied(page)
+        shown_at = page.url
+        page.click("text=Write them at my provider")
+        page.fill("input[name=token]", asked["token"])
+        page.click("button:has-text('Show what would change')")
+        page.wait_for_selector("button:has-text('Write these changes')")
+        picture(page, folder, "3-records-preview")
+        page.goto(shown_at)
+        say(records=records)
         sys.stdin.readline()
         page.click("button:has-text('Look again')")
         page.wait_for_selector("text=Everything is as it should be")
@@ -80,7 +102,7 @@ def main() -> None:
                 break
             page.wait_for_timeout(500)
         picture(page, folder, "5-rotated")
-        say(keys=page.eval_on_selector_all("tbody tr", "all => all.map(one => one.innerText)"))
+        say(keys=page.eval_on_selector_all("tbody tr", "all => all.map(one => one.innerText)"), faults=FAULTS)
         browser.close()
 
 
