@@ -31,6 +31,7 @@ from mailcore.api import (
     settings,
     storage,
     submit,
+    updates,
     upload,
     users,
 )
@@ -61,6 +62,7 @@ ALL: Final[tuple[Operation, ...]] = (
     *second_factors.OPERATIONS,
     *passkeys.OPERATIONS,
     *authlog.OPERATIONS,
+    *updates.OPERATIONS,
     *dkim.OPERATIONS,
     *certificates.OPERATIONS,
     *settings.OPERATIONS,

@@ -113,6 +113,7 @@ from mailcore.services.tenants import Tenants, content_key_purpose
 from mailcore.services.tokens import Tokens
 from mailcore.services.totp import Totp
 from mailcore.services.trace import Trace
+from mailcore.services.updates import Updates
 from mailcore.services.usage import Usage
 from mailcore.services.users import Users
 from mailcore.settings import MailSettings
@@ -216,6 +217,7 @@ class MailServices:
     feedback: Feedback
     trace: Trace
     site_settings: SiteSettings
+    updates: Updates
     _clients: Clients
     _link: RedisLink
 
@@ -290,6 +292,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     learn_url, learn_password = settings.rspamd_learn_url, settings.rspamd_password
     spam_reports = SpamReports(placement, mailboxes, content, learn_url, learn_password)
     link = RedisLink(settings.redis_url)
+    connections = Connections(link)
     trace = Trace(placement)
     outbound_content = OutboundContent(offload, settings.limits)
     outbound = Outbound(placement, outbound_content, audit, trace, link, settings.limits)
@@ -385,7 +388,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         sessions=sessions,
         last_uses=uses,
         failed_logins=failed_logins,
-        connections=Connections(link),
+        connections=connections,
         usage=usage,
         autoreplies=autoreplies,
         encryptions=encryptions,
@@ -456,6 +459,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         suppressions=suppressions,
         feedback=feedback,
         trace=trace,
+        updates=Updates(placement, mailboxes, notices, connections),
         site_settings=SiteSettings(directory, placement, audit, settings.limits.user),
         retention=Retention(directory, placement, messages, offload, audit),
         _clients=clients,

@@ -26,7 +26,7 @@ from redis.client import PubSub
 from mailcore.errors import MailError
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.services.publisher import Publisher
-from mailcore.services.watch import Watch
+from mailcore.services.watch import Stir, Watch
 from mailcore.store import keys
 from mailcore.store.keys import OWNER_BYTES
 from mailcore.store.mailbox.view_cache import ViewCache
@@ -106,7 +106,7 @@ class Notices:
         self._sender = secrets.token_bytes(8)
         self._silent_until = 0.0
         self._subscriptions: dict[bytes, set[Subscription]] = defaultdict(set)
-        self._watches: dict[bytes, set[Watch]] = defaultdict(set)
+        self._watches: dict[bytes, set[Watch | Stir]] = defaultdict(set)
         self._users: dict[bytes, int] = defaultdict(int)
         self._lock = threading.RLock()
         self._pubsub: PubSub | None = None
@@ -186,12 +186,21 @@ class Notices:
         As with `subscribe`: watch first, read then.
         """
         watch = Watch(self, user_id, wake)
-        with self._lock:
-            self._watches[user_id.binary].add(watch)
-            self._open_channel(user_id.binary)
+        self._add_watch(watch)
         return watch
 
-    def remove_watch(self, watch: Watch) -> None:
+    def stir(self, user_id: UserId, wake: Wake) -> Stir:
+        """Have `wake` called after any change of a user's mailboxes or names, and at each poll."""
+        stir = Stir(self, user_id, wake)
+        self._add_watch(stir)
+        return stir
+
+    def _add_watch(self, watch: Watch | Stir) -> None:
+        with self._lock:
+            self._watches[watch.user_id.binary].add(watch)
+            self._open_channel(watch.user_id.binary)
+
+    def remove_watch(self, watch: Watch | Stir) -> None:
         """End a watch."""
         user = watch.user_id.binary
         with self._lock:

@@ -16,6 +16,37 @@ if TYPE_CHECKING:
     from mailcore.services.notices import Notices
 
 
+class Stir:
+    """A wish to be woken by any change of a user's mailboxes or their names, and at each poll, until `close`."""
+
+    __slots__ = ("_notices", "_wake", "user_id")
+    annotation_changes: int | None = None
+
+    def __init__(self, notices: Notices, user_id: UserId, wake: Callable[[], None]) -> None:
+        self._notices = notices
+        self._wake = wake
+        self.user_id = user_id
+
+    def close(self) -> None:
+        """Hear no more; closing twice is harmless."""
+        self._notices.remove_watch(self)
+
+    def hear(self, _mailbox_id: ObjectId, _modseq: int) -> None:
+        """A mailbox changed."""
+        self._wake()
+
+    def hear_names(self, _version: int) -> None:
+        """The tree of names may have changed."""
+        self._wake()
+
+    def hear_annotations(self, changes: int | None = None) -> None:
+        """Annotations are not told."""
+
+    def head_keys(self) -> list[bytes]:
+        """Compare nothing: whoever is woken reads."""
+        return []
+
+
 class Watch:
     """What one session knows of a user's mailboxes; it is woken for what it does not know, until `close`.
 

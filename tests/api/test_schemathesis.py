@@ -26,8 +26,10 @@ from tests.store.test_delivery import deliver, message
 
 CASES: Final = 2000
 SOAK_CASES: Final = 20_000
-UNTRIED: Final = frozenset({"revokeToken", "logOutUser", "authenticate", "createUser", "deleteMailbox", "listUsers"})
-"""What would end the run itself, by taking the token or filling the tenant; others have their own tests."""
+UNTRIED: Final = frozenset(
+    {"revokeToken", "logOutUser", "authenticate", "createUser", "deleteMailbox", "listUsers", "getUpdates"}
+)
+"""What would end the run itself, by taking the token or filling the tenant, or never ends; others have their tests."""
 TRIED: Final = [operation for operation in operations.ALL if operation.name not in UNTRIED]
 CHECKS: Final = [not_a_server_error, response_schema_conformance]
 

@@ -19,12 +19,13 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from mailcore.model.event import Outcome
-from mailcore.model.ids import TenantId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.store.guard import Document, deadline
 from mailcore.store.keys import OWNER_BYTES
 from mailcore.store.owned import OwnedCollection
 
 RECORD_KEY_BYTES: Final = 24
+CHANGE_KEY_BYTES: Final = 36
 UNSETTLED_AFTER_S: Final = 600
 """A change announced so long ago and never settled is told as one of unknown outcome."""
 _NUMBERED: Final = {"$exists": True}
@@ -144,6 +145,22 @@ class Trail:
             query["outcome"] = {"$exists": True}
         with deadline(10):
             return list(self._collection.find(query).sort("number", 1).limit(limit))
+
+    def of_user(self, tenant_id: TenantId, user_id: UserId, after: int, upto: int, limit: int) -> list[Document]:
+        """Return the events of one of a tenant's users with numbers after one and up to another, in order."""
+        query = {
+            "tenant": tenant_id.binary,
+            "number": {"$gt": after, "$lte": upto},
+            "$or": [_range(user_id, CHANGE_KEY_BYTES), _range(user_id, RECORD_KEY_BYTES)],
+        }
+        with deadline(10):
+            return list(self._collection.find(query).sort("number", 1).limit(limit).hint("number"))
+
+
+def _range(user_id: UserId, size: int) -> dict[str, Any]:
+    """Return a condition for a user's keys of one length: longer ones come after all shorter ones."""
+    rest = size - OWNER_BYTES
+    return {"_id": {"$gte": user_id.binary + b"\x00" * rest, "$lte": user_id.binary + b"\xff" * rest}}
 
 
 def record_key(owner: ObjectId) -> bytes:
