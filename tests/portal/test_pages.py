@@ -12,18 +12,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from mailcore.services import MailServices
 from portal.access import Open, need_of
 from portal.accounts import sign_up
-from portal.accounts.models import LinkPurpose
-from portal.app import UNGUARDED
+from portal.accounts.models import LinkPurpose, Member
+from portal.app import UNGUARDED, create_app
+from portal.database import session, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
 from tests.builders import PASSWORD
@@ -52,14 +56,22 @@ def made(portal_app: Flask, mail_services: MailServices) -> Iterator[MadeOrganis
         yield make_organisation(mail_services, "Harbour Maps")
 
 
-@pytest.fixture(scope="module")
-def address(portal_app: Flask) -> Iterator[str]:
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
     """The portal on a port of its own."""
-    server = make_server("127.0.0.1", 0, portal_app, threaded=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://localhost:{server.port}"
-    server.shutdown()
+    try:
+        yield f"http://localhost:{server.port}"
+    finally:
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(portal_app: Flask) -> Iterator[str]:
+    with served(portal_app) as base:
+        yield base
 
 
 def paths(app: Flask, mail: MailServices, made: MadeOrganisation, role: Role | None) -> list[str]:
@@ -144,3 +156,29 @@ def test_control_a_page_with_faults_is_seen(
     ids = {one.partition(":")[0] for one in first["axe"]}
     assert {"image-alt", "label", "html-has-lang", "document-title"} <= ids
     assert any("Content Security Policy" in one for one in first["problems"])
+
+
+def test_a_passkey_signs_up_and_in(portal_app: Flask, mail_services: MailServices) -> None:
+    """The relying party is that of the public URL, so the settings say where the portal stands."""
+    app = create_app(portal_app.extensions[EXTENSION].settings, mail_services)
+    with app.extensions[EXTENSION].database.scope(), served(app) as base:
+        parts = app.extensions[EXTENSION]
+        app.extensions[EXTENSION] = replace(parts, settings=replace(parts.settings, public_url=base))
+        email = f"key-{utc_now().timestamp()}@outside.test"
+        sign_up.ask(mail_services, "Passkeys Ltd", "Ada", email, "eu", "en")
+        link = f"/sign-up/confirm/{token_of(mail_services, LinkPurpose.SIGN_UP, email)}"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.portal.passkey_journey"],
+            input=json.dumps({"chromium": chromium(), "base": base, "link": link}),
+            capture_output=True, text=True, cwd=ROOT, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        member = session().scalars(select(Member).where(Member.email == email)).one()
+        assert member.password_hash is None
+    assert json.loads(done.stdout) == {
+        "signed up": "Passkeys Ltd",
+        "signed out": True,
+        "signed in": "Members",
+        "passkeys": 1,
+        "last one": "This passkey is all by which you sign in. Choose a password first.",
+    }
