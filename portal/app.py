@@ -16,6 +16,7 @@ from mailcore.services import MailServices
 from portal import access, database, failures, jobs, languages, navigation, rate_limits, security, showing
 from portal.access import need_of, public
 from portal.accounts import sessions
+from portal.api.mount import mount
 from portal.billing.gateway import client_of
 from portal.database import Database
 from portal.mail_plane import EXTENSION, Portal
@@ -73,6 +74,7 @@ def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
     parts = Portal(settings, Database(settings.database_url, jobs.queue(redis)), mail, redis, payments)
     app.extensions[EXTENSION] = parts
     app.extensions[rate_limits.EXTENSION] = RateLimits(redis_url.reveal_text() if redis_url is not None else None)
+    mount(app, parts)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies)  # type: ignore[method-assign]
     _bind_session(app, parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -31,12 +31,15 @@ TRUE: Final = frozenset({"1", "true", "yes", "y", "on"})
 logger = logging.getLogger(__name__)
 
 
-def create_app(services: MailServices) -> Flask:
-    """Return the application on these services; routes are strict about trailing slashes."""
+def create_app(services: MailServices, table: Sequence[Operation] = operations.ALL) -> Flask:
+    """Return the application on these services; routes are strict about trailing slashes.
+
+    `table` is another's for operations that live elsewhere and are asked for in the same way.
+    """
     app = Flask("mailcore.api", static_folder=None, template_folder=None)
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    for operation in operations.ALL:
+    for operation in table:
         app.add_url_rule(
             operation.rule,
             endpoint=operation.name,
@@ -44,7 +47,7 @@ def create_app(services: MailServices) -> Flask:
             methods=[operation.method],
             provide_automatic_options=False,
         )
-    documentation.register(app)
+    documentation.register(app, tuple(table))
     app.register_error_handler(Exception, _failed)
     return app
 

@@ -30,14 +30,14 @@ STYLE: Final = (
 )
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, table: tuple[Operation, ...]) -> None:
     """Add both routes; they need no token and tell no secret."""
 
     def description() -> Response:
-        return Response(_description(), mimetype=Media.JSON.value)
+        return Response(_description(table), mimetype=Media.JSON.value)
 
     def page() -> Response:
-        answer = Response(_page(), mimetype="text/html")
+        answer = Response(_page(table), mimetype="text/html")
         answer.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
         return answer
 
@@ -46,15 +46,15 @@ def register(app: Flask) -> None:
 
 
 @cache
-def openapi() -> dict[str, Any]:
+def openapi(table: tuple[Operation, ...] = operations.ALL) -> dict[str, Any]:
     """Return the description as an object (OpenAPI 3.1, §4.8)."""
     models: dict[type[BaseModel], None] = {}
-    for operation in operations.ALL:
+    for operation in table:
         models[operation.takes] = models[operation.gives] = None
     _, schemas = models_json_schema([(model, "validation") for model in models], by_alias=True, ref_template=REFERENCE)
     defined: dict[str, Any] = schemas.get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
-    for operation in operations.ALL:
+    for operation in table:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, defined)
     return {
         "openapi": "3.1.0",
@@ -157,29 +157,29 @@ _OF_WRITES: Final = [
 
 
 @cache
-def _description() -> bytes:
-    return orjson.dumps(openapi(), option=orjson.OPT_INDENT_2)
+def _description(table: tuple[Operation, ...]) -> bytes:
+    return orjson.dumps(openapi(table), option=orjson.OPT_INDENT_2)
 
 
 @cache
-def _page() -> bytes:
+def _page(table: tuple[Operation, ...]) -> bytes:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
         f"<title>Eider API</title><style>{STYLE}</style><h1>Eider API</h1>",
-        "<p>Send a token as <code>X-Access-Token</code>. For programs: <a href=/openapi.json>openapi.json</a>.</p>",
+        "<p>Send a token as <code>X-Access-Token</code>. For programs: <a href=openapi.json>openapi.json</a>.</p>",
     ]
     groups: dict[str, list[Operation]] = {}
-    for operation in operations.ALL:
+    for operation in table:
         groups.setdefault(operation.tag, []).append(operation)
     for tag, members in groups.items():
         parts.append(f"<h2>{html.escape(tag.replace('_', ' ').capitalize())}</h2>")
-        parts.extend(_section(operation) for operation in members)
+        parts.extend(_section(operation, openapi(table)) for operation in members)
     return "".join(parts).encode()
 
 
-def _section(operation: Operation) -> str:
-    described = openapi()["paths"][operation.path][operation.method.lower()]
-    schema = openapi()["components"]["schemas"][operation.takes.__name__]
+def _section(operation: Operation, described_all: dict[str, Any]) -> str:
+    described = described_all["paths"][operation.path][operation.method.lower()]
+    schema = described_all["components"]["schemas"][operation.takes.__name__]
     rows = "".join(
         f"<tr><td><code>{html.escape(name)}</code><td>{html.escape(_kind(field))}<td>"
         f"{'needed' if name in schema.get('required', ()) else html.escape(str(field.get('default', '') or ''))}"

@@ -59,6 +59,10 @@ class Resource(StrEnum):
     AUDIT = "audit"
     EXPORT = "export"
     IMPORT = "import"
+    TENANTS = "tenants"
+    """Organisations; these three are served beside the portal."""
+    DOMAINS = "domains"
+    MEMBERS = "members"
 
 
 class Action(StrEnum):
@@ -99,14 +103,21 @@ _USER_MAY_CHANGE = frozenset(
     }
 )  # fmt: skip
 
+_NOT_MANAGED = frozenset(
+    {
+        _R.MESSAGES, _R.ATTACHMENTS, _R.STORAGE, _R.MAILBOXES, _R.AUDIT, _R.EXPORT, _R.IMPORT, _R.TENANTS, _R.MEMBERS,
+    }
+)  # fmt: skip
+
 ROLES: Mapping[Role, Grants] = {
     # audits, exports and imports copy whole accounts: not even root does that without a token made for it
     Role.ROOT: Grants({key: cell for key, cell in _EVERYTHING.items() if key not in {_R.AUDIT, _R.EXPORT, _R.IMPORT}}),
     Role.MANAGER: Grants(
-        {
+        {_R.TENANTS: "R", _R.MEMBERS: "R"}
+        | {
             key: "CRUD"
             for key in _R
-            if key not in {_R.MESSAGES, _R.ATTACHMENTS, _R.STORAGE, _R.MAILBOXES, _R.AUDIT, _R.EXPORT, _R.IMPORT}
+            if key not in _NOT_MANAGED
         }
     ),
     Role.WEBMAIL: Grants(

@@ -48,6 +48,20 @@ def create_organisation(actor: Actor, name: str, region: str, owner: Member) -> 
     return organisation
 
 
+def rename_organisation(actor: Actor, organisation: Organisation, name: str) -> None:
+    """Give an organisation another name; its slug and its tenant's name stay.
+
+    Raises:
+        ValueInvalid: not a name.
+    """
+    name = clean_name(name)
+    if name == organisation.name:
+        return
+    with unit_of_work():
+        before, organisation.name = organisation.name, name
+        record(actor, "organisation.renamed", name, {"before": before}, organisation_id=organisation.id)
+
+
 def new_member(mail: MailServices, email: str, name: str, password: Secret | None) -> Member:
     """Return a member who is not stored yet.
 
