@@ -17,7 +17,7 @@ from mailcore.message.encoded_words import decode_header
 from mailcore.message.headers import iter_fields
 from mailcore.message.summary import instant
 from mailcore.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, HAS_NOTE, SEEN
-from mailcore.model.mailbox import MailboxEntry
+from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.store.mailbox.notes import Note
 from mailcore.store.mailbox.view import MailboxView
 
@@ -70,6 +70,7 @@ class MessageItem(Fields):
     mailbox: str
     thread: str
     thread_message_count: int | None = None
+    has_drafts: bool | None = None
     sender: Person = Field(alias="from")
     to: list[Person]
     cc: list[Person]
@@ -98,11 +99,12 @@ class MessageItem(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What else of each message is asked for."""
+    """What else of each message is asked for; `drafts`: conversations in which the user has begun to write."""
 
     meta_data: bool = False
     thread_counters: bool = False
     headers: bool = False
+    drafts: frozenset[int] | None = None
 
 
 def thread_id(thread: int) -> str:
@@ -144,6 +146,8 @@ def message_items(
             extra += b'"threadMessageCount":%d,' % counts[index]
         if shown.meta_data:
             extra += b'"metaData":%b,' % meta_json(notes.get(uids[index]))
+        if shown.drafts is not None:
+            extra += b'"hasDrafts":%b,' % _BOOL[threads[index] in shown.drafts]
         if shown.headers:
             extra += b'"headers":%b,' % headers[row]
         found.append(
@@ -162,6 +166,17 @@ def message_items(
             )
         )
     return found
+
+
+def threads_with_drafts(call: Call) -> frozenset[int]:
+    """Return the conversations of the user's drafts; one small round trip where their mailbox is in memory."""
+    entry = call.services.mailboxes.tree_cached(call.owner).find_special(SpecialUse.DRAFTS)
+    if entry is None:
+        return frozenset()
+    view = call.services.mailboxes.refresh_many(call.owner, [entry.id]).get(entry.id)
+    if view is None:
+        return frozenset()
+    return frozenset(view.threads[(view.flags & np.uint64(DRAFT)) != 0].tolist())
 
 
 def notes_of(call: Call, view: MailboxView, rows: Rows) -> Mapping[int, Note]:

@@ -16,7 +16,7 @@ from mailcore.api.call import Call
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Flag, Input, Listing, Meta, Moment, Nothing, Oid, Output, Page
 from mailcore.api.mailboxes import find_mailbox
-from mailcore.api.message_items import MessageItem, Shown, message_items
+from mailcore.api.message_items import MessageItem, Shown, message_items, threads_with_drafts
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import Position, cut, position
 from mailcore.errors import MailboxChanged, MailboxNotFound, MessageNotFound
@@ -115,7 +115,8 @@ def list_messages(call: Call, given: ListMessages) -> dict[str, Any]:
     places, cursors = page_of(
         view.internal_dates[rows], view.uids[rows].astype(np.int64), at, given.limit, descending=given.order == "desc"
     )
-    shown = Shown(given.meta_data, given.thread_counters, given.include_headers)
+    drafts = threads_with_drafts(call) if given.include_has_drafts else None
+    shown = Shown(given.meta_data, given.thread_counters, given.include_headers, drafts)
     return {
         "total": len(rows),
         **cursors,

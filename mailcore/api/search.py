@@ -16,7 +16,7 @@ from mailcore.api.call import Call
 from mailcore.api.errors import invalid
 from mailcore.api.fields import Flag, Input, InputPart, Listing, Moment, Number, Oid, Output, Page, Text255
 from mailcore.api.mailboxes import find_mailbox
-from mailcore.api.message_items import MessageItem, Shown, message_items
+from mailcore.api.message_items import MessageItem, Shown, message_items, threads_with_drafts
 from mailcore.api.messages import READ, UPDATE, Order, page_of, parse_range
 from mailcore.api.operation import Operation
 from mailcore.api.paging import position
@@ -157,7 +157,8 @@ def search(call: Call, given: Search) -> dict[str, Any]:
         threads = np.concatenate([one.view.threads[one.rows] for one in found])[order]
         order = order[np.sort(np.unique(threads, return_index=True)[1])]
     places, cursors = page_of(dates[order], numbers[order], at, given.limit, descending=given.order == "desc")
-    shown = Shown(given.meta_data, given.thread_counters, given.include_headers)
+    drafts = threads_with_drafts(call) if given.include_has_drafts else None
+    shown = Shown(given.meta_data, given.thread_counters, given.include_headers, drafts)
     picked = [(int(boxes[order[place]]), int(rows[order[place]])) for place in places]
     return {
         "query": given.q or given.query or "",

@@ -166,6 +166,42 @@ def test_a_draft_is_kept_replaced_and_sent_once(own: Api, services: MailServices
     assert own.post(f"{inbox}/1/submit", {}).body["code"] == "MessageNotDraft"
 
 
+def test_an_answer_that_was_a_draft_marks_its_original_when_it_is_sent(
+    own: Api, services: MailServices, user: MadeUser
+) -> None:
+    deliver(services, ORIGINAL, user)
+    inbox, drafts = path_of(own, "INBOX"), path_of(own, "Drafts")
+    draft = own.post(drafts, {"reference": reference(inbox, 1, "replyAll"), "text": "x", "metaData": {"k": 1}}).body
+    uid = draft["message"]["id"]
+    found = own.get(f"{drafts}/{uid}").body
+    assert (found["draft"], found["metaData"]) == (True, {"k": 1})
+    assert found["reference"] == reference(inbox, 1, "replyAll")
+    assert [one["hasDrafts"] for one in own.get(f"{inbox}?includeHasDrafts=1").body["results"]] == [True]
+    assert [one["hasDrafts"] for one in own.get("/users/me/search?includeHasDrafts=1&seen=0").body["results"]] == [True]
+    assert own.get(f"{inbox}/1").body["answered"] is False
+    sent = own.post(f"{drafts}/{uid}/submit", {"sendTime": ""}).body
+    assert own.get(f"{inbox}/1").body["answered"] is True
+    kept = own.get(f"{path_of(own, 'Sent Mail')}/{sent['message']['id']}").body
+    assert (kept["reference"]["id"], kept["metaData"], kept["draft"]) == (1, {"k": 1}, False)
+    assert [one["hasDrafts"] for one in own.get(f"{inbox}?includeHasDrafts=1").body["results"]] == [False]
+    again = own.post(f"{drafts}/{uid}/submit", {})
+    assert (again.status, again.body["code"]) == (404, "MessageNotFound")
+
+
+def test_a_draft_becomes_the_copy_where_there_is_no_room_for_one(
+    own: Api, services: MailServices, user: MadeUser
+) -> None:
+    drafts = path_of(own, "Drafts")
+    uid = own.post(drafts, {"to": [{"address": "x@example.org"}], "text": "x" * 5000, "draft": 1}).body["message"]["id"]
+    services.users.set_quota(OPERATOR, user.user_id, 6000)
+    services.placement.forget(user.user_id)
+    services.quotas.forget(user.user_id)
+    sent = own.post(f"{drafts}/{uid}/submit", {}).body
+    kept = own.get(f"{path_of(own, 'Sent Mail')}/{sent['message']['id']}").body
+    assert (kept["draft"], kept["to"][0]["address"]) == (False, "x@example.org")
+    assert own.get(drafts).body["total"] == 0
+
+
 def test_what_is_sent_later_can_be_taken_back(own: Api, services: MailServices, user: MadeUser) -> None:
     said = {"to": [{"address": "x@example.org"}], "text": "Later", "sendTime": "2099-01-01T00:00:00Z"}
     assert own.post("/users/me/submit", said).body["code"] == "InputValidationError"

@@ -167,3 +167,15 @@ def test_hostile_messages_are_listed_and_shown(own: Api, path: str, services: Ma
     assert (listed.status, len(listed.body["results"])) == (200, count)
     for uid in range(1, count + 1):
         assert own.get(f"{path}/{uid}").status == 200
+
+
+def test_a_message_tells_what_was_verified_of_it(own: Api, path: str, services: MailServices, user: MadeUser) -> None:
+    results = f"Authentication-Results: {services.settings.hostname}; dkim=pass header.d=example.org; spf=fail;"
+    raw = f"{results} dmarc=fail (p=reject) header.from=example.net\r\nSubject: x\r\n\r\nx".encode()
+    services.messages.append(user.user_id, ACTOR, "INBOX", [NewMessage(raw)])
+    found = own.get(f"{path}/1").body["verificationResults"]
+    assert found == {
+        "tls": False, "spf": False, "dkim": "example.org", "dmarc": {"domain": False, "policy": "reject"},
+    }  # fmt: skip
+    services.messages.append(user.user_id, ACTOR, "INBOX", [NewMessage(raw.replace(b"Authentication", b"X"))])
+    assert "verificationResults" not in own.get(f"{path}/2").body

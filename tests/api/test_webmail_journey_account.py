@@ -45,9 +45,7 @@ def services(stack: Endpoints, fresh_uri: Callable[[str, str], str], redis_url: 
 
 
 @pytest.fixture(scope="module")
-def server(
-    services: MailServices, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningServer]:
+def server(services: MailServices, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     uri = services.settings.mongo_uri.reveal_text()
     environment = environment_of(uri, redis_url, ["api", "imap", "lmtp"]) | {"EIDER_HOSTNAME": HOST}
     with start(["api", "imap", "lmtp"], environment, tmp_path_factory.mktemp("account")) as found:

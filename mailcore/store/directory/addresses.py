@@ -131,6 +131,7 @@ class Addresses:
             except BulkWriteError:  # the guard lets only duplicates pass
                 return False
         return True
+
     def list_wildcards(self, tenant_id: TenantId) -> list[AddressRoute]:
         """Return a page of the wildcards of a tenant's users, in order of creation."""
         query = {"tenant": tenant_id, "canonical": _WITH_STAR, "user": {"$exists": True}}
