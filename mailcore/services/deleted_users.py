@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from bson import ObjectId
+
 from mailcore import fault
 from mailcore.errors import (
     DeletedUserNotFound,
@@ -21,6 +23,7 @@ from mailcore.errors import (
     ValueInvalid,
 )
 from mailcore.model.actor import Actor
+from mailcore.model.address import canonical
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.retention import RetentionPolicy
@@ -243,9 +246,20 @@ class DeletedUsers:
             shard.blob_refs.delete(references)
             collector.collect(tenant_id, addresses)
 
+    def _leave_groups(self, tenant_id: TenantId, addresses: frozenset[str]) -> None:
+        """Take addresses out of the tenant's groups: who gets such an address later is somebody else."""
+        after: ObjectId | None = None
+        while page := self._directory.addresses.list_groups(tenant_id, after):
+            for group in page:
+                members = tuple(member for member in group.members if canonical(member) not in addresses)
+                if members != group.members:
+                    self._directory.addresses.replace(replace(group, members=members))
+            after = page[-1].id
+
     def _erase_from_directory(self, tenant_id: TenantId, user_id: UserId) -> None:
         directory = self._directory
         routes = directory.addresses.list_of_user(user_id)
+        self._leave_groups(tenant_id, frozenset(route.canonical for route in routes))
         directory.send_as.delete_of_user(tenant_id, user_id, [route.id for route in routes])
         directory.api_tokens.delete_of_user(user_id)
         directory.nonces.delete_of_user(user_id)

@@ -209,6 +209,9 @@ def test_erasure_by_the_job_leaves_nothing_but_the_trail(
     other = make_user(services, tenant=(user.tenant_id, user.address.partition("@")[2]))
     furnish(services, user)
     shared = message(os.urandom(70_000))
+    local, _, domain = user.address.partition("@")
+    members = [f"{local.upper()}@{domain}", other.address]
+    services.groups.create(OPERATOR, user.tenant_id, f"all@{domain}", members)
     deliver(services, shared, user, other)
     assert {"messages", "mailbox_trees", "purge", "filters", "auth_log", "addresses", "users"} <= traces(services, user)
     services.deleted_users.delete(OPERATOR, user.user_id, over())
@@ -219,6 +222,7 @@ def test_erasure_by_the_job_leaves_nothing_but_the_trail(
     assert traces(services, user) <= {"events", "sign_in_changes", "trace", "streams"}
     assert blob_bytes(services, other) == 70_000
     assert inbox(services, other) == [shared]
+    assert services.groups.get(user.tenant_id, f"all@{domain}").members == (other.address,)
     with pytest.raises(DeletedUserNotFound):
         services.deleted_users.get(user.user_id)
     assert services.users.create(OPERATOR, user.address, None, "", user.tenant_id) != user.user_id
