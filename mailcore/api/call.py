@@ -156,6 +156,6 @@ def check_permission(call: Call, needs: Permission) -> None:
     Raises:
         ApiError: it may not.
     """
-    is_own = call.is_own or (call.user_id is None and call.token_user is not None and not needs.of_tenant)
+    is_own = not needs.of_tenant and (call.is_own or (call.user_id is None and call.token_user is not None))
     if not may(call.role, needs.action, needs.resource, own=is_own):
         raise ApiError(403, "MissingPrivileges", "This token may not do this")

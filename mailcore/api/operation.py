@@ -34,7 +34,7 @@ class Permission:
     resource: Resource
     action: Action
     of_tenant: bool = False
-    """What it is about is never one user's own."""
+    """No user's own token may, not even about that user."""
 
 
 @dataclass(frozen=True, slots=True)

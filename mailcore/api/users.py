@@ -395,8 +395,8 @@ OPERATIONS: Final = (
     Operation("PUT", _PATH, "updateUser", "Change a user", _UPDATE, UpdateUser, Output, update_user),
     Operation("PUT", f"{_PATH}/logout", "logOutUser", "Sign a user out everywhere", _UPDATE, LogOut, Output, log_out),
     Operation(
-        "POST", f"{_PATH}/password/reset", "resetPassword", "Make a temporary password", _UPDATE,
-        ResetPassword, NewPassword, reset_password,
+        "POST", f"{_PATH}/password/reset", "resetPassword", "Make a temporary password",
+        Permission(Resource.USERS, Action.UPDATE, of_tenant=True), ResetPassword, NewPassword, reset_password,
     ),
     Operation(
         "POST", f"{_PATH}/quota/reset", "resetQuota", "Count a user's bytes anew", _UPDATE,
