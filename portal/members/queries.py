@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from portal.accounts.models import Invitation, Member, Membership, Organisation
 from portal.database import session
+from portal.permissions import Role
 
 PAGE = 200
 
@@ -41,6 +42,13 @@ def find_membership(organisation: Organisation, member_id: UUID) -> Membership |
         )
         .one_or_none()
     )
+
+
+def count_owners(organisation: Organisation) -> int:
+    """Return how many own an organisation."""
+    wanted = select(func.count()).select_from(Membership)
+    mine = Membership.organisation_id == organisation.id
+    return session().scalar(wanted.where(mine, Membership.role == Role.OWNER)) or 0
 
 
 def list_invitations(organisation: Organisation) -> Sequence[Invitation]:

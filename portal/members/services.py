@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -30,7 +30,7 @@ from portal.accounts.models import (
 from portal.accounts.services import store_member
 from portal.audit.services import record
 from portal.database import session, unit_of_work, utc_now
-from portal.members.queries import find_membership
+from portal.members.queries import count_owners, find_membership
 from portal.permissions import MEMBER_ROLES, Permission, Role, allows
 
 STANDS_FOR: Final = timedelta(days=14)
@@ -303,12 +303,7 @@ def _lock(organisation: Organisation) -> None:
 
 
 def _keep_an_owner(organisation: Organisation) -> None:
-    owners = session().scalar(
-        select(func.count())
-        .select_from(Membership)
-        .where(Membership.organisation_id == organisation.id, Membership.role == Role.OWNER)
-    )
-    if (owners or 0) < 2:
+    if count_owners(organisation) < 2:
         raise LastOwner(organisation.name)
 
 

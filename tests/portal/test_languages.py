@@ -1,0 +1,67 @@
+"""English and German: every text of a finished part has its German, with the same names in it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+from babel.messages.extract import extract_from_dir
+
+from portal import languages
+from portal.notices import FOLDER as NOTICES
+from portal.notices import Notice, render
+
+PORTAL: Final = Path(languages.__file__).parent
+METHODS: Final = [("**.py", "python"), ("templates/**", "jinja2")]
+KEYWORDS: Final = {"_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2), "_l": None}
+IN_ENGLISH_ONLY: Final = frozenset({"billing", "domains", "own", "people"})
+"""Parts whose German is still to be written."""
+NAMES: Final = re.compile(r"%\((\w+)\)s")
+
+
+@cache
+def texts() -> dict[str, set[str]]:
+    """Part of the portal -> its texts in English; of a plural the singular."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path, _line, text, _comments, _context in extract_from_dir(PORTAL, METHODS, keywords=KEYWORDS):
+        parts = path.removeprefix("templates/").split("/")
+        found[parts[0] if len(parts) > 1 else "frame"].add(text[0] if isinstance(text, tuple) else text)
+    return found
+
+
+def untranslated(part: str) -> list[str]:
+    german = languages.translations("de")._catalog  # type: ignore[attr-defined]
+    return sorted(text for text in texts()[part] if not (german.get(text) or german.get((text, 0))))
+
+
+@pytest.mark.parametrize("part", sorted(set(texts()) - IN_ENGLISH_ONLY))
+def test_every_text_has_its_german(part: str) -> None:
+    assert untranslated(part) == []
+
+
+def test_control_a_text_without_german_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(texts(), "members", {*texts()["members"], "A text that nobody translated"})
+    assert untranslated("members") == ["A text that nobody translated"]
+
+
+def test_german_has_the_same_names_in_it() -> None:
+    german = languages.translations("de")._catalog  # type: ignore[attr-defined]
+    wrong = [
+        text
+        for text, told in german.items()
+        if isinstance(text, str) and text and set(NAMES.findall(text)) != set(NAMES.findall(told))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("event", sorted(path.stem for path in NOTICES.glob("*.txt")))
+@pytest.mark.parametrize("language", sorted(languages.LANGUAGES))
+def test_every_mail_is_written_in_both_languages(event: str, language: str) -> None:
+    values = dict.fromkeys(("url", "organisation", "invited_by", "name", "role"), "X")
+    values |= dict.fromkeys(re.findall(r"{{ (\w+) }}", (NOTICES / f"{event}.txt").read_text()), "X")
+    text = render(Notice(event, "a@x.test", language, values))
+    assert text.splitlines()[0].strip()
