@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,6 +39,7 @@ LIMITED: Final = "limited"
 KNOWN_NETWORKS: Final = 50_000
 _DOORS: Final = {door.value: door for door in Door} | {"smtp": Door.SUBMISSION}
 
+_Seen = tuple[UserId, str, datetime]
 Spawn = Callable[[Callable[[], None]], object]
 
 
@@ -92,30 +93,38 @@ class AuthLog:
                 self._placement.shard(name).auth_log.add(rows, LOG_KEPT)
             except MailError as error:
                 self._lose(len(rows), error)
-        for attempt, row in waiting.values():
-            if row.sign_in.result == ACCEPTED:
-                self._look_at_network(attempt, row)
+        self._look_at_networks([noted for noted in waiting.values() if noted[1].sign_in.result == ACCEPTED])
         return len(waiting)
 
     def _lose(self, count: int, error: MailError) -> None:
         DROPPED.inc(by=count)
         log.warning("auth_log.lost", extra={"rows": count, "reason": type(error).__name__})
 
-    def _look_at_network(self, attempt: Attempt, row: AuthLogRow) -> None:
-        network = network_of(attempt.remote_address)
-        assert attempt.user_id is not None
-        if network is None or (attempt.user_id, network) in self._known:
-            return
-        try:
-            stores = self._placement.home(attempt.user_id).shard
-            if stores.auth_log.is_new_network(attempt.user_id, network, row.last_at, NETWORKS_KEPT):
-                self._audit.happened(_actor(attempt), "login.new_network", attempt.user_id, {"network": network})
-        except MailError as error:
-            log.warning("auth_log.network_unknown", extra={"reason": type(error).__name__})
-            return
-        if len(self._known) >= KNOWN_NETWORKS:
-            self._known.clear()
-        self._known.add((attempt.user_id, network))
+    def _look_at_networks(self, accepted: Sequence[tuple[Attempt, AuthLogRow]]) -> None:
+        """Tell of sign-ins from networks that are new to users; a network is looked at once by each process."""
+        by_shard: dict[str, dict[tuple[UserId, str], tuple[Attempt, datetime]]] = defaultdict(dict)
+        for attempt, row in accepted:
+            network = network_of(attempt.remote_address)
+            assert attempt.user_id is not None
+            if network is None or (attempt.user_id, network) in self._known:
+                continue
+            try:
+                name = self._placement.home(attempt.user_id).shard.name
+            except MailError:
+                continue  # it is told of with the next sign-in, if the user is still there
+            by_shard[name][attempt.user_id, network] = attempt, row.last_at
+        for name, seen in by_shard.items():
+            try:
+                for asked in _each_user_once([(*key, at) for key, (_, at) in seen.items()]):
+                    for user_id, network in self._placement.shard(name).auth_log.new_networks(asked, NETWORKS_KEPT):
+                        actor = _actor(seen[user_id, network][0])
+                        self._audit.happened(actor, "login.new_network", user_id, {"network": network})
+            except MailError as error:
+                log.warning("auth_log.network_unknown", extra={"reason": type(error).__name__})
+                continue
+            if len(self._known) >= KNOWN_NETWORKS:
+                self._known.clear()
+            self._known |= seen.keys()
 
     def start(self, spawn: Spawn) -> None:
         """Write once a second from now on, in a greenlet or thread that `spawn` makes."""
@@ -195,6 +204,16 @@ class LoggedGuard:
         """Note that somebody is in."""
         self._guard.succeeded(attempt)
         self._log.note(attempt, ACCEPTED)
+
+
+def _each_user_once(seen: list[_Seen]) -> Iterator[list[_Seen]]:
+    """Yield all in groups that have each user once: whether a network is a user's first depends on those before it."""
+    while seen:
+        first: dict[UserId, _Seen] = {}
+        for one in seen:
+            first.setdefault(one[0], one)
+        yield list(first.values())
+        seen = [one for one in seen if first[one[0]] is not one]
 
 
 def network_of(remote_address: str) -> str | None:

@@ -113,7 +113,7 @@ def test_a_login_waits_for_no_database_that_keeps_the_log(
         raise StoreUnavailable("test")
 
     monkeypatch.setattr(AuthLogRows, "add", away)
-    monkeypatch.setattr(AuthLogRows, "is_new_network", away)
+    monkeypatch.setattr(AuthLogRows, "new_networks", away)
     for _ in range(3):
         sign_in(services, user)
     assert calls == []
@@ -163,6 +163,17 @@ def test_a_new_network_is_told_once_and_the_first_is_not_new(services: MailServi
     assert new_networks(services, user) == expected
 
 
+def test_networks_of_one_second_are_told_as_if_they_came_one_by_one(services: MailServices, user: MadeUser) -> None:
+    """Many users in one round trip, and of a user's first two networks only the second is new."""
+    other = make_user(services)
+    sign_in(services, user)
+    sign_in(services, user, "203.0.113.5")
+    sign_in(services, other)
+    services.auth_log.flush()
+    assert new_networks(services, user) == ["203.0.113.0/24"]
+    assert new_networks(services, other) == []
+
+
 def test_a_refused_try_makes_no_network_known(services: MailServices, user: MadeUser) -> None:
     sign_in(services, user)
     for password in ("wrong password", None):
@@ -175,7 +186,7 @@ def test_without_the_first_look_every_first_sign_in_is_told(
     services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: were any unknown network new, the very first sign-in would be told."""
-    monkeypatch.setattr(AuthLogRows, "is_new_network", lambda *_: True)
+    monkeypatch.setattr(AuthLogRows, "_knows_another", lambda *_: True)
     sign_in(services, user)
     services.auth_log.flush()
     assert new_networks(services, user) == ["192.0.2.0/24"]

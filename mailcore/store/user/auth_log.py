@@ -86,19 +86,32 @@ class AuthLogRows:
         with deadline():
             self._collection.bulk_write(requests, ordered=False)
 
-    def is_new_network(self, user_id: UserId, network: str, at: datetime, kept_for: timedelta) -> bool:
-        """Note that a user is in from a network; True once if it is new to somebody who was in from another before."""
-        key = user_id.binary + _NETWORKS + _hash(network)
-        update = {
-            "$max": {"last_at": at, "expires_at": at + kept_for},
-            "$setOnInsert": {"network": network, "first_at": at},
-        }
+    def new_networks(
+        self, seen: Sequence[tuple[UserId, str, datetime]], kept_for: timedelta
+    ) -> set[tuple[UserId, str]]:
+        """Note from which networks users were in, and return what is new to somebody who was in from another before.
+
+        Each is new once. One round trip for all, and one more for each that was not noted before.
+        """
+        requests = [
+            UpdateOne(
+                {"_id": user_id.binary + _NETWORKS + _hash(network)},
+                {
+                    "$max": {"last_at": at, "expires_at": at + kept_for},
+                    "$setOnInsert": {"network": network, "first_at": at},
+                },
+                upsert=True,
+            )
+            for user_id, network, at in seen
+        ]
         with deadline():
-            result = self._collection.update_one({"_id": key}, update, upsert=True)
-            if result.upserted_id is None:
-                return False
-            known = {"$gte": user_id.binary + _NETWORKS + bytes(8), "$lte": user_id.binary + _NETWORKS + b"\xff" * 8}
-            return self._collection.count_documents({"_id": known}, limit=2) > 1
+            result = self._collection.bulk_write(requests, ordered=False)
+            noted = [seen[number][:2] for number in result.upserted_ids or ()]
+            return {(user_id, network) for user_id, network in noted if self._knows_another(user_id)}
+
+    def _knows_another(self, user_id: UserId) -> bool:
+        known = {"$gte": user_id.binary + _NETWORKS + bytes(8), "$lte": user_id.binary + _NETWORKS + b"\xff" * 8}
+        return self._collection.count_documents({"_id": known}, limit=2) > 1
 
     def list_of_user(self, user_id: UserId, before: bytes | None, limit: int) -> list[AuthLogRow]:
         """Return a page of a user's log, latest hour first, from right before a row."""
