@@ -27,7 +27,7 @@ LISTENS = {
     "api": {"api": 8080},
     "lookup": {"lookup": 2425},
     "web": {"portal": 8000},
-    "outside": {"outside-dns": 5300, "outside-smtp": 2525},
+    "outside": {"outside-dns": 5300, "outside-smtp": 2525, "outside-names": 5353, "outside-zones": 8053},
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""
 
@@ -36,6 +36,11 @@ OUTSIDE = "python -m infra.devstack.outside"
 OUTSIDE_HOST = "127.9.0.1"
 OUTSIDE_NETWORK = "127.9.0.0/16"
 OUR_EXCHANGER = "mx.eider.test"
+WEB_HOST = "web.eider.test"
+SPF_NAME = "_spf.eider.test"
+DKIM_ZONE = "dkim.eider.test"
+DNS_API_KEY = "development"
+"""The token by which any domain's records can be written, as PowerDNS."""
 PORTAL_SENDER = "portal@eider.test"
 """The demo's user in whose name the portal sends mail."""
 
@@ -111,8 +116,13 @@ def client_environment(endpoints: Endpoints) -> dict[str, str]:
         outside = {
             "EIDER_DNS_SERVERS": f"{endpoints.host}:{endpoints.ports['outside-dns']}",
             "EIDER_OUTGOING_ALLOW": OUTSIDE_NETWORK,
-            "EIDER_OUTGOING_PORTS": f"25:{endpoints.ports['outside-smtp']}",
+            "EIDER_OUTGOING_PORTS": f"25:{endpoints.ports['outside-smtp']},53:{endpoints.ports['outside-names']}",
             "EIDER_MX_HOSTS": OUR_EXCHANGER,
+            "EIDER_WEB_HOST": WEB_HOST,
+            "EIDER_SPF_INCLUDE": SPF_NAME,
+            "EIDER_DKIM_ZONE": DKIM_ZONE,
+            "EIDER_REPORT_ADDRESS": "reports@eider.test",
+            "EIDER_POWERDNS_URL": f"http://{OUTSIDE_HOST}:{endpoints.ports['outside-zones']}",
         }
     return {
         **outside,

@@ -46,7 +46,7 @@ class DnsServer:
     """Answers from `records`; `with` it serves on a port of its own."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, zones: Sequence[str] | None = None) -> None:
-        """`zones`: it is no resolver but the authoritative server of these, and refuses everything else."""
+        """`zones`: it is no resolver but the authoritative server of these ("": of all), and refuses the rest."""
         self.zones = zones
         self.ttl_s = TTL_S
         self.records: dict[tuple[str, str], Records] = {}
@@ -128,7 +128,7 @@ class DnsServer:
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked[name, kind] += 1
         response = dns.message.make_response(query, recursion_available=self.zones is None)
-        if self.zones is not None and not any(f".{name}".endswith(f".{zone}") for zone in self.zones):
+        if self.zones is not None and not any(not zone or f".{name}".endswith(f".{zone}") for zone in self.zones):
             response.set_rcode(dns.rcode.REFUSED)
             return response.to_wire()
         if self.zones is not None:
