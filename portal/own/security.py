@@ -41,7 +41,7 @@ def index() -> ResponseReturnValue:
         sessions=sessions.list_of(user.id),
         here=current().session.id,
         confirm=ConfirmForm(formdata=None),
-        passkey=PasskeyForm(formdata=None, prefix="new"),
+        passkey=PasskeyForm(formdata=None),
     )
 
 
@@ -149,7 +149,7 @@ def disable() -> ResponseReturnValue:
 @requires(Permission.OWN_MAIL)
 def passkey_options() -> ResponseReturnValue:
     """Return what the browser needs to make a passkey (Web Authentication §5.1.3)."""
-    user, form = me(), PasskeyForm(prefix="new")
+    user, form = me(), PasskeyForm()
     if not form.validate_on_submit():
         return {"error": " ".join(error for errors in form.errors.values() for error in errors)}, 400
     try:

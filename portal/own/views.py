@@ -6,12 +6,13 @@ import json
 from typing import Any, Final
 
 from bson import ObjectId
-from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from mailcore.errors import (
     AuthenticationFailed,
+    FactorIsOff,
     MailError,
     NonceInvalid,
     SecondFactorWrong,
@@ -100,17 +101,29 @@ def second_step() -> ResponseReturnValue:
     try:
         if form.validate_on_submit():
             return _second(user_id, nonce, form)
-        options = _passkey_options(user_id, nonce) if Factor.WEBAUTHN in factors.enabled else None
     except (SecondFactorWrong, TooManyAttempts) as error:
         wrong = _("That was not right. Wait for the next code, then try it again.")
         many = _("Too many tries. Wait a few minutes, then try it again.")
         form.code.errors = [wrong if isinstance(error, SecondFactorWrong) else many]
-        return render_template("own/second_step.html", form=form, factors=factors, options=None), 400
+        return render_template("own/second_step.html", form=form, factors=factors), 400
     except NonceInvalid:
         session.pop(STEP, None)
         flash(_("That took too long. Sign in again."), "warning")
         return redirect(url_for("own.sign_in"), code=303)
-    return render_template("own/second_step.html", form=form, factors=factors, options=options)
+    return render_template("own/second_step.html", form=form, factors=factors)
+
+
+@blueprint.post("/second-step/options")
+@public
+def passkey_options() -> ResponseReturnValue:
+    """Return what the browser needs to ask a passkey (Web Authentication §5.1.4)."""
+    noted = session.get(STEP)
+    if not noted:
+        abort(403)
+    try:
+        return Response(_passkey_options(UserId(ObjectId(noted[0])), Secret(noted[1])), mimetype="application/json")
+    except (NonceInvalid, FactorIsOff):
+        abort(403)
 
 
 def _second(user_id: UserId, nonce: Secret, form: SecondStepForm) -> ResponseReturnValue:

@@ -17,7 +17,7 @@ from portal.people.import_plan import Fault
 
 _REFUSALS: Mapping[type[errors.MailError], Any] = {
     errors.AddressInvalid: lazy_gettext(
-        "That is not an address that can receive mail. Write it like name@example.org. "
+        "That is not an address that can receive mail. Write it like name@example.org."
     ),
     errors.AddressTaken: lazy_gettext("Somebody has this address already, or one that looks like it. Choose another."),
     errors.AddressNotFound: lazy_gettext("Nobody in your organisation has this address."),
@@ -66,7 +66,7 @@ def unreadable(error: FileUnreadable) -> str:
             "No column is called “address”. The first line must name the columns; only “address” is needed."
         ),
         FileFault.QUOTES: _(
-            "A quotation mark in line %(line)s does not end. Close it, or take it out. ", line=error.line
+            "A quotation mark in line %(line)s does not end. Close it, or take it out.", line=error.line
         ),
     }[error.fault]
 
@@ -83,7 +83,7 @@ def fault(problem: Mapping[str, Any]) -> str:
         ),
         Fault.DOMAIN_FOREIGN: _("%(domain)s is not one of your domains. Add it under Domains first.", domain=detail),
         Fault.DOMAIN_UNVERIFIED: _(
-            "%(domain)s is not verified yet. Finish its set-up under Domains first. ", domain=detail
+            "%(domain)s is not verified yet. Finish its set-up under Domains first.", domain=detail
         ),
         Fault.TAKEN: _("Somebody has %(value)s already.", value=value),
         Fault.TWICE: _("%(value)s is in line %(line)s as well.", value=value, line=problem.get("other_line", 0)),

@@ -32,3 +32,13 @@ document.addEventListener("htmx:configRequest", (event) => {
   const token = document.querySelector('input[name="csrf_token"]');
   if (token) event.detail.headers["X-CSRFToken"] = token.value;
 });
+
+for (const place of document.querySelectorAll("[data-progress]")) {
+  const source = new EventSource(place.dataset.progress);
+  source.addEventListener("message", (event) => {
+    const told = JSON.parse(event.data);
+    place.querySelector("progress").value = told.done;
+    place.querySelector("[role=status]").textContent = `${told.done} / ${told.total}`;
+    if (told.ended) { source.close(); window.location.reload(); }
+  });
+}

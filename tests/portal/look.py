@@ -2,7 +2,7 @@
 
 A process of its own: playwright's loop and gevent's do not go together. Standard input is one JSON object:
 `chromium`, `axe` (path of axe.min.js), `base`, `who` (address and password to sign in with, or null), `pages` (paths),
-`views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`.
+`views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`, `own` (sign in to the own account).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def look(browser: Browser, asked: dict[str, Any], width: int, scheme: str) -> li
     )
     page = context.new_page()
     if asked["who"]:
-        page.goto(asked["base"] + "/sign-in")
-        page.fill("input[name=email]", asked["who"][0])
+        door, field = ("/account/sign-in", "address") if asked.get("own") else ("/sign-in", "email")
+        page.goto(asked["base"] + door)
+        page.fill(f"input[name={field}]", asked["who"][0])
         page.fill("input[name=password]", asked["who"][1])
         page.press("input[name=password]", "Enter")
         page.wait_for_url(lambda url: "/sign-in" not in url)

@@ -8,17 +8,20 @@ from typing import Any
 from bson import ObjectId
 from flask import Flask
 
+from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.filter import RuleContent, of_user
+from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
+from mailcore.model.tenant import User
 from mailcore.services import MailServices
 from portal.accounts.sessions import Browser as From
 from portal.own import sessions as own_sessions
 from portal.people import imports
-from tests.builders import OPERATOR, PASSWORD
+from tests.builders import OPERATOR, PASSWORD, MadeUser
 from tests.portal.conftest import Browser, MadeOrganisation, with_token
 from tests.services.authenticator import Authenticator
+from tests.store.test_delivery import deliver, expunge_all, message
 
 MEMBER = Actor(ActorKind.MEMBER, Door.PORTAL, "owner@members.test", remote_address="192.0.2.1")
 _numbers = itertools.count(1)
@@ -93,3 +96,21 @@ def browser_of_user(app: Flask, mail: MailServices, user_id: UserId) -> Browser:
 def text_of(response: Any) -> str:
     """The page as text."""
     return str(response.get_data(as_text=True))
+
+
+def furnished_user(mail: MailServices, made: MadeOrganisation) -> User:
+    """A user of whose pages none is empty."""
+    user = mail.users.get(user_of(mail, made, "Ada Lovelace"))
+    domain = user.address.partition("@")[2]
+    mail.addresses.create(OPERATOR, user.id, f"ada.lovelace{next(_numbers)}@{domain}")
+    mail.app_passwords.create(OPERATOR, user.id, "Phone")
+    for name, sender in (("Newsletters", "news@"), ("Bills", "billing@")):
+        content = RuleContent(Query(sender=sender), RuleAction(seen=True, flagged=True), name)
+        mail.filters.create(OPERATOR, of_user(user.id), content)
+    recipient = MadeUser(user.id, user.tenant_id, user.address)
+    deliver(mail, message(b"gone"), recipient)
+    expunge_all(mail, recipient)
+    deliver(mail, message(b"here"), recipient)
+    mail.authentication.login(user.address, Secret(PASSWORD), Protocol.IMAP, "203.0.113.7")
+    mail.auth_log.flush()
+    return mail.users.get(user.id)

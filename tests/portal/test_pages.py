@@ -22,6 +22,7 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from mailcore.model.filter import of_user
 from mailcore.services import MailServices
 from portal.access import Open, need_of
 from portal.accounts import sign_up
@@ -32,6 +33,7 @@ from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
 from tests.builders import PASSWORD
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
+from tests.portal.people import furnished_user
 from tests.portal.test_matrix import API, MAKERS
 from tests.system.clients.packages import FOLDER
 
@@ -39,7 +41,17 @@ ROOT: Final = Path(__file__).parents[2]
 AXE: Final = FOLDER / "node_modules/axe-core/axe.min.js"
 FIRST_LOAD_BYTES: Final = 100_000
 VIEWS: Final = ([1440, "light"], [390, "dark"])
-NO_PAGE: Final = frozenset({"health", "audit.export", "domains.zone", "domains.records"})
+NO_PAGE: Final = frozenset(
+    {
+        "health",
+        "audit.export",
+        "domains.zone",
+        "domains.records",
+        "billing.export",
+        "people_imports.progress",
+        "people_imports.problems",
+    }
+)
 """What is read by GET and is no page."""
 
 
@@ -129,6 +141,23 @@ def test_no_page_of_a_member_has_anything_to_find(
     assert [one["at"] for one in found if one["at"].startswith("/sign-in")] == []
     assert faults(found) == []
     assert len(pages) >= 10
+
+
+@pytest.mark.timeout(600)
+def test_no_page_of_a_mail_user_has_anything_to_find(
+    portal_app: Flask, mail_services: MailServices, made: MadeOrganisation, address: str
+) -> None:
+    user = furnished_user(mail_services, made)
+    rule = mail_services.filters.list_of(of_user(user.id)).rules[0]
+    pages = [
+        path
+        for path in paths(portal_app, mail_services, made, Role.MAIL_USER)
+        if not path.startswith("/account/filters/") or path in {"/account/filters/", "/account/filters/new"}
+    ]
+    found = look(address, (user.address, PASSWORD), [*pages, f"/account/filters/{rule.id}"], own=True, language="de")
+    assert [one["at"] for one in found if "sign-in" in one["at"]] == []
+    assert faults(found) == []
+    assert len(pages) >= 8
 
 
 @pytest.mark.timeout(600)

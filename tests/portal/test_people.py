@@ -37,7 +37,7 @@ def test_add_shows_a_password_once_that_must_be_changed(
     admin = sign_in(Role.ADMIN)
     shown = text_of(admin.post("/people/new", {"address": f"ada@{domain}", "name": "Ada", "quota": "2"}))
     user = mail_services.users.get(mail_services.addresses.get(f"ada@{domain}").user_id)
-    assert (user.name, user.quota_bytes, user.password_change_needed) == ("Ada", 2 << 30, True)
+    assert (user.name, user.quota_bytes, user.password_change_needed) == ("Ada", 2_000_000_000, True)
     password = shown.split("<code>")[1].split("</code>")[0]
     assert mail_services.authentication.login(user.address, Secret(password), Protocol.PORTAL, "").user_id == user.id
     assert password not in text_of(admin.get(f"/people/{user.id}"))
@@ -79,7 +79,7 @@ def test_name_quota_alias_protocols_and_state_are_changed(
     admin.post(f"/people/{user_id}/protocols", {"protocols": ["imap", "smtp"]})
     admin.post(f"/people/{user_id}/state", {"state": "suspended"})
     user = mail_services.users.get(user_id)
-    assert (user.name, user.quota_bytes, user.state) == ("New Name", 3 << 29, State.SUSPENDED)
+    assert (user.name, user.quota_bytes, user.state) == ("New Name", 1_500_000_000, State.SUSPENDED)
     assert user.disabled_protocols == {Protocol.POP3, Protocol.MANAGESIEVE}
     assert mail_services.addresses.get(f"alias@{domain}").user_id == user_id
     admin.post(f"/people/{user_id}/addresses/remove", {"address": f"alias@{domain}"})

@@ -84,7 +84,7 @@ def test_whole_line_becomes_a_user() -> None:
         "address,name,password,quota,aliases,groups\nada@a.test,Ada,secret words 9,2 GB,a@a.test al@a.test,all@a.test\n"
     )
     [user] = planned(text).users
-    assert (user.address, user.name, user.quota_bytes) == ("ada@a.test", "Ada", 2 << 30)
+    assert (user.address, user.name, user.quota_bytes) == ("ada@a.test", "Ada", 2_000_000_000)
     assert user.aliases == ("a@a.test", "al@a.test")
     assert user.groups == ("all@a.test",)
     assert user.password is not None
@@ -143,8 +143,8 @@ def test_an_unsuitable_password_is_never_repeated() -> None:
 
 
 def test_number_alone_is_gigabytes() -> None:
-    assert planned("address,quota\nada@a.test,5\n").users[0].quota_bytes == 5 << 30
-    assert planned('address,quota\nada@a.test,"1,5 GB"\n').users[0].quota_bytes == 3 << 29
+    assert planned("address,quota\nada@a.test,5\n").users[0].quota_bytes == 5_000_000_000
+    assert planned('address,quota\nada@a.test,"1,5 GB"\n').users[0].quota_bytes == 1_500_000_000
 
 
 def test_addresses_to_ask_for_are_those_of_users_and_aliases() -> None:

@@ -112,7 +112,7 @@ def test_from_a_list_to_people_who_sign_in(
     work(at_work, import_id)
     assert state(import_id) is ImportState.DONE
     ada = mail_services.users.get(mail_services.addresses.get(f"ada@{domain}").user_id)
-    assert (ada.name, ada.quota_bytes, ada.password_change_needed) == ("Ada", 2 << 30, True)
+    assert (ada.name, ada.quota_bytes, ada.password_change_needed) == ("Ada", 2_000_000_000, True)
     assert mail_services.addresses.get(f"a@{domain}").user_id == ada.id
     assert mail_services.groups.get(tenant_id, f"team@{domain}").members == (f"ada@{domain}",)
     handed = admin.post(f"/people/imports/{import_id}/passwords.csv").get_data().decode("utf-8-sig").splitlines()
