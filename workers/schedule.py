@@ -38,6 +38,7 @@ SCHEDULE = (
     Periodic("portal.compare", timedelta(hours=1)),
     Periodic("domains.due", timedelta(minutes=1)),
     Periodic("domains.reconcile", timedelta(hours=1)),
+    Periodic("webhooks.deliver", timedelta(seconds=10)),
     Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("pools.sum_up", timedelta(minutes=5)),
     Periodic("billing.tick", timedelta(minutes=10)),
@@ -68,7 +69,7 @@ def enqueue_due(connection: Redis, now: float) -> list[str]:
         key = f"eider:schedule:{periodic.job}:{periodic.slot(now)}"
         if connection.set(key, 1, nx=True, ex=CLAIM_S):
             enqueue(connection, periodic.job)
-            connection.expire(key, int(2 * periodic.every.total_seconds()))
+            connection.expire(key, int(2 * max(periodic.every.total_seconds(), CLAIM_S)))
             enqueued.append(periodic.job)
     return enqueued
 

@@ -34,6 +34,7 @@ from mailcore.api import (
     updates,
     upload,
     users,
+    webhooks,
 )
 from mailcore.api.operation import Operation
 
@@ -66,5 +67,6 @@ ALL: Final[tuple[Operation, ...]] = (
     *dkim.OPERATIONS,
     *certificates.OPERATIONS,
     *settings.OPERATIONS,
+    *webhooks.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -116,6 +116,7 @@ from mailcore.services.trace import Trace
 from mailcore.services.updates import Updates
 from mailcore.services.usage import Usage
 from mailcore.services.users import Users
+from mailcore.services.webhooks import Webhooks
 from mailcore.settings import MailSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
@@ -218,6 +219,7 @@ class MailServices:
     trace: Trace
     site_settings: SiteSettings
     updates: Updates
+    webhooks: Webhooks
     _clients: Clients
     _link: RedisLink
 
@@ -301,6 +303,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits, offload)
     usage = Usage(link, placement, sending=settings.limits.sending)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
+    events = Events(directory, placement, spam_reports.note)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
     dkim = Dkim(directory, sealing, offload)
     own_domain = settings.own_domain
@@ -412,7 +415,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         rotation=Rotation(directory.sealed, sealing, audit),
         placement=placement,
         audit=audit,
-        events=Events(directory, placement, spam_reports.note),
+        events=events,
         mailboxes=mailboxes,
         sharing=Sharing(mailboxes, audit),
         metadata=Metadata(placement, mailboxes, notices, audit),
@@ -459,6 +462,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         suppressions=suppressions,
         feedback=feedback,
         trace=trace,
+        webhooks=Webhooks(directory, events, sealing, audit),
         updates=Updates(placement, mailboxes, notices, connections),
         site_settings=SiteSettings(directory, placement, audit, settings.limits.user),
         retention=Retention(directory, placement, messages, offload, audit),

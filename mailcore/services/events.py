@@ -70,6 +70,17 @@ class Events:
         numbers |= {event.shard: event.number for event in taken}
         return EventPage(taken, _cursor(numbers))
 
+    def end(self, tenant_id: TenantId) -> str:
+        """Return the cursor after everything that has a number; one read for each shard."""
+        return _cursor({name: trail.highest_number(tenant_id) for name, trail in self._trails(tenant_id)})
+
+    def places(self, after: str, page: EventPage) -> Iterator[tuple[str, Event]]:
+        """Yield the events of a page that was read after a cursor, each with the cursor behind it."""
+        numbers = _numbers(after)
+        for event in page.events:
+            numbers[event.shard] = event.number
+            yield _cursor(numbers), event
+
     def sequencers(self) -> list[Sequencer]:
         """Return one for each shard and one for the directory, to be driven by one process at a time."""
 

@@ -41,6 +41,7 @@ SEALED: Final = (
     SealedField("deleted_users", "smarthost.password", "smarthost"),
     SealedField("tenants", "smarthost.password", "smarthost"),
     SealedField("users", "smarthost.password", "smarthost"),
+    SealedField("webhooks", "sealed_secret", "webhook"),
     SealedField("settings", "sealed", ""),
 )
 """Every field of every collection that holds sealed values; a test dumps all stores and finds no other."""

@@ -109,6 +109,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
     "site_settings": (),
+    "webhooks": (
+        IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+        IndexModel([("next_at", ASCENDING)], name="next_at"),
+    ),
     "tenant_filters": (),
     "domain_access": (
         IndexModel([("tenant", ASCENDING), ("tag", ASCENDING), ("domain", ASCENDING)], name="listed", unique=True),

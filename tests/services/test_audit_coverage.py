@@ -43,6 +43,7 @@ from mailcore.model.sending import ForeignSender
 from mailcore.model.tenant import Standing, State
 from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
+from mailcore.model.webhook import Webhook
 from mailcore.services import MailServices
 from mailcore.services.access import Place
 from mailcore.services.audit import Audit, Change
@@ -105,6 +106,9 @@ class Scene:
         inbox = self.services.mailboxes.find(made.user_id, "INBOX").id
         home.shard.hot["mailboxes"].update_one({"_id": made.user_id.binary + inbox.binary}, {"$inc": {"exists": 1}})
         return made
+
+    def webhook(self) -> Webhook:
+        return self.services.webhooks.create(OPERATOR, self.user.tenant_id, None, ["*"], "https://hooks.test/")[0]
 
     def certificate(self) -> ObjectId:
         """The id of a certificate."""
@@ -230,6 +234,17 @@ def _activate(scene: Scene) -> None:
     scene.services.dkim_keys.activate(scene.actor, scene.user.tenant_id, key.id)
 
 
+def _give_up_webhook(scene: Scene) -> int:
+    """An event is refused for good by the address that wanted it."""
+    hook = scene.webhook()
+    scene.services.users.set_name(OPERATOR, scene.user.user_id, "Ada")
+    for sequencer in scene.services.events.sequencers():
+        sequencer.catch_up()
+    taken = scene.services.webhooks.deliver_due(scene.actor, lambda *_: 410)
+    assert scene.services.webhooks.get(hook.id).dead_at is not None
+    return taken
+
+
 def _delete_dkim(scene: Scene) -> None:
     key = scene.services.dkim_keys.create(OPERATOR, scene.user.tenant_id, scene.domain())
     scene.services.dkim_keys.delete(scene.actor, scene.user.tenant_id, key.id)
@@ -351,6 +366,9 @@ CALLS: dict[str, Call] = {
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
     "acme.renew_due": _renew,
     "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
+    "webhooks.create": lambda s: s.services.webhooks.create(s.actor, s.user.tenant_id, None, ["*"], "https://h.test/"),
+    "webhooks.delete": lambda s: s.services.webhooks.delete(s.actor, s.webhook()),
+    "webhooks.deliver_due": _give_up_webhook,
     "certificates.delete_id": lambda s: s.services.certificates.delete_id(s.actor, s.certificate()),
     "site_settings.put": lambda s: s.services.site_settings.put(s.actor, "const:max:mailboxes", 1500),
     "certificates.delete": lambda s: s.services.certificates.delete(s.actor, "gone.example.org"),

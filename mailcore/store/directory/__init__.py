@@ -30,6 +30,7 @@ from mailcore.store.directory.site_settings import SiteSettings
 from mailcore.store.directory.tenants import Tenants
 from mailcore.store.directory.user_search import UserSearch
 from mailcore.store.directory.users import Users
+from mailcore.store.directory.webhooks import Webhooks
 from mailcore.store.indexes import ensure_directory_indexes
 from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.streams import Streams
@@ -69,6 +70,7 @@ class Directory:
     """Rules for all users of a tenant."""
     domain_access: DomainAccess
     mta_sts: MtaSts
+    webhooks: Webhooks
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -101,6 +103,7 @@ class Directory:
             FilterSets(database, "tenant_filters"),
             DomainAccess(database),
             MtaSts(database),
+            Webhooks(database),
         )
 
     def ensure_indexes(self) -> None:
