@@ -564,7 +564,14 @@ CALLS: dict[str, Call] = {
 }
 
 
-READS = {"metadata.get", "sharing.acl", "sharing.check_identifier", "sharing.my_rights", "sharing.visible"}
+READS = {
+    "metadata.get",
+    "reauthentication.confirm",
+    "sharing.acl",
+    "sharing.check_identifier",
+    "sharing.my_rights",
+    "sharing.visible",
+}
 """Change nothing: they take the actor for what it may see."""
 TRACED = {"outbound.enqueue"}
 """The queue entry names its actor, and the message trace tells of it: `test_queued_message_names_its_actor`."""
