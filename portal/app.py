@@ -38,6 +38,8 @@ FEATURES = (
     "portal.domains.published",
     "portal.billing.hook",
     "portal.billing.views",
+    "portal.staff.tenant_views",
+    "portal.staff.views",
     "portal.people.actions",
     "portal.people.groups",
     "portal.people.shared_mailboxes",

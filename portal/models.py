@@ -6,6 +6,7 @@ from portal.billing import models as billing
 from portal.database import Base
 from portal.domains import models as domains
 from portal.people import models as people
+from portal.staff import models as staff
 
-MODULES = (accounts, audit, billing, domains, people)
+MODULES = (accounts, audit, billing, domains, people, staff)
 METADATA = Base.metadata

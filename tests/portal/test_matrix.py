@@ -32,6 +32,7 @@ from portal.mail_plane import EXTENSION
 from portal.members import queries
 from portal.members import services as members
 from portal.permissions import MEMBER_ROLES, Permission, Role, allows
+from portal.staff import grants
 from tests.builders import OPERATOR
 from tests.portal import people
 from tests.portal.conftest import (
@@ -75,6 +76,10 @@ def _domain(_: MailServices, made: MadeOrganisation) -> str:
     return str(domains.add_domain(SOMEBODY, made.organisation, name, ServiceNames.from_environment({})).id)
 
 
+def _grant(_: MailServices, made: MadeOrganisation) -> str:
+    return str(grants.give(SOMEBODY, made.organisation, "look at the queue", 1, may_write=False).id)
+
+
 def _billing_change(_: MailServices, made: MadeOrganisation) -> str:
     change = QuantityChange(
         organisation_id=made.organisation.id,
@@ -96,6 +101,13 @@ MAKERS: Final[dict[str, Maker]] = {
     "address": lambda *_: "ada@example.test",
     "session_id": _session,
     "change_id": _billing_change,
+    "organisation_id": lambda _mail, made: str(made.organisation.id),
+    "grant_id": _grant,
+    "approval_id": lambda *_: str(uuid4()),
+    "queue_user": lambda *_: "0" * 24,
+    "queue_id": lambda *_: "0" * 24,
+    "act": lambda *_: "hold",
+    "job_id": lambda *_: "none",
     "tax_id": lambda *_: "txi_none",
     "member_id": _member,
     "invitation_id": _invitation,

@@ -1,0 +1,1 @@
+"""What the platform's own people may see and do, and what organisations let them."""

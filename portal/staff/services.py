@@ -1,0 +1,135 @@
+"""What staff change about organisations: each with a reason, in the organisation's own audit log."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from redis import Redis
+from rq.job import Job
+from rq.registry import FailedJobRegistry
+from rq.serializers import JSONSerializer
+
+from mailcore.errors import Conflict, NotFound, NotPermitted, ValueInvalid
+from mailcore.model.actor import Actor
+from portal.accounts.models import Organisation, OrganisationState
+from portal.audit.services import record
+from portal.database import unit_of_work, utc_now
+from portal.jobs import enqueue_after_commit
+from portal.staff.models import Approval, ApprovalState, Suspension
+from workers.registry import JOBS, QUEUES
+
+CLOSE: Final = "close"
+"""End an organisation: its mail is refused from then on."""
+
+
+def suspend(actor: Actor, organisation: Organisation, reason: str, appeal: str) -> None:
+    """Let nobody of an organisation sign in to mail, which still comes in; its owner reads why and how to object.
+
+    Raises:
+        ValueInvalid: without a reason or a word on how to object.
+        Conflict: it is not active.
+    """
+    reason, appeal = _words(reason), _words(appeal)
+    with unit_of_work() as current:
+        current.refresh(organisation, with_for_update=True)
+        if organisation.state != OrganisationState.ACTIVE:
+            raise Conflict("the organisation is not active")
+        organisation.state = OrganisationState.SUSPENDED
+        current.merge(
+            Suspension(
+                organisation_id=organisation.id,
+                reason=reason,
+                appeal=appeal,
+                suspended_by=actor.identity,
+                suspended_at=utc_now(),
+            )
+        )
+        details = {"reason": reason, "appeal": appeal}
+        record(actor, "organisation.suspended", organisation.name, details, organisation_id=organisation.id)
+        enqueue_after_commit("portal.provision", organisation_id=str(organisation.id))
+
+
+def lift(actor: Actor, organisation: Organisation, reason: str) -> None:
+    """End a suspension.
+
+    Raises:
+        ValueInvalid: without a reason.
+        Conflict: it is not suspended.
+    """
+    reason = _words(reason)
+    with unit_of_work() as current:
+        current.refresh(organisation, with_for_update=True)
+        if organisation.state != OrganisationState.SUSPENDED:
+            raise Conflict("the organisation is not suspended")
+        organisation.state = OrganisationState.ACTIVE
+        found = current.get(Suspension, organisation.id)
+        if found is not None:
+            current.delete(found)
+        record(actor, "organisation.restored", organisation.name, {"reason": reason}, organisation_id=organisation.id)
+        enqueue_after_commit("portal.provision", organisation_id=str(organisation.id))
+
+
+def ask_to_close(actor: Actor, organisation: Organisation, reason: str) -> Approval:
+    """Ask that an organisation be closed; somebody else decides.
+
+    Raises:
+        ValueInvalid: without a reason.
+    """
+    with unit_of_work() as current:
+        asked = Approval(organisation_id=organisation.id, what=CLOSE, reason=_words(reason), asked_by=actor.identity)
+        current.add(asked)
+        current.flush()
+        details = {"reason": asked.reason}
+        record(actor, "organisation.closing_asked", organisation.name, details, organisation_id=organisation.id)
+    return asked
+
+
+def decide(actor: Actor, approval_id: UUID, *, approve: bool) -> None:
+    """Carry out what somebody else asked for, or decline it.
+
+    Raises:
+        NotFound: nothing such waits.
+        NotPermitted: the same person asked for it.
+    """
+    with unit_of_work() as current:
+        found = current.get(Approval, approval_id, with_for_update=True)
+        if found is None or found.state != ApprovalState.ASKED:
+            raise NotFound(approval_id)
+        if found.asked_by == actor.identity:
+            raise NotPermitted("somebody else decides")
+        found.decided_by, found.decided_at = actor.identity, utc_now()
+        found.state = ApprovalState.DONE if approve else ApprovalState.DECLINED
+        organisation = current.get_one(Organisation, found.organisation_id)
+        if approve:
+            organisation.state = OrganisationState.CLOSED
+            enqueue_after_commit("portal.provision", organisation_id=str(organisation.id))
+        what = "organisation.closed" if approve else "organisation.closing_declined"
+        details = {"asked_by": found.asked_by, "reason": found.reason}
+        record(actor, what, organisation.name, details, organisation_id=organisation.id)
+
+
+def retry_job(actor: Actor, redis: Redis, job_id: str) -> None:
+    """Put a failed job on its queue again; jobs are idempotent.
+
+    Raises:
+        NotFound: no such job failed.
+    """
+    for name in QUEUES:
+        registry = FailedJobRegistry(name, connection=redis, serializer=JSONSerializer)
+        if job_id in registry.get_job_ids():
+            job = Job.fetch(job_id, connection=redis, serializer=JSONSerializer)
+            if job.description not in JOBS:
+                raise NotFound(job_id)
+            registry.requeue(job)
+            with unit_of_work():
+                record(actor, "job.retried", job.description, {"job": job_id})
+            return
+    raise NotFound(job_id)
+
+
+def _words(text: str) -> str:
+    words = " ".join(text.split())[:300]
+    if not words:
+        raise ValueInvalid("give a reason")
+    return words
