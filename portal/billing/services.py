@@ -240,23 +240,18 @@ def use_coupon(payments: Payments, actor: Actor, organisation: Organisation, cod
         NoSubscription, CouponUsed: why not.
         PaymentsAway, PaymentRefused: as `gateway.asking`; unknown, expired or used up.
     """
-    with unit_of_work() as current:
+    with unit_of_work():
         account = mirror.lock_account(organisation.id)
         subscription = running(organisation)
-        taken = current.execute(
-            insert(UsedCoupon)
-            .values(organisation_id=organisation.id, coupon=code.strip()[:80])
-            .on_conflict_do_nothing()
-            .returning(UsedCoupon.coupon)
-        ).one_or_none()
-        if taken is None:
+        coupon = code.strip()[:80]
+        if not _take_coupon(organisation, coupon):
             raise CouponUsed(code)
-        discounts: Any = [*({"discount": each} for each in subscription.discounts), {"coupon": taken.coupon}]
-        options: Any = once(f"{organisation.id}-coupon-{taken.coupon}")
+        discounts: Any = [*({"discount": each} for each in subscription.discounts), {"coupon": coupon}]
+        options: Any = once(f"{organisation.id}-coupon-{coupon}")
         with asking():
             payments.client.v1.subscriptions.update(subscription.id, {"discounts": discounts}, options)
             mirror.fetch_subscription(payments.client, account, subscription.id)
-        record(actor, "billing.coupon_used", taken.coupon, {}, organisation_id=organisation.id)
+        record(actor, "billing.coupon_used", coupon, {}, organisation_id=organisation.id)
 
 
 def add_tax_id(payments: Payments, actor: Actor, organisation: Organisation, kind: str, value: str) -> None:
@@ -335,6 +330,12 @@ def find_change(organisation: Organisation, change_id: UUID) -> QuantityChange:
     if found is None or found.organisation_id != organisation.id:
         raise NotFound(change_id)
     return found
+
+
+def _take_coupon(organisation: Organisation, coupon: str) -> bool:
+    """Note that an organisation uses a coupon; False if it did before."""
+    noted = insert(UsedCoupon).values(organisation_id=organisation.id, coupon=coupon).on_conflict_do_nothing()
+    return session().execute(noted.returning(UsedCoupon.coupon)).one_or_none() is not None
 
 
 def _check_quantity(

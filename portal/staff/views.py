@@ -103,7 +103,7 @@ def queue(organisation_id: UUID) -> ResponseReturnValue:
     return render_template("staff/queue.html", organisation=found, entries=entries)
 
 
-@blueprint.post("/organisations/<uuid:organisation_id>/queue/<queue_user>/<queue_id>/<any(hold, release, retry):act>")
+@blueprint.post("/organisations/<uuid:organisation_id>/queue/<queue_user>/<queue_id>/<act>")
 @requires(Permission.STAFF_MANAGE)
 @under_grant(Grant.WRITE)
 def change_queue(organisation_id: UUID, queue_user: str, queue_id: str, act: str) -> ResponseReturnValue:
@@ -111,7 +111,11 @@ def change_queue(organisation_id: UUID, queue_user: str, queue_id: str, act: str
     found = queries.get_organisation(organisation_id)
     outbound = portal().mail.outbound
     user_id = UserId(ObjectId(queue_user)) if ObjectId.is_valid(queue_user) else None
-    if user_id is None or outbound.get(user_id, queue_id).tenant_id != found.tenant_id:
+    if (
+        user_id is None
+        or act not in {"hold", "release", "retry"}
+        or outbound.get(user_id, queue_id).tenant_id != found.tenant_id
+    ):
         raise NotFound(queue_id)
     try:
         if act == "hold":
