@@ -7,7 +7,9 @@ import hashlib
 import http.client
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,6 +20,7 @@ from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.roles import Role
 from tests.api.conftest import token
 from tests.builders import make_services, make_user
+from tests.system.altered_server import LAUNCH
 from tests.system.servers import RunningServer, environment_of, start
 
 MB = 1 << 20
@@ -60,19 +63,28 @@ class Server:
         return self.running.peak_kb() - before
 
 
-@pytest.fixture(scope="module")
-def server(
-    directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+@contextmanager
+def serving(
+    directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: str, folder: Path, launcher: Sequence[str]
 ) -> Iterator[Server]:
     services = make_services(directory_uri, shard_uris, redis_url)
     user = make_user(services)
     owner = services.tokens.owner_of_user(user.user_id)
     environment = environment_of(directory_uri, redis_url, ["api"])
-    with start(["api"], environment, tmp_path_factory.mktemp("api")) as running:
+    with start(["api"], environment, folder, launcher=launcher) as running:
         made = Server(running, token(services, owner, Role.USER))
         warm_up(made)
         yield made
     services.close()
+
+
+@pytest.fixture(scope="module")
+def server(
+    directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("api")
+    with serving(directory_uri, shard_uris, redis_url, folder, ("-m", "mailcore")) as made:
+        yield made
 
 
 def warm_up(server: Server) -> None:
@@ -234,3 +246,12 @@ def test_what_is_larger_is_refused_before_it_comes(server: Server) -> None:
     for path in (messages_path(server), "/users/me/storage"):
         status, answer, _, _ = server.ask("POST", path, [b"x"], LARGEST + 1, "application/octet-stream")
         assert (status, answer["code"]) == (413, "MessageTooLarge")
+
+
+def test_a_body_that_is_held_whole_would_be_seen(
+    directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: str, tmp_path: Path
+) -> None:
+    """Negative control: a server that puts bodies together in memory."""
+    launcher = (*LAUNCH, "whole-bodies")
+    with serving(directory_uri, shard_uris, redis_url, tmp_path, launcher) as made, pytest.raises(AssertionError):
+        check_message_up_and_down(made)

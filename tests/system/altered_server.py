@@ -26,7 +26,7 @@ from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
 from mailcore.model.uid_set import UidSet  # noqa: E402
 from mailcore.net.offload import GeventOffload  # noqa: E402
-from mailcore.services import connections, failed_logins, notices  # noqa: E402
+from mailcore.services import connections, failed_logins, notices, spool  # noqa: E402
 from mailcore.services.heavy_work import HeavyWork  # noqa: E402
 from mailcore.services.sessions import Sessions  # noqa: E402
 from mailcore.smtp import connection as smtp_connection  # noqa: E402
@@ -43,6 +43,11 @@ def take_memory_for_what_is_announced() -> None:
         return announce(self, match, mark)
 
     scanner.Scanner._announce = hoarding  # type: ignore[method-assign]
+
+
+def hold_bodies_whole() -> None:
+    """Whatever comes is put together in memory."""
+    spool.MEMORY_BYTES = 1 << 40  # type: ignore[misc]
 
 
 def nest_without_limit() -> None:
@@ -148,6 +153,7 @@ def take_no_turns() -> None:
 
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
+    "whole-bodies": hold_bodies_whole,
     "search-depth": nest_without_limit,
     "no-bye": leave_without_a_word,
     "blind-sessions": look_after_no_session,
