@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
+from mailcore.services.clock import now
 
 
 def register(subparsers: Subparsers) -> None:
@@ -22,7 +24,10 @@ def register(subparsers: Subparsers) -> None:
     add.set_defaults(run=run_add)
     remove = verbs.add_parser("remove", help="send to an address again")
     remove.set_defaults(run=run_remove)
-    for verb in (listing, add, remove):
+    complaints = verbs.add_parser("complaints", help="how many of a tenant's messages were taken for abuse")
+    complaints.add_argument("--days", type=int, choices=range(1, 31), default=7, metavar="DAYS", help="1 to 30 (7)")
+    complaints.set_defaults(run=run_complaints)
+    for verb in (listing, add, remove, complaints):
         verb.add_argument("--tenant", required=True, metavar="NAME")
     for verb in (add, remove):
         verb.add_argument("address")
@@ -45,6 +50,16 @@ def run_add(options: argparse.Namespace) -> int:
         tenant_id = services.tenants.get_by_name(options.tenant).id
         services.suppressions.add(operator(), tenant_id, options.address, options.why)
     print(f"nothing is sent to {options.address} for a while")
+    return 0
+
+
+def run_complaints(options: argparse.Namespace) -> int:
+    """Print how many complaints there were of how much that was sent."""
+    with connected() as services:
+        tenant_id = services.tenants.get_by_name(options.tenant).id
+        rate = services.feedback.rate(tenant_id, now() - timedelta(days=options.days))
+    share = f" ({rate.complaints / rate.sent:.2%})" if rate.sent else ""
+    print(f"{rate.complaints} complaints of {rate.sent} messages that were sent in {options.days} days{share}")
     return 0
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mailcore.services import MailServices
+from mailcore.services.clock import now
+from mailcore.services.trace import Step, TraceRow
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.cli.conftest import Eider
 from tests.services.test_outbound import new_outbound
@@ -63,6 +66,21 @@ def test_suppressions(services: MailServices, user: MadeUser, eider: Eider) -> N
     assert "asked to" in eider("suppression", "list", "--tenant", name).out
     assert eider("suppression", "remove", "--tenant", name, "gone@x.test").status == 0
     assert eider("suppression", "remove", "--tenant", name, "gone@x.test").status == 1
+
+
+def test_complaints(services: MailServices, user: MadeUser, eider: Eider) -> None:
+    name = tenant_name(services, user)
+    home = services.placement.shard(services.placement.tenant(user.tenant_id).home_shard)
+    rows = [
+        TraceRow(Step.SENT, f"{number:024x}", "1@x.test", user.address, f"bob{number}@x.test") for number in range(4)
+    ]
+    for row in rows:
+        services.trace.note(user.tenant_id, row)
+    services.trace.flush()
+    home.complaints.add(user.tenant_id, user.user_id, rows[0].queue_id, rows[0].recipient, now(), timedelta(days=1))
+    said = eider("suppression", "complaints", "--tenant", name).out
+    assert "1 complaints of 4 messages that were sent in 7 days (25.00%)" in said
+    assert eider("suppression", "complaints", "--tenant", name, "--days", "31").status == 2
 
 
 def test_smarthost_of_a_user_before_that_of_the_tenant(services: MailServices, user: MadeUser, eider: Eider) -> None:
