@@ -9,9 +9,10 @@ for pair in \
     openssl:openssl pebble:pebble chromium:chromium \
     mbsync:isync offlineimap:offlineimap3 fetchmail:fetchmail mpop:mpop curl:curl thunderbird:thunderbird \
     swaks:swaks msmtp:msmtp \
-    postfix:postfix rspamd:rspamd; do
+    postfix:postfix rspamd:rspamd pdns_server:pdns-server; do
     command -v "${pair%%:*}" >/dev/null || needed="$needed ${pair##*:}"
 done
+[ -e /usr/share/pdns-backend-sqlite3 ] || needed="$needed pdns-backend-sqlite3" # where the name server keeps zones
 # what swaks needs for STARTTLS
 perl -MNet::SSLeay -e1 2>/dev/null || needed="$needed libnet-ssleay-perl"
 ldconfig -p | grep -q 'libcurl\.so\.4' || needed="$needed libcurl4"
