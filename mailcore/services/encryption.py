@@ -1,6 +1,6 @@
 """Encryption of a user's mail before it is stored or sent on, with public keys of the user's own (decision 18).
 
-OpenPGP by Sequoia (RFC 9580), S/MIME by `cryptography` (RFC 8551). What cannot be encrypted is neither stored in the
+OpenPGP by Sequoia (RFC 9580), S/MIME by `smime.py` (RFC 8551). What cannot be encrypted is neither stored in the
 clear nor dropped: whoever brings it tries again.
 """
 
@@ -17,9 +17,6 @@ import pysequoia
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7EnvelopeBuilder, PKCS7Options
 
 from mailcore.errors import EncryptionFailed, UserNotFound, ValueInvalid
 from mailcore.message.encrypted import content_of, is_encrypted, pgp_mime, smime
@@ -30,10 +27,8 @@ from mailcore.model.encryption import (
     MAX_CERTIFICATES,
     MAX_KEY_CHARACTERS,
     CertificateInfo,
-    Cipher,
     Encryption,
     KeyInfo,
-    KeyTransport,
 )
 from mailcore.model.event import Detail
 from mailcore.model.ids import UserId
@@ -43,6 +38,7 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.offload import Offload
 from mailcore.services.sessions import Sessions
+from mailcore.services.smime import envelope
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -95,8 +91,6 @@ class Encryptions:
             raise ValueInvalid("mail is encrypted by OpenPGP or by S/MIME: take the other key away")
         if not choice.has_keys and (choice.of_stored or choice.of_forwarded):
             raise ValueInvalid("nothing can be encrypted without a key: set pubKey or smimeCerts")
-        if choice.cipher is not Cipher.CBC or choice.key_transport is not KeyTransport.PKCS1:
-            raise ValueInvalid(f"S/MIME is written with {Cipher.CBC.value} and {KeyTransport.PKCS1.value} only")
         if choice.has_keys:
             try:
                 _encrypted(choice, b"Subject: a try\r\n\r\na try\r\n")
@@ -149,7 +143,7 @@ def _encrypted(choice: Encryption, raw: bytes) -> bytes:
         return pgp_mime(raw, _by_pgp(choice.pgp_key, content_of(raw)))
     if not choice.certificates:
         raise EncryptionFailed("there is no key to encrypt with")
-    return smime(raw, _by_smime(choice, content_of(raw)), "enveloped-data")
+    return smime(raw, *envelope(content_of(raw), _recipients(choice), choice.cipher, choice.key_transport))
 
 
 def _by_pgp(armored: str, content: bytes) -> bytes:
@@ -175,11 +169,11 @@ def _certificate(armored: str) -> Any:
         raise EncryptionFailed("this is no OpenPGP public key in ASCII armor") from error
 
 
-def _by_smime(choice: Encryption, content: bytes) -> bytes:
+def _recipients(choice: Encryption) -> list[x509.Certificate]:
+    """Return the certificates, each of which can be used now."""
     if len(choice.certificates) > MAX_CERTIFICATES:
         raise EncryptionFailed(f"at most {MAX_CERTIFICATES} certificates")
     certificates = [_x509(pem) for pem in choice.certificates]
-    builder = PKCS7EnvelopeBuilder().set_data(content).set_content_encryption_algorithm(AES256)
     at = datetime.now(UTC)
     for one in certificates:
         key = one.public_key()
@@ -187,8 +181,7 @@ def _by_smime(choice: Encryption, content: bytes) -> bytes:
             raise EncryptionFailed(f"a certificate for S/MIME holds an RSA key of {RSA_BITS[0]} to {RSA_BITS[-1]} bits")
         if not one.not_valid_before_utc <= at <= one.not_valid_after_utc:
             raise EncryptionFailed(f"the certificate of {one.subject.rfc4514_string()} is not valid at this time")
-        builder = builder.add_recipient(one)
-    return builder.encrypt(Encoding.DER, [PKCS7Options.Binary])
+    return certificates
 
 
 def _x509(pem: str) -> x509.Certificate:

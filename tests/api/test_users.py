@@ -200,7 +200,9 @@ def test_keys_are_set_shown_and_taken_away(tenant: Api, own: Api, user: MadeUser
     found = own.get("/users/me").body
     assert (found["pubKey"], found["keyInfo"], found["smimeCerts"]) == ("", False, [pem])
     assert (found["smimeCertInfo"][0]["subject"], found["smimeCipher"]) == ("CN=zoe@example.org", "AES-CBC")
-    assert own.put("/users/me", {"smimeCipher": "AES-GCM"}).body["code"] == "InputValidationError"
+    assert own.put("/users/me", {"smimeCipher": "AES-GCM", "smimeKeyTransport": "OAEP"}).status == 200
+    assert own.get("/users/me").body["smimeCipher"] == "AES-GCM"
+    assert own.put("/users/me", {"smimeCipher": "ROT13"}).body["code"] == "InputValidationError"
     assert own.put("/users/me", {"smimeCerts": [], "pubKey": ""}).body["code"] == "InputValidationError", "still wanted"
     off = {"smimeCerts": [], "pubKey": "", "encryptMessages": False, "encryptForwarded": False}
     assert own.put("/users/me", off).status == 200
