@@ -112,14 +112,7 @@ _NOT_MANAGED = frozenset(
 ROLES: Mapping[Role, Grants] = {
     # audits, exports and imports copy whole accounts: not even root does that without a token made for it
     Role.ROOT: Grants({key: cell for key, cell in _EVERYTHING.items() if key not in {_R.AUDIT, _R.EXPORT, _R.IMPORT}}),
-    Role.MANAGER: Grants(
-        {_R.TENANTS: "R", _R.MEMBERS: "R"}
-        | {
-            key: "CRUD"
-            for key in _R
-            if key not in _NOT_MANAGED
-        }
-    ),
+    Role.MANAGER: Grants({_R.TENANTS: "R", _R.MEMBERS: "R"} | {key: "CRUD" for key in _R if key not in _NOT_MANAGED}),
     Role.WEBMAIL: Grants(
         dict.fromkeys(_OWN, "CRUD")
         | {_R.AUTHENTICATION: "CR", _R.USERS: "RU", _R.ADDRESS_LISTING: "R", _R.DOMAIN_ACCESS: "CRUD", _R.WEBHOOKS: "R"}

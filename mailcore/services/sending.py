@@ -136,6 +136,7 @@ class NewSending:
         recipients: all of the envelope.
         copy_into: the mailbox of its copy.
         draft: what it was until now, which goes.
+        is_draft_itself: the draft says what is sent, so that it can be the copy.
     """
 
     raw: bytes = field(repr=False)
@@ -146,6 +147,7 @@ class NewSending:
     meta_data: str = ""
     background: Background = Background()
     draft: MessagePlace | None = None
+    is_draft_itself: bool = False
 
 
 class Sending:
@@ -217,15 +219,15 @@ class Sending:
         self._check_active(sender.user_id)
         if not new.recipients:
             raise NoRecipients(sender.user_id)
-        if new.draft is None:
+        if not new.is_draft_itself:
             self._quotas.check(sender.user_id, len(new.raw))
         taken = self._submission.submit(actor, sender, self._submitted(sender, new))
         if taken.copy is not None:
             copy = MessagePlace(taken.copy.mailbox_id, taken.copy.uid)
             self._note(actor, sender.user_id, copy, Note(new.meta_data.encode(), None, new.background.pack()))
-        elif new.draft is not None:
-            filed = self._moved(actor, sender.user_id, new.draft, new.copy_into)
-            return replace(taken, copy=filed)
+        elif new.draft is not None and new.is_draft_itself:
+            taken = replace(taken, copy=self._moved(actor, sender.user_id, new.draft, new.copy_into))
+            new = replace(new, draft=None)
         self._settle(actor, sender.user_id, new)
         return taken
 
@@ -262,6 +264,7 @@ class Sending:
             meta_data=note.meta_data.decode(),
             background=replace(background, files=()) if delete_files else background,
             draft=place,
+            is_draft_itself=True,
         )
         taken = self.send(actor, sender, sending)
         for file_id in background.files if delete_files else ():

@@ -202,6 +202,20 @@ def test_a_draft_becomes_the_copy_where_there_is_no_room_for_one(
     assert own.get(drafts).body["total"] == 0
 
 
+def test_what_has_no_room_is_not_sent_whatever_it_replaces(own: Api, services: MailServices, user: MadeUser) -> None:
+    """An older version in Drafts is not what would be sent, so it cannot be the copy."""
+    drafts = path_of(own, "Drafts")
+    draft = own.post(drafts, {"subject": "older", "text": "x" * 5000, "draft": 1}).body["message"]
+    services.users.set_quota(OPERATOR, user.user_id, 6000)
+    services.placement.forget(user.user_id)
+    services.quotas.forget(user.user_id)
+    place = {"mailbox": draft["mailbox"], "id": draft["id"]}
+    said = {"to": [{"address": "x@example.org"}], "subject": "newer", "text": "y" * 5000, "draft": place}
+    assert own.post("/users/me/submit", said).body["code"] == "OverQuotaError"
+    assert [one["subject"] for one in own.get(drafts).body["results"]] == ["older"]
+    assert services.outbound.list_of_user(user.user_id) == []
+
+
 def test_what_is_sent_later_can_be_taken_back(own: Api, services: MailServices, user: MadeUser) -> None:
     said = {"to": [{"address": "x@example.org"}], "text": "Later", "sendTime": "2099-01-01T00:00:00Z"}
     assert own.post("/users/me/submit", said).body["code"] == "InputValidationError"
