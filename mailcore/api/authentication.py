@@ -11,7 +11,7 @@ from mailcore.api.call import Call
 from mailcore.api.errors import ApiError
 from mailcore.api.fields import Flag, Input, Nothing, Output
 from mailcore.api.operation import Operation, Permission
-from mailcore.errors import AddressInvalid, AuthenticationFailed
+from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
 from mailcore.model.access import Protocol
 from mailcore.model.factors import Factor
 from mailcore.model.ids import UserId
@@ -87,7 +87,11 @@ def pre_authenticate(call: Call, given: PreAuth) -> dict[str, Any]:
         route = None
     if route is None or not call.sees(route.tenant_id):
         raise AuthenticationFailed("nobody of that name")
-    return _known(call.services.users.get(route.user_id), given.scope)
+    try:
+        user = call.services.users.get(route.user_id)
+    except UserNotFound:  # it was deleted, and its addresses are kept for it
+        raise AuthenticationFailed("nobody of that name") from None
+    return _known(user, given.scope)
 
 
 def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:

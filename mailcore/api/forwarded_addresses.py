@@ -26,7 +26,7 @@ from mailcore.api.fields import (
     instant,
 )
 from mailcore.api.operation import Operation, Permission
-from mailcore.errors import AddressInvalid, AddressNotFound
+from mailcore.errors import AddressInvalid, AddressNotFound, UserNotFound
 from mailcore.model.address import Address
 from mailcore.model.address_data import NO_DATA
 from mailcore.model.ids import TenantId
@@ -209,6 +209,10 @@ def resolve_address(call: Call, given: ResolveAddress) -> dict[str, Any]:
         return _fields(call, found)
     if call.token_user not in {None, found.user_id}:
         raise AddressNotFound(text)
+    try:
+        call.services.placement.home(found.user_id)
+    except UserNotFound:  # it was deleted, and its addresses are kept for it
+        raise AddressNotFound(text) from None
     shown = {
         "id": str(found.id),
         "address": found.display,

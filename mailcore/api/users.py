@@ -133,6 +133,7 @@ def resolve_user_name(call: Call, _: Nothing) -> dict[str, Any]:
         route = None
     if route is None or not call.sees(route.tenant_id) or call.token_user not in {None, route.user_id}:
         raise UserNotFound(call.path["username"])
+    call.services.placement.home(route.user_id)  # the address of somebody who was deleted is still there
     return {"id": str(route.user_id)}
 
 

@@ -16,6 +16,11 @@ def test_a_user_is_deleted_looked_at_and_restored(tenant: Api, own: Api, user: M
     assert (tenant.get(path).status, tenant.delete(path).body["code"]) == (404, "UserNotFound")
     assert str(user.user_id) not in tenant.get("/users?limit=250").raw.decode()
     assert own.get("/users/me").body["code"] in {"InvalidToken", "UserNotFound"}
+    assert tenant.get(f"/users/resolve/{user.address}").body["code"] == "UserNotFound"
+    assert tenant.get(f"/addresses/resolve/{user.address}").body["code"] == "AddressNotFound"
+    assert tenant.post("/preauth", {"username": user.address}).body["code"] == "AuthFailed"
+    login = {"username": user.address, "password": user.password}
+    assert tenant.post("/authenticate", login).body["code"] == "AuthFailed"
     found = tenant.get(f"{path}/restore").body
     assert (found["username"], found["recoverableAddresses"]) == (user.address, [user.address])
     back = tenant.post(f"{path}/restore", {"sess": "", "ip": ""}).body

@@ -34,6 +34,7 @@ from mailcore.model.tenant import TenantLimits
 from mailcore.services import MailServices
 from mailcore.services import deleted_users as service
 from mailcore.services.messages import NewMessage
+from mailcore.smtp.replies import reply_for
 from mailcore.store.indexes import HOT
 from mailcore.store.keys import change_key, user_key
 from mailcore.store.mailbox import annotations, blocks, heads, message_ids, notes, purge, row_blocks, segments
@@ -128,8 +129,9 @@ def test_whoever_is_deleted_is_gone_and_comes_back_whole(services: MailServices,
     assert signed_in.ended == "This login is gone"
     with pytest.raises(AuthenticationFailed):
         sign_in(services, user)
-    with pytest.raises(AddressNotFound):
+    with pytest.raises(AddressNotFound) as refused:
         services.delivery.resolve(user.address)
+    assert reply_for(refused.value).code == 550
     with pytest.raises(UserNotFound):
         services.users.get(user.user_id)
     with pytest.raises(AddressTaken):
