@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.devstack.datafolder import DataFolder, is_free, port_taken
 from infra.devstack.endpoints import Endpoints
+from infra.devstack.outside.stripe import API_KEY, WEBHOOK_SECRET
 from infra.devstack.process import Process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,7 +28,13 @@ LISTENS = {
     "api": {"api": 8080},
     "lookup": {"lookup": 2425},
     "web": {"portal": 8000},
-    "outside": {"outside-dns": 5300, "outside-smtp": 2525, "outside-names": 5353, "outside-zones": 8053},
+    "outside": {
+        "outside-dns": 5300,
+        "outside-smtp": 2525,
+        "outside-names": 5353,
+        "outside-zones": 8053,
+        "outside-stripe": 12111,
+    },
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""
 
@@ -80,7 +87,7 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
             if not is_free(port):
                 raise port_taken(what, port)
         environment = server_environment(endpoints, ports, health)
-        if name in {"web", "worker"}:
+        if name in {"web", "worker", "outside"}:
             environment["EIDER_PORTAL_URL"] = f"http://localhost:{folder.port('portal', LISTENS['web']['portal'])}"
             environment["EIDER_PORTAL_SENDER"] = PORTAL_SENDER
         if name == "outside":
@@ -124,6 +131,12 @@ def client_environment(endpoints: Endpoints) -> dict[str, str]:
             "EIDER_REPORT_ADDRESS": "reports@eider.test",
             "EIDER_POWERDNS_URL": f"http://{OUTSIDE_HOST}:{endpoints.ports['outside-zones']}",
         }
+        if "STRIPE_KEY" not in os.environ:
+            outside |= {
+                "STRIPE_KEY": API_KEY,
+                "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+                "STRIPE_URL": f"http://{endpoints.host}:{endpoints.ports['outside-stripe']}",
+            }
     return {
         **outside,
         **os.environ,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import stripe
 
-from infra.devstack.outside.stripe.server import API_KEY, WEBHOOK_SECRET, StripeServer
+from infra.devstack.outside.stripe import API_KEY, WEBHOOK_SECRET
+from infra.devstack.outside.stripe.server import StripeServer
 from infra.devstack.outside.stripe.webhooks import signature
 from infra.devstack.outside.stripe.world import Object, World
 

@@ -11,15 +11,21 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import stripe
+
 from infra.devstack.outside.development import DevelopmentDns, KeptZones
 from infra.devstack.outside.mail_exchanger import MailExchanger, Taken
+from infra.devstack.outside.stripe import API_KEY
+from infra.devstack.outside.stripe.server import StripeServer
 from infra.devstack.outside.zones_api import ZonesApi
 from infra.devstack.servers import DNS_API_KEY, OUTSIDE_HOST
 from mailcore.services import connect
 from mailcore.settings import MailSettings
+from portal.billing import catalogue
 
 
 def keep_in(folder: Path, taken: Taken) -> None:
@@ -28,6 +34,18 @@ def keep_in(folder: Path, taken: Taken) -> None:
     head = [f"X-Outside-Mail: {taken.mail}", *(f"X-Outside-Rcpt: {path}" for path in taken.recipients)]
     name = f"{taken.at:.6f}.eml"
     (folder / name).write_bytes("".join(f"{line}\r\n" for line in head).encode() + taken.message)
+
+
+def payment_provider(folder: Path, host: str) -> StripeServer:
+    """Return the local Stripe: its clock is the machine's, and it tells the portal what happens."""
+    return StripeServer(
+        host,
+        int(os.environ["OUTSIDE-STRIPE_PORT"]),
+        endpoint=f"{os.environ['EIDER_PORTAL_URL']}/hooks/stripe",
+        kept_in=folder / "stripe.json",
+        now=int(time.time()),
+        is_ticking=True,
+    )
 
 
 def main() -> int:
@@ -47,7 +65,8 @@ def main() -> int:
     api = ZonesApi(zones, DNS_API_KEY, OUTSIDE_HOST, api_port or 0)
     exchanger = MailExchanger(OUTSIDE_HOST, int(ports["25"]))
     exchanger.on_taken = lambda taken: keep_in(folder, taken)
-    with resolver, name_server, api, exchanger:
+    with resolver, name_server, api, exchanger, payment_provider(folder, host) as payments:
+        catalogue.ensure(stripe.StripeClient(API_KEY, base_addresses={"api": payments.url}))
         told.wait()
     services.close()
     return 0

@@ -6,18 +6,17 @@ import contextlib
 import copy
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from infra.devstack.outside.stripe import pages, parameters, routes, sessions, subscriptions
+from infra.devstack.outside.stripe import API_KEY, WEBHOOK_SECRET, pages, parameters, routes, sessions, subscriptions
 from infra.devstack.outside.stripe.faults import ApiFault
 from infra.devstack.outside.stripe.webhooks import Webhooks
 from infra.devstack.outside.stripe.world import Object, World
 
-API_KEY = "sk_test_local"
-WEBHOOK_SECRET = "whsec_local"  # noqa: S105  of a server that knows nobody
 MOST_BYTES = 1 << 20
 POLL_S = 0.05
 
@@ -28,6 +27,7 @@ class StripeServer:
     Args:
         endpoint: URL that is told what happens; "" for none.
         kept_in: file that holds the world between runs.
+        is_ticking: its clock is never behind the machine's.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class StripeServer:
         endpoint: str = "",
         kept_in: Path | None = None,
         now: int | None = None,
+        is_ticking: bool = False,
     ) -> None:
         self.world = World()
         if now is not None:
             self.world.now = now
         self._kept_in = kept_in
+        self._is_ticking = is_ticking
         if kept_in is not None and kept_in.exists():
             self.world = World.from_json(json.loads(kept_in.read_text()))
             self.world.now = max(self.world.now, now or 0)
@@ -73,6 +75,11 @@ class StripeServer:
             subscriptions.advance(self.world, self.world.now + seconds + int(days * subscriptions.DAY_S))
             self.keep()
 
+    def _tick(self) -> None:
+        """Let the time go by that went by outside."""
+        if self._is_ticking and time.time() > self.world.now:
+            subscriptions.advance(self.world, int(time.time()))
+
     def keep(self) -> None:
         """Write the world down, whole or not at all."""
         if self._kept_in is not None:
@@ -87,6 +94,7 @@ class StripeServer:
             ApiFault: it is refused.
         """
         self.calls.append((method, path))
+        self._tick()
         route, ids = routes.find(method, path)
         asked = [method, path, form]
         before = self.world.used_keys.get(idempotency_key) if idempotency_key else None
@@ -112,6 +120,7 @@ class StripeServer:
         Raises:
             ApiFault: there is no such page.
         """
+        self._tick()
         card = (parse_qs(form).get("card") or [""])[0]
         kind, _, object_id = path.lstrip("/").rpartition("/")
         if kind == "c/pay":
