@@ -48,6 +48,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("people.undo_import", "workers.jobs.people.undo_import", MAINTENANCE, 2 * HOUR_S),
         RegisteredJob("people.resume_imports", "workers.jobs.people.resume_imports", MAINTENANCE, 600),
         RegisteredJob("spam.learn", "workers.jobs.spam.learn", MAINTENANCE, 600),
+        RegisteredJob("audits.copy_due", "workers.jobs.audits.copy_due", MAINTENANCE, HOUR_S),
         RegisteredJob("webhooks.deliver", "workers.jobs.webhooks.deliver", MAINTENANCE, 300),
         RegisteredJob("sealing.rotate", "workers.jobs.sealing.rotate", MAINTENANCE, HOUR_S),
         RegisteredJob("users.erase_due", "workers.jobs.deleted_users.erase_due", MAINTENANCE, 600),

@@ -9,6 +9,7 @@ from mailcore.api import (
     addresses,
     app_passwords,
     archive,
+    audit,
     authentication,
     authlog,
     autoreply,
@@ -68,5 +69,6 @@ ALL: Final[tuple[Operation, ...]] = (
     *certificates.OPERATIONS,
     *settings.OPERATIONS,
     *webhooks.OPERATIONS,
+    *audit.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -14,6 +14,7 @@ from mailcore.services.app_passwords import AppPasswords
 from mailcore.services.arc import Arc
 from mailcore.services.archive import Archive
 from mailcore.services.audit import Audit
+from mailcore.services.audits import Audits
 from mailcore.services.auth_log import AuthLog, LoggedGuard
 from mailcore.services.authentication import Authentication
 from mailcore.services.authoritative_dns import AuthoritativeDns
@@ -220,6 +221,7 @@ class MailServices:
     site_settings: SiteSettings
     updates: Updates
     webhooks: Webhooks
+    audits: Audits
     _clients: Clients
     _link: RedisLink
 
@@ -462,6 +464,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         suppressions=suppressions,
         feedback=feedback,
         trace=trace,
+        audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),
         updates=Updates(placement, mailboxes, notices, connections),
         site_settings=SiteSettings(directory, placement, audit, settings.limits.user),

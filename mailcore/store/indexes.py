@@ -53,6 +53,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("forget_at", ASCENDING)], name="forget_at", expireAfterSeconds=0, sparse=True),
     ),
     "files": (),
+    "audit_pieces": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "suppressions": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "trace": (
         IndexModel([("keys", ASCENDING), ("_id", ASCENDING)], name="keys"),
@@ -109,6 +110,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "certs": (IndexModel([("server_names", ASCENDING)], name="server_names"),),
     "settings": (),
     "site_settings": (),
+    "audits": (
+        IndexModel([("next_at", ASCENDING)], name="next_at"),
+        IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
+    ),
     "webhooks": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
         IndexModel([("next_at", ASCENDING)], name="next_at"),

@@ -21,6 +21,7 @@ from mailcore.store.mailbox.segments import Segments
 from mailcore.store.mailbox.sizes import Sizes
 from mailcore.store.mailbox.tree import MailboxTrees
 from mailcore.store.mailbox.vanished import Vanished
+from mailcore.store.message.audit_pieces import AuditPieces
 from mailcore.store.message.blob_refs import BlobRefs
 from mailcore.store.message.blobs import Blobs
 from mailcore.store.message.chunks import Chunks
@@ -74,6 +75,7 @@ class ShardStores:
     chunks: Chunks
     outbound: OutboundEntries
     files: Files
+    audit_pieces: AuditPieces
     suppressions: Suppressions
     trace: TraceRows
     complaints: Complaints
@@ -113,6 +115,7 @@ class ShardStores:
             chunks=Chunks(hot, cold),
             outbound=OutboundEntries(hot),
             files=Files(hot),
+            audit_pieces=AuditPieces(hot),
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
             complaints=Complaints(hot),

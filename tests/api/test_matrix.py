@@ -103,6 +103,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "createAddress": {"address": "new@example.org"},
     "createForwarded": {"address": "old@example.org", "targets": ["new@else.test"]},
     "createDomainAlias": {"alias": "example.net", "domain": "example.org"},
+    "createAudit": {"user": "0" * 24, "expires": "2100-01-01T00:00:00Z"},
     "createWebhook": {"type": ["*"], "url": "https://hooks.test/in"},
     "createDkimKey": {"domain": "example.org", "selector": "s1"},
     "addCertificate": {"servername": "mail.example.org"},

@@ -27,6 +27,7 @@ from infra.devstack.endpoints import Endpoints, ShardUris
 from infra.devstack.stack import with_database
 from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.audit_case import AuditCase
 from mailcore.model.changes import Cause
 from mailcore.model.event import PLATFORM, Event, Outcome
 from mailcore.model.factors import Factor
@@ -63,6 +64,7 @@ from tests.store.test_delivery import deliver, expunge_all, message
 ACTOR = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org", remote_address="203.0.113.9")
 PGP_KEY = str(pysequoia.Tsk.generate("Ada <ada@example.org>").extract_certificate())
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 ONE = UidSet(((1, 1),))
 NOT_CHANGES = {"audit"}
 """Services that are the trail themselves."""
@@ -106,6 +108,9 @@ class Scene:
         inbox = self.services.mailboxes.find(made.user_id, "INBOX").id
         home.shard.hot["mailboxes"].update_one({"_id": made.user_id.binary + inbox.binary}, {"$inc": {"exists": 1}})
         return made
+
+    def audit(self) -> AuditCase:
+        return self.services.audits.get(self.services.audits.create(OPERATOR, self.user.user_id, None, None, NEVER))
 
     def webhook(self) -> Webhook:
         return self.services.webhooks.create(OPERATOR, self.user.tenant_id, None, ["*"], "https://hooks.test/")[0]
@@ -366,6 +371,8 @@ CALLS: dict[str, Call] = {
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
     "acme.renew_due": _renew,
     "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
+    "audits.create": lambda s: s.services.audits.create(s.actor, s.user.user_id, None, None, NEVER),
+    "audits.export": lambda s: s.services.audits.export(s.actor, s.audit()),
     "webhooks.create": lambda s: s.services.webhooks.create(s.actor, s.user.tenant_id, None, ["*"], "https://h.test/"),
     "webhooks.delete": lambda s: s.services.webhooks.delete(s.actor, s.webhook()),
     "webhooks.deliver_due": _give_up_webhook,

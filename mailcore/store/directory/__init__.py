@@ -13,6 +13,7 @@ from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.api_requests import ApiRequests
 from mailcore.store.directory.api_tokens import ApiTokens
 from mailcore.store.directory.app_passwords import AppPasswords
+from mailcore.store.directory.audit_cases import AuditCases
 from mailcore.store.directory.certs import Certs
 from mailcore.store.directory.deleted_users import DeletedUsers
 from mailcore.store.directory.dkim_keys import DkimKeys
@@ -71,6 +72,7 @@ class Directory:
     domain_access: DomainAccess
     mta_sts: MtaSts
     webhooks: Webhooks
+    audit_cases: AuditCases
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -104,6 +106,7 @@ class Directory:
             DomainAccess(database),
             MtaSts(database),
             Webhooks(database),
+            AuditCases(database),
         )
 
     def ensure_indexes(self) -> None:
