@@ -138,7 +138,7 @@ class Audits:
         return done
 
     def _messages(self, case: AuditCase) -> Iterator[tuple[bytes, datetime]]:
-        """Yield what belongs to an audit, some of it twice; a message that moves meanwhile is met in one of its places."""
+        """Yield what belongs to an audit, some of it twice: what moves meanwhile is met in one of its places."""
         for entry in self._mailboxes.tree(case.user_id).entries:
             try:
                 view = self._mailboxes.refresh(case.user_id, entry.id)

@@ -176,9 +176,7 @@ def test_no_method_changes_or_removes_a_copy() -> None:
     assert stored == {"put", "copied", "read"}
 
 
-def test_a_large_export_is_read_a_few_pieces_at_a_time(
-    auditor: Api, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_is_read_page_by_page(auditor: Api, services: MailServices, user: MadeUser) -> None:
     case = services.audits.get(ObjectId(begin(auditor, user)))
     pieces = services.placement.home(user.user_id).shard.audit_pieces
     for number in range(30):
