@@ -153,10 +153,10 @@ class Outbound:
         return [entry_of(document) for document in outbound.list_of_message(user_id, message_id, MOST)]
 
     def list_of_tenant(self, tenant_id: TenantId, limit: int = 100, *, waiting: bool = True) -> list[OutboundEntry]:
-        """Return a tenant's entries on every shard, latest first; one round trip for each shard."""
+        """Return a tenant's entries, latest first; one round trip for each shard of its region."""
         found = [
             entry_of(document)
-            for shard in self._placement.shards()
+            for shard in self._placement.shards(self._placement.tenant(tenant_id).region)
             for document in shard.outbound.list_of_tenant(tenant_id, min(limit, MOST), waiting=waiting)
         ]
         return sorted(found, key=lambda entry: entry.created_at, reverse=True)[:limit]

@@ -178,11 +178,12 @@ class Placement:
             raise ShardNotFound(name)
         return known[1]
 
-    def shards(self) -> list[ShardStores]:
-        """Return the stores of every shard, by name."""
+    def shards(self, region: str | None = None) -> list[ShardStores]:
+        """Return the stores of every shard, or of those of a region, by name."""
         if self._clock() >= self._shards_read_at + CACHE_S:
             self._read_shards()
-        return [stores for _, (_, stores) in sorted(self._shards.items())]
+        known = [each for _, each in sorted(self._shards.items())]
+        return [stores for shard, stores in known if region is None or shard.region == region]
 
     def forget_shards(self) -> None:
         """Read the list of shards anew next time."""

@@ -299,6 +299,21 @@ def test_lists(services: MailServices, user: MadeUser) -> None:
     assert services.outbound.list_of_tenant(make_user(services).tenant_id) == []
 
 
+def test_a_tenants_list_asks_its_own_region_alone(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is away elsewhere is nothing to it."""
+    ids = [queued(services, user) for _ in range(3)]
+    asked: list[str] = []
+    placement = services.placement
+    monkeypatch.setitem(placement._shards, "mars", (replace(placement._shards["a"][0], region="mars"), None))
+    everywhere = placement.shards
+    monkeypatch.setattr(placement, "shards", lambda region=None: (asked.append(region), everywhere(region))[1])
+    assert {entry.id for entry in services.outbound.list_of_tenant(user.tenant_id)} == set(ids)
+    assert asked == ["eu"]
+    assert len(everywhere()) == len(everywhere("eu")) + 1
+
+
 @pytest.mark.parametrize("address", ["a@b\r\nRCPT TO:<x@y>", "a>@b", "a\x00@b", ""])
 def test_addresses_that_would_say_more_are_refused(services: MailServices, user: MadeUser, address: str) -> None:
     with pytest.raises(ValueInvalid):
