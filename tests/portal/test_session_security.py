@@ -18,7 +18,7 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from portal import destinations, security
 from portal.access import Open, need_of
-from portal.accounts import cookies, factors, links, services, sessions, sign_up
+from portal.accounts import cookies, factors, links, services, sessions, sign_up, views
 from portal.accounts.models import LinkPurpose, Member, Membership, PortalSession
 from portal.app import UNGUARDED
 from portal.database import session, unit_of_work, utc_now
@@ -238,7 +238,7 @@ def forged(portal_app: Flask, organisation: MadeOrganisation, **request: Any) ->
     passed = []
     browser = browser_of(portal_app, organisation.members[Role.OWNER])
     for rule in portal_app.url_map.iter_rules():
-        if "POST" not in (rule.methods or set()) or rule.endpoint.partition(".")[0] == API:
+        if "POST" not in (rule.methods or set()) or rule.endpoint.partition(".")[0] in security.UNPROTECTED:
             continue
         values = dict.fromkeys(rule.arguments, "00000000-0000-0000-0000-000000000000")
         path = portal_app.url_map.bind("localhost").build(rule.endpoint, values, method="POST")
@@ -286,21 +286,24 @@ def contents() -> dict[str, list[str]]:
     return found
 
 
+TOLD = frozenset({"billing.export"})
+"""Taking a whole mailbox home changes nothing but the audit log, which tells of it."""
+
+
 def changed_by_reading(portal_app: Flask, mail: MailServices, organisation: MadeOrganisation) -> list[str]:
     """Tables that differ after every page was read by everybody."""
     ids = {name: make(mail, organisation) for name, make in MAKERS.items()}
-    browsers = [browser_of(portal_app, member) for member in organisation.members.values()]
+    browsers = [browser_of(portal_app, organisation.members[Role.OWNER]), Browser(portal_app.test_client())]
     token = _link(mail)
     before = contents()
     read = 0
     for rule in portal_app.url_map.iter_rules():
-        if "GET" not in (rule.methods or set()) or rule.endpoint in UNGUARDED | {"health"}:
+        if "GET" not in (rule.methods or set()) or rule.endpoint in UNGUARDED | {"health"} | TOLD:
             continue
         values = {name: ids[name] for name in rule.arguments} | ({"token": token} if "token" in rule.arguments else {})
         path = portal_app.url_map.bind("localhost").build(rule.endpoint, values, method="GET")
-        for browser in [*browsers, Browser(portal_app.test_client())]:
+        for browser in browsers:
             read += browser.client.get(path).status_code == 200
-            browser.client.head(path)
     assert read > 20
     after = contents()
     return [name for name, rows in before.items() if after[name] != rows]
@@ -475,10 +478,13 @@ def test_paths_of_ours_are_gone_to(where: str) -> None:
     assert destinations.local_path(where) == where
 
 
-def test_control_a_look_at_the_first_letter_alone_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    naive = [where for where in EVIL if where.startswith("/") and not is_ours(where)]
-    assert len(naive) > 5
-    assert [destinations.local_path(where) for where in naive] == [None] * len(naive)
+def test_control_a_look_at_the_first_letter_alone_is_not_enough(
+    sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "local_path", lambda where: where if where and where.startswith("/") else None)
+    browser = sign_in(Role.OWNER)
+    led = [browser.client.get("/sign-in", query_string={"next": where}).headers["Location"] for where in EVIL[:7]]
+    assert not all(is_ours(location) for location in led)
 
 
 # -- W3: more fields than the form has -------------------------------------------------------

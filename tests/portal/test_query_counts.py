@@ -1,0 +1,159 @@
+"""Every page costs a bounded number of queries, however much there is to show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine, event, text
+
+from mailcore.services import MailServices
+from portal.access import need_of
+from portal.accounts.models import Membership
+from portal.app import UNGUARDED
+from portal.audit.services import record
+from portal.database import session, unit_of_work
+from portal.mail_plane import EXTENSION
+from portal.members import queries as member_queries
+from portal.permissions import Permission, Role, allows
+from tests.portal.conftest import (
+    SOMEBODY,
+    Browser,
+    MadeOrganisation,
+    browser_of,
+    make_member,
+    make_organisation,
+)
+from tests.portal.test_pages import NO_PAGE
+
+MOST: Final = 6
+"""Queries of a page beyond the one that finds out who is signed in."""
+WHO: Final = 2
+MEMBERS: Final = 40
+TENANTS: Final = 2000
+PEOPLE: Final = 50
+PAGE_MS: Final = 30.0
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are sent inside."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def pages(app: Flask) -> list[str]:
+    """Every page of an owner without a name in its path: lists, forms, overviews."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        need = need_of(app.view_functions[rule.endpoint]) if rule.endpoint not in UNGUARDED else None
+        is_page = "GET" in (rule.methods or set()) and rule.endpoint not in NO_PAGE
+        if is_page and not rule.arguments and isinstance(need, Permission) and allows(Role.OWNER, need):
+            found.append(str(rule))
+    return found
+
+
+def fill(mail: MailServices, made: MadeOrganisation, count: int) -> None:
+    with unit_of_work() as current:
+        for _ in range(count):
+            member = make_member(mail)
+            current.add(Membership(organisation_id=made.organisation.id, member_id=member.id, role=Role.AUDITOR))
+        for number in range(count):
+            record(SOMEBODY, "member.invited", f"{number}@x.test", organisation_id=made.organisation.id)
+
+
+def costs(app: Flask, browser: Browser) -> dict[str, int]:
+    engine = app.extensions[EXTENSION].database.engine
+    found = {}
+    for path in pages(app):
+        browser.get(path)
+        with counted(engine) as sent:
+            assert browser.get(path).status_code < 500, path
+        found[path] = len(sent)
+    return found
+
+
+def test_no_page_costs_more_queries_for_more_to_show(
+    portal_app: Flask, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    browser = browser_of(portal_app, organisation.members[Role.OWNER])
+    before = costs(portal_app, browser)
+    fill(mail_services, organisation, MEMBERS)
+    after = costs(portal_app, browser)
+    assert {path: count for path, count in after.items() if count > WHO + MOST} == {}
+    assert {path: (before[path], count) for path, count in after.items() if count > before[path]} == {}
+    assert len(after) >= 8
+
+
+def test_control_a_query_for_each_row_is_seen(
+    portal_app: Flask, mail_services: MailServices, organisation: MadeOrganisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = member_queries.list_members
+
+    def lazily(one: Any) -> Any:
+        found = real(one)
+        for membership in found:
+            session().refresh(membership)
+        return found
+
+    monkeypatch.setattr(member_queries, "list_members", lazily)
+    fill(mail_services, organisation, MEMBERS)
+    assert costs(portal_app, browser_of(portal_app, organisation.members[Role.OWNER]))["/members"] > WHO + MOST
+
+
+GENERATE: Final = (
+    """INSERT INTO organisations (id, name, slug, tenant, region, state, plan, second_factor_roles, created_at)
+       SELECT gen_random_uuid(), 'Generated ' || n, 'generated-' || n, lpad(to_hex(n), 24, 'e'), 'eu', 'active',
+              'trial', '{}', now() FROM generate_series(1, :tenants) n""",
+    """INSERT INTO members (id, email, canonical_email, lookalike_email, name, totp_step, is_staff, created_at)
+       SELECT gen_random_uuid(), e, e, e, 'Member ' || n, 0, false, now()
+       FROM (SELECT n, 'generated-' || n || '@members.test' AS e FROM generate_series(1, :members) n) made""",
+    """INSERT INTO memberships (organisation_id, member_id, role, created_at)
+       SELECT o.id, m.id, 'auditor', now()
+       FROM (SELECT id, row_number() OVER (ORDER BY slug) - 1 AS n FROM organisations WHERE slug LIKE 'generated-%') o
+       JOIN (SELECT id, row_number() OVER (ORDER BY email) - 1 AS n FROM members WHERE email LIKE 'generated-%') m
+         ON m.n / :people = o.n""",
+    "ANALYZE",
+)
+
+
+@pytest.mark.soak
+def test_pages_stay_quick_among_two_thousand_tenants(portal_app: Flask, mail_services: MailServices) -> None:
+    """Postgres holds 2,000 organisations of 50 members; the mail plane only what the organisation itself has."""
+    with portal_app.extensions[EXTENSION].database.scope():
+        made = make_organisation(mail_services)
+        fill(mail_services, made, PEOPLE)
+        with unit_of_work() as current:
+            for statement in GENERATE:
+                current.execute(
+                    text(statement), {"tenants": TENANTS, "people": PEOPLE, "members": TENANTS * PEOPLE}
+                    if ":" in statement else {}
+                )  # fmt: skip
+        browser = browser_of(portal_app, made.members[Role.OWNER])
+        slow = {}
+        for path in pages(portal_app):
+            browser.get(path)
+            took_ms = min(timed_ms(browser, path) for _ in range(5))
+            print(f"{path} {took_ms:.1f} ms")
+            if took_ms > PAGE_MS:
+                slow[path] = took_ms
+        assert slow == {}
+        assert max(costs(portal_app, browser).values()) <= WHO + MOST
+
+
+def timed_ms(browser: Browser, path: str) -> float:
+    begun_at = time.perf_counter()
+    browser.get(path)
+    return (time.perf_counter() - begun_at) * 1000
