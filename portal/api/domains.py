@@ -13,7 +13,9 @@ from mailcore.model.roles import Action, Resource
 from portal.api.calls import identity, operation, organisation_of
 from portal.api.members import ListMembers
 from portal.domains import queries, services
-from portal.domains.models import DomainClaim
+from portal.domains.models import DomainClaim, RecordResult
+from portal.domains.records import Advice, State, Verdict
+from portal.domains.sentences import sentence
 from portal.mail_plane import portal
 
 
@@ -109,8 +111,26 @@ def _shown(one: DomainClaim, still_open: int) -> dict[str, Any]:
 
 
 def _whole(one: DomainClaim) -> dict[str, Any]:
-    records = [{"kind": str(result.kind), "state": str(result.state)} for result in one.results]
+    records = [_record(result) for result in one.results]
     return {**_shown(one, sum(result["state"] != "match" for result in records)), "records": records}
+
+
+def _record(result: RecordResult) -> dict[str, Any]:
+    """Return what is wanted of a record, what was seen, what to change, and what that rests on."""
+    verdict = Verdict(State(result.state), Advice(result.advice), result.named)
+    return {
+        "kind": str(result.kind),
+        "name": result.name,
+        "type": result.type,
+        "required": result.is_required,
+        "values": list(result.proposal),
+        "state": str(result.state),
+        "advice": str(result.advice),
+        "sentence": sentence(verdict),
+        "since": instant(result.since),
+        "checked": instant(result.checked_at),
+        "evidence": list(result.evidence),
+    }
 
 
 class Added(Output):

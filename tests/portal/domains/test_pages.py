@@ -12,6 +12,8 @@ from bson import ObjectId
 from flask import Flask
 from sqlalchemy import event
 
+from mailcore.model.roles import Role as TokenRole
+from mailcore.services.tokens import owner_of_tenant
 from portal.audit.models import AuditEvent
 from portal.database import session
 from portal.domains import queries
@@ -19,6 +21,7 @@ from portal.domains.models import DkimWay, StsMode
 from portal.domains.records import State
 from portal.mail_plane import EXTENSION, Portal
 from portal.permissions import Role
+from tests.builders import OPERATOR
 from tests.portal.conftest import Browser, MadeOrganisation, SignIn
 from tests.portal.domains.test_life import RunJobs, add, again, proven, states
 from tests.stubs.nameservers import Nameservers, Zone
@@ -352,3 +355,27 @@ def test_provider_that_fails_half_way_is_told_and_the_rest_is_shown_again(
         started_powerdns.fails_after = None
     assert "stopped us" in browser.get(answer.headers["Location"]).text
     assert len(rows_of(preview(browser, claim.id, keys)[1])) == total - 3
+
+
+# -- as programs see it --------------------------------------------------------------------------
+
+
+def test_api_tells_what_is_wanted_what_was_seen_and_what_to_change(
+    portal_app: Flask, parts: Portal, world: Nameservers, run_jobs: RunJobs, organisation: MadeOrganisation
+) -> None:
+    claim, zone = proven(parts, world, run_jobs, organisation)
+    zone.add(claim.name, "MX", "1 aspmx.l.google.com.")
+    owner = owner_of_tenant(organisation.organisation.tenant_id)
+    _, token = parts.mail.tokens.create(OPERATOR, owner, TokenRole.ROOT, "x")
+    headers = {"X-Access-Token": token.reveal_text()}
+    client = portal_app.test_client()
+    assert client.post(f"/api/domains/{claim.id}/check", json={}, headers=headers).status_code == 200
+    run_jobs()
+    found = client.get(f"/api/domains/{claim.id}", headers=headers).json
+    assert found is not None
+    [record] = [each for each in found["records"] if each["state"] != "match"]
+    assert (record["kind"], record["type"], record["name"]) == ("mx", "MX", claim.name)
+    assert record["values"] == ["10 mx1.eider.test.", "20 mx2.eider.test."]
+    assert record["sentence"] == "Mail still goes to Google (aspmx.l.google.com): replace those MX records by ours."
+    [observation] = record["evidence"]
+    assert [answer["records"] for answer in observation["answers"]] == [["1 aspmx.l.google.com."]] * 2
