@@ -63,6 +63,10 @@ def _signed_domain(services: MailServices, user: MadeUser) -> str:
     return _domain(user)
 
 
+def _webhook(services: MailServices, user: MadeUser) -> str:
+    return str(services.webhooks.create(OPERATOR, user.tenant_id, None, ["*"], "https://hook.test/")[0].id)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "getForwarded": _forwarded,
     "updateForwarded": _forwarded,
@@ -73,6 +77,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "deleteDomainAlias": _alias,
     "resolveDomainAlias": _alias_name,
     "unlistDomain": _listed,
+    "deleteWebhook": _webhook,
     "getDkimKey": _dkim_key,
     "deleteDkimKey": _dkim_key,
     "resolveDkimKey": _signed_domain,
@@ -83,7 +88,7 @@ OF_PLATFORM: Final = frozenset({Resource.CERTS, Resource.SETTINGS})
 NO_IDS: Final = frozenset({"tag"})
 """Names in paths that everybody chooses, and that mean something within one's own tenant only."""
 OF_USERS: Final = frozenset(
-    {"resolveUser", "resolveAddress", "authenticate", "preAuthenticate", "revokeToken", "checkToken"}
+    {"resolveUser", "resolveAddress", "authenticate", "preAuthenticate", "revokeToken", "checkToken", "listWebhooks"}
 )
 """Operations without a user in the path that a user's own token may ask for."""
 OF_OTHER_ROLES: Final = {
