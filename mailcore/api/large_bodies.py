@@ -41,14 +41,21 @@ def received(stream: BinaryIO | Any, most: int) -> Iterator[bytes]:
     """Yield what comes, as it comes.
 
     Raises:
-        ApiError: more than `most`.
+        ApiError: more than `most`, or it stops in the middle.
     """
     size = 0
-    while piece := stream.read(RECEIVE_BYTES):
+    while piece := _read(stream):
         size += len(piece)
         if size > most:
             raise _too_large(most)
         yield piece
+
+
+def _read(stream: BinaryIO | Any) -> bytes:
+    try:
+        return bytes(stream.read(RECEIVE_BYTES))
+    except OSError:
+        raise ApiError(408, "RequestTimeout", "The body ended before its end") from None
 
 
 def is_large(request: Request) -> bool:

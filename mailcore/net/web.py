@@ -17,6 +17,8 @@ REQUESTS: Final = 1000
 """So many requests are served at once; more wait."""
 HEAD_S: Final = 20.0
 """From a connection, or the end of a request, to the head of the next."""
+STALL_S: Final = 60.0
+"""A client that sends nothing of the body it announced during this time, or takes nothing of its answer, is gone."""
 
 Application = Callable[..., Any]
 
@@ -40,7 +42,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         """Wait for the next request, but not for ever."""
         self.socket.settimeout(HEAD_S)
         line = super().read_requestline()
-        self.socket.settimeout(None)
+        self.socket.settimeout(STALL_S)
         return line
 
     def log_error(self, message: str, *arguments: object) -> None:

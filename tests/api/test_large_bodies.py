@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import random
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,3 +256,21 @@ def test_a_body_that_is_held_whole_would_be_seen(
     launcher = (*LAUNCH, "whole-bodies")
     with serving(directory_uri, shard_uris, redis_url, tmp_path, launcher) as made, pytest.raises(AssertionError):
         check_message_up_and_down(made)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 5000000", b"Transfer-Encoding: chunked"], ids=["length", "chunks"]
+)
+def test_who_stops_in_the_middle_of_a_body_is_let_go(
+    directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: str, tmp_path: Path, framing: bytes
+) -> None:
+    """Neither silence nor a lost connection holds anything, or is a fault of ours."""
+    with serving(directory_uri, shard_uris, redis_url, tmp_path, (*LAUNCH, "short-stalls")) as made:
+        for is_silent in (True, False):
+            with socket.create_connection(("127.0.0.1", made.running.port("api")), timeout=30) as client:
+                head = b"POST /users/me/storage HTTP/1.1\r\nHost: x\r\nX-Access-Token: %b\r\n%b\r\n"
+                kind = b"Content-Type: application/octet-stream\r\n\r\n"
+                client.sendall(head % (made.token.encode(), framing) + kind + b"4000\r\n" + b"x" * 1000)
+                if is_silent:
+                    assert client.recv(100).split(b" ")[1] in {b"400", b"408"}
+        assert made.ask("GET", "/users/me/storage")[1]["total"] == 1

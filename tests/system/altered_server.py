@@ -25,6 +25,7 @@ from mailcore.message import body_structure, envelope  # noqa: E402
 from mailcore.model import search  # noqa: E402
 from mailcore.model.actions import CLOSE  # noqa: E402
 from mailcore.model.uid_set import UidSet  # noqa: E402
+from mailcore.net import web  # noqa: E402
 from mailcore.net.offload import GeventOffload  # noqa: E402
 from mailcore.services import connections, failed_logins, notices, spool  # noqa: E402
 from mailcore.services.heavy_work import HeavyWork  # noqa: E402
@@ -48,6 +49,11 @@ def take_memory_for_what_is_announced() -> None:
 def hold_bodies_whole() -> None:
     """Whatever comes is put together in memory."""
     spool.MEMORY_BYTES = 1 << 40  # type: ignore[misc]
+
+
+def lose_patience() -> None:
+    """A client that is silent for half a second is gone."""
+    web.STALL_S = 0.5  # type: ignore[misc]
 
 
 def nest_without_limit() -> None:
@@ -154,6 +160,7 @@ def take_no_turns() -> None:
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "literal-memory": take_memory_for_what_is_announced,
     "whole-bodies": hold_bodies_whole,
+    "short-stalls": lose_patience,
     "search-depth": nest_without_limit,
     "no-bye": leave_without_a_word,
     "blind-sessions": look_after_no_session,
