@@ -1,0 +1,71 @@
+"""Pages that have something to show only where somebody pays, and those of staff: nothing for axe to find."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.serving import make_server
+
+from mailcore.model.secret import Secret
+from portal.accounts.models import Member
+from portal.billing import enforcement, services
+from portal.database import unit_of_work
+from portal.permissions import Role
+from portal.staff import grants
+from tests.builders import OPERATOR, PASSWORD
+from tests.portal.billing.conftest import OWNER, Billed
+from tests.portal.conftest import SOMEBODY, MadeOrganisation, make_member, make_organisation
+from tests.portal.test_pages import faults, look
+
+
+@pytest.fixture
+def address(billed: Billed) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, billed.app, threaded=True)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://localhost:{server.port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def made(billed: Billed) -> MadeOrganisation:
+    """A customer with a plan, a bill that was not paid, and a user."""
+    found = make_organisation(billed.mail, "Harbour Maps")
+    with unit_of_work() as current:
+        found.organisation.created_at = billed.now()
+        current.add(found.organisation)
+    tenant_id = found.organisation.tenant_id
+    billed.mail.domains.create(OPERATOR, tenant_id, f"p{found.organisation.tenant}.test")
+    address = f"ada@p{found.organisation.tenant}.test"
+    billed.mail.users.create(OPERATOR, address, Secret(PASSWORD), "Ada", tenant_id)
+    enforcement.enforce(billed.mail, found.organisation.id, billed.now())
+    billed.check_out(found.organisation, "team", 3)
+    billed.advance(days=20)
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_no_page_of_billing_has_anything_to_find(billed: Billed, made: MadeOrganisation, address: str) -> None:
+    organisation = made.organisation
+    services.add_tax_id(billed.payments, OWNER, organisation, "eu_vat", "DE123456789")
+    change = services.preview(billed.payments, OWNER, organisation, 5)
+    pages = ["/billing", "/billing/invoices", "/billing/cancel", "/billing/export", f"/billing/changes/{change.id}"]
+    who = (made.members[Role.OWNER].email, PASSWORD)
+    assert faults(look(address, who, pages)) == []
+    billed.change_card(organisation, "0341")
+    billed.advance(days=40)
+    assert faults(look(address, who, ["/billing", "/billing/invoices"], language="de")) == []
+
+
+@pytest.mark.timeout(300)
+def test_no_page_of_staff_has_anything_to_find(billed: Billed, made: MadeOrganisation, address: str) -> None:
+    staff = make_member(billed.mail, name="Staff")
+    with unit_of_work() as current:
+        current.get_one(Member, staff.id).is_staff = True
+    grants.give(SOMEBODY, made.organisation, "mail is late", 1, may_write=True)
+    below = f"/staff/organisations/{made.organisation.id}"
+    pages = ["/staff?q=harbour", "/staff/jobs", below, *(f"{below}/{name}" for name in ("users", "queue", "trace"))]
+    found = look(address, (staff.email, PASSWORD), pages)
+    assert {one["status"] for one in found} == {200}
+    assert faults(found) == []
