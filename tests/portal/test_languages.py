@@ -18,7 +18,7 @@ from portal.notices import Notice, render
 PORTAL: Final = Path(languages.__file__).parent
 METHODS: Final = [("**.py", "python"), ("templates/**", "jinja2")]
 KEYWORDS: Final = {"_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2), "_l": None, "N_": None}
-IN_ENGLISH_ONLY: Final = frozenset({"billing", "own", "people"})
+IN_ENGLISH_ONLY: Final = frozenset({"own", "people"})
 """Parts whose German is still to be written."""
 NAMES: Final = re.compile(r"%\((\w+)\)s")
 
