@@ -290,9 +290,12 @@ def test_drained_relay_leaves_nothing_half_done(stack: Stack, tmp_path: Path) ->
     """Promise P13: SIGTERM lets what is under way come to its end; nothing is sent twice for it."""
     with sending(stack, tmp_path, lossy(1, 0)) as system:
         relays = [system.relay() for _ in range(2)]
+        until = time.monotonic() + 60
+        while not all(any(event["event"] == "server.started" for event in relay.events()) for relay in relays):
+            assert time.monotonic() < until, "a signal before that just ends a process"
+            time.sleep(0.02)
         for number in range(20):
             system.enqueue(number)
-        until = time.monotonic() + 60
         while not system.exchanger.taken:
             assert time.monotonic() < until
             time.sleep(0.02)
