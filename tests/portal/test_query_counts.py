@@ -115,7 +115,7 @@ def test_control_a_query_for_each_row_is_seen(
 
 GENERATE: Final = (
     """INSERT INTO organisations (id, name, slug, tenant, region, state, plan, second_factor_roles, created_at)
-       SELECT gen_random_uuid(), 'Generated ' || n, 'generated-' || n, lpad(to_hex(n), 24, 'e'), 'eu', 'active',
+       SELECT gen_random_uuid(), 'Generated ' || n, 'generated-' || n, 'f' || lpad(to_hex(n), 23, '0'), 'eu', 'active',
               'trial', '{}', now() FROM generate_series(1, :tenants) n""",
     """INSERT INTO members (id, email, canonical_email, lookalike_email, name, totp_step, is_staff, created_at)
        SELECT gen_random_uuid(), e, e, e, 'Member ' || n, 0, false, now()
