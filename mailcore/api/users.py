@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from bson import ObjectId
 
+from mailcore.api.addresses import cursor_id, words
 from mailcore.api.call import Call
 from mailcore.api.encryption import set_encryption, shown_encryption
 from mailcore.api.errors import ApiError, invalid
@@ -69,10 +69,10 @@ SETTINGS: Final = ("language", "mta_relay", "spam_level", "meta_data", "internal
 def list_users(call: Call, given: ListUsers) -> dict[str, Any]:
     """Return a page of the users that the token sees; three round trips, and one for each user's bytes not known."""
     wanted = UserFilter(
-        call.tenant_id, given.query or "", given.forward or "", _words(given.tags), _words(given.required_tags)
+        call.tenant_id, given.query or "", given.forward or "", words(given.tags), words(given.required_tags)
     )
     at = position(given)
-    edge = _user_id(at.key) if at.key is not None else None
+    edge = UserId(cursor_id(at.key)) if at.key is not None else None
     found, total = call.services.users.search(
         wanted, after=None if at.is_backwards else edge, before=edge if at.is_backwards else None, limit=given.limit + 1
     )
@@ -360,16 +360,6 @@ def _tenant(call: Call, given: CreateUser) -> TenantId:
     if owner is None:
         raise ApiError(404, "DomainNotFound", f"No tenant has the domain {domain}: name the tenant")
     return owner
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"\s*,\s*", text or "") if word)
-
-
-def _user_id(key: str | int) -> UserId:
-    if not ObjectId.is_valid(str(key)):
-        raise invalid({"next": "is not a cursor of this list; begin without one"})
-    return UserId(ObjectId(str(key)))
 
 
 _PATH: Final = "/users/{user}"
