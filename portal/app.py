@@ -51,6 +51,7 @@ FEATURES = (
     "portal.own.filters",
     "portal.own.away",
     "portal.own.data",
+    "portal.own.keys",
 )
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})

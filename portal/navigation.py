@@ -47,6 +47,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Signing in"), "own_security.index", Permission.OWN_MAIL, "lock"),
     Entry(_("Sign-in log"), "own_data.activity", Permission.OWN_MAIL, "clock"),
     Entry(_("Deleted mail"), "own_data.deleted_mail", Permission.OWN_MAIL, "inbox"),
+    Entry(_("Encryption"), "own_keys.index", Permission.OWN_MAIL, "shield"),
+    Entry(_("Take mail along"), "own_data.export", Permission.OWN_MAIL, "download"),
     Entry(_("Set up programs"), "own.set_up", Permission.OWN_MAIL, "mail"),
 )
 """In the order in which they are shown."""

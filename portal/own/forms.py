@@ -128,6 +128,14 @@ class FilterForm(FlaskForm):
         self.mailbox.choices = [("", _("leave it where it goes")), *mailboxes]
 
 
+class KeysForm(FlaskForm):
+    """Public keys, and what is encrypted with them."""
+
+    keys = TextAreaField(_("Public key"), validators=[Length(max=200_000)])
+    of_stored = BooleanField(_("Encrypt what arrives before it is stored"))
+    of_forwarded = BooleanField(_("Encrypt what is sent on"))
+
+
 class RestoreForm(FlaskForm):
     """Which deleted mail comes back."""
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
-from flask import Blueprint, Response, flash, redirect, render_template, stream_with_context, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from portal.access import actor, current_organisation, requires
-from portal.database import session
-from portal.mail_plane import mail
+from portal.mail_plane import mail, portal
 from portal.people import import_queries, imports
 from portal.people.csv_file import FileUnreadable, plain_cell
 from portal.people.forms import ImportForm
@@ -119,21 +118,21 @@ def passwords(import_id: UUID) -> ResponseReturnValue:
 @requires(Permission.MANAGE_PEOPLE)
 def progress(import_id: UUID) -> ResponseReturnValue:
     """Tell how far an import is, as it happens (Server-Sent Events); one event a second until it is through."""
-    organisation_id = current_organisation().id
+    organisation_id, database = current_organisation().id, portal().database
     import_queries.get(organisation_id, import_id)
 
     def events() -> Iterator[str]:
         ends_at = time.monotonic() + LONGEST_STREAM_S
         while True:
-            counts = import_queries.counts(organisation_id, import_id)
-            session().rollback()  # the next look begins anew, and no connection is held meanwhile
+            with database.scope():  # of its own: the request's is closed by now, and none is held between two looks
+                counts = import_queries.counts(organisation_id, import_id)
             told = {"done": counts.done, "total": counts.total, "ended": not counts.is_under_way}
             yield f"data: {json.dumps(told)}\n\n"
             if not counts.is_under_way or time.monotonic() > ends_at:
                 return
             time.sleep(LOOK_EVERY_S)
 
-    return Response(stream_with_context(events()), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return Response(events(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 def _do(import_id: UUID, change: Callable[[], object]) -> ResponseReturnValue:

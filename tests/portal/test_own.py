@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 from collections.abc import Callable
 
 import pyotp
 import pytest
+import trustme
 from bson import ObjectId
 from flask import Flask
 
@@ -343,3 +346,46 @@ def test_set_up_page_names_the_servers(browser: Browser, mail_services: MailServ
     page = text_of(browser.get("/account/set-up"))
     assert mail_services.settings.hostname in page
     assert "data:image/svg+xml" in page
+
+
+# -- keys, and taking mail along ----------------------------------------------------------------
+
+
+def test_mail_is_encrypted_with_a_certificate(browser: Browser, mail_services: MailServices, user_id: UserId) -> None:
+    path = "/account/keys/"
+    nonsense = browser.post(path, {"keys": "no key at all", "of_stored": "y"})
+    assert nonsense.status_code == 400
+    certificate = trustme.CA().issue_cert("ada@example.test", key_type=trustme.KeyType.RSA).cert_chain_pems[0].bytes()
+    assert browser.post(path, {"keys": certificate.decode(), "of_stored": "y"}).status_code == 303
+    assert mail_services.users.get(user_id).encryption.of_stored
+    user = mail_services.users.get(user_id)
+    deliver(mail_services, message(b"confidential"), MadeUser(user_id, user.tenant_id, user.address))
+    [stored] = messages_of(mail_services, user_id)
+    assert b"application/pkcs7-mime" in stored
+    assert b"with a file" in stored  # the subject stays
+    assert "SHA" in text_of(browser.get(path)) or "Fingerprint" in text_of(browser.get(path))
+    browser.post(path, {"keys": ""})
+    assert not mail_services.users.get(user_id).encryption.has_keys
+
+
+def test_all_mail_is_taken_along_by_who_knows_the_password(
+    browser: Browser, mail_services: MailServices, user_id: UserId
+) -> None:
+    user = mail_services.users.get(user_id)
+    deliver(mail_services, message(b"precious"), MadeUser(user_id, user.tenant_id, user.address))
+    browser.get("/account/export")
+    assert browser.post("/account/export/mail.tar", {"present": "not it at all"}).status_code == 303
+    answer = browser.post("/account/export/mail.tar", {"present": PASSWORD})
+    assert answer.mimetype == "application/x-tar"
+    with tarfile.open(fileobj=io.BytesIO(answer.get_data())) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive.getmembers()}
+    assert list(files) == ["INBOX/1.eml"]
+    file = files["INBOX/1.eml"]
+    assert file is not None
+    assert [file.read()] == messages_of(mail_services, user_id)
+
+
+def messages_of(mail: MailServices, user_id: UserId) -> list[bytes]:
+    view = mail.mailboxes.open(user_id, "INBOX")
+    oids = [view.message_oid(row) for row in range(view.exists)]
+    return [b"".join(content.read()) for content in mail.content.open_many(user_id, oids)]
