@@ -13,7 +13,6 @@ import pytest
 from werkzeug.serving import make_server
 
 from mailcore.model.tenant import Standing
-from mailcore.services.messages import NewMessage
 from portal.billing.stages import Stage
 from portal.database import unit_of_work
 from portal.permissions import Role
@@ -21,6 +20,7 @@ from tests.builders import OPERATOR, PASSWORD
 from tests.portal.billing.conftest import Billed
 from tests.portal.billing.remote_page import RemotePage
 from tests.portal.conftest import make_organisation
+from tests.services.inbound_mail import mail, take
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_from_trial_to_export(billed: Billed, page: RemotePage, address: str) ->
     arrived: list[bytes] = []
 
     def arrive() -> None:
-        raw = b"Subject: number %d\r\n\r\nBody\r\n" % len(arrived)
-        billed.mail.messages.append(user, OPERATOR, "INBOX", [NewMessage(raw)])
+        raw = mail(f"ada@{domain}", body=f"number {len(arrived)}")
+        assert take(billed.mail, raw, f"ada@{domain}") == [None]
         arrived.append(raw)
 
     page.goto(f"{address}/sign-in")
@@ -133,5 +133,6 @@ def test_from_trial_to_export(billed: Billed, page: RemotePage, address: str) ->
     page.shot("billing-8-export")
     with tarfile.open(page.download(f"a[href$='{user}.tar']")) as archive:
         kept = {one.name: archive.extractfile(one).read() for one in archive.getmembers()}  # type: ignore[union-attr]
-    assert [kept[name] for name in sorted(kept) if name.startswith("INBOX/")] == arrived
+    inbox = [kept[name] for name in sorted(kept) if name.startswith("INBOX/")]
+    assert [whole.endswith(raw) for whole, raw in zip(inbox, arrived, strict=True)] == [True] * len(arrived)
     assert page.problems() == []
