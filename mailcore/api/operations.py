@@ -14,6 +14,7 @@ from mailcore.api import (
     authlog,
     autoreply,
     certificates,
+    data,
     deleted_users,
     dkim,
     domain_access,
@@ -70,5 +71,6 @@ ALL: Final[tuple[Operation, ...]] = (
     *settings.OPERATIONS,
     *webhooks.OPERATIONS,
     *audit.OPERATIONS,
+    *data.OPERATIONS,
     *health.OPERATIONS,
 )

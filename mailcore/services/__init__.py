@@ -29,6 +29,8 @@ from mailcore.services.connections import Connections
 from mailcore.services.content import ContentStore
 from mailcore.services.correspondents import Correspondents
 from mailcore.services.credential_key import CredentialKey
+from mailcore.services.data_export import DataExport
+from mailcore.services.data_import import DataImport
 from mailcore.services.deleted_users import DeletedUsers
 from mailcore.services.delivery import Delivery
 from mailcore.services.dkim import Dkim
@@ -222,6 +224,8 @@ class MailServices:
     updates: Updates
     webhooks: Webhooks
     audits: Audits
+    data_export: DataExport
+    data_import: DataImport
     _clients: Clients
     _link: RedisLink
 
@@ -362,17 +366,19 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         placement, mailboxes, messages, content, quotas, originals, files, submission, sent_copies, forwarding, usage
     )
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
+    deleted_users = DeletedUsers(directory, placement, sessions, audit, offload, settings.limits)
+    domains = Domains(directory, audit, dns, settings.mx_hosts)
     return MailServices(
         settings=settings,
         offload=offload,
         shards=Shards(directory, placement, audit),
         tenants=tenants,
-        domains=Domains(directory, audit, dns, settings.mx_hosts),
+        domains=domains,
         dns=dns,
         pools=Pools(directory, placement, audit),
         authoritative_dns=AuthoritativeDns(dns, settings.outgoing),
         users=users,
-        deleted_users=DeletedUsers(directory, placement, sessions, audit, offload, settings.limits),
+        deleted_users=deleted_users,
         people=People(directory, placement),
         renaming=Renaming(directory, placement, users, addresses, audit),
         shared_mailboxes=SharedMailboxes(directory, placement, users, mailboxes, identities, sessions, audit),
@@ -464,6 +470,10 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         suppressions=suppressions,
         feedback=feedback,
         trace=trace,
+        data_export=DataExport(users, addresses, filters, mailboxes, content, audit),
+        data_import=DataImport(
+            users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits
+        ),
         audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),
         updates=Updates(placement, mailboxes, notices, connections),

@@ -25,6 +25,7 @@ from bson import ObjectId
 
 from infra.devstack.endpoints import Endpoints, ShardUris
 from infra.devstack.stack import with_database
+from mailcore.model import data_file
 from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.audit_case import AuditCase
@@ -108,6 +109,11 @@ class Scene:
         inbox = self.services.mailboxes.find(made.user_id, "INBOX").id
         home.shard.hot["mailboxes"].update_one({"_id": made.user_id.binary + inbox.binary}, {"$inc": {"exists": 1}})
         return made
+
+    def exported(self) -> bytes:
+        """A file with one user who is not here yet."""
+        record = {"type": "user", "address": f"new@{self.domain()}", "name": "", "quota_bytes": None, "settings": {}}
+        return b"".join(data_file.written([record]))
 
     def audit(self) -> AuditCase:
         return self.services.audits.get(self.services.audits.create(OPERATOR, self.user.user_id, None, None, NEVER))
@@ -371,6 +377,8 @@ CALLS: dict[str, Call] = {
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
     "acme.renew_due": _renew,
     "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
+    "data_export.export": lambda s: s.services.data_export.export(s.actor, [s.user.user_id], []),
+    "data_import.run": lambda s: s.services.data_import.run(s.actor, s.exported()),
     "audits.create": lambda s: s.services.audits.create(s.actor, s.user.user_id, None, None, NEVER),
     "audits.export": lambda s: s.services.audits.export(s.actor, s.audit()),
     "webhooks.create": lambda s: s.services.webhooks.create(s.actor, s.user.tenant_id, None, ["*"], "https://h.test/"),

@@ -84,7 +84,7 @@ class FilterSets:
         """
         fields: dict[str, Any] = {}
         if change.rules is not None:
-            fields["rules"] = [_rule_document(rule) for rule in change.rules]
+            fields["rules"] = [rule_document(rule) for rule in change.rules]
             if len(bson.encode(fields)) > MAX_BYTES:
                 raise TooLarge
         if change.scripts is not None:
@@ -109,7 +109,7 @@ def _filter_set(found: Document) -> FilterSet:
         StoredScript(each["name"], each["text"], each["changed_at"], each.get("active", False))
         for each in found.get("scripts", ())
     )
-    return FilterSet(found["version"], tuple(map(_rule, found.get("rules", ()))), tuple(scripts))
+    return FilterSet(found["version"], tuple(map(read_rule, found.get("rules", ()))), tuple(scripts))
 
 
 def _script_document(script: StoredScript) -> Document:
@@ -117,7 +117,8 @@ def _script_document(script: StoredScript) -> Document:
     return document | ({"active": True} if script.is_active else {})
 
 
-def _rule_document(rule: Rule) -> Document:
+def rule_document(rule: Rule) -> Document:
+    """Return a rule as it is stored."""
     content = rule.content
     document = {
         "id": rule.id,
@@ -168,7 +169,8 @@ def _action_document(action: RuleAction) -> Document:
     return _said(document)
 
 
-def _rule(found: Document) -> Rule:
+def read_rule(found: Document) -> Rule:
+    """Return the rule that `rule_document` was given."""
     content = RuleContent(
         _query(found.get("query", {})),
         _action(found.get("action", {})),
