@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 import trustme
 from bson import ObjectId
 from flask import Flask
+from webauthn.helpers import parse_authentication_options_json, parse_registration_options_json
 
 from mailcore.errors import AppPasswordNeeded, AuthenticationFailed, ProtocolDisabled
 from mailcore.model.access import Protocol, Scope
@@ -24,6 +26,7 @@ from portal.permissions import Role
 from tests.builders import OPERATOR, PASSWORD, MadeUser
 from tests.portal.conftest import Browser, MadeOrganisation
 from tests.portal.people import browser_of_user, make_filter, register_passkey, text_of, user_of
+from tests.services.authenticator import Authenticator
 from tests.store.test_delivery import deliver, expunge_all, message
 
 SignIn = Callable[..., Browser]
@@ -389,3 +392,43 @@ def messages_of(mail: MailServices, user_id: UserId) -> list[bytes]:
     view = mail.mailboxes.open(user_id, "INBOX")
     oids = [view.message_oid(row) for row in range(view.exists)]
     return [b"".join(content.read()) for content in mail.content.open_many(user_id, oids)]
+
+
+# -- passkeys -----------------------------------------------------------------------------------
+
+
+def test_a_passkey_is_made_and_signs_in(
+    browser: Browser, client: Browser, mail_services: MailServices, user_id: UserId
+) -> None:
+    """As the browser's script does it: options, the device's answer, and a form (Web Authentication §1.3)."""
+    device, fields = Authenticator(), {"name": "Key", "present": PASSWORD}
+    browser.get("/account/security/")
+    refused = browser.post("/account/security/passkeys/options", fields | {"present": "not it at all"})
+    assert (refused.status_code, refused.get_json()["error"]) == (400, "The password is wrong.")
+    asked = browser.post("/account/security/passkeys/options", fields).get_json()
+    made = device.create(parse_registration_options_json(asked), "http://localhost")
+    browser.post("/account/security/passkeys", {"credential": json.dumps(made)})
+    assert [one.name for one in mail_services.second_factors.status(user_id).passkeys] == ["Key"]
+    assert browser.get("/account/").status_code == 200
+
+    client.post("/account/sign-in", {"address": address_of(mail_services, user_id), "password": PASSWORD})
+    assert "Use a passkey" in text_of(client.get("/account/second-step"))
+    asked = client.post("/account/second-step/options").get_json()
+    answer = device.get(parse_authentication_options_json(asked), "http://localhost")
+    assert client.post("/account/second-step", {"credential": json.dumps(answer)}).status_code == 303
+    assert client.get("/account/").status_code == 200
+
+
+def test_another_devices_answer_signs_nobody_in(
+    portal_app: Flask, client: Browser, mail_services: MailServices, user_id: UserId
+) -> None:
+    register_passkey(mail_services, user_id)
+    client.post("/account/sign-in", {"address": address_of(mail_services, user_id), "password": PASSWORD})
+    client.get("/account/second-step")
+    asked = client.post("/account/second-step/options").get_json()
+    stranger = Authenticator()
+    answer = stranger.get(parse_authentication_options_json(asked), "http://localhost")
+    refused = client.post("/account/second-step", {"credential": json.dumps(answer)})
+    assert "That was not right" in text_of(refused)
+    assert client.post("/account/second-step", {"credential": "nonsense"}).status_code == 400
+    assert Browser(portal_app.test_client()).post("/account/second-step/options").status_code == 403

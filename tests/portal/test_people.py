@@ -8,6 +8,7 @@ from typing import Any
 
 import pyotp
 import pytest
+from bson import ObjectId
 from flask import Flask
 from pymongo import monitoring
 from sqlalchemy import event
@@ -305,3 +306,25 @@ def test_what_an_admin_does_is_in_the_audit_trail(
     assert record["actor"]["identity"] == organisation.members[Role.ADMIN].email
     assert record["actor"]["door"] == "portal"
     assert PASSWORD not in str(record)
+
+
+def test_a_tenant_of_thousands_is_listed_with_as_few(
+    portal_app: Flask, sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    """Users are put where they are kept, for to make so many takes minutes; every page and search asks as little."""
+    user_of(mail_services, organisation)
+    users = mail_services.placement.directory.database["users"]
+    tenant_id = organisation.organisation.tenant_id
+    sample = users.find_one({"tenant": tenant_id})
+    assert sample is not None
+    many = [sample | {"_id": ObjectId(), "address": f"many{number}@x.test"} for number in range(3000)]
+    users.insert_many(many)
+    browser = sign_in(Role.OWNER)
+    page = text_of(browser.get("/people/"))
+    assert "3001 users" in page
+    for path in ("/people/?q=many299", f"/people/?after={many[1500]['_id']}", f"/people/?before={many[1500]['_id']}"):
+        with counted(portal_app) as queries:
+            found = text_of(browser.get(path))
+        assert len(queries) <= MOST, queries
+        assert "many" in found
+    assert "many2990@x.test" in text_of(browser.get("/people/?q=many2990"))
