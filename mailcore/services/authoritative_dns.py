@@ -6,6 +6,7 @@ Only where a zone begins, and the addresses of its servers, come from the resolv
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,8 @@ TIMEOUT_S: Final = 3.0
 """For one server and one question."""
 MOST_SERVERS: Final = 6
 """So many servers of a zone are asked; more would be somebody's way to make us ask."""
+LONGEST_S: Final = 60.0
+"""For one survey: servers that answer as slowly as they may would else keep it for an hour."""
 PORT: Final = 53
 CHAIN: Final = 4
 """CNAMEs that are followed from zone to zone."""
@@ -64,9 +67,15 @@ class Survey:
     settings: OutgoingSettings
     _zones: dict[str, Zone] = field(default_factory=dict)
     _silent: set[str] = field(default_factory=set)
+    _began_s: float = field(default_factory=time.monotonic)
 
     def ask(self, question: Question) -> Observation:
-        """Ask every server of the zone that the name lies in; a server that was silent once is not waited for again."""
+        """Ask every server of the zone that the name lies in; a server that was silent once is not waited for again.
+
+        Once the survey has taken too long, nobody is asked any more, and nobody said anything.
+        """
+        if time.monotonic() - self._began_s >= LONGEST_S:
+            return Observation(question, "", ())
         try:
             zone = self.zone_of(question.name)
         except DnsUnavailable as error:

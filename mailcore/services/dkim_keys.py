@@ -202,13 +202,13 @@ class DkimKeys:
 
     # -- by the jobs ----------------------------------------------------------------------------
 
-    def check(self, actor: Actor, tenant_id: TenantId, look_up: TxtLookup) -> int:
-        """Look whether each of a tenant's keys is published; return of how many that changed.
+    def check(self, actor: Actor, tenant_id: TenantId, look_up: TxtLookup, name: str | None = None) -> int:
+        """Look whether each of a tenant's keys, or of one domain's, is published; return of how many that changed.
 
         What DNS does not say now stays as it was.
         """
         changed = 0
-        for domain in self._directory.domains.list_of(tenant_id):
+        for domain in self._domains(tenant_id, name):
             for key in self._directory.dkim_keys.list_of(tenant_id, domain.name):
                 try:
                     is_published = any(key.is_in(record) for record in look_up(key.record_name))
@@ -220,6 +220,18 @@ class DkimKeys:
                         self._directory.dkim_keys.note_published(tenant_id, key.id, now() if is_published else None)
                     changed += 1
         return changed
+
+    def _domains(self, tenant_id: TenantId, name: str | None) -> list[Domain]:
+        if name is None:
+            return self._directory.domains.list_of(tenant_id)
+        found = self._directory.domains.find(tenant_id, name)
+        return [] if found is None else [found]
+
+    def rotate_one(self, actor: Actor, tenant_id: TenantId, name: str, at: datetime | None = None) -> None:
+        """Do what is due for one domain, in A-labels; nothing if it is not the tenant's, or not verified."""
+        for domain in self._domains(tenant_id, name):
+            if domain.verified_at is not None:
+                self._rotate_all(actor, domain, self._directory.dkim_keys.list_of(tenant_id, name), at or now())
 
     def rotate(self, actor: Actor, tenant_id: TenantId, at: datetime | None = None) -> None:
         """Do for a tenant's domains what is due: make keys, let published ones take over, remove what is over.

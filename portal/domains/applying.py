@@ -63,13 +63,13 @@ def _hand_over(parts: Portal, claim: DomainClaim) -> None:
 def drive_keys(parts: Portal, claim: DomainClaim) -> None:
     """Make keys that are due, publish them in our zone, and let those take over that are seen."""
     mail, tenant_id = parts.mail, claim.organisation.tenant_id
-    mail.dkim_keys.rotate(SYSTEM, tenant_id)
+    mail.dkim_keys.rotate_one(SYSTEM, tenant_id, claim.name)
     fault.hit("domains.keys_made")
     if claim.dkim_way == DkimWay.CNAME:
         own_zone.publish(parts, claim.name, mail.dkim_keys.list_of(tenant_id, claim.name))
     fault.hit("domains.keys_published")
-    mail.dkim_keys.check(SYSTEM, tenant_id, mail.authoritative_dns.texts)
-    mail.dkim_keys.rotate(SYSTEM, tenant_id)
+    mail.dkim_keys.check(SYSTEM, tenant_id, mail.authoritative_dns.texts, claim.name)
+    mail.dkim_keys.rotate_one(SYSTEM, tenant_id, claim.name)
 
 
 def rotate(parts: Portal, claim_id: UUID) -> None:

@@ -401,6 +401,7 @@ CALLS: dict[str, Call] = {
     "dkim_keys.create": lambda s: s.services.dkim_keys.create(s.actor, s.user.tenant_id, s.domain()),
     "dkim_keys.delete": _delete_dkim,
     "dkim_keys.rotate": lambda s: s.services.dkim_keys.rotate(s.actor, s.user.tenant_id),
+    "dkim_keys.rotate_one": lambda s: s.services.dkim_keys.rotate_one(s.actor, s.user.tenant_id, s.domain()),
     "dkim_keys.succeed": lambda s: s.services.dkim_keys.succeed(s.actor, s.user.tenant_id, s.domain()),
     "dkim_keys.use_selectors": lambda s: s.services.dkim_keys.use_selectors(
         s.actor, s.user.tenant_id, s.domain(), ["eider1", "eider2"]

@@ -202,6 +202,15 @@ def test_nobody_answers_is_unknown(zone: Zone, look: Look, world: Nameservers, m
     assert f"ns1.{DOMAIN}" in sentence(next(iter(findings)).verdict)
 
 
+def test_survey_that_takes_too_long_asks_nobody_any_more(
+    zone: Zone, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers that answer as late as they may cannot keep a worker."""
+    monkeypatch.setattr(authoritative_dns, "LONGEST_S", 0.0)
+    assert {finding.state for finding in look().values()} == {State.UNKNOWN}
+    assert sum(sum(server.asked.values()) for server in zone.servers) == 0
+
+
 def test_resolver_away_is_unknown(zone: Zone, world: Nameservers, look: Look) -> None:
     world.resolver.trouble[DOMAIN] = Trouble.SERVFAIL
     for name in [each for each, _ in zone.servers[0].records]:
