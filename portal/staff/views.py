@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from portal.staff.forms import ReasonForm, SuspendForm
 from portal.staff.grants import Grant, find_grant, under_grant
 
 blueprint = Blueprint("staff", __name__, url_prefix="/staff")
+COUNTED = timedelta(days=7)
+"""So far back complaints are counted."""
 REFUSALS = (Conflict, NotPermitted, ValueInvalid)
 
 
@@ -51,6 +54,7 @@ def organisation(organisation_id: UUID) -> ResponseReturnValue:
         tenant=tenant,
         users=parts.mail.users.count_of_tenant(found.tenant_id) if tenant is not None else 0,
         entitled=entitlements(found, parts.clock()) if parts.payments is not None else None,
+        complaints=parts.mail.feedback.rate(tenant.id, utc_now() - COUNTED) if tenant is not None else None,
         suspension=queries.suspension_of(found.id),
         read=find_grant(found.id, Grant.READ, utc_now()),
         suspend=SuspendForm(),
