@@ -52,6 +52,7 @@ FEATURES = (
     "portal.own.away",
     "portal.own.data",
     "portal.own.keys",
+    "portal.own.set_up",
 )
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})

@@ -49,7 +49,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Deleted mail"), "own_data.deleted_mail", Permission.OWN_MAIL, "inbox"),
     Entry(_("Encryption"), "own_keys.index", Permission.OWN_MAIL, "shield"),
     Entry(_("Take mail along"), "own_data.export", Permission.OWN_MAIL, "download"),
-    Entry(_("Set up programs"), "own.set_up", Permission.OWN_MAIL, "mail"),
+    Entry(_("Set up programs"), "own_set_up.index", Permission.OWN_MAIL, "mail"),
 )
 """In the order in which they are shown."""
 

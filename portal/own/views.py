@@ -27,11 +27,10 @@ from mailcore.model.secret import Secret
 from portal.access import public, requires
 from portal.accounts import cookies
 from portal.destinations import local_path
-from portal.mail_plane import external_url, mail, portal
+from portal.mail_plane import mail, portal
 from portal.own import sessions
 from portal.own.forms import OwnSignInForm, SecondStepForm
 from portal.own.sessions import PasswordFirst, SignedOutMeanwhile, me
-from portal.people.set_up import qr_code, servers
 from portal.permissions import Permission
 
 blueprint = Blueprint("own", __name__, url_prefix="/account")
@@ -191,16 +190,6 @@ def home() -> ResponseReturnValue:
         addresses=services.addresses.list_of_user(user.id),
         app_passwords=services.app_passwords.list_of_user(user.id),
         autoreply=services.autoreplies.get(user.id),
-    )
-
-
-@blueprint.get("/set-up")
-@requires(Permission.OWN_MAIL)
-def set_up() -> ResponseReturnValue:
-    """Show how programs and phones are set up."""
-    link = external_url(url_for("own.set_up"))
-    return render_template(
-        "own/set_up.html", user=me(), servers=servers(mail().settings.hostname), link=link, code=qr_code(link)
     )
 
 

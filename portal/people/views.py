@@ -145,7 +145,7 @@ def set_protocols_of_all() -> ResponseReturnValue:
 def set_up(user_id: str) -> ResponseReturnValue:
     """Show how this user's programs are set up, to be printed or sent."""
     user = user_of_tenant(user_id)
-    link = external_url(url_for("own.set_up"))
+    link = external_url(url_for("own_set_up.index"))
     return render_template(
         "people/set_up.html", user=user, servers=servers(mail().settings.hostname), link=link, code=qr_code(link)
     )
