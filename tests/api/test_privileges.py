@@ -91,7 +91,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "resolveDkimKey": _signed_domain,
 }
 """What stands for the id in the path of an operation without a user: something of this user's tenant."""
-OF_PLATFORM: Final = frozenset({Resource.CERTS, Resource.SETTINGS})
+OF_PLATFORM: Final = frozenset({Resource.CERTS, Resource.SETTINGS, Resource.EXPORT, Resource.IMPORT})
 """What belongs to nobody but the platform: no token of a tenant may, whatever its role."""
 FOR: Final = {Resource.AUDIT: Role.AUDIT, Resource.EXPORT: Role.EXPORT, Resource.IMPORT: Role.EXPORT}
 """What root may not: the role of a token that is made for it."""
