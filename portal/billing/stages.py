@@ -18,7 +18,7 @@ class Stage(StrEnum):
 
     ACTIVE = "active"
     GRACE = "grace"
-    """Everything works; everybody who may pay is told."""
+    """Everything works; the portal says what is due."""
     SENDING_OFF = "sending_off"
     READ_ONLY = "read_only"
     CLOSED = "closed"
