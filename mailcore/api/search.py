@@ -307,7 +307,10 @@ def _items(call: Call, found: list[_Found], picked: list[tuple[int, int]], shown
 
 
 OPERATIONS: Final = (
-    Operation("GET", "/users/{user}/search", "searchMessages", "Search messages", READ, Search, SearchList, search),
+    Operation(
+        "GET", "/users/{user}/search", "searchMessages", "Search messages", READ, Search, SearchList, search,
+        is_list=True,
+    ),
     Operation(
         "POST", "/users/{user}/search", "applyToSearch", "Change all messages that a search finds", UPDATE,
         SearchApply, Applied, apply,

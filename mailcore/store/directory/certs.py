@@ -26,7 +26,7 @@ class StoredCertificate:
     sealed_key: bytes
     not_after: datetime
     description: str = ""
-    id: ObjectId = field(default_factory=ObjectId)
+    id: ObjectId = field(default_factory=ObjectId, compare=False)
     """As it is stored: it stays the same when the names get another certificate."""
 
 
