@@ -10,6 +10,7 @@ from typing import Any
 from redis import Redis
 from rq.job import Job
 
+from mailcore.net.outgoing import OutgoingClient
 from mailcore.services import MailServices
 from portal.mail_plane import Portal
 from workers.enqueue import Argument, enqueue
@@ -24,6 +25,11 @@ class JobContext:
     redis: Redis
     portal: Portal | None = None
     """None where the worker was not told of Postgres."""
+
+    @property
+    def outgoing(self) -> OutgoingClient:
+        """The one way out to hosts that somebody else names."""
+        return OutgoingClient(self.services.dns, self.services.settings.outgoing)
 
     @contextmanager
     def in_portal(self) -> Iterator[Portal]:

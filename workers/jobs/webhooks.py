@@ -7,7 +7,6 @@ from typing import Final
 
 from mailcore.model.actor import SYSTEM
 from mailcore.model.forward_target import TargetUrl
-from mailcore.net.outgoing import OutgoingClient
 from workers.context import JobContext
 
 ANSWER_S: Final = 10.0
@@ -15,10 +14,9 @@ ANSWER_S: Final = 10.0
 
 def deliver(context: JobContext) -> int:
     """Deliver what is due through the one way out, and return how many events were taken."""
-    services = context.services
-    client = OutgoingClient(services.dns, services.settings.outgoing)
+    client = context.outgoing
 
     def post(target: TargetUrl, fields: Mapping[str, str], body: bytes) -> int:
         return client.post(target, fields, [body], len(body), timeout_s=ANSWER_S)
 
-    return services.webhooks.deliver_due(SYSTEM, post)
+    return context.services.webhooks.deliver_due(SYSTEM, post)
