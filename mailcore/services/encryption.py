@@ -1,7 +1,7 @@
 """Encryption of a user's mail before it is stored or sent on, with public keys of the user's own (decision 18).
 
 OpenPGP by Sequoia (RFC 9580), S/MIME by `smime.py` (RFC 8551). What cannot be encrypted is neither stored in the
-clear nor dropped: whoever brings it tries again.
+clear nor dropped: whoever brings it tries again. The libraries take megabytes; a process imports one when it is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from email.utils import parseaddr
 from typing import Any, Final
 
-import pysequoia
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -38,7 +37,6 @@ from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.offload import Offload
 from mailcore.services.sessions import Sessions
-from mailcore.services.smime import envelope
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -143,10 +141,14 @@ def _encrypted(choice: Encryption, raw: bytes) -> bytes:
         return pgp_mime(raw, _by_pgp(choice.pgp_key, content_of(raw)))
     if not choice.certificates:
         raise EncryptionFailed("there is no key to encrypt with")
+    from mailcore.services.smime import envelope
+
     return smime(raw, *envelope(content_of(raw), _recipients(choice), choice.cipher, choice.key_transport))
 
 
 def _by_pgp(armored: str, content: bytes) -> bytes:
+    import pysequoia
+
     key = _certificate(armored)
     if key.is_revoked:
         raise EncryptionFailed("this OpenPGP key was revoked")
@@ -163,6 +165,8 @@ def _certificate(armored: str) -> Any:
         raise EncryptionFailed(f"an OpenPGP key has at most {MAX_KEY_CHARACTERS} characters")
     if "PRIVATE KEY" in armored:
         raise EncryptionFailed("this is a private key, which nobody else should see: export the public one")
+    import pysequoia
+
     try:
         return pysequoia.Cert.from_bytes(armored.encode())
     except Exception as error:  # the binding raises plain exceptions
