@@ -26,7 +26,7 @@ from infra.devstack.stack import Stack
 HERE: Final = Path(__file__).parent
 LONGEST_FIRST: Final = ("chaos", "system", "services", "transcripts", "unit", "portal", "api", "store", "relay")
 LANES: Final = min(os.cpu_count() or 1, 3)
-NOTHING_COLLECTED: Final = 5
+INTERRUPTED, NOTHING_COLLECTED = 2, 5
 SUMMARY: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|warnings?)\b")
 
 
@@ -78,11 +78,13 @@ class Run:
                         part = self._parts.get_nowait()
                     except queue.Empty:
                         return
-                    self._run(part, stack)
+                    if self._run(part, stack) == INTERRUPTED:
+                        return
             finally:
                 stack.discard()
 
-    def _run(self, part: Path, stack: Stack) -> None:
+    def _run(self, part: Path, stack: Stack) -> int:
+        """Run a part and return pytest's exit code."""
         environment = os.environ | {"EIDER_TEST_STACK": str(stack.endpoints_path)}
         command = [sys.executable, "-m", "pytest", "-q", str(part)]
         with subprocess.Popen(
@@ -97,6 +99,7 @@ class Run:
             self._total.update({word: int(count) for count, word in SUMMARY.findall(lines[-1] if lines else "")})
             if process.returncode not in {0, NOTHING_COLLECTED}:
                 self._failed.append(f"tests/{part.name}")
+        return process.returncode
 
 
 def _parts() -> list[Path]:
