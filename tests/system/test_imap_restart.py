@@ -159,5 +159,5 @@ def test_process_that_leaves_without_a_word_would_be_seen(
 ) -> None:
     """Negative control."""
     launcher = (*altered_server.LAUNCH, "no-bye")
-    clients = roll(environment, [make_user(services) for _ in range(4)], tmp_path, launcher, turns=1)
+    clients = roll(environment, [make_user(services) for _ in range(4)], tmp_path, launcher, turns=2)
     assert any(client.wrong for client in clients)
