@@ -13,9 +13,10 @@ from redis import Redis
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from mailcore.services import MailServices
-from portal import access, database, failures, jobs, languages, navigation, rate_limits, security, showing
+from portal import access, database, failures, jobs, languages, navigation, progress, rate_limits, security, showing
 from portal.access import need_of, public
 from portal.accounts import sessions
+from portal.accounts.cookies import TOKEN
 from portal.api.mount import mount
 from portal.billing.gateway import client_of
 from portal.database import Database
@@ -57,8 +58,6 @@ FEATURES = (
 """Modules with blueprints; a feature adds its line. Each has `blueprint`."""
 UNGUARDED = frozenset({"static"})
 """Endpoints of Flask itself."""
-SIGNED_IN = "signed_in"
-"""Key of the cookie's token in Flask's session."""
 
 
 class Unguarded(RuntimeError):
@@ -85,6 +84,7 @@ def create_app(settings: PortalSettings, mail: MailServices) -> Flask:
     security.set_up(app, settings)
     languages.set_up(app)
     failures.set_up(app)
+    progress.set_up(app)
     _templates(app)
     app.add_url_rule("/health", "health", _health(parts.database))
     for name in FEATURES:
@@ -103,7 +103,7 @@ def _bind_session(app: Flask, parts: Portal) -> None:
         g.request_id = secrets.token_hex(8)
         g.scope = parts.database.scope()
         g.scope.__enter__()
-        token = session.get(SIGNED_IN)
+        token = session.get(TOKEN)
         if token is not None and request.endpoint not in {"static", "health"}:
             g.signed_in = sessions.still_good(parts.mail, sessions.find_session(token))
 

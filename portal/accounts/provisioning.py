@@ -29,6 +29,17 @@ STATES: Final[Mapping[OrganisationState, State]] = {
 PAGE: Final = 500
 
 
+def topic(organisation_id: UUID) -> str:
+    """Return under what it is announced that an organisation is ready."""
+    return f"organisation:{organisation_id}"
+
+
+def is_ready(organisation_id: UUID) -> bool:
+    """Tell whether an organisation has its tenant; one round trip."""
+    wanted = select(Organisation.provisioned_at).where(Organisation.id == organisation_id)
+    return session().scalar(wanted) is not None
+
+
 def provision(mail: MailServices, organisation_id: UUID) -> None:
     """Make an organisation's tenant unless it is there, give it the organisation's state, and note that it is so.
 

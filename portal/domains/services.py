@@ -106,6 +106,7 @@ def set_dkim_way(actor: Actor, organisation: Organisation, claim_id: UUID, way: 
         claim = queries.get_claim(organisation, claim_id, for_change=True)
         if claim.dkim_way != way:
             claim.dkim_way = way
+            claim.next_check_at = utc_now()
             record(actor, "domain.dkim_way", claim.name, {"way": way.value}, organisation_id=organisation.id)
             enqueue_after_commit("domains.apply", claim_id=str(claim.id))
             enqueue_after_commit("domains.check", claim_id=str(claim.id))
@@ -113,13 +114,15 @@ def set_dkim_way(actor: Actor, organisation: Organisation, claim_id: UUID, way: 
 
 
 def rotate_dkim(actor: Actor, organisation: Organisation, claim_id: UUID) -> DomainClaim:
-    """Begin to replace a domain's keys; the ones that sign go on until their successors are seen in DNS.
+    """Begin to replace a domain's keys, and look what is wanted in DNS then; old keys sign until new ones are seen.
 
     Raises:
         ClaimNotFound: the organisation has none such, or it is not proven.
     """
     with unit_of_work():
         claim = queries.get_claim(organisation, claim_id, for_change=True)
+        claim.next_check_at = utc_now()
         record(actor, "domain.dkim_rotated", claim.name, organisation_id=organisation.id)
         enqueue_after_commit("domains.rotate", claim_id=str(claim.id))
+        enqueue_after_commit("domains.check", claim_id=str(claim.id))
     return claim

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from flask_babel import gettext as _
 
 from mailcore.model.address import display_domain
 from mailcore.model.dkim import DkimKey, DkimKeyState
-from portal.database import utc_now
 from portal.domains.errors import DomainNotClaimable, Refusal
 from portal.domains.models import DomainClaim, RecordResult
 from portal.domains.records import Advice, RecordKind, State
 from portal.domains.sentences import SENTENCES
+from portal.domains.under_way import is_looking, is_under_way, version
 from portal.domains.zone_file import lines
 
 BADGES: Final = {
@@ -24,8 +24,6 @@ BADGES: Final = {
     State.STALE: "waiting",
     State.UNKNOWN: "off",
 }
-WATCHED: Final = timedelta(minutes=10)
-"""So long after somebody asked for a look the page looks for its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,10 @@ class Summary:
     right: int
     total: int
     is_looking: bool
+    is_under_way: bool
+    """Something follows by itself: the page waits for it."""
+    version: str
+    """What the page shows, as `under_way.progress_of` says it."""
 
 
 def row_of(claim: DomainClaim, still_open: int) -> Row:
@@ -90,11 +92,8 @@ def summary(claim: DomainClaim) -> Summary:
     right = sum(result.state == State.MATCH for result in claim.results)
     total = len(claim.results)
     badge_text, badge = _standing(claim, total - right)
-    is_looking = claim.checked_at is None or (
-        claim.next_check_at <= utc_now() and utc_now() - claim.next_check_at < WATCHED
-    )
     title, text = _words(claim, total - right)
-    return Summary(title, text, badge, badge_text, right, total, is_looking)
+    return Summary(title, text, badge, badge_text, right, total, is_looking(claim), is_under_way(claim), version(claim))
 
 
 def _words(claim: DomainClaim, still_open: int) -> tuple[str, str]:

@@ -12,13 +12,14 @@ from mailcore.errors import DomainInvalid
 from mailcore.model.address import display_domain
 from mailcore.model.secret import Secret
 from portal.access import actor, current_organisation, requires
-from portal.domains import queries, services, showing, writing
+from portal.domains import queries, services, showing, under_way, writing
 from portal.domains.errors import ClaimNotFound, DomainNotClaimable, PlanChanged, ProviderFailed
 from portal.domains.forms import AddDomainForm, DkimWayForm, ProviderForm, StsForm, WriteForm
 from portal.domains.models import DkimWay, DomainClaim, StsMode
 from portal.domains.zone_file import zone_file
 from portal.mail_plane import mail, portal
 from portal.permissions import Permission
+from portal.progress import stream
 from portal.rate_limits import Rate, limit
 
 blueprint = Blueprint("domains", __name__, url_prefix="/domains")
@@ -66,6 +67,14 @@ def show(domain_id: UUID) -> ResponseReturnValue:
 def records(domain_id: UUID) -> ResponseReturnValue:
     """Return the part of the page that changes while a look is under way."""
     return render_template("domains/_records.html", **_page(_claim(domain_id)))
+
+
+@blueprint.get("/<uuid:domain_id>/progress")
+@requires(Permission.VIEW_DOMAINS)
+def progress(domain_id: UUID) -> ResponseReturnValue:
+    """Tell when the page would show something else, until nothing follows by itself any more."""
+    organisation_id, claim_id = current_organisation().id, _claim(domain_id).id
+    return stream(under_way.topic(claim_id), lambda: under_way.progress_of(organisation_id, claim_id))
 
 
 @blueprint.post("/<uuid:domain_id>/check")

@@ -9,11 +9,13 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from portal.access import SignedIn, current, current_member, current_organisation, public, requires, signed_in
+from portal.accounts import provisioning
 from portal.accounts.models import Organisation
 from portal.domains.queries import count_claims
 from portal.mail_plane import mail
 from portal.members.queries import count_owners
 from portal.permissions import Permission, Role
+from portal.progress import Progress, stream
 
 blueprint = Blueprint("overview", __name__)
 
@@ -37,6 +39,14 @@ def home() -> ResponseReturnValue:
     """Show the organisation and what to do next; three round trips, and one to the mail plane."""
     organisation, who = current_organisation(), current()
     return render_template("overview/home.html", organisation=organisation, steps=steps_of(organisation, who))
+
+
+@blueprint.get("/overview/progress")
+@requires(Permission.VIEW_ORGANISATION)
+def progress() -> ResponseReturnValue:
+    """Tell when the organisation's mail service is ready."""
+    organisation_id = current_organisation().id
+    return stream(provisioning.topic(organisation_id), lambda: Progress(ended=provisioning.is_ready(organisation_id)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from mailcore.errors import NotFound
 from portal.accounts.models import Organisation
 from portal.database import session
 from portal.people.models import ImportState, PeopleImport, PeopleImportRow, RowState
+from portal.progress import Progress
 
 
 class ImportNotFound(NotFound):
@@ -45,6 +46,17 @@ class Counts:
     def is_under_way(self) -> bool:
         """Whether a worker is at it."""
         return self.state in {ImportState.RUNNING, ImportState.UNDOING}
+
+
+def topic(import_id: UUID) -> str:
+    """Return under what news of an import are announced."""
+    return f"import:{import_id}"
+
+
+def progress_of(organisation_id: UUID, import_id: UUID) -> Progress:
+    """Return how far an import is."""
+    found = counts(organisation_id, import_id)
+    return Progress(found.done, found.total, ended=not found.is_under_way)
 
 
 def get(organisation_id: UUID, import_id: UUID) -> PeopleImport:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,20 +13,19 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from portal.access import actor, current_organisation, requires
-from portal.mail_plane import mail, portal
+from portal.mail_plane import mail
 from portal.people import import_queries, imports
 from portal.people.csv_file import FileUnreadable, plain_cell
 from portal.people.forms import ImportForm
 from portal.people.models import RowState
 from portal.people.words import fault, unreadable
 from portal.permissions import Permission
+from portal.progress import stream
 
 blueprint = Blueprint("people_imports", __name__, url_prefix="/people/imports")
 
 SHOWN: Final = 100
 """Lines of a preview; problems come first, and all of them are in the file to download."""
-LOOK_EVERY_S: Final = 1.0
-LONGEST_STREAM_S: Final = 600.0
 
 
 @blueprint.route("/", methods=["GET", "POST"])
@@ -117,22 +114,10 @@ def passwords(import_id: UUID) -> ResponseReturnValue:
 @blueprint.get("/<uuid:import_id>/progress")
 @requires(Permission.MANAGE_PEOPLE)
 def progress(import_id: UUID) -> ResponseReturnValue:
-    """Tell how far an import is, as it happens (Server-Sent Events); one event a second until it is through."""
-    organisation_id, database = current_organisation().id, portal().database
+    """Tell how far an import is, until it is through."""
+    organisation_id = current_organisation().id
     import_queries.get(organisation_id, import_id)
-
-    def events() -> Iterator[str]:
-        ends_at = time.monotonic() + LONGEST_STREAM_S
-        while True:
-            with database.scope():  # of its own: the request's is closed by now, and none is held between two looks
-                counts = import_queries.counts(organisation_id, import_id)
-            told = {"done": counts.done, "total": counts.total, "ended": not counts.is_under_way}
-            yield f"data: {json.dumps(told)}\n\n"
-            if not counts.is_under_way or time.monotonic() > ends_at:
-                return
-            time.sleep(LOOK_EVERY_S)
-
-    return Response(events(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return stream(import_queries.topic(import_id), lambda: import_queries.progress_of(organisation_id, import_id))
 
 
 def _do(import_id: UUID, change: Callable[[], object]) -> ResponseReturnValue:

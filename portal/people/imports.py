@@ -35,6 +35,13 @@ ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 PASSWORD_CHARACTERS: Final = 14
 
 
+Tell = Callable[[], None]
+
+
+def _silence() -> None:
+    """Tell nobody."""
+
+
 def made_up_password() -> Secret:
     """Return a first password that is easily read aloud."""
     return Secret("".join(secrets.choice(ALPHABET) for _ in range(PASSWORD_CHARACTERS)))
@@ -131,8 +138,10 @@ def hand_out(mail: MailServices, actor: Actor, organisation: Organisation, impor
 # -- in a worker --------------------------------------------------------------------------------
 
 
-def run(mail: MailServices, actor: Actor, import_id: UUID) -> None:
+def run(mail: MailServices, actor: Actor, import_id: UUID, tell: Tell = _silence) -> None:
     """Make everybody that is still planned, one after the other; what fails is noted and the next one made.
+
+    `tell` is called after each of them.
 
     Raises:
         StoreUnavailable: call it again; it goes on where it stopped.
@@ -152,12 +161,15 @@ def run(mail: MailServices, actor: Actor, import_id: UUID) -> None:
         else:
             row.state = RowState.DONE
 
-    _each(import_id, RowState.PLANNED, make)
+    _each(import_id, RowState.PLANNED, make, tell)
     _end(brought, RowState.PLANNED, ImportState.DONE)
+    tell()
 
 
-def run_undo(mail: MailServices, actor: Actor, import_id: UUID) -> None:
+def run_undo(mail: MailServices, actor: Actor, import_id: UUID, tell: Tell = _silence) -> None:
     """Delete everybody that an import made, and take them out of the groups they were added to.
+
+    `tell` is called after each of them.
 
     Raises:
         StoreUnavailable: call it again.
@@ -170,11 +182,12 @@ def run_undo(mail: MailServices, actor: Actor, import_id: UUID) -> None:
         _unmake(mail, actor, organisation.tenant_id, row)
         row.state, row.sealed_password = RowState.UNDONE, None
 
-    _each(import_id, RowState.DONE, unmake)
+    _each(import_id, RowState.DONE, unmake, tell)
     _end(brought, RowState.DONE, ImportState.UNDONE)
+    tell()
 
 
-def _each(import_id: UUID, state: RowState, work: Callable[[PeopleImportRow], None]) -> None:
+def _each(import_id: UUID, state: RowState, work: Callable[[PeopleImportRow], None], tell: Tell) -> None:
     """Work on each row in a state, each in a transaction that holds it: of two workers each has its own."""
     after = 0
     while True:
@@ -186,6 +199,7 @@ def _each(import_id: UUID, state: RowState, work: Callable[[PeopleImportRow], No
             work(row)
             fault.hit("people_import.row_made")
         fault.hit("people_import.row")
+        tell()
 
 
 def _end(brought: PeopleImport, left: RowState, new: ImportState) -> None:

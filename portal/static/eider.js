@@ -33,12 +33,41 @@ document.addEventListener("htmx:configRequest", (event) => {
   if (token) event.detail.headers["X-CSRFToken"] = token.value;
 });
 
-for (const place of document.querySelectorAll("[data-progress]")) {
+/* Long work: a place with data-progress reads that stream, shows the numbers, and gets what is new when that changes. */
+const RETRY_MS = 10000;
+const followed = new Map();
+
+function renew(place) {
+  if (!place.isConnected) return;
+  if (place.hasAttribute("hx-get")) htmx.trigger(place, "news");
+  else window.location.reload();
+}
+
+function follow(place) {
   const source = new EventSource(place.dataset.progress);
+  followed.set(place, source);
   source.addEventListener("message", (event) => {
     const told = JSON.parse(event.data);
-    place.querySelector("progress").value = told.done;
-    place.querySelector("[role=status]").textContent = `${told.done} / ${told.total}`;
-    if (told.ended) { source.close(); window.location.reload(); }
+    if (told.total) {
+      place.querySelector("progress").value = told.done;
+      place.querySelector("[role=status]").textContent = `${told.done} / ${told.total}`;
+    }
+    if (told.ended) source.close();
+    if (told.ended || told.version !== (place.dataset.version ?? "")) renew(place);
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => renew(place), RETRY_MS);
   });
 }
+
+function followAll() {
+  for (const [place, source] of followed) {
+    if (!place.isConnected) { source.close(); followed.delete(place); }
+  }
+  for (const place of document.querySelectorAll("[data-progress]")) {
+    if (!followed.has(place)) follow(place);
+  }
+}
+
+followAll();
+document.addEventListener("htmx:afterSettle", followAll);

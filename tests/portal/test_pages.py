@@ -47,6 +47,8 @@ NO_PAGE: Final = frozenset(
         "audit.export",
         "domains.zone",
         "domains.records",
+        "domains.progress",
+        "overview.progress",
         "billing.export",
         "people_imports.progress",
         "people_imports.problems",

@@ -282,7 +282,7 @@ def test_progress_is_told_until_the_end(
     stream = admin.get(f"/people/imports/{import_id}/progress")
     assert stream.mimetype == "text/event-stream"
     last = text_of(stream).strip().splitlines()[-1]
-    assert json.loads(last.removeprefix("data: ")) == {"done": 2, "total": 2, "ended": True}
+    assert json.loads(last.removeprefix("data: ")) == {"done": 2, "total": 2, "ended": True, "version": ""}
 
 
 def test_what_is_under_way_is_found_again(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from portal.domains import applying, checking
+from portal.domains import applying, checking, under_way
+from portal.progress import announce
 from workers.context import JobContext
 
 
@@ -19,18 +20,21 @@ def check(context: JobContext, claim_id: str) -> None:
     """Look at one domain."""
     with context.in_portal() as portal:
         checking.check(portal, UUID(claim_id))
+    _tell(context, claim_id)
 
 
 def apply(context: JobContext, claim_id: str) -> None:
     """Let the mail plane have one domain as the portal says."""
     with context.in_portal() as portal:
         applying.apply(portal, UUID(claim_id))
+    _tell(context, claim_id)
 
 
 def rotate(context: JobContext, claim_id: str) -> None:
     """Begin to replace the DKIM keys of one domain."""
     with context.in_portal() as portal:
         applying.rotate(portal, UUID(claim_id))
+    _tell(context, claim_id)
 
 
 def reconcile(context: JobContext) -> int:
@@ -39,3 +43,8 @@ def reconcile(context: JobContext) -> int:
         return 0
     with context.in_portal() as portal:
         return applying.reconcile(portal)
+
+
+def _tell(context: JobContext, claim_id: str) -> None:
+    """Let who has the domain's page open see what came of it."""
+    announce(context.redis, under_way.topic(UUID(claim_id)))

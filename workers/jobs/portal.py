@@ -8,6 +8,7 @@ from uuid import UUID
 from mailcore.errors import MailError
 from portal.accounts import links, passkeys, provisioning
 from portal.audit import feed
+from portal.progress import announce
 from workers.context import JobContext
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ def provision(context: JobContext, organisation_id: str) -> None:
     """Make one organisation's tenant, or give it the organisation's state."""
     with context.in_portal() as portal:
         provisioning.provision(portal.mail, UUID(organisation_id))
+    announce(context.redis, provisioning.topic(UUID(organisation_id)))
 
 
 def mail_link(context: JobContext, link_id: str) -> None:

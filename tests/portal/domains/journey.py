@@ -96,11 +96,7 @@ def main() -> None:
         page.reload()
         page.click("button:has-text('Replace the key now')")
         page.wait_for_selector("text=A new key is being made")
-        for _ in range(60):
-            page.goto(page.url)
-            if page.locator("tr:has-text('eider2') >> text=signs").count():
-                break
-            page.wait_for_timeout(500)
+        page.wait_for_selector("tr:has-text('eider2') >> text=signs")  # by itself, again
         picture(page, folder, "5-rotated")
         say(keys=page.eval_on_selector_all("tbody tr", "all => all.map(one => one.innerText)"), faults=FAULTS)
         browser.close()

@@ -14,16 +14,19 @@ from sqlalchemy import event
 
 from mailcore.model.roles import Role as TokenRole
 from mailcore.services.tokens import owner_of_tenant
+from portal import progress
 from portal.audit.models import AuditEvent
 from portal.database import session
-from portal.domains import queries
+from portal.domains import applying, checking, queries
 from portal.domains.models import DkimWay, StsMode
 from portal.domains.records import State
 from portal.mail_plane import EXTENSION, Portal
 from portal.permissions import Role
 from tests.builders import OPERATOR
 from tests.portal.conftest import Browser, MadeOrganisation, SignIn
-from tests.portal.domains.test_life import RunJobs, add, again, proven, states
+from tests.portal.domains.conftest import publish
+from tests.portal.domains.test_life import RunJobs, add, again, proven, states, wanted_of
+from tests.portal.test_progress import Stream
 from tests.stubs.nameservers import Nameservers, Zone
 from tests.stubs.powerdns import KEY, PowerDns
 
@@ -62,11 +65,11 @@ def test_domain_is_added_and_its_records_are_shown(
     assert added.status_code == 303
     place = added.headers["Location"]
     assert "We are looking at your DNS" in browser.get(place).text
-    assert 'hx-trigger="every 2s"' in browser.get(place).text
+    assert 'data-progress="' in browser.get(place).text
     run_jobs()
     page = browser.get(place).text
     assert "Put these records into your DNS" in page
-    assert 'hx-trigger="every 2s"' not in page
+    assert 'data-progress="' not in page
     claim = queries.find_claim(organisation.organisation, name)
     assert claim is not None
     for value in (f"eider-domain-verification={claim.token}", "10 mx1.eider.test.", f"eider1.{name}.dkim.eider.test."):
@@ -379,3 +382,38 @@ def test_api_tells_what_is_wanted_what_was_seen_and_what_to_change(
     assert record["sentence"] == "Mail still goes to Google (aspmx.l.google.com): replace those MX records by ours."
     [observation] = record["evidence"]
     assert [answer["records"] for answer in observation["answers"]] == [["1 aspmx.l.google.com."]] * 2
+
+
+def test_page_is_told_of_each_step_and_of_the_end(
+    parts: Portal, world: Nameservers, organisation: MadeOrganisation, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at, then in the mail plane, then nothing follows by itself."""
+    monkeypatch.setattr(progress, "LOOK_EVERY_S", 0.01)
+    claim = add(organisation)
+    publish(world.zone(claim.name), wanted_of(parts, claim))
+    browser = enter()
+    page = browser.get(f"/domains/{claim.id}").text
+    stream = Stream(browser, f"/domains/{claim.id}/progress")
+    first = stream.next()
+    assert first["ended"] is False
+    assert f'data-version="{first["version"]}"' in page, "nothing is fetched again that is shown already"
+    checking.check(parts, claim.id)
+    second = stream.next()
+    assert (second["ended"], second["version"] == first["version"]) == (False, False)
+    applying.apply(parts, claim.id)
+    assert stream.next()["ended"] is True
+    assert stream.next() is None
+    assert "data-progress" not in browser.get(f"/domains/{claim.id}/records").text
+
+
+def test_page_waits_for_a_key_that_is_replaced(
+    parts: Portal, world: Nameservers, run_jobs: RunJobs, organisation: MadeOrganisation, enter: Enter
+) -> None:
+    claim, _ = proven(parts, world, run_jobs, organisation)
+    browser = enter()
+    browser.post(f"/domains/{claim.id}/rotate")
+    assert "data-progress" in browser.get(f"/domains/{claim.id}/records").text
+    run_jobs()
+    done = browser.get(f"/domains/{claim.id}/records").text
+    assert "data-progress" not in done
+    assert re.search(r"eider2.*?signs", text_of(done), re.DOTALL)
