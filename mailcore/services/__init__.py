@@ -454,7 +454,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         ),
         spam=Spam(settings),
         spam_reports=spam_reports,
-        imports=Imports(placement, mailboxes, messages, content, quotas, settings.limits),
+        imports=Imports(placement, mailboxes, messages, content, quotas, encryptions, settings.limits),
         fsck=Fsck(directory, placement, mailboxes, messages, content, audit),
         quotas=quotas,
         jobs=Jobs(link),

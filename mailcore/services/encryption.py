@@ -95,13 +95,19 @@ class Encryptions:
             except EncryptionFailed as error:
                 raise ValueInvalid(str(error.details[0])) from error
 
+    @staticmethod
+    def applies(choice: Encryption, entry: MailboxEntry) -> bool:
+        """Whether what comes into a mailbox is encrypted."""
+        wanted = choice.of_stored or entry.encrypts
+        return choice.has_keys and wanted and entry.special_use is not SpecialUse.DRAFTS
+
     def as_stored(self, choice: Encryption, entry: MailboxEntry, raw: Octets) -> Octets:
         """Return a message as it is stored in a mailbox that somebody puts it into; drafts stay readable.
 
         Raises:
             EncryptionFailed: as `encrypt`.
         """
-        if not choice.has_keys or not (choice.of_stored or entry.encrypts) or entry.special_use is SpecialUse.DRAFTS:
+        if not self.applies(choice, entry):
             return raw
         return self.encrypt(choice, raw if isinstance(raw, bytes) else raw[:])
 

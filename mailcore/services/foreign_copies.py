@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from mailcore.errors import MessageNotFound
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
-from mailcore.model.flags import SYSTEM_MASK, FlagSet, keyword_bit
+from mailcore.model.flags import DRAFT, SYSTEM_MASK, FlagSet, keyword_bit
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.mailbox import MailboxEntry
+from mailcore.model.octets import Octets
 from mailcore.model.rights import Right
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
 from mailcore.services.access import Place, permitted_flags
 from mailcore.services.content import ContentStore
+from mailcore.services.encryption import Encryptions
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import new_key
@@ -38,6 +40,7 @@ class ForeignCopies:
         mailboxes: Mailboxes,
         quotas: Quotas,
         content: ContentStore,
+        encryptions: Encryptions | None,
         commit_rows: CommitRows,
         now_s: Callable[[], int],
     ) -> None:
@@ -45,6 +48,7 @@ class ForeignCopies:
         self._mailboxes = mailboxes
         self._quotas = quotas
         self._content = content
+        self._encryptions = encryptions
         self._commit_rows = commit_rows
         self._now_s = now_s
 
@@ -55,6 +59,7 @@ class ForeignCopies:
             MailboxNotFound: there is no such target, or none the actor may know of.
             NotPermitted: the actor may not insert there.
             MessageNotFound: one is gone meanwhile; nothing was copied.
+            EncryptionFailed: the target's owner wants it encrypted, and it cannot be; nothing was copied.
             OverQuota, StoreUnavailable: nothing was copied.
         """
         entry = self._mailboxes.find(target.owner_id, target.name, actor, Right.INSERT)
@@ -75,7 +80,7 @@ class ForeignCopies:
         keywords: list[tuple[str, ...]] = []
         for row in rows:
             flags = permitted_flags(_flags(view, row), rights)
-            stored.append(self._stored(view, row, flags, owner_id))
+            stored.append(self._stored(view, row, flags, owner_id, entry))
             keywords.append(flags.keywords)
         return self._commit_rows(
             owner_id,
@@ -88,14 +93,17 @@ class ForeignCopies:
             as_many_keywords_as_fit=True,
         )
 
-    def _stored(self, view: MailboxView, row: int, flags: FlagSet, owner_id: UserId) -> NewRow:
-        """Write one message for its new owner; return its row."""
+    def _stored(self, view: MailboxView, row: int, flags: FlagSet, owner_id: UserId, entry: MailboxEntry) -> NewRow:
+        """Write one message for its new owner, encrypted if that one wants it; return its row."""
         oid = view.message_oids[row : row + 1].tobytes()
         found = next(self._content.open_many(view.user_id, [oid]), None)
         if found is None:
             raise MessageNotFound(view.user_id, oid.hex())
-        raw = b"".join(found.read())
-        content = self._content.put(self._placement.home(owner_id), self._content.prepare(raw))
+        home = self._placement.home(owner_id)
+        raw: Octets = b"".join(found.read())
+        if self._encryptions is not None and not flags.system & DRAFT:
+            raw = self._encryptions.as_stored(home.encryption, entry, raw)
+        content = self._content.put(home, self._content.prepare(raw))
         return NewRow(
             content.message_oid,
             flags.system & SYSTEM_MASK,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from mailcore.errors import (
+    EncryptionFailed,
     MailboxBusy,
     MailboxExists,
     MailboxMoving,
@@ -21,12 +22,14 @@ from mailcore.errors import (
 )
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
-from mailcore.model.flags import SYSTEM_MASK
-from mailcore.model.ids import MailboxId, MailboxName, UserId
+from mailcore.model.flags import DRAFT, SYSTEM_MASK
+from mailcore.model.ids import MailboxName, UserId
 from mailcore.model.limits import Limits
-from mailcore.model.mailbox import INBOX, SEPARATOR, MailboxTree, SpecialUse, parse_mailbox_name
+from mailcore.model.mailbox import INBOX, SEPARATOR, MailboxEntry, MailboxTree, SpecialUse, parse_mailbox_name
+from mailcore.model.octets import Octets
 from mailcore.model.row import NewRow
 from mailcore.services.content import ContentStore, Copy, NewRowContent
+from mailcore.services.encryption import Encryptions
 from mailcore.services.import_sources import SourceMailbox, SourceMessage
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
@@ -88,7 +91,7 @@ class _Target:
     """A mailbox that is being filled."""
 
     home: Home
-    mailbox_id: MailboxId
+    entry: MailboxEntry
     present: set[bytes]
     """Ids of the messages in it."""
     matched: set[bytes] = field(default_factory=set)
@@ -118,8 +121,10 @@ class Imports:
         messages: Messages,
         content: ContentStore,
         quotas: Quotas,
+        encryptions: Encryptions,
         limits: Limits,
     ) -> None:
+        self._encryptions = encryptions
         self._placement = placement
         self._mailboxes = mailboxes
         self._messages = messages
@@ -178,9 +183,10 @@ class Imports:
             self._mailboxes.create(user_id, actor, name, subscribed=True)
         except MailboxExists:
             pass
-        view = self._mailboxes.open(user_id, name)
+        entry = self._mailboxes.find(user_id, name)
+        view = self._mailboxes.refresh(user_id, entry.id)
         present = {oid.tobytes() for oid in view.message_oids}
-        return _Target(self._placement.home(user_id), view.mailbox_id, present)
+        return _Target(self._placement.home(user_id), entry, present)
 
     def _batches(self, target: _Target, source: SourceMailbox) -> Iterator[tuple[list[_Item], int, ImportResult]]:
         """Yield batches of what is not there yet, the bytes read for each, and what was found meanwhile."""
@@ -199,13 +205,24 @@ class Imports:
                     present += 1
                 else:
                     free = tuple(oid for oid in oids if oid not in target.present and oid not in target.matched)
-                    batch.append(_Item(message, self._content.prepare(message.raw), free))
-                    target.matched.update(free[:1])
-                    size += len(message.raw)
+                    try:
+                        prepared = self._content.prepare(self._as_stored(target, message))
+                    except EncryptionFailed as error:
+                        failures.append(Failure(message.name, f"cannot be encrypted: {error}"))
+                    else:
+                        batch.append(_Item(message, prepared, free))
+                        target.matched.update(free[:1])
+                        size += len(message.raw)
             if len(batch) >= BATCH_MESSAGES or size >= BATCH_BYTES or read >= BATCH_BYTES:
                 yield batch, read, ImportResult(present=present, failures=tuple(failures))
                 batch, failures, size, read, present = [], [], 0, 0, 0
         yield batch, read, ImportResult(present=present, failures=tuple(failures))
+
+    def _as_stored(self, target: _Target, message: SourceMessage) -> Octets:
+        """Return a message as the mailbox keeps it; its id is made of what it was, so that it is found again."""
+        if message.flags.system & DRAFT:
+            return message.raw
+        return self._encryptions.as_stored(target.home.encryption, target.entry, message.raw)
 
     def _bring(self, actor: Actor, target: _Target, batch: Sequence[_Item], result: ImportResult) -> ImportResult:
         """Store a batch and commit its rows; once more if the user is moved to another shard meanwhile."""
@@ -247,7 +264,7 @@ class Imports:
 
         def commit(keywords: Sequence[Sequence[str]] | None) -> None:
             self._messages.commit_rows(
-                target.home.user_id, target.mailbox_id, rows, Cause.IMPORT, actor, key, keywords=keywords
+                target.home.user_id, target.entry.id, rows, Cause.IMPORT, actor, key, keywords=keywords
             )
 
         try:
@@ -308,7 +325,7 @@ def _clean_part(part: str) -> str:
 def _candidates(target: _Target, raw: bytes) -> tuple[bytes, ...]:
     """Return the ids a message may have in a mailbox: one for each copy of it that may come."""
     digest = hashlib.sha256(raw).digest()
-    owner = target.home.user_id.binary + target.mailbox_id.binary
+    owner = target.home.user_id.binary + target.entry.id.binary
     return tuple(
         hmac.digest(owner, b"import" + digest + number.to_bytes(2), "sha256")[:12] for number in range(SAME_MESSAGE)
     )

@@ -21,6 +21,7 @@ from mailcore.model.uid_set import UidSet
 from mailcore.services.access import Place, permitted_change, permitted_flags
 from mailcore.services.commits import Commits, ConditionUnmet, Patience
 from mailcore.services.content import ContentStore
+from mailcore.services.encrypting_copies import EncryptingCopies, Rewriting
 from mailcore.services.encryption import Encryptions
 from mailcore.services.foreign_copies import ForeignCopies
 from mailcore.services.keywords import Keywords, distinct_keywords
@@ -103,11 +104,15 @@ class Messages:
         self._quotas = quotas
         self._content = content
         self._encryptions = encryptions
-        self._commits = Commits(placement, mailboxes, views, notices, offload or InlineOffload(), now)
+        offload = offload or InlineOffload()
+        self._commits = Commits(placement, mailboxes, views, notices, offload, now)
         self._keywords = Keywords(self._commits, mailboxes)
         self._changes = RowChanges(self._commits, mailboxes)
         self._transfers = Transfers(self._commits, mailboxes, quotas, self._keywords, self._changes)
-        self._foreign = ForeignCopies(placement, mailboxes, quotas, content, self.commit_rows, self._commits.now_s)
+        self._encrypting = EncryptingCopies(placement, content, encryptions, offload)
+        self._foreign = ForeignCopies(
+            placement, mailboxes, quotas, content, encryptions, self.commit_rows, self._commits.now_s
+        )
         self._commits.finish_move = self._transfers.finish_move
         mailboxes.use_mover(self._transfers.move_all)
         self.on_sent_upload: Callable[[UserId, Actor, MailboxId, Sequence[NewRow]], None] = lambda *_: None
@@ -393,7 +398,10 @@ class Messages:
     ) -> CopyResult:
         """Add messages to another mailbox too; see `Transfers.copy`, and `ForeignCopies.copy` for another's mailbox.
 
+        A mailbox that keeps mail encrypted gets them encrypted, drafts aside.
+
         Raises:
+            EncryptionFailed: they are to be encrypted, and cannot be.
             NotPermitted: the actor may not read here or insert there.
             And as those.
         """
@@ -401,7 +409,9 @@ class Messages:
         if target_owner_id not in {None, user_id}:
             place = Place(target_owner_id or user_id, parse_mailbox_name(target_name))
             return self._foreign.copy(user_id, actor, mailbox_id, uids, place)
-        return self._transfers.copy(user_id, actor, mailbox_id, uids, target_name)
+        return self._transfers.copy(
+            user_id, actor, mailbox_id, uids, target_name, self._rewriting(user_id, actor, target_name)
+        )
 
     def move(
         self,
@@ -421,10 +431,17 @@ class Messages:
         needed = Right.READ | Right.DELETE_MESSAGES | Right.EXPUNGE
         self._mailboxes.access.require(user_id, actor, mailbox_id, needed)
         if target_owner_id in {None, user_id}:
-            return self._transfers.move(user_id, actor, mailbox_id, uids, target_name)
+            rewriting = self._rewriting(user_id, actor, target_name)
+            return self._transfers.move(user_id, actor, mailbox_id, uids, target_name, rewriting)
         copied = self.copy(user_id, actor, mailbox_id, uids, target_name, target_owner_id)
         left = self.expunge(user_id, actor, mailbox_id, copied.source, only_deleted=False, cause=Cause.MOVE_TO)
         return MoveResult(copied.uid_validity, copied.source, copied.target, left.view)
+
+    def _rewriting(self, user_id: UserId, actor: Actor, target_name: str) -> Rewriting | None:
+        """Return what encrypts copies for a mailbox; no round trip for users without keys."""
+        if not self._placement.home(user_id).encryption.has_keys:
+            return None
+        return self._encrypting.into(user_id, self._mailboxes.find(user_id, target_name, actor, Right.INSERT))
 
     def fold(self, user_id: UserId, mailbox_id: MailboxId) -> bool:
         """Fold a mailbox's log now; return whether there was anything to fold."""

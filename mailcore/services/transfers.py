@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,16 +18,20 @@ from mailcore.model.rights import Right
 from mailcore.model.uid_set import UidSet
 from mailcore.services.access import flag_mask
 from mailcore.services.commits import Commits, ConditionUnmet, Done, Patience
+from mailcore.services.content import NewRowContent
+from mailcore.services.encrypting_copies import Rewriting
 from mailcore.services.keywords import Keywords
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
-from mailcore.services.row_changes import KEY_BYTES, RowChanges, new_key
+from mailcore.services.row_changes import RowChanges, new_key
+from mailcore.services.taken_rows import Taken, are_same, move_key
 from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, HeadState
 from mailcore.store.mailbox.log_entry import LogEntry, append_entry, appended_count, decode_entry, joined_rows
-from mailcore.store.mailbox.packed import LOG_ROW, Array, pack_uids, uid_set_of
+from mailcore.store.mailbox.packed import LOG_ROW, Array, uid_set_of
 from mailcore.store.mailbox.replay import count_unseen
 from mailcore.store.mailbox.view import MailboxView
 
+Written = Mapping[bytes, NewRowContent]
 BLIND_AFTER_S: Final = 1.5
 """A MOVE into a mailbox that never rests is then pushed without looking who else moved the same."""
 
@@ -64,17 +67,28 @@ class Transfers:
         self._keywords = keywords
         self._changes = changes
 
-    def copy(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> CopyResult:
+    def copy(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        target_name: str,
+        rewriting: Rewriting | None = None,
+    ) -> CopyResult:
         """Add messages to another mailbox too, any number with one push (RFC 9051 §6.4.7).
 
         Keywords that the target has no room for are left behind: nobody's mail stays out of Trash for them.
+        `rewriting` writes those anew that the target does not keep as they are.
 
         Raises:
+            EncryptionFailed: the target encrypts, and one cannot be encrypted.
             MailboxNotFound: there is no mailbox of the target's name.
             MailboxChanged: the source is deleted.
             OverQuota: the copies do not fit.
         """
         target_id = self._mailboxes.find(user_id, target_name, actor, Right.INSERT).id
+        self._write_ahead(user_id, actor, mailbox_id, uids, rewriting)
         patience = Patience()
         key = new_key()
         while True:
@@ -86,8 +100,11 @@ class Transfers:
             if not len(rows):
                 return CopyResult(target.uid_validity, UidSet(), UidSet())
             self._quotas.check(user_id, int(view.sizes[rows].sum(dtype=np.uint64)))
+            written = _written(rewriting, view, rows)
             try:
-                done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.COPY, NO_CONDITIONS)
+                done = self._push_rows(
+                    user_id, actor, view, rows, target_id, target, key, Cause.COPY, NO_CONDITIONS, written
+                )
             except (ConditionUnmet, MailboxMoving):
                 patience.wait(target_id)
                 continue
@@ -102,19 +119,39 @@ class Transfers:
                 UidSet(((first, first + len(rows) - 1),)),
             )
 
-    def move(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str) -> MoveResult:
+    def move(
+        self,
+        user_id: UserId,
+        actor: Actor,
+        mailbox_id: MailboxId,
+        uids: UidSet,
+        target_name: str,
+        rewriting: Rewriting | None = None,
+    ) -> MoveResult:
         """Move messages to another mailbox (RFC 6851): added there, then expunged here.
 
         A crash in between leaves them in both; the target's log knows, so the same MOVE again or
         the target's fold finishes it. Nothing is ever lost or, by one target, taken twice.
+        What was written anew stays here as anything that is expunged, and under any hold, but is offered to nobody.
 
         Raises:
+            EncryptionFailed: the target encrypts, and one cannot be encrypted.
             MailboxNotFound: there is no mailbox of the target's name.
             MailboxChanged: the source is deleted.
             MailboxBusy: others kept changing the mailboxes for 3 s.
         """
         target_id = self._mailboxes.find(user_id, target_name, actor, Right.INSERT).id
-        return self._move(user_id, actor, mailbox_id, uids, target_id, target_name)
+        self._write_ahead(user_id, actor, mailbox_id, uids, rewriting)
+        return self._move(user_id, actor, mailbox_id, uids, target_id, target_name, rewriting)
+
+    def _write_ahead(
+        self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, rewriting: Rewriting | None
+    ) -> None:
+        """Write anew what has to be, which may take long, before anything waits for it; in a dry run nothing."""
+        if rewriting is not None:
+            self._commits.stamp(Cause.COPY, actor)
+            view = self._mailboxes.refresh(user_id, mailbox_id)
+            rewriting.written(view, view.rows_of(uids))
 
     def _move(
         self,
@@ -124,20 +161,35 @@ class Transfers:
         uids: UidSet,
         target_id: MailboxId,
         target_name: str,
+        rewriting: Rewriting | None,
     ) -> MoveResult:
         patience = Patience()
         with self._commits.queues.turn(user_id, mailbox_id, patience):
-            taken, done, uid_validity = self._take(user_id, actor, mailbox_id, uids, target_id, target_name, patience)
-            fault.hit("move.after_copy")
-            view, _ = self._changes.expunge(
-                user_id, actor, mailbox_id, uid_set_of(taken[0]), Cause.MOVE_TO, target=target_id, queued=True
+            taken, done, uid_validity = self._take(
+                user_id, actor, mailbox_id, uids, target_id, target_name, patience, rewriting
             )
+            fault.hit("move.after_copy")
+            view = self._expunge_taken(user_id, actor, mailbox_id, taken, target_id)
+        here, there = taken.here, taken.there
         if done is not None:
             self._commits.settle(user_id, target_id, done)
-            if (np.diff(taken[1].astype(np.int64)) < 0).any():  # COPYUID wants both in order
-                new = taken[1] >= done.committed.commit.first_uid
-                taken = taken[0][new], taken[1][new]
-        return MoveResult(uid_validity, uid_set_of(taken[0]), uid_set_of(taken[1]), view)
+            if (np.diff(there.astype(np.int64)) < 0).any():  # COPYUID wants both in order
+                new = there >= done.committed.commit.first_uid
+                here, there = here[new], there[new]
+        return MoveResult(uid_validity, uid_set_of(here), uid_set_of(there), view)
+
+    def _expunge_taken(
+        self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, taken: Taken, target_id: MailboxId
+    ) -> MailboxView:
+        """Expunge what another mailbox took: the very messages as moved, those it took encrypted as discarded."""
+        same, view = taken.same, None
+        for uids, cause in ((taken.here[same], Cause.MOVE_TO), (taken.here[~same], Cause.DISCARD)):
+            if len(uids) or (view is None and cause is Cause.DISCARD):
+                view, _ = self._changes.expunge(
+                    user_id, actor, mailbox_id, uid_set_of(uids), cause, target=target_id, queued=True
+                )
+        assert view is not None
+        return view
 
     def _take(
         self,
@@ -148,25 +200,29 @@ class Transfers:
         target_id: MailboxId,
         target_name: str,
         patience: Patience,
-    ) -> tuple[tuple[Array, Array], Done | None, UidValidity]:
+        rewriting: Rewriting | None,
+    ) -> tuple[Taken, Done | None, UidValidity]:
         """Add rows to the target unless its log took them; return their UIDs here, ascending, and there."""
         while True:
             target, log_base_uid = self._target(user_id, target_id, target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)
             rows = view.rows_of(uids)
             try:
-                known = self._taken(user_id, target_id, target.log, log_base_uid, mailbox_id)
+                known = self._taken(user_id, target_id, target.log, log_base_uid, view)
             except LookupError:
                 patience.wait(target_id)  # folded since, and so finished; unless its log is damaged
                 continue
-            before = known[0][np.isin(known[0], view.uids[rows])], known[1][np.isin(known[0], view.uids[rows])]
-            rows = rows[~np.isin(view.uids[rows], known[0])]
+            before = known.of(np.isin(known.here, view.uids[rows]))
+            rows = rows[~np.isin(view.uids[rows], known.here)]
             if not len(rows):
                 return before, None, target.uid_validity
-            key = _move_key(mailbox_id, target_id, uid_set_of(view.uids[rows]))
+            written = _written(rewriting, view, rows)
+            key = move_key(mailbox_id, target_id, uid_set_of(view.uids[rows]))
             conditions = Conditions(highest_modseq=target.highest_modseq if patience.left_s > BLIND_AFTER_S else None)
             try:
-                done = self._push_rows(user_id, actor, view, rows, target_id, target, key, Cause.MOVE_FROM, conditions)
+                done = self._push_rows(
+                    user_id, actor, view, rows, target_id, target, key, Cause.MOVE_FROM, conditions, written
+                )
             except (ConditionUnmet, MailboxMoving):
                 patience.wait(target_id)
                 continue
@@ -174,15 +230,17 @@ class Transfers:
                 raise MailboxNotFound(target_name) from None
             first = done.committed.commit.first_uid
             self._copy_notes(user_id, view, rows, target_id, first)
-            here = np.concatenate((before[0], view.uids[rows]))
-            there = np.concatenate((before[1], np.arange(first, first + len(rows), dtype=np.uint32)))
-            order = np.argsort(here)
-            return (here[order], there[order]), done, done.committed.commit.uid_validity
+            here = np.concatenate((before.here, view.uids[rows]))
+            there = np.concatenate((before.there, np.arange(first, first + len(rows), dtype=np.uint32)))
+            same = np.array([view.message_oid(row) not in written for row in rows.tolist()] if written else [])
+            same = np.concatenate((before.same, same if written else np.ones(len(rows), np.bool_)))
+            return Taken(here, there, same).of(np.argsort(here)), done, done.committed.commit.uid_validity
 
     def _taken(
-        self, user_id: UserId, target_id: MailboxId, log: Sequence[bytes], first_uid: int, source: MailboxId
-    ) -> tuple[Array, Array]:
-        """Return which UIDs of a source the target's log has taken, and the UIDs they got."""
+        self, user_id: UserId, target_id: MailboxId, log: Sequence[bytes], first_uid: int, view: MailboxView
+    ) -> Taken:
+        """Return which UIDs of a source the target's log has taken."""
+        source = view.mailbox_id
         entries: list[LogEntry] = []
         there = [np.empty(0, np.uint32)]
         uid = first_uid
@@ -195,9 +253,9 @@ class Transfers:
                     there.append(np.arange(uid, uid + count, dtype=np.uint32))
             uid += count
         if not entries:
-            return there[0], there[0]
-        entries = self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries)
-        return joined_rows(entries)["source_uid"], np.concatenate(there)
+            return Taken(there[0], there[0], np.empty(0, np.bool_))
+        rows = joined_rows(self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries))
+        return Taken(rows["source_uid"], np.concatenate(there), are_same(view, rows))
 
     def finish_move(self, user_id: UserId, target_id: MailboxId, entry: LogEntry, first_uid: int) -> None:
         """Expunge what another mailbox took, if whoever moved it died before doing so.
@@ -208,18 +266,19 @@ class Transfers:
         if entry.mailbox is None:
             return
         source = MailboxId(entry.mailbox)
-        taken = entry.rows()["source_uid"]
+        rows = entry.rows()
         try:
             view = self._mailboxes.refresh(user_id, source)
-            left = np.flatnonzero(np.isin(taken, view.uids))
+            left = np.flatnonzero(np.isin(rows["source_uid"], view.uids))
             if not len(left):
                 return
-            noted = left[entry.rows()["flags"][left] & np.uint64(HAS_NOTE) != 0]
-            uids = {int(taken[index]): first_uid + int(index) for index in noted}
+            noted = left[rows["flags"][left] & np.uint64(HAS_NOTE) != 0]
+            uids = {int(rows["source_uid"][index]): first_uid + int(index) for index in noted}
             self._commits.stores(user_id).notes.copy(user_id, source, target_id, uids)
             actor = replace(SYSTEM, identity=entry.stamp.party.partition("\n")[0] or SYSTEM.identity)
-            self._changes.expunge(
-                user_id, actor, source, uid_set_of(taken[left]), Cause.MOVE_TO, target=target_id, queued=True
+            taken = Taken(rows["source_uid"], np.empty(0, np.uint32), are_same(view, rows))
+            self._expunge_taken(
+                user_id, actor, source, replace(taken, here=taken.here[left], same=taken.same[left]), target_id
             )
         except MailboxChanged:
             return  # the source is gone, and with it what was to be expunged
@@ -247,6 +306,7 @@ class Transfers:
         key: bytes,
         cause: Cause,
         conditions: Conditions,
+        written: Written,
     ) -> Done:
         """Push rows of one mailbox to another, their keywords translated, within the target's epoch."""
         packed = np.zeros(len(rows), LOG_ROW)
@@ -259,6 +319,11 @@ class Transfers:
         packed["saved_date"] = self._commits.now_s()
         packed["header_date"] = view.header_dates[rows]
         packed["thread"] = view.threads[rows]
+        for index, row in enumerate(rows.tolist() if written else ()):
+            made = written.get(view.message_oid(row))
+            if made is not None:
+                packed["message_oid"][index] = np.frombuffer(made.message_oid, np.uint8)
+                packed["size_bytes"][index] = made.size_bytes
         source = None
         if cause is Cause.MOVE_FROM:
             packed["source_uid"] = view.uids[rows]
@@ -298,7 +363,6 @@ class Transfers:
             self._commits.stores(user_id).notes.copy(user_id, view.mailbox_id, target_id, uids)
 
 
-def _move_key(source: MailboxId, target: MailboxId, uids: UidSet) -> bytes:
-    """Return the key of a move: the same for the same rows, so that it happens once whoever does it."""
-    what = b"move" + source.binary + target.binary + pack_uids(uids)
-    return hashlib.blake2b(what, digest_size=KEY_BYTES).digest()
+def _written(rewriting: Rewriting | None, view: MailboxView, rows: Array) -> Written:
+    """Return what stands for messages in the other mailbox, by their ids."""
+    return {} if rewriting is None else rewriting.written(view, rows)
