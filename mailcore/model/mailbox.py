@@ -14,6 +14,8 @@ from mailcore.model.rights import Right
 
 INBOX = MailboxName("INBOX")
 SEPARATOR = "/"
+RECOVERED = MailboxName("Recovered")
+"""Where messages are brought back to whose mailbox nobody can name any more."""
 
 
 Acl = tuple[tuple[UserId, Right], ...]

@@ -260,7 +260,10 @@ class Commits:
     # -- fold -----------------------------------------------------------------------------------
 
     def fold(self, user_id: UserId, mailbox_id: MailboxId) -> bool:
-        """Fold a mailbox's log now, unless this process is at it; return whether it was folded."""
+        """Fold a mailbox's log now, unless this process is at it; return whether it was folded.
+
+        One that is being deleted is left to whoever does so, and knows its name.
+        """
         key = keys.mailbox_key(user_id, mailbox_id)
         if key in self._folding:
             time.sleep(FIRST_WAIT_S)
@@ -276,6 +279,8 @@ class Commits:
                 lambda entry, first_uid: self._finish(user_id, mailbox_id, entry, first_uid),
                 self._offload.pause,
             ).run()
+        except MailboxChanged:
+            return False
         finally:
             self._folding.discard(key)
 
@@ -288,8 +293,11 @@ class Commits:
                 return  # deleted, and to be folded into purge
 
     def _name_of(self, user_id: UserId, mailbox_id: MailboxId) -> str:
+        """Raises: MailboxChanged, where its name has just been taken from it."""
         found = self._mailboxes.tree(user_id).find_id(mailbox_id)
-        return found.name if found is not None else ""
+        if found is None:
+            raise MailboxChanged(mailbox_id)
+        return found.name
 
     def _finish(self, user_id: UserId, target: MailboxId, entry: LogEntry, first_uid: int) -> None:
         if self.finish_move is not None:

@@ -23,7 +23,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.address import Address
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, MailboxName, UserId
-from mailcore.model.mailbox import MailboxEntry
+from mailcore.model.mailbox import RECOVERED, MailboxEntry
 from mailcore.model.row import NewRow
 from mailcore.model.tenant import AddressRoute, User
 from mailcore.services.audit import Audit
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 LOOKS = 3
 """A mailbox read while others write may look wrong for a moment: it is wrong if it looks so this often."""
 LOOK_PAUSE_S = 0.2
-RECOVERED = "Recovered"
 UNDER_WAY = timedelta(hours=1)
 """A younger message without a row may be a delivery that is not finished."""
 ROWS_AT_ONCE = 500

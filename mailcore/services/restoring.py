@@ -96,7 +96,11 @@ class Restoring:
         """
         uids = listed.rows.uids[wanted]
         for _ in range(ATTEMPTS):
-            target, epoch = self._target(actor, user_id, name)
+            try:
+                target, epoch = self._target(actor, user_id, name)
+            except (MailboxChanged, MailboxNotFound):  # somebody deletes it as often as it is made
+                self._mailboxes.forget_tree(user_id)
+                continue
             purge = self._placement.home(user_id).shard.purge
             block = self._made_young(purge, user_id, listed.key)
             chosen = np.isin(block.rows.uids, uids) if block is not None else _NOTHING

@@ -20,6 +20,7 @@ from mailcore.model.changes import Cause
 from mailcore.model.flags import HAS_NOTE
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.mailbox import RECOVERED
 from mailcore.store.mailbox.change_events import ChangeEvent
 from mailcore.store.mailbox.columns import Columns, growing
 from mailcore.store.mailbox.head import Head, HeadState, Swap
@@ -104,7 +105,8 @@ class Fold:
     """One fold of one mailbox.
 
     Args:
-        name_of: gives the mailbox's name, for purge rows; asked only if something was expunged.
+        name_of: gives the mailbox's name, for purge rows, "" where nobody can tell; asked only if something was
+            expunged.
         finish_move: called for each entry that moved rows here; None if the caller does that itself.
         pause: lets others run between segments.
     """
@@ -222,7 +224,7 @@ class Fold:
                     self._finish_move(change.entry, change.first_uid)
 
     def _write_purge(self, head: Head, rows: Columns, expunged: Sequence[_Change]) -> None:
-        name = head.name or self._name_of()
+        name = head.name or self._name_of() or RECOVERED
         blocks: list[PurgeBlock] = []
         noted: list[int] = []
         for change in expunged:

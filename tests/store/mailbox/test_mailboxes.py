@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -19,7 +20,8 @@ from mailcore.errors import (
 )
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.model.mailbox import MailboxEntry, SpecialUse
+from mailcore.model.mailbox import RECOVERED, MailboxEntry, SpecialUse
+from mailcore.model.uid_set import UidSet
 from mailcore.store.mailbox.fsck import Problem, check_user, sweep_user
 from mailcore.store.mailbox.tree import MailboxTrees
 from tests.store.mailbox.conftest import ACTOR, Engine
@@ -254,3 +256,23 @@ def test_a_deletion_that_died_after_the_tree_is_finished_by_the_sweep(
     sweep_user(engine.stores, engine.user_id, datetime.now(UTC) + timedelta(hours=2))
     assert sum(len(block.rows) for block in engine.stores.purge.of_user(engine.user_id)) == 2
     assert check_user(engine.stores, engine.user_id) == {}
+    assert engine.services.restoring.restore(ACTOR, engine.user_id, datetime(2000, 1, 1, tzinfo=UTC)) == 2
+    assert engine.services.mailboxes.open(engine.user_id, RECOVERED).exists == 2, "nobody knows where they were"
+
+
+def test_a_fold_between_the_two_steps_of_a_deletion_leaves_the_name_to_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mailbox_id,) = create(engine, "a")
+    engine.add(2, "a")
+    engine.services.messages.expunge(engine.user_id, ACTOR, mailbox_id, UidSet.of([1]), only_deleted=False)
+    heads = type(engine.stores.heads)
+    delete = heads.delete
+
+    def folded_first(self: Any, *arguments: Any) -> Any:
+        assert not engine.services.messages.fold(engine.user_id, mailbox_id)
+        return delete(self, *arguments)
+
+    monkeypatch.setattr(heads, "delete", folded_first)
+    engine.services.mailboxes.delete(engine.user_id, ACTOR, "a")
+    assert {block.path for block in engine.stores.purge.of_user(engine.user_id)} == {"a"}
