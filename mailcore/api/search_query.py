@@ -263,7 +263,9 @@ def day(name: str, value: str) -> date:
     """
     ago = re.fullmatch(r"(\d{1,4})([dmy])", value.lower())
     if ago:
-        return datetime.now(UTC).date() - timedelta(days=int(ago[1]) * {"d": 1, "m": 30, "y": 365}[ago[2]])
+        today = datetime.now(UTC).date()
+        days = int(ago[1]) * {"d": 1, "m": 30, "y": 365}[ago[2]]
+        return today - timedelta(days=min(days, (today - date.min).days))
     try:
         return date.fromisoformat(value.replace("/", "-")[:10])
     except ValueError:

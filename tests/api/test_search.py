@@ -107,7 +107,8 @@ def test_what_is_no_search_is_refused(own: Api, q: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "q", ["", ")", "OR", "a OR", '"', "-", "-()", "()", "from:", '-from:""', "((a)", "a) b", "ſ:İ"]
+    "q",
+    ["", ")", "OR", "a OR", '"', "-", "-()", "()", "from:", '-from:""', "((a)", "a) b", "ſ:İ", "after:9999y before:0d"],
 )
 def test_odd_searches_are_searches(own: Api, q: str) -> None:
     parse_query(q).query(INBOX)

@@ -7,9 +7,14 @@ import re
 
 def part(text: str) -> re.Pattern[str]:
     """Return what matches wherever this text stands, whatever its case."""
-    return re.compile(re.escape(str(text)), re.IGNORECASE)
+    return re.compile(_escaped(text), re.IGNORECASE)
 
 
 def whole(text: str) -> re.Pattern[str]:
     """Return what matches this text and nothing more, whatever its case."""
-    return re.compile(rf"\A{re.escape(str(text))}\Z", re.IGNORECASE)
+    return re.compile(rf"\A{_escaped(text)}\Z", re.IGNORECASE)
+
+
+def _escaped(text: str) -> str:
+    """NUL too, which the database takes in no pattern."""
+    return re.escape(str(text)).replace("\0", r"\x00")
