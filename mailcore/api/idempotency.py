@@ -9,6 +9,7 @@ from typing import Final
 from flask import Request, Response
 
 from mailcore.api.errors import ApiError
+from mailcore.api.large_bodies import beginning_of
 from mailcore.api.operation import Media, Operation
 from mailcore.model.secret import Secret
 from mailcore.model.token import Token
@@ -57,8 +58,7 @@ def _finished(services: MailServices, claim: Claim, run: Callable[[], Response])
 
 
 def _digest(request: Request) -> bytes:
-    """Return a hash of what is asked; of a large body its length and first 64 KiB."""
+    """Return a hash of what is asked; of a large body its length, if that is said, and first 64 KiB."""
     found = hashlib.sha256(f"{request.method} {request.full_path} {request.content_length}\n".encode())
-    if (request.content_length or 0) <= HASHED_BYTES:
-        found.update(request.get_data(cache=True))
+    found.update(beginning_of(request, HASHED_BYTES))
     return found.digest()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final
+from io import RawIOBase
+from typing import IO, Any, BinaryIO, Final, cast
 
 import orjson
 from flask import Request
@@ -37,6 +38,40 @@ def body_of(request: Request, most: int, pause: Callable[[], None]) -> Octets:
     return gathered(received(request.stream, most), most, pause)
 
 
+def beginning_of(request: Request, size: int) -> bytes:
+    """Return up to `size` bytes of a body; whoever reads it reads them again.
+
+    Raises:
+        ApiError: it stops in the middle.
+    """
+    stream = request.stream
+    first = b""
+    while len(first) < size and (piece := _read(stream, size - len(first))):
+        first += piece
+    request.stream = cast("IO[bytes]", _PutBack(first, stream))
+    return first
+
+
+class _PutBack(RawIOBase):
+    """A body of which the beginning was read already."""
+
+    def __init__(self, first: bytes, rest: BinaryIO | Any) -> None:
+        super().__init__()
+        self._first = first
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """Say so."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with what comes next."""
+        piece = self._first[: len(buffer)] or self._rest.read(len(buffer))
+        self._first = self._first[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
 def received(stream: BinaryIO | Any, most: int) -> Iterator[bytes]:
     """Yield what comes, as it comes.
 
@@ -51,9 +86,9 @@ def received(stream: BinaryIO | Any, most: int) -> Iterator[bytes]:
         yield piece
 
 
-def _read(stream: BinaryIO | Any) -> bytes:
+def _read(stream: BinaryIO | Any, most: int = RECEIVE_BYTES) -> bytes:
     try:
-        return bytes(stream.read(RECEIVE_BYTES))
+        return bytes(stream.read(most))
     except OSError:
         raise ApiError(408, "RequestTimeout", "The body ended before its end") from None
 

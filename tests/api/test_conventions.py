@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from io import BytesIO
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -79,6 +81,35 @@ def test_a_repeated_request_is_done_once(own: Api, app: Flask, platform: Api, us
     assert (other.status, other.body["code"]) == (422, "IdempotencyKeyReused")
     by_another = platform.post(f"/users/{user.user_id}/mailboxes", {"path": "Once"}, headers=key)
     assert by_another.body["code"] == "MailboxExistsError"
+
+
+BODIES = {
+    "bytes": {"data": b"content", "content_type": "application/octet-stream"},
+    "large": {"data": b"content" * 100_000, "content_type": "application/octet-stream"},
+    "chunked": {
+        "input_stream": BytesIO(b"content"),
+        "content_type": "application/octet-stream",
+        "environ_overrides": {"wsgi.input_terminated": True},
+    },
+    "json": {"data": b'{"content": "content"}', "content_type": "application/json"},
+    "form": {"data": {"content": "content"}, "content_type": "multipart/form-data"},
+}
+
+
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])
+def test_a_body_under_a_key_comes_whole(own: Api, body: dict[str, Any]) -> None:
+    made = own.ask("POST", "/users/me/storage", headers={"Idempotency-Key": "k4"}, **body).body["id"]
+    content = own.get(f"/users/me/storage/{made}").raw
+    assert content == b"content" * (len(content) // 7 or 1)
+    assert len(content) in {7, 700_000}
+
+
+def test_a_large_body_is_told_from_another_under_its_key(own: Api) -> None:
+    def ask(body: bytes) -> int:
+        options = {"headers": {"Idempotency-Key": "k5"}, "content_type": "application/octet-stream"}
+        return own.ask("POST", "/users/me/storage", data=body, **options).status
+
+    assert [ask(b"a" * 100_000), ask(b"b" * 100_000), ask(b"a" * 100_000)] == [200, 422, 200]
 
 
 def test_a_request_that_failed_may_be_made_again(own: Api) -> None:
