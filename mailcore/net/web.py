@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Final
 
 from gevent import socket
@@ -12,6 +13,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from mailcore.net.listener import BACKLOG, StartRefused
+from mailcore.net.request_head import check_head
 
 REQUESTS: Final = 1000
 """So many requests are served at once; more wait."""
@@ -36,7 +38,7 @@ class WebEndpoint:
 
 
 class _Handler(WSGIHandler):  # type: ignore[misc]
-    """One connection: idle ones end, and nothing is said of the software."""
+    """One connection: idle ones end, what could be read in two ways is refused, nothing is said of the software."""
 
     def read_requestline(self) -> Any:
         """Wait for the next request, but not for ever."""
@@ -44,6 +46,21 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         line = super().read_requestline()
         self.socket.settimeout(STALL_S)
         return line
+
+    def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - gevent's name for what reads a head
+        """Read the fields of a request.
+
+        Raises:
+            ValueError: malformed, or as `check_head`; it is answered with 400, and nothing after it is read.
+        """
+        try:
+            headers = super().MessageClass(*arguments)
+        except HTTPException as error:
+            raise ValueError(str(error)) from None
+        if headers.defects:
+            raise ValueError("a line is no field")
+        check_head(self.request_version, headers.items())
+        return headers
 
     def log_error(self, message: str, *arguments: object) -> None:
         """Log what a client did wrong with the protocol."""

@@ -1,0 +1,84 @@
+"""Requests as bytes: whatever another server might read as one more, or one fewer, is refused (RFC 9112 §11.2)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket as green_socket
+
+from mailcore.net import web
+from mailcore.net.web import WebEndpoint, WebServer
+
+Ask = Callable[[bytes], list[bytes]]
+HEAD = b"POST /first HTTP/1.1\r\nHost: x\r\n"
+SECOND = b"GET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def ask() -> Iterator[Ask]:
+    """Send bytes and return which paths the application was asked for."""
+    asked: list[bytes] = []
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        environ["wsgi.input"].read()
+        asked.append(environ["PATH_INFO"].encode())
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    server = WebServer([WebEndpoint("test", "127.0.0.1", 0, application)])
+    server.start()
+
+    def send(data: bytes) -> list[bytes]:
+        asked.clear()
+        with gevent.Timeout(10), green_socket.create_connection(("127.0.0.1", server.ports[0])) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):
+                pass
+        return list(asked)
+
+    yield send
+    server.stop(1)
+
+
+def test_requests_follow_one_another(ask: Ask) -> None:
+    assert ask(HEAD + b"Content-Length: 2\r\n\r\nab" + SECOND) == [b"/first", b"/second"]
+    assert ask(HEAD + b"Transfer-Encoding: Chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n" + SECOND) == [b"/first", b"/second"]
+    assert ask(b"GET /first HTTP/1.0\r\n\r\n") == [b"/first"]
+
+
+AMBIGUOUS = {
+    "both": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 2\r\nContent-Length: 0\r\n\r\nab",
+    "lengths in one": b"Content-Length: 2, 2\r\n\r\nab",
+    "signed": b"Content-Length: +2\r\n\r\nab",
+    "two codings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "coded and chunked": b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "unknown coding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "blank before the colon": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "folded": b"X: y\r\n Content-Length: 2\r\n\r\nab",
+    "no colon": b"X\r\nContent-Length: 2\r\n\r\nab",
+    "NUL": b"X: \x00\r\nContent-Length: 2\r\n\r\nab",
+    "two hosts": b"Host: y\r\nContent-Length: 2\r\n\r\nab",
+}
+
+
+@pytest.mark.parametrize("rest", [pytest.param(rest, id=name) for name, rest in AMBIGUOUS.items()])
+def test_what_can_be_read_in_two_ways_is_refused(ask: Ask, rest: bytes) -> None:
+    assert ask(HEAD + rest + SECOND) == []
+
+
+def test_http_of_yesterday_is_refused(ask: Ask) -> None:
+    assert ask(b"GET /first\r\n\r\n") == []
+    assert ask(b"GET /first HTTP/1.1\r\n\r\n") == []
+    assert ask(b"POST /first HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == []
+
+
+def test_without_the_look_a_second_request_is_slipped_in(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(web, "check_head", lambda *_: None)
+    assert b"/second" in ask(HEAD + AMBIGUOUS["coded and chunked"] + SECOND) + ask(HEAD + AMBIGUOUS["both"] + SECOND)
