@@ -10,7 +10,7 @@ from bson import ObjectId
 from pydantic import Field, StringConstraints
 
 from mailcore.api.call import Call
-from mailcore.api.fields import Fields, Flag, Input, Nothing, Number, Output, instant
+from mailcore.api.fields import Fields, Flag, Input, Nothing, Output, instant
 from mailcore.api.operation import Operation, Permission
 from mailcore.errors import AddressInvalid, AddressNotFound, AppPasswordNotFound
 from mailcore.model.access import Scope
@@ -20,6 +20,7 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
 from mailcore.services.mobileconfig import account_of
 
+LONGEST_LIFE_S: Final = 100 * 366 * 24 * 3600
 ScopeName = Literal["imap", "pop3", "smtp", "*"]
 
 
@@ -38,7 +39,7 @@ class CreateAppPassword(Input):
     password: Annotated[str, StringConstraints(pattern=r"^[a-z ]{16,19}$")] | None = None
     generate_mobileconfig: Flag = False
     """Whether a profile for Apple's devices comes along, with the password in it."""
-    ttl: Number | None = None
+    ttl: Annotated[int, Field(ge=0, le=LONGEST_LIFE_S)] | None = None
     protocol: str = "API"
 
 

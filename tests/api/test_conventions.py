@@ -63,6 +63,12 @@ def test_others_do_not_exist(own: Api, tenant: Api, services: MailServices, user
         assert (answer.status, answer.body["code"]) == (404, "UserNotFound")
 
 
+@pytest.mark.parametrize("seconds", [(1 << 53) - 1, 253_402_300_799])
+def test_a_life_that_no_calendar_holds_is_refused(own: Api, seconds: int) -> None:
+    answer = own.post("/users/me/asps", {"description": "Phone", "ttl": seconds})
+    assert (answer.status, answer.body["code"]) == (400, "InputValidationError")
+
+
 def test_a_dry_run_checks_everything_and_changes_nothing(own: Api) -> None:
     answer = own.post("/users/me/mailboxes?dry_run=true", {"path": "Plan"})
     assert answer.body["plan"] == [{"change": "mailbox.created", "mailbox": "Plan"}]
