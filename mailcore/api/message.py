@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from flask import Response
 from pydantic import Field
@@ -51,6 +52,7 @@ TEXT_BYTES: Final = 1 << 20
 """So much of each text part is shown; the source has it whole."""
 TEXT_PARTS: Final = 50
 _NAMES: Final = names_pattern((b"reply-to", b"list-id", b"list-unsubscribe", b"return-path", b"delivered-to"))
+_CID: Final = re.compile(r"\bcid:([^\s\"'<>()]+)", re.IGNORECASE)
 PASSIVE: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -143,8 +145,9 @@ def get_message(call: Call, given: GetMessage) -> dict[str, Any]:
     flags = int(view.flags[row])
     if given.mark_as_seen and not flags & SEEN:
         one = UidSet(((uid, uid),))
-        call.services.messages.store(call.owner, call.on_behalf(), entry.id, one, FlagOperation.ADD, FlagSet(SEEN))
-        flags |= SEEN
+        store = call.services.messages.store
+        call.change(store, call.owner, call.on_behalf(), entry.id, one, FlagOperation.ADD, FlagSet(SEEN))
+        flags |= 0 if call.actor.dry_run else SEEN
     note = call.services.mailboxes.notes(call.owner, entry.id, [uid]).get(uid) if flags & HAS_NOTE else None
     header = content.header_bytes()
     found = leaves(content.body_structure)
@@ -167,7 +170,7 @@ def get_message(call: Call, given: GetMessage) -> dict[str, Any]:
         **({"expires": instant(note.expires_at)} if note is not None and note.expires_at is not None else {}),
         **flag_fields(view, flags),
         "text": text,
-        "html": [_linked(part, links) for part in html],
+        "html": [with_links(part, links) for part in html],
         "attachments": short["attachmentsList"],
         "metaData": meta_value(meta_json(note).decode()),
         **background_fields(call, entry, note, header, short["messageId"]),
@@ -222,7 +225,7 @@ def find_message(call: Call) -> tuple[MailboxEntry, MailboxView, int]:
         MessageNotFound: it is not there.
     """
     text = call.path["message"]
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:11]) <= MAX_NUMBER:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MAX_NUMBER:
         raise invalid({"message": "must be the number of a message"})
     entry = find_mailbox(call, call.path["mailbox"])
     view = open_view(call, entry)
@@ -249,11 +252,14 @@ def _texts(content: Content, found: list[Leaf]) -> tuple[str, list[str]]:
     return "\n".join(plain), html
 
 
-def _linked(text: str, links: dict[str, str]) -> str:
-    """Return HTML with `cid:` links as `attachment:` and the id; longer names first, for they may begin alike."""
-    for content_id in sorted(links, key=len, reverse=True):
-        text = text.replace(f"cid:{content_id}", f"attachment:{links[content_id]}")
-    return text
+def with_links(text: str, links: dict[str, str]) -> str:
+    """Return HTML with `cid:` links (RFC 2392) as `attachment:` and the id, in one pass however many there are."""
+
+    def linked(match: re.Match[str]) -> str:
+        name = links.get(match[1]) or links.get(unquote(match[1]))
+        return match[0] if name is None else f"attachment:{name}"
+
+    return _CID.sub(linked, text)
 
 
 def _decoded(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:

@@ -6,9 +6,11 @@ import base64
 import email
 import hashlib
 import os
+from typing import Any
 
 import pytest
 
+from mailcore.api.message import with_links
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.flags import FLAGGED, FlagSet
 from mailcore.services import MailServices
@@ -101,6 +103,34 @@ def test_a_message_shows_its_texts_and_gives_its_attachments(
     assert own.get(f"{path}/1/attachments/ATT00003").body["code"] == "AttachmentNotFound"
 
 
+class Counted(dict[str, str]):
+    """Counts how often something is looked for."""
+
+    asked = 0
+
+    def get(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return super().get(*arguments)
+
+
+def test_links_to_parts_cost_what_the_text_is_long() -> None:
+    """Not the product of text and parts: of both there may be many."""
+    links = Counted({f"p{number}@x": f"ATT{number:05d}" for number in range(1, 5001)}, **{"a b@x": "ATT09999"})
+    html = "<img src=cid:p1@x><img src='CID:p11@x'> url(cid:p1@y) acid:p2@x \"cid:a%20b@x\""
+    wanted = "<img src=attachment:ATT00001><img src='attachment:ATT00011'> url(cid:p1@y) acid:p2@x"
+    assert with_links(html, links) == f'{wanted} "attachment:ATT09999"'
+    assert links.asked <= 2 * html.lower().count("cid:")
+
+
+def test_a_dry_run_shows_a_message_and_marks_nothing(
+    own: Api, path: str, services: MailServices, user: MadeUser
+) -> None:
+    deliver(services, RICH, user)
+    found = own.get(f"{path}/1?markAsSeen=true&dry_run=true").body
+    assert (found["subject"], found["seen"]) == ("Grüße", False)
+    assert own.get(f"{path}/1").body["seen"] is False
+
+
 def test_the_source_is_what_came(own: Api, path: str, services: MailServices, user: MadeUser) -> None:
     deliver(services, RICH, user)
     source = own.get(f"{path}/1/message.eml").raw
@@ -145,9 +175,10 @@ def test_one_of_a_conversation_stands_for_all(own: Api, path: str, services: Mai
     assert found["total"] == 2
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1,", "*", "1:2:3", "4294967296", "１"])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1,", "*", "1:2:3", "4294967296", "１", f"00000000001{'9' * 20}"])
 def test_ids_that_are_none_are_refused(own: Api, path: str, text: str) -> None:
     assert own.put(f"{path}/{text}", {"seen": True}).body["code"] == "InputValidationError"
+    assert own.get(f"{path}/{text}").body["code"] == "InputValidationError"
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMV0=", "WyIxIiwxXQ", "WyIxLnsi"])
