@@ -149,7 +149,11 @@ def format_table(pieces: Sequence[bytes], columns: Sequence[Cells], positions: I
 
 def format_columns(view: MailboxView, names: Sequence[str], positions: Indexes, rows: Indexes) -> bytes:
     """Return the FETCH responses of items that all are columns."""
-    items = [COLUMN_ITEMS[name] for name in names]
+    return format_items(view, [COLUMN_ITEMS[name] for name in names], positions, rows)
+
+
+def format_items(view: MailboxView, items: Sequence[ColumnItem], positions: Indexes, rows: Indexes) -> bytes:
+    """Return the FETCH responses of columns."""
     return format_table([item.piece for item in items], [item.cells(view, rows) for item in items], positions)
 
 

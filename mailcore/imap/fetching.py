@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mailcore.errors import MailError, MessageNotFound
 from mailcore.imap.binary import binary_answer
-from mailcore.imap.fetch_items import COLUMN_ITEMS, STORED_ITEMS, Cells, Indexes, format_columns, format_table
+from mailcore.imap.fetch_items import COLUMN_ITEMS, STORED_ITEMS, Cells, ColumnItem, Indexes, format_items, format_table
 from mailcore.imap.session import Session, StreamBroken
 from mailcore.imap.streaming import Damaged, partial_range, stream_literal
 from mailcore.imap.wire.fetch_att import BinaryAtt, BodyAtt, FetchAtt, SimpleAtt
@@ -52,6 +52,9 @@ class FetchPlan:
     light: tuple[BodyAtt, ...]
     """Header fields that the stored items hold."""
     bodies: tuple[BodyAtt | BinaryAtt, ...]
+    wants_labels: bool = False
+    labels: ColumnItem | None = None
+    """What answers X-GM-LABELS; a command reads it for all its messages at once."""
 
     @classmethod
     def of(cls, atts: Sequence[FetchAtt]) -> FetchPlan:
@@ -66,7 +69,14 @@ class FetchPlan:
             tuple(name for name in names if name in STORED_ITEMS),
             tuple(light),
             () if light else tuple(bodies),
+            "X-GM-LABELS" in names,
         )
+
+    @property
+    def column_items(self) -> list[ColumnItem]:
+        """What the columns of the mailbox, and of others, answer."""
+        items = [COLUMN_ITEMS[name] for name in self.columns]
+        return items if self.labels is None else [*items, self.labels]
 
     @property
     def sets_seen(self) -> bool:
@@ -122,7 +132,7 @@ def _slices(count: int, size: int, sizes_bytes: npt.NDArray[np.uint32] | None = 
 def _column_batch(
     _session: Session, plan: FetchPlan, view: MailboxView, positions: Indexes, rows: Indexes
 ) -> Generator[Wire, None, int]:
-    yield Wire(format_columns(view, plan.columns, positions, rows))
+    yield Wire(format_items(view, plan.column_items, positions, rows))
     return 0
 
 
@@ -158,8 +168,7 @@ def _item_columns(
 ) -> tuple[list[bytes], list[Cells]]:
     pieces: list[bytes] = []
     columns: list[Cells] = []
-    for name in plan.columns:
-        column_item = COLUMN_ITEMS[name]
+    for column_item in plan.column_items:
         pieces.append(column_item.piece)
         columns.append(column_item.cells(view, rows))
     for name in plan.stored:

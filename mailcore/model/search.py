@@ -127,6 +127,13 @@ class MessageNumbered:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """A label as the client wrote it (X-GM-LABELS); a session turns it into `Uids` or flags."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class InThread:
     """Part of this conversation (RFC 8474 THREADID)."""
 
@@ -192,6 +199,7 @@ Criterion = (
     | ChangedFrom
     | MessageIs
     | MessageNumbered
+    | Labelled
     | InThread
     | ThreadNumbered
     | LargerThan

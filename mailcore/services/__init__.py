@@ -59,6 +59,8 @@ from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
 from mailcore.services.jobs import Jobs
 from mailcore.services.journal import Journal
+from mailcore.services.label_changes import LabelChanges
+from mailcore.services.labels import Labels
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.listings import Listings
@@ -190,6 +192,8 @@ class MailServices:
     sharing: Sharing
     metadata: Metadata
     messages: Messages
+    labels: Labels
+    label_changes: LabelChanges
     content: ContentStore
     search: Search
     paged_search: PagedSearch
@@ -359,6 +363,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         correspondents,
         settings.hostname,
     )
+    labels = Labels(mailboxes)
     restoring = Restoring(placement, mailboxes, messages, quotas)
     files = Files(placement, audit, offload, settings.limits)
     originals = Originals(mailboxes, content, messages)
@@ -428,6 +433,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         sharing=Sharing(mailboxes, audit),
         metadata=Metadata(placement, mailboxes, notices, audit),
         messages=messages,
+        labels=labels,
+        label_changes=LabelChanges(mailboxes, messages, labels, restoring),
         content=content,
         search=search,
         paged_search=PagedSearch(search),
@@ -471,9 +478,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         feedback=feedback,
         trace=trace,
         data_export=DataExport(users, addresses, filters, mailboxes, content, audit),
-        data_import=DataImport(
-            users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits
-        ),
+        data_import=DataImport(users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits),
         audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),
         updates=Updates(placement, mailboxes, notices, connections),

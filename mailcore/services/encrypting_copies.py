@@ -82,3 +82,9 @@ class Rewriting:
             if oid not in self._known:
                 raise MessageNotFound(view.user_id, oid.hex())
         return {oid: made for oid in oids if (made := self._known[oid]) is not None}
+
+    def would_write(self, view: MailboxView, rows: Array) -> bool:
+        """Whether any of the messages would be written anew; for each 50 one round trip."""
+        oids = [view.message_oid(row) for row in rows[(view.flags[rows] & np.uint64(DRAFT)) == 0].tolist()]
+        contents = self._content.open_many(view.user_id, dict.fromkeys(oids))
+        return any(not is_encrypted(content.header_bytes()) for content in contents)

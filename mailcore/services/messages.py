@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mailcore import fault
-from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound
+from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause, Commit
 from mailcore.model.flags import DRAFT, HAS_NOTE, SEEN, SYSTEM_MASK, FlagOperation, FlagSet
@@ -412,6 +412,23 @@ class Messages:
         return self._transfers.copy(
             user_id, actor, mailbox_id, uids, target_name, self._rewriting(user_id, actor, target_name)
         )
+
+    def copy_missing(
+        self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, target_name: str
+    ) -> CopyResult:
+        """Add those messages to another mailbox of the user that are not in it, each as the very message it is.
+
+        Raises:
+            ValueInvalid: the other mailbox encrypts what comes in, which would make others of them.
+            And as `copy`.
+        """
+        self._mailboxes.access.require(user_id, actor, mailbox_id, Right.READ)
+        rewriting = self._rewriting(user_id, actor, target_name)
+        if rewriting is not None:
+            view = self._mailboxes.refresh(user_id, mailbox_id)
+            if rewriting.would_write(view, view.rows_of(uids)):
+                raise ValueInvalid("mail comes in encrypted there: move it, or copy it")
+        return self._transfers.copy(user_id, actor, mailbox_id, uids, target_name, missing_only=True)
 
     def move(
         self,

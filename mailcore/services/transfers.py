@@ -19,6 +19,7 @@ from mailcore.model.uid_set import UidSet
 from mailcore.services.access import flag_mask
 from mailcore.services.commits import Commits, ConditionUnmet, Done, Patience
 from mailcore.services.content import NewRowContent
+from mailcore.services.copies import ids_of
 from mailcore.services.encrypting_copies import Rewriting
 from mailcore.services.keywords import Keywords
 from mailcore.services.mailboxes import Mailboxes
@@ -75,11 +76,14 @@ class Transfers:
         uids: UidSet,
         target_name: str,
         rewriting: Rewriting | None = None,
+        *,
+        missing_only: bool = False,
     ) -> CopyResult:
         """Add messages to another mailbox too, any number with one push (RFC 9051 §6.4.7).
 
         Keywords that the target has no room for are left behind: nobody's mail stays out of Trash for them.
-        `rewriting` writes those anew that the target does not keep as they are.
+        `rewriting` writes those anew that the target does not keep as they are. `missing_only` leaves out what the
+        target has; in one that others never let rest it may come a second time, as in a MOVE.
 
         Raises:
             EncryptionFailed: the target encrypts, and one cannot be encrypted.
@@ -97,13 +101,19 @@ class Transfers:
                 raise MailboxNotFound(target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)  # after the target: see bump_collection_epoch
             rows = view.rows_of(uids)
+            conditions = NO_CONDITIONS
+            if missing_only:
+                there = self._mailboxes.refresh(user_id, target_id)
+                rows = rows[~np.isin(ids_of(view, rows), ids_of(there))]
+                still = there.highest_modseq if patience.left_s > BLIND_AFTER_S else None
+                conditions = Conditions(highest_modseq=still)
             if not len(rows):
                 return CopyResult(target.uid_validity, UidSet(), UidSet())
             self._quotas.check(user_id, int(view.sizes[rows].sum(dtype=np.uint64)))
             written = _written(rewriting, view, rows)
             try:
                 done = self._push_rows(
-                    user_id, actor, view, rows, target_id, target, key, Cause.COPY, NO_CONDITIONS, written
+                    user_id, actor, view, rows, target_id, target, key, Cause.COPY, conditions, written
                 )
             except (ConditionUnmet, MailboxMoving):
                 patience.wait(target_id)

@@ -35,6 +35,7 @@ from mailcore.model.factors import Factor
 from mailcore.model.filter import RuleContent, Verdict, of_user
 from mailcore.model.flags import DRAFT, SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
+from mailcore.model.labels import LabelSet
 from mailcore.model.mailbox import SpecialUse
 from mailcore.model.outbound import OutboundRecipient
 from mailcore.model.retention import RetentionRule
@@ -466,11 +467,17 @@ CALLS: dict[str, Call] = {
     "sharing.set_rights": lambda s: s.services.sharing.set_rights(
         s.actor, s.place(), s.another_user().address, "=", Right.READ | Right.LOOKUP
     ),
+    "label_changes.change": lambda s: s.services.label_changes.change(
+        s.user.user_id, s.actor, s.inbox, ONE, FlagOperation.ADD, LabelSet(names=(MailboxName("Folder"),))
+    ),
     "messages.append": lambda s: s.services.messages.append(
         s.user.user_id, s.actor, "INBOX", [NewMessage(message(b"new"))]
     ),
     "messages.commit_rows": _commit_rows,
     "messages.copy": lambda s: s.services.messages.copy(s.user.user_id, s.actor, s.inbox, ONE, "Folder"),
+    "messages.copy_missing": lambda s: s.services.messages.copy_missing(
+        s.user.user_id, s.actor, s.inbox, ONE, "Folder"
+    ),
     "messages.expunge": lambda s: s.services.messages.expunge(
         s.user.user_id, s.actor, s.inbox, ONE, only_deleted=False
     ),
@@ -581,6 +588,9 @@ CALLS: dict[str, Call] = {
 
 
 READS = {
+    "labels.holding",
+    "labels.may_see",
+    "labels.of",
     "metadata.get",
     "reauthentication.confirm",
     "sharing.acl",

@@ -28,6 +28,8 @@ class Ledger:
     """Whether a player's own keyword is on a copy; nobody else touches it."""
     void: set[Copy] = field(default_factory=set)
     """Flags were replaced here, so that owned keywords went."""
+    labelled: set[bytes] = field(default_factory=set)
+    """Messages whose labels somebody changed: copies of them come and go."""
     counts: Counter[str] = field(default_factory=Counter)
     _highest: dict[int, tuple[int, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -37,6 +39,11 @@ class Ledger:
         with self._lock:
             if self.born.setdefault(copy, token) != token:
                 self.faults.append(f"{copy} was {self.born[copy]!r} and now is {token!r}")
+
+    def label(self, copies: set[Copy]) -> None:
+        """Somebody is about to change labels of messages; one of unknown birth came here by a label itself."""
+        with self._lock:
+            self.labelled |= {self.born[copy] for copy in copies if copy in self.born}
 
     def floor(self) -> dict[int, tuple[int, int]]:
         """HIGHESTMODSEQ and UIDNEXT by UIDVALIDITY, as anybody was told them so far."""
@@ -134,11 +141,12 @@ def _breaches(ledger: Ledger, truth: Truth) -> Iterator[str]:
     there = {(truth.uid_validity, uid): token for uid, token in truth.tokens.items()}
     born = {copy: token for copy, token in ledger.born.items() if copy[0] == truth.uid_validity}
     for copy, token in there.items():
-        if born.get(copy) != token:
+        if born.get(copy) != token and not (copy not in born and token in ledger.labelled):
             yield f"{copy} is {token!r}; given as {born.get(copy)!r}"
         if copy in ledger.moved:
             yield f"{copy} was moved away and is still there"
-    for copy in born.keys() - there.keys() - ledger.may_go:
+    unlabelled = {copy for copy, token in born.items() if token in ledger.labelled}
+    for copy in born.keys() - there.keys() - ledger.may_go - unlabelled:
         yield f"{copy} is lost: nobody moved or deleted it"
     for (number, copy), is_set in ledger.owned.items():
         if copy in there and copy not in ledger.void and (b"$P%d" % number in truth.flags[copy[1]]) != is_set:

@@ -21,6 +21,7 @@ FLEETING = ("fleeting-0", "fleeting-1", "fleeting-0/below")
 CROWDED = (*("INBOX",) * 6, *SHARED[1:] * 2, *FLEETING)
 """Where players go; most of them meet in one mailbox."""
 FLAGS = (b"\\Seen", b"\\Flagged", b"\\Answered", b"\\Deleted", b"$Forwarded")
+LABELS = (rb"\Inbox", b"one", b"two")
 EXPECTED_NO = (b"EXPUNGEISSUED", b"INUSE", b"NONEXISTENT", b"TRYCREATE", b"ALREADYEXISTS", b"HASCHILDREN", b"CANNOT")
 
 
@@ -41,6 +42,7 @@ class Player(threading.Thread):
         self._actions: tuple[tuple[int, Callable[[], None]], ...] = (
             (14, self.append), (16, self.store), (10, self.mark), (8, self.copy), (10, self.move), (10, self.expunge),
             (10, self.fetch), (6, self.search), (8, self.ask), (5, self.idle), (5, self.go_elsewhere), (4, self.rename),
+            (6, self.label),
         )  # fmt: skip
 
     def run(self) -> None:
@@ -140,6 +142,21 @@ class Player(threading.Thread):
 
     def move(self) -> None:
         self._transfer(b"MOVE")
+
+    def label(self) -> None:
+        """Add labels, take them away or replace them: copies come and go that nobody is told the UIDs of."""
+        numbers = self._some(4)
+        if not numbers:
+            return
+        self._ledger.label(self._copies(numbers))
+        operation = self._random.choice((b"+", b"+", b"-", b"-", b""))
+        labels = b" ".join(self._random.sample(LABELS, self._random.randrange(1, 3)))
+        silent = b".SILENT" * (self._random.random() < 0.5)
+        change = b" %bX-GM-LABELS%b (%b)" % (operation, silent, labels)
+        by_uid = self._random.random() < 0.5
+        messages = b"UID STORE " + self._uid_set(numbers) if by_uid else b"STORE " + _numbers(numbers)
+        if self._run(messages + change).kind == b"OK":
+            self._ledger.count("labels")
 
     def expunge(self) -> None:
         """Mark some as deleted, then remove these or all that anybody marked."""

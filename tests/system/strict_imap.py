@@ -263,7 +263,7 @@ class ResponseReader(Reader):
         return found
 
     def fetch_item(self) -> tuple[bytes, Any]:
-        name = self.match(re.compile(rb"[A-Z0-9.]+"))
+        name = self.match(re.compile(rb"[A-Z0-9.-]+"))
         if name == b"BODY" and self.peek(b"["):
             return self.body_section()
         self.expect(b" ")
@@ -272,7 +272,7 @@ class ResponseReader(Reader):
         rules: dict[bytes, Callable[[], Any]] = {
             b"FLAGS": self.flags, b"UID": self.number, b"RFC822.SIZE": self.number, b"ENVELOPE": self.envelope,
             b"RFC822": self.octets, b"RFC822.HEADER": self.octets, b"RFC822.TEXT": self.octets,
-            b"MODSEQ": self.modseq,
+            b"MODSEQ": self.modseq, b"X-GM-LABELS": self.labels,
         }  # fmt: skip
         if name in {b"BODY", b"BODYSTRUCTURE"}:
             return name, self.body(extended=name == b"BODYSTRUCTURE")
@@ -298,6 +298,17 @@ class ResponseReader(Reader):
         name = b"BODY" + self.data[start : self.at]
         self.expect(b" ")
         return name, self.octets()
+
+    def labels(self) -> list[bytes]:
+        """Labels as Gmail documents them: words behind a backslash, or strings."""
+        found: list[bytes] = []
+        self.expect(b"(")
+        while not self.peek(b")"):
+            if found:
+                self.expect(b" ")
+            found.append(self.match(re.compile(rb"\\[A-Za-z]+")) if self.peek(b"\\") else self.astring())
+        self.expect(b")")
+        return found
 
     def octets(self) -> bytes | None:
         """An nstring whose literal may hold NUL: the bytes of a message are given as they are."""

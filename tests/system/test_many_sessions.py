@@ -54,7 +54,7 @@ def check(report: Report, *, operations: int, sessions: int) -> None:
     counts = report.counts
     assert counts["operations"] >= operations, report
     assert counts["removals told"] >= sessions, report
-    wanted = ["move", "copy", "expunge", "messages left", "full syncs"]
+    wanted = ["move", "copy", "expunge", "labels", "messages left", "full syncs"]
     if sessions > 2:
         wanted += ["EXPUNGEISSUED", "NONEXISTENT", "ALREADYEXISTS", "resyncs"]
     assert not [name for name in wanted if not counts[name]], report

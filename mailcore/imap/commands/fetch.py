@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mailcore.errors import MessageNotFound, NotPermitted
 from mailcore.imap.commands.copy import GONE
 from mailcore.imap.fetching import FetchPlan, fetch
+from mailcore.imap.labels import label_item
 from mailcore.imap.resynchronisation import vanished_since
 from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
@@ -92,6 +93,8 @@ def handle_fetch(session: Session, args: FetchArgs) -> Replies:
         positions, rows = positions[page], rows[page]
     if "FLAGS" in plan.columns:
         mailbox.flags_told(positions)
+    if plan.wants_labels:
+        plan = replace(plan, labels=label_item(session, rows))
     try:
         yield from fetch(session, plan, positions, rows)
     except MessageNotFound:

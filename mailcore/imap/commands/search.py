@@ -6,6 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from mailcore.errors import MailError
+from mailcore.imap.labels import label_criterion
 from mailcore.imap.progress import reported
 from mailcore.imap.search_results import answer
 from mailcore.imap.selected import Positions, SelectedMailbox
@@ -101,7 +102,7 @@ def handle_search(session: Session, args: SearchArgs) -> Replies:
 def found(session: Session, criterion: Criterion, *, saves: bool) -> Generator[Progress, None, Positions]:
     """Find what matches; `saves`: nothing stays saved if that fails (RFC 5182 §2.1)."""
     mailbox = session.mailbox
-    asked = model.replace_leaves(criterion, lambda leaf: _with_uids(mailbox, leaf))
+    asked = model.replace_leaves(criterion, lambda leaf: _with_uids(session, leaf))
     try:
         rows = yield from reported(session, session.services.search.steps(session.owner_id, mailbox.view, asked))
     except MailError:
@@ -118,12 +119,15 @@ def bad_charset(mailbox: SelectedMailbox, *, saves: bool) -> Completion:
     return No("This charset is not supported", b"BADCHARSET (UTF-8 US-ASCII)")
 
 
-def _with_uids(mailbox: SelectedMailbox, leaf: Criterion) -> Criterion:
-    """Turn numbers of this session into UIDs; numbers that name nothing match nothing."""
+def _with_uids(session: Session, leaf: Criterion) -> Criterion:
+    """Turn numbers and labels of this session into UIDs; numbers that name nothing match nothing."""
+    mailbox = session.mailbox
     match leaf:
         case model.Numbered(numbers):
             return model.Uids(mailbox.uids_at(mailbox.by_number(numbers, clip=True)))
         case model.Identified(uids):
             return model.Uids(mailbox.uids_at(mailbox.by_uid(uids)))
+        case model.Labelled(label):
+            return label_criterion(session, label)
         case _:
             return leaf

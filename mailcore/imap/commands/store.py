@@ -9,10 +9,12 @@ import numpy as np
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.commands.copy import GONE
+from mailcore.imap.commands.store_labels import OPERATIONS, StoreLabelsArgs, handle_store_labels
 from mailcore.imap.fetch_items import format_columns
 from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
+from mailcore.imap.wire.labels import read_labels
 from mailcore.imap.wire.modseq import read_modseq
 from mailcore.imap.wire.responses import Completion, Done, No, Wire
 from mailcore.model.flags import FlagOperation, FlagSet
@@ -35,17 +37,17 @@ class StoreArgs:
     unchanged_since: ModSeq | None = None
 
 
-def parse_store(cursor: Cursor) -> StoreArgs:
-    """Read `SP sequence-set [store-modifiers] SP ["+" / "-"] "FLAGS" [".SILENT"] SP flags`."""
+def parse_store(cursor: Cursor) -> StoreArgs | StoreLabelsArgs:
+    """Read `SP sequence-set [store-modifiers] SP ["+" / "-"] "FLAGS" [".SILENT"] SP flags`, or labels."""
     return _parse(cursor, by_uid=False)
 
 
-def parse_uid_store(cursor: Cursor) -> StoreArgs:
+def parse_uid_store(cursor: Cursor) -> StoreArgs | StoreLabelsArgs:
     """Read the same after UID."""
     return _parse(cursor, by_uid=True)
 
 
-def _parse(cursor: Cursor, *, by_uid: bool) -> StoreArgs:
+def _parse(cursor: Cursor, *, by_uid: bool) -> StoreArgs | StoreLabelsArgs:
     cursor.space()
     messages = cursor.sequence_set()
     cursor.space()
@@ -55,6 +57,12 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> StoreArgs:
         cursor.space()
     item = cursor.word()
     name = item.removesuffix(".SILENT")
+    of_labels = OPERATIONS.get(name)
+    if of_labels is not None:
+        cursor.space()
+        labels = read_labels(cursor)
+        cursor.end()
+        return StoreLabelsArgs(messages, of_labels, item != name, labels, by_uid, unchanged_since)
     try:
         operation = FlagOperation(name)
     except ValueError:
@@ -76,8 +84,10 @@ def _unchanged_since(cursor: Cursor) -> ModSeq:
     return modseq
 
 
-def handle_store(session: Session, args: StoreArgs) -> Replies:
+def handle_store(session: Session, args: StoreArgs | StoreLabelsArgs) -> Replies:
     """Change the flags of any number of messages by one service call; tell the result unless silent."""
+    if isinstance(args, StoreLabelsArgs):
+        return (yield from handle_store_labels(session, args))
     mailbox = session.writable_mailbox
     if args.unchanged_since is not None:
         yield from session.use_condstore()

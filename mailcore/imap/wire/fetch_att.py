@@ -136,6 +136,7 @@ FETCH_ATTS: dict[str, Callable[[Cursor, str], FetchAtt]] = {
     "SAVEDATE": _simple,
     "EMAILID": _simple,
     "THREADID": _simple,
+    "X-GM-LABELS": _simple,
     "X-GM-MSGID": _simple,
     "X-GM-THRID": _simple,
     "PREVIEW": _preview,

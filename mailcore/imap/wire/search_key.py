@@ -201,6 +201,7 @@ SEARCH_KEYS: dict[str, Reader] = {
     "UNFLAGGED": _no_flag(flags.FLAGGED),
     "UNKEYWORD": lambda reader: model.Not(_keyword(reader)),
     "UNSEEN": _no_flag(flags.SEEN),
+    "X-GM-LABELS": lambda reader: model.Labelled(reader.text()),
     "X-GM-MSGID": lambda reader: model.MessageNumbered(reader.number()),
     "X-GM-THRID": lambda reader: model.ThreadNumbered(reader.number()),
     "YOUNGER": _younger,
