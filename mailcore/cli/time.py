@@ -10,8 +10,8 @@ MAX_DAYS = 100 * 366
 
 def add_life(parser: argparse.ArgumentParser) -> None:
     """Add when something ends."""
-    parser.add_argument("--days", type=_days, metavar="N", help="it ends after so many days; never unless given")
-    parser.add_argument("--unused-days", type=_days, metavar="N", help="it ends when unused for so many days")
+    parser.add_argument("--days", type=days, metavar="N", help="it ends after so many days; never unless given")
+    parser.add_argument("--unused-days", type=days, metavar="N", help="it ends when unused for so many days")
 
 
 def life_of(options: argparse.Namespace) -> tuple[datetime | None, timedelta | None]:
@@ -30,7 +30,19 @@ def minute_of(instant: datetime | None) -> str:
     return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M}"
 
 
-def _days(text: str) -> timedelta:
-    if not text.isdecimal() or not 0 < int(text) <= MAX_DAYS:
+def days(text: str, least: int = 1) -> timedelta:
+    """Read a number of days, for argparse."""
+    if not text.isdecimal() or not least <= int(text) <= MAX_DAYS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
     return timedelta(days=int(text))
+
+
+def hours(text: str) -> timedelta:
+    """Read a number of hours, for argparse."""
+    try:
+        found = timedelta(hours=float(text))
+    except (ValueError, OverflowError):
+        found = timedelta(0)
+    if not timedelta(0) < found <= timedelta(days=MAX_DAYS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours")
+    return found

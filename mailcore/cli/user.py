@@ -6,11 +6,13 @@ import argparse
 import getpass
 import secrets
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
+from mailcore.cli.time import days
 from mailcore.cli.values import add_protocols, protocol_names, quota_of
 from mailcore.errors import ValueInvalid
 from mailcore.model.factors import Factor
@@ -80,7 +82,9 @@ def register(subparsers: Subparsers) -> None:
     rename.set_defaults(run=run_rename)
     delete = verbs.add_parser("delete", help="delete a user; see deleted-user for how to take it back")
     delete.add_argument("address")
-    delete.add_argument("--days", type=int, metavar="N", help="it is erased after so many days, 30 unless given")
+    delete.add_argument(
+        "--days", type=partial(days, least=0), metavar="N", help="it is erased after so many days, 30 unless given"
+    )
     delete.set_defaults(run=run_delete)
     _add_second_factors(verbs)
 
@@ -199,7 +203,7 @@ def run_rename(options: argparse.Namespace) -> int:
 
 def run_delete(options: argparse.Namespace) -> int:
     """Delete a user; nothing of it is destroyed before its time."""
-    erase_after = datetime.now(UTC) + timedelta(days=options.days) if options.days is not None else None
+    erase_after = datetime.now(UTC) + options.days if options.days is not None else None
     with connected() as services:
         user_id = services.addresses.get(options.address).user_id
         done = services.deleted_users.delete(operator(), user_id, erase_after)

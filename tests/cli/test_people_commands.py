@@ -54,6 +54,9 @@ def test_limits_of_a_tenant(eider: Eider, tenant: str) -> None:
 
 def test_a_user_is_deleted_listed_held_and_restored(eider: Eider, tenant: str) -> None:
     ada = f"ada@{tenant}.test"
+    for wrong in ("-5", "x", "9999999", "99999999999"):
+        assert eider("user", "delete", ada, "--days", wrong).status == 2
+        assert eider("restore", ada, "--hours", wrong * 2).status == 2
     assert eider("user", "delete", ada, "--days", "7").out.startswith(f"{ada} is deleted, and erased after 20")
     assert ada not in eider("user", "list", "--tenant", tenant).out
     listed = eider("deleted-user", "list", "--tenant", tenant).out
