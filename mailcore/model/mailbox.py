@@ -153,7 +153,7 @@ def parse_mailbox_name(text: str) -> MailboxName:
             raise MailboxNameInvalid("control character")
         if len(part.encode()) > DEFAULT_LIMITS.mailbox_part_bytes:
             raise MailboxNameInvalid("part too long")
-    if parts[0].upper() == INBOX:
+    if parts[0].isascii() and parts[0].upper() == INBOX:
         parts[0] = INBOX
     return MailboxName(SEPARATOR.join(parts))
 

@@ -38,6 +38,6 @@ def handle_rename(session: Session, args: RenameArgs) -> Replies:
     if old.owner_id != new.owner_id:
         return No("A mailbox stays with its owner", b"CANNOT")
     session.services.mailboxes.rename(old.owner_id, session.actor, old.name, new.name)
-    if session.dialect.rev2 and args.old.upper() != INBOX:
+    if session.dialect.rev2 and args.old != INBOX:
         yield renamed_response(args.new, args.old, utf8=session.utf8)
     return Done("RENAME completed")

@@ -19,6 +19,7 @@ from mailcore.model.mailbox import MailboxEntry, MailboxTree, SpecialUse, parse_
         ("InBox/sub", "INBOX/sub"),
         ("a/inbox", "a/inbox"),
         ("inboxes", "inboxes"),
+        ("ınbox", "ınbox"),
         ("Ente\u0301", "Ent\u00e9"),
         ("日本/語 メール", "日本/語 メール"),
         ("..", ".."),
