@@ -432,6 +432,10 @@ class TooManyKeywords(LimitExceeded):
     """The mailbox has as many keywords as fit."""
 
 
+class UidsExhausted(LimitExceeded):
+    """The mailbox has given nearly all UIDs there are; only a new mailbox has others."""
+
+
 class TooManyConnections(LimitExceeded):
     """Too many connections of this user or address."""
 

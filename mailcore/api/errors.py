@@ -136,6 +136,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.TooManyMembers: Row(403, "TooMany", "The group has as many members as it may"),
     e.TooManyDkimKeys: Row(403, "TooMany", "The domain has as many DKIM keys as it may"),
     e.TooManyMailboxes: Row(403, "TooMany", "The user has as many mailboxes as it may"),
+    e.UidsExhausted: Row(403, "TooMany", "The mailbox has no ids left for messages: use a new one"),
     e.TooManyKeywords: Row(403, "TooMany", "The mailbox has as many keywords as fit"),
     e.TooManyConnections: Row(429, "RateLimitedError", "Too many connections", headers=_AGAIN),
     e.RateExceeded: Row(403, "RateLimitedError", "The limit for this time is reached"),

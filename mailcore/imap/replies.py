@@ -120,6 +120,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.TooManyAppPasswords: Reply(No, b"LIMIT", "There are as many app passwords as may be"),
     errors.TooManyMembers: Reply(No, b"LIMIT", "There are as many members as may be"),
     errors.TooManyUsers: Reply(No, b"LIMIT", "There are as many users as may be"),
+    errors.UidsExhausted: Reply(No, b"LIMIT", "The mailbox has no UIDs left, use a new one"),
     errors.TooManyKeywords: Reply(No, b"LIMIT", "The mailbox has as many keywords as may be"),
     errors.TooManyConnections: Reply(No, b"LIMIT", "Too many connections"),
     errors.RateExceeded: Reply(No, b"LIMIT", "Too much for today, try again tomorrow"),

@@ -125,6 +125,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.TooManyScripts: _LIMIT,
     errors.ScriptTooLarge: _LIMIT,
     errors.TooManyPasskeys: _LIMIT,
+    errors.UidsExhausted: _LIMIT,
     errors.TooManyKeywords: _LIMIT,
     errors.TooManyConnections: err("Too many connections, try again later", TEMPORARY),
     errors.RateExceeded: err("Too much for today, try again tomorrow", TEMPORARY),

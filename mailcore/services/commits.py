@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
 
-from mailcore.errors import Conflict, MailboxBusy, MailboxChanged, MailboxMoving, MailError, StoreDamaged
+from mailcore.errors import Conflict, MailboxBusy, MailboxChanged, MailboxMoving, MailError, StoreDamaged, UidsExhausted
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.uid_set import MAX_NUMBER
 from mailcore.services.audit import Planned
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.notices import Notices
@@ -185,6 +186,7 @@ class Commits:
             MailboxMoving: the user's mail is on its way to another shard. What was stored there may
                 have to be stored again, so the caller begins anew.
             MailboxBusy: its log is full, and could not be folded for 3 s.
+            UidsExhausted: it has no UIDs left for so many.
             StoreUnavailable: outcome unknown; send the same entry again.
         """
         stores = self.stores(user_id)
@@ -195,8 +197,8 @@ class Commits:
                 committed = stores.heads.commit(user_id, mailbox_id, stored, changes, conditions, after)
             except NoMatch as unmatched:
                 try:
-                    self._after_no_match(user_id, mailbox_id, unmatched, conditions)
-                except (ConditionUnmet, MailboxChanged, MailboxMoving):
+                    self._after_no_match(user_id, mailbox_id, unmatched, changes, conditions)
+                except (ConditionUnmet, MailboxChanged, MailboxMoving, UidsExhausted):
                     stores.row_blocks.delete(user_id, mailbox_id, pieces_of(stored))
                     raise
                 patience.wait(mailbox_id)
@@ -216,7 +218,7 @@ class Commits:
         return entry if fits(entry) else stores.row_blocks.insert(user_id, mailbox_id, entry)
 
     def _after_no_match(
-        self, user_id: UserId, mailbox_id: MailboxId, unmatched: NoMatch, conditions: Conditions
+        self, user_id: UserId, mailbox_id: MailboxId, unmatched: NoMatch, changes: Counters, conditions: Conditions
     ) -> None:
         """Find out why a commit did not happen; return if it is worth sending again."""
         state = unmatched.head.state if unmatched.head is not None else None
@@ -230,6 +232,8 @@ class Commits:
         if state.log_bytes >= DEFAULT_LIMITS.log_bytes:
             self.fold(user_id, mailbox_id)
             return
+        if state.uid_next + changes.uid_next > MAX_NUMBER:
+            raise UidsExhausted(mailbox_id)
         if _unmet(state, conditions):
             raise ConditionUnmet(mailbox_id)
         # everything fits now: a fold or another writer came between the commit and the look at why

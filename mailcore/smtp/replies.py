@@ -91,6 +91,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.MailboxChanged: Reply.of(451, "4.3.0", "Mailbox is busy; try again"),
     errors.LimitExceeded: Reply.of(452, "4.5.3", "Too much; try again later"),
     errors.OverQuota: Reply.of(452, "4.2.2", "Mailbox full"),
+    errors.UidsExhausted: Reply.of(452, "4.2.2", "Mailbox full"),
     errors.MessageTooLarge: MESSAGE_TOO_LARGE,
     errors.RateExceeded: Reply.of(452, "4.7.28", "Limit reached; try again later"),
     errors.TooManyAttempts: Reply.of(454, "4.7.0", "Too many attempts; wait"),

@@ -20,6 +20,7 @@ from mailcore.model.changes import Commit
 from mailcore.model.ids import MailboxId, ModSeq, Uid, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxStatus
+from mailcore.model.uid_set import MAX_NUMBER
 from mailcore.store import keys
 from mailcore.store.direct import Ahead
 from mailcore.store.guard import Document, deadline
@@ -140,7 +141,7 @@ class Heads:
         for the one that was stored `ahead`.
 
         Raises:
-            NoMatch: deleted, moving, log full, or a condition unmet.
+            NoMatch: deleted, moving, log full, no UIDs left, or a condition unmet.
             StoreUnavailable: outcome unknown; send it again as it is.
         """
         encoded = encode_entry(entry)
@@ -167,6 +168,7 @@ class Heads:
             increments["size_bytes"] = changes.size_bytes
         if changes.uid_next:
             increments["uid_next"] = changes.uid_next
+            query["uid_next"] = {"$lte": MAX_NUMBER - changes.uid_next}
         fault.hit("expunge.before_push" if entry.op is Op.EXPUNGE else "commit.before_push")
         with deadline():
             found = self._collection.commit_one(

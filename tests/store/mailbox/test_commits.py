@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from mailcore import fault
-from mailcore.errors import MailboxChanged, MailboxMoving, StoreUnavailable
+from mailcore.errors import MailboxChanged, MailboxMoving, StoreUnavailable, UidsExhausted
 from mailcore.model.changes import Cause
 from mailcore.model.flags import SEEN
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.uid_set import UidSet
+from mailcore.store import keys
+from mailcore.store.mailbox.fsck import check_user
 from mailcore.store.mailbox.head import MOVING, OPEN
 from mailcore.store.mailbox.log_entry import decode_entry
 from tests.store.mailbox.conftest import ACTOR, Engine, make_row, same
@@ -27,6 +30,27 @@ def test_modseq_is_the_place_in_the_log_and_uids_follow(engine: Engine) -> None:
     assert view.uids.tolist() == [1, 2, 3, 4, 5]
     assert view.modseqs.tolist() == [1, 1, 1, 2, 2]
     assert (view.uid_next, view.highest_modseq) == (6, 2)
+
+
+def test_a_mailbox_gives_no_uid_that_there_is_not(engine: Engine) -> None:
+    """Who copies large mailboxes within themselves comes near the last UID (RFC 9051 §2.3.1.1: 32 bits)."""
+    messages, key = engine.services.messages, keys.mailbox_key(engine.user_id, engine.inbox)
+    left = 3
+    near = {"uid_next": 0xFFFFFFFF - left, "log_base_uid": 0xFFFFFFFF - left}
+    engine.stores.heads._collection.update_one({"_id": key}, {"$set": near})
+    engine.add(2)
+    with pytest.raises(UidsExhausted):
+        messages.copy(engine.user_id, ACTOR, engine.inbox, UidSet(((1, 0xFFFFFFFF),)), "INBOX")
+    engine.add(1)
+    with pytest.raises(UidsExhausted):
+        engine.add(1)
+    assert not check_user(engine.stores, engine.user_id)
+    for _ in range(2):
+        view = engine.fresh()
+        assert view.uids.tolist() == [0xFFFFFFFC, 0xFFFFFFFD, 0xFFFFFFFE]
+        assert view.uid_next == 0xFFFFFFFF
+        engine.fold()
+    assert messages.move(engine.user_id, ACTOR, engine.inbox, UidSet(((1, 0xFFFFFFFF),)), "Archive").view.exists == 0
 
 
 def test_rows_come_back_as_they_were_given(engine: Engine) -> None:
