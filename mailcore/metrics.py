@@ -50,4 +50,10 @@ SUBMISSION_SECONDS = Histogram(
     "From the end of a submitted message to its reply",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+API_SECONDS = Histogram(
+    "eider_api_request_seconds",
+    "Requests to the API by operation and status, until the answer begins",
+    ["operation", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
 LOOP_BLOCKED = Tally("eider_loop_blocked", "Times the event loop stood still for over half a second")

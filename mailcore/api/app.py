@@ -17,6 +17,7 @@ from mailcore.api.call import Call, actor_of, check_permission, resolve_deleted_
 from mailcore.api.errors import ApiError, api_error, internal
 from mailcore.api.idempotency import replayed
 from mailcore.api.large_bodies import body_of
+from mailcore.api.measuring import measure
 from mailcore.api.operation import Media, Operation
 from mailcore.api.requests import check_fields, is_fields, read_fields
 from mailcore.errors import AuthenticationFailed, MailError
@@ -48,6 +49,7 @@ def create_app(services: MailServices, table: Sequence[Operation] = operations.A
             provide_automatic_options=False,
         )
     documentation.register(app, tuple(table))
+    measure(app)
     app.register_error_handler(Exception, _failed)
     return app
 
