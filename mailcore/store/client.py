@@ -18,7 +18,7 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from mailcore.model.secret import Secret
-from mailcore.store import direct
+from mailcore.store import direct, monitoring
 
 Document = dict[str, Any]
 
@@ -68,9 +68,11 @@ def open_client(uri: str) -> MongoClient[Document]:
         options = {name: value for name, value in STRONG_OPTIONS.items() if name.lower() not in said}
         if "w" not in options or "journal" not in options:
             options.pop("wTimeoutMS", None)
+        options["_monitor_class"] = monitoring.PatientMonitor
         client: MongoClient[Document] = MongoClient(uri, connect=False, document_class=dict, tz_aware=True, **options)
     except (PyMongoError, ValueError) as error:
         raise UriInvalid(f"not a MongoDB URI: {error}") from error
+    monitoring.calm(client)
     try:
         assert_strong(client)
     except WeakSettings:
@@ -150,6 +152,7 @@ class Clients:
             for client in self._clients.values():
                 direct.of_client(client).close()
                 client.close()
+                monitoring.let_go(client)
             self._clients.clear()
 
     def _filled(self, uri: str) -> str:
