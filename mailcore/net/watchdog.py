@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from types import FrameType
 from typing import Any
 
 import gevent
@@ -18,39 +19,43 @@ logger = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """A real thread that expects a heartbeat from the loop twice in BLOCKED_S; a bare timer costs least."""
+    """A real thread that looks at the loop from outside, so that a loop at rest need not wake for it.
+
+    A loop stands still if it has not come round since the last look and is not waiting for events either.
+    """
 
     def __init__(self) -> None:
         """Start watching the loop of this thread."""
-        self._beats = 0
-        self._heart: Any = gevent.get_hub().loop.timer(BLOCKED_S / 2, BLOCKED_S / 2, ref=False)
-        self._heart.start(self._beat)
+        hub = gevent.get_hub()
+        self._loop: Any = hub.loop
+        self._rest = type(hub).run.__code__
+        self._stopped = False
         self._watched = monkey.get_original("_thread", "get_ident")()
         self._sleep = monkey.get_original("time", "sleep")
         monkey.get_original("_thread", "start_new_thread")(self._watch, ())
 
     def stop(self) -> None:
         """Stop watching."""
-        self._heart.close()
-        self._beats = -1
-
-    def _beat(self) -> None:
-        self._beats += 1
+        self._stopped = True
 
     def _watch(self) -> None:
-        while True:
-            before = self._beats
+        before = None
+        while not self._stopped:
+            turn, frame = self._loop.iteration, self._busy()
+            if frame is not None and turn == before:
+                self._report(turn, frame)
+            before = turn if frame is not None else None
+            del frame  # a frame holds what is in it
             self._sleep(BLOCKED_S)
-            if self._beats < 0:
-                return
-            if before and self._beats == before:
-                self._report(before)
 
-    def _report(self, before: int) -> None:
+    def _busy(self) -> FrameType | None:
+        """Return what the loop's thread is at, None if it waits for events."""
+        frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the only way to see another thread's stack
+        return None if frame is None or frame.f_code is self._rest else frame
+
+    def _report(self, turn: int, frame: FrameType) -> None:
         """Log the stack once for each time the loop stands still."""
         metrics.LOOP_BLOCKED.inc()
-        frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the only way to see another thread's stack
-        stack = traceback.format_stack(frame)[-12:] if frame is not None else []
-        logger.warning("loop.blocked", extra={"stack": stack})
-        while self._beats == before:
+        logger.warning("loop.blocked", extra={"stack": traceback.format_stack(frame)[-12:]})
+        while self._loop.iteration == turn and self._busy() is not None and not self._stopped:
             self._sleep(BLOCKED_S / 4)

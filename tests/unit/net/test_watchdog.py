@@ -27,3 +27,15 @@ def test_blocked_loop_is_reported_once_with_its_stack(caplog: pytest.LogCaptureF
     assert len(reports) == 1
     assert reports[0].levelno == logging.WARNING
     assert "hold_everything_up" in "".join(reports[0].__dict__["stack"])
+
+
+def test_a_loop_at_rest_is_not_reported_and_not_woken(caplog: pytest.LogCaptureFixture) -> None:
+    loop = gevent.get_hub().loop
+    watchdog = Watchdog()
+    gevent.sleep(0)
+    before = loop.iteration
+    gevent.sleep(BLOCKED_S * 3)
+    turns = loop.iteration - before
+    watchdog.stop()
+    assert "loop.blocked" not in caplog.text
+    assert turns <= 3  # its own timer's; a heartbeat twice in BLOCKED_S would make it six
