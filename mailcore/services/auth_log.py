@@ -52,6 +52,7 @@ class AuthLog:
         self._clock = clock
         self._waiting: dict[bytes, tuple[Attempt, AuthLogRow]] = {}
         self._lock = threading.Lock()
+        self._notes_wait = threading.Event()
         self._known: set[tuple[UserId, str]] = set()
         self._closed = threading.Event()
 
@@ -74,9 +75,11 @@ class AuthLog:
                 self._waiting[key] = attempt, AuthLogRow(key, sign_in, 1, at, at)
             else:
                 DROPPED.inc()
+        self._notes_wait.set()
 
     def flush(self) -> int:
         """Write what was noted, and return how many groups; a shard that is away loses its own."""
+        self._notes_wait.clear()
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         by_shard: dict[str, list[AuthLogRow]] = defaultdict(list)
@@ -127,17 +130,20 @@ class AuthLog:
             self._known |= seen.keys()
 
     def start(self, spawn: Spawn) -> None:
-        """Write once a second from now on, in a greenlet or thread that `spawn` makes."""
+        """Write what is noted a second later from now on, in a greenlet or thread that `spawn` makes."""
         spawn(self._flush_forever)
 
     def close(self) -> None:
         """Write what is left."""
         self._closed.set()
         self.flush()
+        self._notes_wait.set()
 
     def _flush_forever(self) -> None:
-        while not self._closed.wait(FLUSH_S):
-            self.flush()
+        while not self._closed.is_set():
+            self._notes_wait.wait()
+            if not self._closed.wait(FLUSH_S):
+                self.flush()
 
     # -- reading ----------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ POLL_JITTER: Final = (0.8, 1.1)
 """Spreads the polls of processes; a client hears of everything within 35 s."""
 SOCKET_TIMEOUT_S: Final = 0.5
 PAUSE_AFTER_FAULT_S: Final = 5.0
-LISTEN_S: Final = 1.0
+LISTEN_S: Final = 5.0
+"""So often a listener that hears nothing looks whether it has to end; its connection's end wakes it at once."""
 _NOTICE: Final = struct.Struct(">12s12sQ8s")
 """User, mailbox, MODSEQ, sending process; the entry follows. NAMES as the mailbox: the tree, its version for MODSEQ."""
 NAMES: Final = bytes(OWNER_BYTES)

@@ -92,6 +92,7 @@ class Trace:
         self._placement = placement
         self._waiting: list[tuple[TenantId, dict[str, Any]]] = []
         self._lock = threading.Lock()
+        self._rows_wait = threading.Event()
         self._closed = threading.Event()
 
     def note(self, tenant_id: TenantId, row: TraceRow) -> None:
@@ -102,9 +103,11 @@ class Trace:
                 self._waiting.append((tenant_id, document))
             else:
                 DROPPED.inc()
+        self._rows_wait.set()
 
     def flush(self) -> int:
         """Write what was noted, and return how many rows; a shard that is away loses its own."""
+        self._rows_wait.clear()
         with self._lock:
             waiting, self._waiting = self._waiting, []
         by_shard: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -123,13 +126,14 @@ class Trace:
         return len(waiting)
 
     def start(self, spawn: Spawn) -> None:
-        """Write twice a second from now on, in a greenlet or thread that `spawn` makes."""
+        """Write what is noted half a second later from now on, in a greenlet or thread that `spawn` makes."""
         spawn(self._flush_forever)
 
     def close(self) -> None:
         """Write what is left."""
         self._closed.set()
         self.flush()
+        self._rows_wait.set()
 
     def search(
         self,
@@ -155,8 +159,10 @@ class Trace:
         return [_row(document) for document in shard.trace.find(tenant_id, keys, since, limit)]
 
     def _flush_forever(self) -> None:
-        while not self._closed.wait(FLUSH_S):
-            self.flush()
+        while not self._closed.is_set():
+            self._rows_wait.wait()
+            if not self._closed.wait(FLUSH_S):
+                self.flush()
 
     def _lose(self, count: int, error: MailError) -> None:
         DROPPED.inc(by=count)

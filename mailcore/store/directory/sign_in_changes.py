@@ -17,6 +17,7 @@ from pymongo.database import Database
 from mailcore.model.app_password import AppPassword
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import User
+from mailcore.store import direct
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.users import read_user
@@ -71,7 +72,7 @@ class SignInChanges:
         with deadline():
             found = [
                 SignInChange(one["_id"], one["at"], one["reason"], one["is_tenant"])
-                for one in self._changes.find(query, batch_size=CHANGES_AT_ONCE)
+                for one in direct.find_all(self._changes, query, None, CHANGES_AT_ONCE)
             ]
         if found:
             self._newest = max(change.at for change in found)
