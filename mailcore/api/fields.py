@@ -36,7 +36,13 @@ def camel(name: str) -> str:
 class Fields(BaseModel):
     """Names are snake_case here and camelCase outside."""
 
-    model_config = ConfigDict(alias_generator=camel, frozen=True, arbitrary_types_allowed=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(
+        alias_generator=camel,
+        frozen=True,
+        arbitrary_types_allowed=True,
+        ser_json_inf_nan="null",
+        defer_build=True,  # a process keeps the checks of those operations alone that somebody asks for
+    )
 
 
 class InputPart(Fields):

@@ -1,27 +1,15 @@
-"""Passkeys and security keys (W3C Web Authentication Level 3): registered and asked by challenges good once."""
+"""Passkeys and security keys (W3C Web Authentication Level 3): registered and asked by challenges good once.
+
+The library takes five megabytes; a process imports it when somebody uses a passkey.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-
-import webauthn
-from webauthn.helpers import (
-    parse_authentication_credential_json,
-    parse_client_data_json,
-    parse_registration_credential_json,
-)
-from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import (
-    AuthenticatorAttachment,
-    AuthenticatorSelectionCriteria,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
 
 from mailcore.errors import (
     FactorIsOff,
@@ -43,6 +31,14 @@ from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.second_factors import SecondFactors
 from mailcore.store.directory import Directory
 
+if TYPE_CHECKING:
+    from webauthn.helpers.structs import (
+        PublicKeyCredentialCreationOptions,
+        PublicKeyCredentialDescriptor,
+        PublicKeyCredentialRequestOptions,
+        UserVerificationRequirement,
+    )
+
 CHALLENGE_BYTES: Final = 32
 NAME_CHARACTERS: Final = 1024
 _REGISTRATION: Final = "passkey registration"
@@ -54,10 +50,6 @@ Credential = Mapping[str, Any]
 
 class _Refused(Exception):
     """What the library does not look at."""
-
-
-_REFUSALS: Final = (WebAuthnException, _Refused, ValueError, TypeError, LookupError)
-"""The last three are what the library lets through of JSON and CBOR that is not what it says."""
 
 
 class Passkeys:
@@ -96,7 +88,7 @@ class Passkeys:
         attachment: str | None = None,
         verifies_user: bool = False,
         password: Secret | None = None,
-    ) -> webauthn.helpers.structs.PublicKeyCredentialCreationOptions:
+    ) -> PublicKeyCredentialCreationOptions:
         """Return the options for `navigator.credentials.create()`; the challenge is good for five minutes.
 
         `verifies_user`: the device must have asked for PIN or finger. `attachment`: "platform" or "cross-platform".
@@ -105,6 +97,13 @@ class Passkeys:
             ValueInvalid: the origin is not one of the relying party, or a value is malformed.
             TooManyPasskeys: the user has as many as may be. Also as `Reauthentication.confirm`.
         """
+        import webauthn
+        from webauthn.helpers.structs import (
+            AuthenticatorAttachment,
+            AuthenticatorSelectionCriteria,
+            ResidentKeyRequirement,
+        )
+
         _check_origin(origin, rp_id)
         if not 0 < len(name) <= NAME_CHARACTERS or attachment not in {None, "platform", "cross-platform"}:
             raise ValueInvalid("a passkey has a name and is platform or cross-platform")
@@ -143,6 +142,9 @@ class Passkeys:
             SecondFactorWrong: it does not answer the challenge, or is of another origin or relying party.
             PasskeyTaken: it is registered already, by whomever.
         """
+        import webauthn
+        from webauthn.helpers import parse_registration_credential_json
+
         asked = self._use_challenge(user_id, _REGISTRATION, challenge, session)
         try:
             parsed = parse_registration_credential_json(dict(credential))
@@ -154,7 +156,7 @@ class Passkeys:
                 require_user_verification=asked["verifies_user"],
             )
             _refuse_frames(parsed.response.client_data_json)
-        except _REFUSALS as error:
+        except _refusals() as error:
             raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, str(error)) from error
         if verified.credential_id != parsed.raw_id:
             raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, "another credential's id")
@@ -180,13 +182,15 @@ class Passkeys:
 
     def begin_authentication(
         self, user_id: UserId, *, origin: str, rp_id: str, session: str, verifies_user: bool = False
-    ) -> webauthn.helpers.structs.PublicKeyCredentialRequestOptions:
+    ) -> PublicKeyCredentialRequestOptions:
         """Return the options for `navigator.credentials.get()`; two round trips.
 
         Raises:
             ValueInvalid: the origin is not one of the relying party.
             FactorIsOff: the user has no passkey for it.
         """
+        import webauthn
+
         _check_origin(origin, rp_id)
         allowed = _descriptors(self._factors.stored(user_id).passkeys, rp_id)
         if not allowed:
@@ -207,6 +211,9 @@ class Passkeys:
             SecondFactorWrong: no passkey of the user signed this challenge for this origin and relying party, or
                 its counter went back, as that of a copied key would.
         """
+        import webauthn
+        from webauthn.helpers import parse_authentication_credential_json
+
         asked = self._use_challenge(user_id, _AUTHENTICATION, challenge, session)
         try:
             parsed = parse_authentication_credential_json(dict(credential))
@@ -221,7 +228,7 @@ class Passkeys:
                 require_user_verification=asked["verifies_user"],
             )
             _refuse_frames(parsed.response.client_data_json)
-        except _REFUSALS as error:
+        except _refusals() as error:
             raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, str(error)) from error
         if not self._directory.second_factors.use_passkey(user_id, passkey, verified.new_sign_count, now()):
             raise self._factors.wrong(user_id, Factor.WEBAUTHN.value, "used or removed meanwhile")
@@ -272,8 +279,17 @@ class Passkeys:
         raise _Refused("no passkey of this user")
 
 
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what the library raises; the last three it lets through of JSON and CBOR that is not what it says."""
+    from webauthn.helpers.exceptions import WebAuthnException
+
+    return WebAuthnException, _Refused, ValueError, TypeError, LookupError
+
+
 def _refuse_frames(client_data: bytes) -> None:
     """Refuse what was made inside a page of somebody else (§7.1 step 10, §7.2 step 13)."""
+    from webauthn.helpers import parse_client_data_json
+
     if parse_client_data_json(client_data).cross_origin:
         raise _Refused("in a frame of another origin")
 
@@ -296,10 +312,14 @@ def _told(passkey: Passkey) -> dict[str, str]:
 
 
 def _verification(verifies_user: bool) -> UserVerificationRequirement:
+    from webauthn.helpers.structs import UserVerificationRequirement
+
     return UserVerificationRequirement.REQUIRED if verifies_user else UserVerificationRequirement.PREFERRED
 
 
 def _descriptors(passkeys: tuple[Passkey, ...], rp_id: str) -> list[PublicKeyCredentialDescriptor]:
+    from webauthn.helpers.structs import PublicKeyCredentialDescriptor
+
     return [PublicKeyCredentialDescriptor(id=passkey.id) for passkey in passkeys if passkey.rp_id == rp_id]
 
 
