@@ -106,8 +106,8 @@ class Archive:
             if entry is None:
                 raise MailboxNotFound(mailbox_id)
             name = entry.name
-        self._quotas.check(user_id, int(block.rows.sizes[row]))
-        restored = self._restoring.restore_rows(actor, user_id, block, np.array([row]), name)
+        with self._quotas.reserved(user_id, int(block.rows.sizes[row])):
+            restored = self._restoring.restore_rows(actor, user_id, block, np.array([row]), name)
         if restored is None:
             raise MessageNotFound(number)
         return restored
@@ -124,11 +124,11 @@ class Archive:
             for block in self._restoring.blocks(user_id, start)
             if block.cause is not Cause.DISCARD and block.expunged_at <= end and len(rows := _listed(block)[0])
         ]
-        self._quotas.check(user_id, sum(int(block.rows.sizes[rows].sum()) for block, rows in wanted))
         restored = 0
-        for block, rows in wanted:
-            if self._restoring.restore_rows(actor, user_id, block, rows, block.path) is not None:
-                restored += len(rows)
+        with self._quotas.reserved(user_id, sum(int(block.rows.sizes[rows].sum()) for block, rows in wanted)):
+            for block, rows in wanted:
+                if self._restoring.restore_rows(actor, user_id, block, rows, block.path) is not None:
+                    restored += len(rows)
         self._quotas.forget(user_id)
         return restored
 

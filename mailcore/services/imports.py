@@ -225,9 +225,13 @@ class Imports:
         return self._encryptions.as_stored(target.home.encryption, target.entry, message.raw)
 
     def _bring(self, actor: Actor, target: _Target, batch: Sequence[_Item], result: ImportResult) -> ImportResult:
-        """Store a batch and commit its rows; once more if the user is moved to another shard meanwhile."""
+        """Store a batch and commit its rows, where there is room for it."""
+        with self._quotas.reserved(target.home.user_id, sum(len(item.source.raw) for item in batch)):
+            return self._brought(actor, target, batch, result)
+
+    def _brought(self, actor: Actor, target: _Target, batch: Sequence[_Item], result: ImportResult) -> ImportResult:
+        """Do so; once more if the user is moved to another shard meanwhile."""
         user_id = target.home.user_id
-        self._quotas.check(user_id, sum(len(item.source.raw) for item in batch))
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             stored = list(zip(batch, self._store(target, batch), strict=True))

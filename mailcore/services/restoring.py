@@ -66,12 +66,12 @@ class Restoring:
             StoreUnavailable: call again; what was restored already is not there twice.
         """
         blocks = [block for block in self.blocks(user_id, since) if mailbox is None or block.path == mailbox]
-        self._quotas.check(user_id, sum(int(block.rows.sizes.sum()) for block in blocks))
         restored = 0
-        for block in blocks:
-            everything = np.arange(len(block.rows))
-            if self.restore_rows(actor, user_id, block, everything, block.path) is not None:
-                restored += len(block.rows)
+        with self._quotas.reserved(user_id, sum(int(block.rows.sizes.sum()) for block in blocks)):
+            for block in blocks:
+                everything = np.arange(len(block.rows))
+                if self.restore_rows(actor, user_id, block, everything, block.path) is not None:
+                    restored += len(block.rows)
         self._quotas.forget(user_id)
         return restored
 

@@ -109,12 +109,12 @@ class Transfers:
                 conditions = Conditions(highest_modseq=still)
             if not len(rows):
                 return CopyResult(target.uid_validity, UidSet(), UidSet())
-            self._quotas.check(user_id, int(view.sizes[rows].sum(dtype=np.uint64)))
             written = _written(rewriting, view, rows)
             try:
-                done = self._push_rows(
-                    user_id, actor, view, rows, target_id, target, key, Cause.COPY, conditions, written
-                )
+                with self._quotas.reserved(user_id, int(view.sizes[rows].sum(dtype=np.uint64))):
+                    done = self._push_rows(
+                        user_id, actor, view, rows, target_id, target, key, Cause.COPY, conditions, written
+                    )
             except (ConditionUnmet, MailboxMoving):
                 patience.wait(target_id)
                 continue

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -16,11 +16,14 @@ from mailcore.errors import OverQuota
 from mailcore.message import fields_out
 from mailcore.message.headers import header_size, iter_fields
 from mailcore.model.roles import Role
+from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices, quotas
 from mailcore.services import mailboxes as mailboxes_module
 from mailcore.services.content import ContentStore
+from mailcore.services.messages import NewMessage
+from mailcore.services.transfers import Transfers
 from tests.api.conftest import Api, token
-from tests.builders import MadeUser, make_user
+from tests.builders import OPERATOR, MadeUser, make_user
 
 CONTROLS = st.sampled_from(["\r\n", "\n", "\r", "\x00", "\x0b", "\x85", "\u2028", "\u2029", "\x7f", "\x1b"])
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=80)
@@ -302,3 +305,60 @@ def test_nobody_else_takes_room_that_is_held(services: MailServices, full_soon: 
     with services.quotas.reserved(full_soon.user_id, FITTING * SIZE):
         pass
     assert services.quotas._holds == {}
+
+
+def check_copies_at_the_limit(services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of fifty copies at once as many are made as fit, and not one more; the same message lies behind all."""
+    services.messages.append(user.user_id, OPERATOR, "INBOX", [NewMessage(b"Subject: x\r\n\r\n".ljust(SIZE, b"x"))])
+    inbox = services.mailboxes.find(user.user_id, "INBOX").id
+    crowd = _Crowd(AT_ONCE)
+    check, push = quotas.Quotas.check, Transfers._push_rows
+
+    def counting(self: quotas.Quotas, *arguments: Any) -> None:
+        try:
+            check(self, *arguments)
+        finally:
+            crowd.asked()
+
+    def patient(self: Transfers, *arguments: Any) -> Any:
+        crowd.all_asked.wait(10)
+        return push(self, *arguments)
+
+    monkeypatch.setattr(quotas.Quotas, "check", counting)
+    monkeypatch.setattr(Transfers, "_push_rows", patient)
+    made: list[UidSet] = []
+
+    def copy() -> None:
+        with suppress(OverQuota):
+            made.append(services.messages.copy(user.user_id, OPERATOR, inbox, UidSet.of([1]), "Archive").target)
+
+    threads = [threading.Thread(target=copy) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == FITTING - 1
+    assert services.quotas.use(user.user_id, fresh=True) == FITTING * SIZE
+
+
+def test_copies_at_once_do_not_pass_the_quota(
+    services: MailServices, full_soon: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack W21."""
+    check_copies_at_the_limit(services, full_soon, monkeypatch)
+
+
+def test_copies_that_hold_no_room_would_be_seen(
+    services: MailServices, full_soon: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of W21."""
+
+    @contextmanager
+    def only_looking(self: quotas.Quotas, user_id: Any, incoming_bytes: int) -> Iterator[None]:
+        self.forget(user_id)
+        self.check(user_id, incoming_bytes)
+        yield
+
+    monkeypatch.setattr(quotas.Quotas, "reserved", only_looking)
+    with pytest.raises(AssertionError):
+        check_copies_at_the_limit(services, full_soon, monkeypatch)
