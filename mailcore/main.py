@@ -21,7 +21,7 @@ from mailcore.services.sealing import SealBroken
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 
-SERVERS = ("lmtp", "lookup", "imap", "pop3", "submission", "managesieve", "api")
+SERVERS = ("lmtp", "lookup", "imap", "pop3", "submission", "managesieve", "api", "hosts")
 """Servers by name: `mailcore.NAME.server` has their ports."""
 WORKS = ("relay",)
 """Processes that nobody connects to: `mailcore.NAME.server` has what they do."""

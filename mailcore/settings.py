@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mailcore.model.client_ports import USUAL_PORTS, ClientPorts
 from mailcore.model.limits import DEFAULT_LIMITS, Limits
 from mailcore.model.peers import LOOPBACK, Network
 from mailcore.model.secret import Secret
@@ -107,6 +108,9 @@ class MailSettings:
     acme: AcmeSettings | None = None
     hostname: str = "localhost"
     """The name servers give in greetings and trace headers."""
+    client_host: str = ""
+    """Where mail programs connect to; "" is the host name."""
+    client_ports: ClientPorts = USUAL_PORTS
     forward_domain: str = ""
     """Mail that is sent on leaves with reverse-paths in this domain, which must reach us; "" is the host name."""
     feedback_address: str = ""
@@ -144,6 +148,11 @@ class MailSettings:
     """How many of one IPv4 address or IPv6 /64; 0 is half of all."""
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Passwords that shard URIs name."""
+
+    @property
+    def exchangers(self) -> tuple[str, ...]:
+        """Names of our own mail exchangers, as they stand in the MX records of domains here."""
+        return self.mx_hosts or (f"mx.{self.hostname}",)
 
     @property
     def own_domain(self) -> str:
@@ -229,6 +238,8 @@ class _Reader:
             redis_url=Secret(redis_url) if redis_url else None,
             acme=self._acme(),
             hostname=self._text("EIDER_HOSTNAME") or platform.node() or "localhost",
+            client_host=self._text("EIDER_CLIENT_HOST"),
+            client_ports=self._client_ports(),
             forward_domain=self._text("EIDER_FORWARD_DOMAIN").lower(),
             feedback_address=self._feedback_address(),
             servers=self._servers(),
@@ -324,6 +335,13 @@ class _Reader:
         if address and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
             self._problems.append("EIDER_FEEDBACK_ADDRESS must look like fbl@mail.example")
         return address
+
+    def _client_ports(self) -> ClientPorts:
+        try:
+            return ClientPorts.parse(self._text("EIDER_CLIENT_PORTS"))
+        except ValueError as error:
+            self._problems.append(f"EIDER_CLIENT_PORTS: {error}")
+            return ClientPorts()
 
     def _addresses(self, name: str) -> tuple[ListenAddress, ...]:
         addresses = []

@@ -27,6 +27,7 @@ LISTENS = {
     "lmtp": {"lmtp": 2424},
     "api": {"api": 8080},
     "lookup": {"lookup": 2425},
+    "hosts": {"http": 8081, "https": 8443},
     "web": {"portal": 8000},
     "outside": {
         "outside-dns": 5300,
@@ -37,6 +38,16 @@ LISTENS = {
     },
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""
+
+CLIENTS_USE = ("imap", "pop3", "managesieve", "submission")
+CLIENT_PORTS = {
+    "imaps": "imaps",
+    "pop3s": "pop3s",
+    "submissions": "submissions",
+    "submission": "submission",
+    "sieve": "managesieve",
+}
+"""What set-up pages and records call a port -> its name in endpoints.json."""
 
 OUTSIDE = "python -m infra.devstack.outside"
 """What stands for the rest of the world in development: a resolver, and a host that takes mail for every domain."""
@@ -79,7 +90,8 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
     servers = {}
     commands = read_procfile(PROCFILE) | {"outside": OUTSIDE}
     outside = {port: folder.port(port, preferred) for port, preferred in LISTENS["outside"].items()}
-    endpoints = dataclasses.replace(endpoints, ports={**endpoints.ports, **outside})
+    public = {port: folder.port(port, number) for name in CLIENTS_USE for port, number in LISTENS[name].items()}
+    endpoints = dataclasses.replace(endpoints, ports={**endpoints.ports, **outside, **public})
     for number, (name, command) in enumerate(commands.items()):
         ports = {port: folder.port(port, preferred) for port, preferred in LISTENS.get(name, {}).items()}
         health = folder.port(f"{name}-health", PREFERRED_HEALTH_PORT + number)
@@ -137,6 +149,9 @@ def client_environment(endpoints: Endpoints) -> dict[str, str]:
                 "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
                 "STRIPE_URL": f"http://{endpoints.host}:{endpoints.ports['outside-stripe']}",
             }
+    if all(port in endpoints.ports for port in CLIENT_PORTS.values()):
+        ports = (f"{name}={endpoints.ports[port]}" for name, port in CLIENT_PORTS.items())
+        outside["EIDER_CLIENT_PORTS"] = ",".join(ports)
     return {
         **outside,
         **os.environ,

@@ -282,6 +282,8 @@ class Limits:
     outbound: OutboundLimits = field(default_factory=OutboundLimits)
     trace_kept_s: int = 30 * 24 * 3600
     dkim: DkimTimes = field(default_factory=DkimTimes)
+    host_certificates_per_run: int = 15
+    """For hosts of tenants' domains, in ten minutes: Let's Encrypt takes 300 orders of an account in three hours."""
     dkim_keys: int = 20
     """Of one domain, whatever their state."""
     sieve: SieveLimits = field(default_factory=SieveLimits)

@@ -15,6 +15,7 @@ from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SendingLimits
+from mailcore.model.mta_sts import StsMode
 from mailcore.model.retention import RetentionRule
 from mailcore.model.sending import ForeignSender
 from mailcore.model.user_settings import DEFAULTS, UserSettings
@@ -151,6 +152,8 @@ class Domain:
     """They named us and nobody better."""
     dkim_selectors: tuple[str, ...] = ()
     """Selectors that take turns, for their names lead into a zone of ours; empty: each key has one of its own."""
+    sts_mode: StsMode | None = None
+    """Of the MTA-STS policy that is served for it; None: none is."""
 
     @property
     def delivers_here(self) -> bool:

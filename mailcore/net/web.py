@@ -14,6 +14,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from mailcore.net.listener import BACKLOG, StartRefused
 from mailcore.net.request_head import check_head
+from mailcore.net.tls import TlsAcceptor, TlsFailed
 
 REQUESTS: Final = 1000
 """So many requests are served at once; more wait."""
@@ -35,6 +36,39 @@ class WebEndpoint:
     host: str
     port: int
     application: Application
+    tls: TlsAcceptor | None = None
+    """TLS from the first byte, with the certificate that fits the name the client asks for; None: none at all."""
+
+
+class _Certificates:
+    """Stands where gevent's server expects one context for all."""
+
+    def __init__(self, tls: TlsAcceptor) -> None:
+        self._tls = tls
+
+    def wrap_socket(self, accepted: Any, **_: object) -> Any:
+        """Do the handshake with whoever has come.
+
+        Raises:
+            TlsFailed: not TLS, too slow, or there is no certificate yet.
+        """
+        if not self._tls.is_ready:
+            raise TlsFailed("there is no certificate yet")
+        accepted.setblocking(False)
+        encrypted, _tls = self._tls.handshake(accepted, HEAD_S)
+        encrypted.settimeout(STALL_S)
+        return encrypted
+
+
+class _Server(WSGIServer):  # type: ignore[misc]
+    """gevent's; a client that fails in its handshake is none of our faults."""
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> Any:
+        """Serve one connection."""
+        try:
+            return super().wrap_socket_and_handle(client_socket, address)
+        except TlsFailed as error:
+            logger.info("web.connection_failed", extra={"reason": str(error)})
 
 
 class _Handler(WSGIHandler):  # type: ignore[misc]
@@ -81,13 +115,14 @@ class WebServer:
             StartRefused: a port cannot be had.
         """
         for endpoint in self._endpoints:
-            server: Any = WSGIServer(
+            server: Any = _Server(
                 _bind(endpoint),
                 endpoint.application,
                 log=None,
                 error_log=logger,
                 handler_class=_Handler,
                 spawn=Pool(REQUESTS),
+                **({} if endpoint.tls is None else {"ssl_context": _Certificates(endpoint.tls)}),
             )
             server.start()
             self._servers.append(server)

@@ -37,6 +37,7 @@ from mailcore.services.dkim import Dkim
 from mailcore.services.dkim_keys import DkimKeys
 from mailcore.services.dns import Dns
 from mailcore.services.domain_access import DomainAccess
+from mailcore.services.domain_documents import DomainDocuments
 from mailcore.services.domains import Domains
 from mailcore.services.encryption import Encryptions
 from mailcore.services.events import Events
@@ -54,6 +55,7 @@ from mailcore.services.forwarding import KEY_NAME, Forwarding
 from mailcore.services.fsck import Fsck
 from mailcore.services.groups import Groups
 from mailcore.services.heavy_work import HeavyWork
+from mailcore.services.host_certificates import HostCertificates
 from mailcore.services.identities import Identities
 from mailcore.services.imports import Imports
 from mailcore.services.inbound import Inbound
@@ -175,7 +177,9 @@ class MailServices:
     certificates: Certificates
     certificate_listing: CertificateListing
     mobile_configs: MobileConfigs
+    domain_documents: DomainDocuments
     acme: Acme
+    host_certificates: HostCertificates
     dkim: Dkim
     dkim_keys: DkimKeys
     identities: Identities
@@ -373,6 +377,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
     deleted_users = DeletedUsers(directory, placement, sessions, audit, offload, settings.limits)
     domains = Domains(directory, audit, dns, settings.mx_hosts)
+    client_host = settings.client_host or settings.hostname
     return MailServices(
         settings=settings,
         offload=offload,
@@ -415,8 +420,10 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         auth_log=auth_log,
         certificates=certificates,
         certificate_listing=CertificateListing(directory),
-        mobile_configs=MobileConfigs(certificates, offload, settings.hostname),
-        acme=Acme(directory, sealing, certificates, audit, settings.acme),
+        mobile_configs=MobileConfigs(certificates, offload, client_host, settings.client_ports),
+        domain_documents=DomainDocuments(domains, settings.exchangers, client_host, settings.client_ports),
+        acme=Acme(directory, sealing, certificates, audit, settings.acme, settings.limits.host_certificates_per_run),
+        host_certificates=HostCertificates(directory, audit, has_authority=settings.acme is not None),
         dkim=dkim,
         dkim_keys=DkimKeys(directory, sealing, dkim, audit, offload, settings.limits),
         identities=identities,

@@ -57,12 +57,14 @@ class Acme:
         certificates: Certificates,
         audit: Audit,
         settings: AcmeSettings | None,
+        host_certificates_per_run: int,
     ) -> None:
         self._directory = directory
         self._sealing = sealing
         self._certificates = certificates
         self._audit = audit
         self._settings = settings
+        self._host_certificates_per_run = host_certificates_per_run
 
     def request(self, actor: Actor, names: Sequence[str], *, is_default: bool = False) -> None:
         """Want a certificate for these names from now on; a worker gets it within minutes, and renews it.
@@ -88,7 +90,7 @@ class Acme:
             return self._directory.acme.delete_orders(canonical)
 
     def list_orders(self) -> list[AcmeOrder]:
-        """Return what is wanted, and how the last try ended."""
+        """Return what is wanted for the platform, and how the last try ended."""
         return self._directory.acme.list_orders()
 
     def answer(self, token: str) -> str | None:
@@ -98,21 +100,36 @@ class Acme:
     def renew_due(self, actor: Actor) -> int:
         """Get every certificate that is missing or ends soon, one after the other; return how many came.
 
-        What fails is tried again after ten minutes, then after twice as long, at most twelve hours.
+        The platform's first; for hosts of tenants' domains so many in a run, those that wait longest. What fails is
+        tried again after ten minutes, then after twice as long, at most twelve hours.
         """
+        if self._settings is None:
+            return 0
         done = 0
-        while self._settings is not None and (order := self._directory.acme.claim_due(LEASE_S)) is not None:
-            try:
-                chain_pem, key_pem = self._issue(self._settings, order.names)
-                ends_at = self._certificates.add(actor, chain_pem, key_pem, is_default=order.is_default)
-            except (AcmeFailed, MailError) as error:
-                wait = min(FIRST_RETRY * 2**order.failures, LONGEST_RETRY)
-                log.warning("acme.failed", extra={"names": order.names, "reason": str(error)})
-                self._directory.acme.settle_order(order, now() + wait, str(error) or type(error).__name__)
-            else:
-                self._directory.acme.settle_order(order, max(ends_at - RENEW_BEFORE, now() + FIRST_RETRY))
-                done += 1
+        while (order := self._directory.acme.claim_due(LEASE_S)) is not None:
+            done += self._renew(actor, self._settings, order)
+        for _ in range(self._host_certificates_per_run):
+            if (order := self._directory.acme.claim_due(LEASE_S, of_tenants=True)) is None:
+                break
+            done += self._renew(actor, self._settings, order)
         return done
+
+    def _renew(self, actor: Actor, settings: AcmeSettings, order: AcmeOrder) -> bool:
+        """Try one order, and note how that ended; return whether there is a new certificate."""
+        try:
+            chain_pem, key_pem = self._issue(settings, order.names)
+            ends_at = self._certificates.add(
+                actor, chain_pem, key_pem, is_default=order.is_default, tenant_id=order.tenant_id
+            )
+        except (AcmeFailed, MailError) as error:
+            wait = min(FIRST_RETRY * 2**order.failures, LONGEST_RETRY)
+            log.warning("acme.failed", extra={"names": order.names, "reason": str(error)})
+            self._directory.acme.settle_order(order, now() + wait, str(error) or type(error).__name__)
+            return False
+        is_wanted = self._directory.acme.settle_order(order, max(ends_at - RENEW_BEFORE, now() + FIRST_RETRY))
+        if not is_wanted and order.tenant_id is not None:  # the domain went meanwhile
+            self._directory.certs.delete_of_hosts(order.tenant_id, order.names)
+        return is_wanted
 
     # -- the protocol -----------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from mailcore.errors import CertificateNotFound, DomainInvalid, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
+from mailcore.model.ids import TenantId
 from mailcore.services.audit import Audit
 from mailcore.services.sealing import Sealing
 from mailcore.store.directory import Directory
@@ -54,9 +55,18 @@ class Certificates:
         return Certificate(stored.fingerprint, stored.chain_pem, key)
 
     def add(
-        self, actor: Actor, chain_pem: bytes, key_pem: bytes, *, is_default: bool = False, description: str = ""
+        self,
+        actor: Actor,
+        chain_pem: bytes,
+        key_pem: bytes,
+        *,
+        is_default: bool = False,
+        description: str = "",
+        tenant_id: TenantId | None = None,
     ) -> datetime:
         """Store a certificate for the names it holds, in place of older ones for any of them; return when it ends.
+
+        `tenant_id`: whose domain its one host is of.
 
         Raises:
             ValueInvalid: not PEM, without names, or the key is another certificate's.
@@ -78,6 +88,7 @@ class Certificates:
             sealed_key=self._sealing.seal(_purpose(fingerprint), key_pem),
             not_after=leaf.not_valid_after_utc,
             description=description,
+            tenant_id=tenant_id,
         )
         wanted = {"names": stored.server_names, "fingerprint": fingerprint}
         with self._audit.of_platform(actor, "certificate.added", wanted):

@@ -15,6 +15,7 @@ from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import domain_name
 from mailcore.model.event import Details
 from mailcore.model.ids import TenantId
+from mailcore.model.mta_sts import StsMode
 from mailcore.model.tenant import Domain
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
@@ -125,6 +126,20 @@ class Domains:
             self._directory.domains.delete(tenant_id, domain.name)
         self._known.pop(domain.name, None)
 
+    def set_sts_mode(self, actor: Actor, tenant_id: TenantId, name: str, mode: StsMode) -> None:
+        """Let an MTA-STS policy be served for a domain, as strict as this; senders keep the one before for its time.
+
+        Raises:
+            DomainInvalid, DomainNotFound: not a domain of the tenant.
+        """
+        domain = self.get(tenant_id, name)
+        if domain.sts_mode is not mode:
+            with self._audit.of_tenant(
+                actor, "domain.sts_mode", tenant_id, {"domain": domain.name, "mode": mode.value}
+            ):
+                self._directory.domains.set_sts_mode(tenant_id, domain.name, mode)
+            self._known.pop(domain.name, None)
+
     def get(self, tenant_id: TenantId, name: str) -> Domain:
         """Return a tenant's domain by name, in Unicode or A-labels.
 
@@ -167,8 +182,12 @@ class Domains:
 
     def is_verified(self, name: str) -> bool:
         """Whether a tenant has proven a domain, given in A-labels; up to 10 s old."""
+        return self.find_verified(name) is not None
+
+    def find_verified(self, name: str) -> Domain | None:
+        """Return a domain that a tenant has proven, given in A-labels, or None; up to 10 s old."""
         domain = self._claimed(name)
-        return domain is not None and domain.verified_at is not None
+        return domain if domain is not None and domain.verified_at is not None else None
 
     def _claimed(self, name: str) -> Domain | None:
         now_s = self._clock()

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 
 from mailcore.model.access import Scope
+from mailcore.model.client_ports import USUAL_PORTS, ClientPorts
 from mailcore.model.secret import Secret
 from mailcore.services.certificates import Certificate, Certificates
 from mailcore.services.offload import Offload
@@ -64,15 +65,6 @@ class MailAccount:
     organisation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MailPorts:
-    """Where devices connect to: TLS from the start (RFC 8314 §3)."""
-
-    imaps: int = 993
-    pop3s: int = 995
-    submissions: int = 465
-
-
 def account_of(name: str, address: str, username: str, letters: Secret, scopes: Collection[Scope]) -> MailAccount:
     """Return the account that an app password opens: read by IMAP where that is in its scopes, else by POP3."""
     opens_all = Scope.ALL in scopes
@@ -91,7 +83,7 @@ class MobileConfigs:
     """Writes profiles."""
 
     def __init__(
-        self, certificates: Certificates, offload: Offload, hostname: str, ports: MailPorts = MailPorts()
+        self, certificates: Certificates, offload: Offload, hostname: str, ports: ClientPorts = USUAL_PORTS
     ) -> None:
         self._certificates = certificates
         self._offload = offload
@@ -111,7 +103,7 @@ class MobileConfigs:
         return self._offload.run(lambda: _signed(plain, certificate))
 
 
-def _profile(account: MailAccount, host: str, ports: MailPorts) -> dict[str, Any]:
+def _profile(account: MailAccount, host: str, ports: ClientPorts) -> dict[str, Any]:
     title = account.title or account.address
     identifier = f"{'.'.join(reversed(host.split('.')))}.mail.{_id(host, account.address)}"
     return {
@@ -127,7 +119,7 @@ def _profile(account: MailAccount, host: str, ports: MailPorts) -> dict[str, Any
     }
 
 
-def _account(account: MailAccount, host: str, ports: MailPorts, title: str, identifier: str) -> dict[str, Any]:
+def _account(account: MailAccount, host: str, ports: ClientPorts, title: str, identifier: str) -> dict[str, Any]:
     port = ports.imaps if account.incoming is Incoming.IMAP else ports.pop3s
     found: dict[str, Any] = {
         "PayloadType": "com.apple.mail.managed",

@@ -97,7 +97,10 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     ),
     "api_requests": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "acme_accounts": (),
-    "acme_orders": (IndexModel([("names", ASCENDING)], name="names"),),
+    "acme_orders": (
+        IndexModel([("names", ASCENDING)], name="names"),
+        IndexModel([("tenant", ASCENDING), ("domain", ASCENDING)], name="tenant_domain"),
+    ),
     "acme_challenges": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "send_as": (
         IndexModel([("address_id", ASCENDING), ("user", ASCENDING)], name="address", unique=True),

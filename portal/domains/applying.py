@@ -9,9 +9,11 @@ from uuid import UUID
 from mailcore import fault
 from mailcore.errors import DomainNotFound, DomainTaken, NotPermitted, TenantNotFound, TooManyDkimKeys
 from mailcore.model.actor import SYSTEM
+from mailcore.model.mta_sts import StsMode
 from portal.database import session, unit_of_work, utc_now
 from portal.domains import own_zone, queries
-from portal.domains.models import DkimWay, DomainClaim
+from portal.domains.models import DkimWay, DomainClaim, RecordResult
+from portal.domains.records import RecordKind, State
 from portal.domains.wanted import DKIM_SLOTS
 from portal.mail_plane import Portal
 
@@ -47,10 +49,11 @@ def apply(parts: Portal, claim_id: UUID) -> None:
 
 
 def _hand_over(parts: Portal, claim: DomainClaim) -> None:
-    """Verify, keys, our zone, and a first look at where mail goes."""
+    """Verify, keys, our zone, a first look at where mail goes, and certificates of hosts."""
     mail, tenant_id = parts.mail, claim.organisation.tenant_id
     domain = mail.domains.verify(SYSTEM, tenant_id, claim.name)
     fault.hit("domains.in_mail_plane")
+    mail.domains.set_sts_mode(SYSTEM, tenant_id, claim.name, StsMode(claim.sts_mode))
     turns = DKIM_SLOTS if claim.dkim_way == DkimWay.CNAME else ()
     if domain.dkim_selectors != turns:
         mail.dkim_keys.use_selectors(SYSTEM, tenant_id, claim.name, turns)
@@ -58,6 +61,23 @@ def _hand_over(parts: Portal, claim: DomainClaim) -> None:
     drive_keys(parts, claim)
     mail.domains.check_mx(mail.domains.get(tenant_id, claim.name))
     fault.hit("domains.mx_looked_at")
+    _want_certificates(parts, claim)
+    fault.hit("domains.certificates_wanted")
+
+
+def _want_certificates(parts: Portal, claim: DomainClaim) -> None:
+    """Want certificates for the hosts that were seen to lead to us; where nobody could say it stays as it is."""
+    labels = {
+        state: {result.name.partition(".")[0] for result in claim.results if _is_host(result) and result.state == state}
+        for state in (State.MATCH, State.UNKNOWN)
+    }
+    parts.mail.host_certificates.want(
+        SYSTEM, claim.organisation.tenant_id, claim.name, labels[State.MATCH], keep=labels[State.UNKNOWN]
+    )
+
+
+def _is_host(result: RecordResult) -> bool:
+    return result.kind in {RecordKind.MTA_STS_HOST, RecordKind.AUTOCONFIG, RecordKind.AUTODISCOVER}
 
 
 def drive_keys(parts: Portal, claim: DomainClaim) -> None:
@@ -90,6 +110,7 @@ def _take_back(parts: Portal, claim: DomainClaim) -> None:
     if claim.proof_missed:
         try:
             parts.mail.domains.unverify(SYSTEM, claim.organisation.tenant_id, claim.name)
+            parts.mail.host_certificates.give_up(SYSTEM, claim.organisation.tenant_id, claim.name)
         except DomainNotFound:
             log.info("domain.gone", extra={"domain": claim.name})
 
@@ -104,6 +125,8 @@ def _let_go(parts: Portal, claim: DomainClaim) -> None:
         log.info("domain.gone", extra={"domain": claim.name})
     except NotPermitted:
         refused = True
+    if not refused:
+        parts.mail.host_certificates.give_up(SYSTEM, claim.organisation.tenant_id, claim.name)
     fault.hit("domains.let_go")
     with unit_of_work() as current:
         kept = current.get(DomainClaim, claim.id, with_for_update=True, populate_existing=True)

@@ -13,11 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from mailcore import fault
 from mailcore.model.actor import SYSTEM
 from mailcore.model.dns_answers import Observation
+from mailcore.model.mta_sts import StsMode, policy_id
 from portal.audit.services import record
 from portal.database import session, unit_of_work, utc_now
 from portal.domains import queries
 from portal.domains.models import DkimWay, DomainClaim, RecordResult
-from portal.domains.policy import policy_id
 from portal.domains.records import Finding, RecordKind, State, Wanted
 from portal.domains.survey import look_at
 from portal.domains.wanted import ServiceNames, wanted_records
@@ -50,7 +50,7 @@ def wanted_of(claim: DomainClaim, parts: Portal, names: ServiceNames) -> tuple[W
     """Return the records that a domain should have now; one round trip to the directory."""
     keys = parts.mail.dkim_keys.list_of(claim.organisation.tenant_id, claim.name)
     with_zone = names if claim.dkim_way == DkimWay.CNAME else names.without_dkim_zone()
-    return wanted_records(claim.name, claim.token, keys, policy_id(claim.sts_mode, names), with_zone)
+    return wanted_records(claim.name, claim.token, keys, policy_id(StsMode(claim.sts_mode), names.mx_hosts), with_zone)
 
 
 def check(parts: Portal, claim_id: UUID) -> None:

@@ -7,7 +7,8 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, PasswordField, SelectField, SelectMultipleField, StringField
 from wtforms.validators import InputRequired, Length, Optional
 
-from portal.domains.models import DkimWay, StsMode
+from mailcore.model.mta_sts import StsMode
+from portal.domains.models import DkimWay
 from portal.domains.providers.table import PROVIDERS
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from mailcore.model.mta_sts import StsMode
 from portal.accounts.models import Organisation
 from portal.database import Base, utc_now
 from portal.domains.records import Advice, State
@@ -23,14 +24,6 @@ class DkimWay(StrEnum):
     CNAME = "cname"
     """Two CNAMEs into our zone: keys change without anybody's doing."""
     TEXT = "text"
-
-
-class StsMode(StrEnum):
-    """What senders do where TLS to our exchangers fails (RFC 8461 §5)."""
-
-    TESTING = "testing"
-    ENFORCE = "enforce"
-    NONE = "none"
 
 
 class DomainClaim(Base):

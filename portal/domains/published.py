@@ -7,13 +7,11 @@ from datetime import timedelta
 from flask import Blueprint, Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from mailcore.errors import AddressInvalid, DomainInvalid
-from mailcore.model.address import Address, domain_name
+from mailcore.errors import AddressInvalid
+from mailcore.model.address import Address
 from mailcore.services.mobileconfig import MEDIA_TYPE, MailAccount
 from portal.access import public
 from portal.database import utc_now
-from portal.domains import client_settings, queries
-from portal.domains.policy import policy_text
 from portal.mail_plane import mail, portal
 from portal.security import csrf
 
@@ -27,11 +25,8 @@ CACHED_S = 300
 @blueprint.get("/.well-known/mta-sts.txt")
 @public
 def mta_sts() -> ResponseReturnValue:
-    """Serve the policy of the domain in the host name `mta-sts.DOMAIN` (RFC 8461 §3.2); one round trip."""
-    claim = queries.find_proven(_domain_of_host("mta-sts."))
-    if claim is None:
-        abort(404)
-    return _cached(policy_text(claim.sts_mode, portal().settings.domains.names), "text/plain")
+    """Serve the policy of the domain in the host name `mta-sts.DOMAIN` (RFC 8461 §3.2)."""
+    return _cached(mail().domain_documents.sts_policy(_host()), "text/plain")
 
 
 @blueprint.get("/mail/config-v1.1.xml")
@@ -39,9 +34,7 @@ def mta_sts() -> ResponseReturnValue:
 @public
 def autoconfig() -> ResponseReturnValue:
     """Tell Thunderbird and others about our servers, of `autoconfig.DOMAIN` or the address that they ask for."""
-    address = request.args.get("emailaddress", "")
-    domain = _hosted(address.rpartition("@")[2]) if address else _hosted(_domain_of_host("autoconfig."))
-    return _cached(client_settings.autoconfig(domain, _client_host()), "text/xml")
+    return _cached(mail().domain_documents.autoconfig(_host(), request.args.get("emailaddress", "")), "text/xml")
 
 
 @blueprint.post("/autodiscover/autodiscover.xml")
@@ -52,11 +45,11 @@ def autodiscover() -> ResponseReturnValue:
     """Tell Outlook about our servers; changes nothing, so nobody has to prove anything."""
     if (request.content_length or 0) > MOST_BYTES:
         abort(413)
-    address = client_settings.asked_address(request.get_data())
-    if address is None:
+    try:
+        found = mail().domain_documents.autodiscover(request.get_data())
+    except ValueError:
         abort(400)
-    _hosted(address.rpartition("@")[2])
-    return Response(client_settings.autodiscover(address, _client_host()), mimetype="text/xml")
+    return abort(404) if found is None else Response(found, mimetype="text/xml")
 
 
 @blueprint.get("/autodiscover/autodiscover.json")
@@ -64,10 +57,20 @@ def autodiscover() -> ResponseReturnValue:
 @public
 def autodiscover_json(address: str = "") -> ResponseReturnValue:
     """Tell newer Outlooks where the older form is (Autodiscover version 2)."""
-    domain = _hosted((address or request.args.get("Email", "")).rpartition("@")[2])
+    url = mail().domain_documents.autodiscover_url(address or request.args.get("Email", ""))
+    if url is None:
+        abort(404)
     if request.args.get("Protocol", "").lower() != "autodiscoverv1":
         return jsonify(ErrorCode="InvalidProtocol", ErrorMessage="Only AutodiscoverV1 is served here."), 404
-    return jsonify(Protocol="AutodiscoverV1", Url=f"https://autodiscover.{domain}/autodiscover/autodiscover.xml")
+    return jsonify(Protocol="AutodiscoverV1", Url=url)
+
+
+@blueprint.get("/.well-known/acme-challenge/<token>")
+@public
+def challenge(token: str) -> ResponseReturnValue:
+    """Tell an authority that we are who asked it for a certificate (RFC 8555 §8.3)."""
+    answer = mail().acme.answer(token)
+    return abort(404) if answer is None else Response(answer, mimetype="text/plain")
 
 
 @blueprint.get("/mail.mobileconfig")
@@ -78,9 +81,10 @@ def mobileconfig() -> ResponseReturnValue:
         address = Address.parse(request.args.get("email", ""))
     except AddressInvalid:
         abort(400)
-    _hosted(address.domain)
+    if mail().domain_documents.hosted(address.domain) is None:
+        abort(404)
     text = str(address)
-    profile = mail().mobile_configs.write(MailAccount(text, text, text, host=_client_host()))
+    profile = mail().mobile_configs.write(MailAccount(text, text, text))
     response = Response(profile, mimetype=MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'attachment; filename="mail.mobileconfig"'
     return response
@@ -101,30 +105,13 @@ def security() -> ResponseReturnValue:
     return _cached("\n".join([*lines, ""]), "text/plain")
 
 
-def _domain_of_host(label: str) -> str:
-    """Return the domain behind a label in the host that was asked for."""
-    host = request.host.partition(":")[0].lower()
-    if not host.startswith(label):
+def _host() -> str:
+    return request.host.partition(":")[0]
+
+
+def _cached(text: str | None, mimetype: str) -> Response:
+    if text is None:
         abort(404)
-    return host.removeprefix(label)
-
-
-def _hosted(name: str) -> str:
-    """Return a domain in A-labels if it is proven here; whether an address of it exists is nobody's business."""
-    try:
-        domain = domain_name(name)
-    except DomainInvalid:
-        abort(404)
-    if not mail().domains.is_verified(domain):
-        abort(404)
-    return domain
-
-
-def _client_host() -> str:
-    return portal().settings.domains.names.client_host
-
-
-def _cached(text: str, mimetype: str) -> Response:
     response = Response(text, mimetype=mimetype)
     response.headers["Cache-Control"] = f"public, max-age={CACHED_S}"
     return response

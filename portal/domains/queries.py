@@ -91,10 +91,13 @@ def proven_elsewhere(organisation_id: UUID, names: Sequence[str]) -> list[str]:
 
 
 def load(claim_id: UUID) -> DomainClaim | None:
-    """Return a claim with its organisation as it is now; no transaction stays open, for DNS or mail is asked next."""
+    """Return a claim with organisation and records as it is now; no transaction stays open, DNS or mail comes next."""
     with unit_of_work() as current:
         return current.get(
-            DomainClaim, claim_id, options=[joinedload(DomainClaim.organisation)], populate_existing=True
+            DomainClaim,
+            claim_id,
+            options=[joinedload(DomainClaim.organisation), selectinload(DomainClaim.results)],
+            populate_existing=True,
         )
 
 

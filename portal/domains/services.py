@@ -8,12 +8,13 @@ from sqlalchemy.exc import IntegrityError
 
 from mailcore import fault
 from mailcore.model.actor import Actor
+from mailcore.model.mta_sts import StsMode
 from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.database import unit_of_work, utc_now
 from portal.domains import queries
 from portal.domains.errors import DomainNotClaimable, Refusal
-from portal.domains.models import DkimWay, DomainClaim, StsMode
+from portal.domains.models import DkimWay, DomainClaim
 from portal.domains.names import claimable, parents
 from portal.domains.wanted import ServiceNames
 from portal.jobs import enqueue_after_commit
@@ -92,6 +93,7 @@ def set_sts_mode(actor: Actor, organisation: Organisation, claim_id: UUID, mode:
             claim.sts_mode = mode
             claim.next_check_at = utc_now()
             record(actor, "domain.sts_mode", claim.name, {"mode": mode.value}, organisation_id=organisation.id)
+            enqueue_after_commit("domains.apply", claim_id=str(claim.id))
             enqueue_after_commit("domains.check", claim_id=str(claim.id))
     return claim
 

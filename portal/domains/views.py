@@ -10,12 +10,13 @@ from flask_babel import gettext as _
 
 from mailcore.errors import DomainInvalid
 from mailcore.model.address import display_domain
+from mailcore.model.mta_sts import StsMode
 from mailcore.model.secret import Secret
 from portal.access import actor, current_organisation, requires
-from portal.domains import queries, services, showing, under_way, writing
+from portal.domains import certificates, queries, services, showing, under_way, writing
 from portal.domains.errors import ClaimNotFound, DomainNotClaimable, PlanChanged, ProviderFailed
 from portal.domains.forms import AddDomainForm, DkimWayForm, ProviderForm, StsForm, WriteForm
-from portal.domains.models import DkimWay, DomainClaim, StsMode
+from portal.domains.models import DkimWay, DomainClaim
 from portal.domains.zone_file import zone_file
 from portal.mail_plane import mail, portal
 from portal.permissions import Permission
@@ -222,13 +223,16 @@ def _claim(domain_id: UUID) -> DomainClaim:
 
 
 def _page(claim: DomainClaim) -> dict[str, object]:
-    keys = mail().dkim_keys.list_of(current_organisation().tenant_id, claim.name) if claim.verified_at else []
+    tenant_id, is_proven = current_organisation().tenant_id, claim.verified_at is not None
+    keys = mail().dkim_keys.list_of(tenant_id, claim.name) if is_proven else []
+    hosts = mail().host_certificates.list_of(tenant_id, claim.name) if is_proven else []
     return {
         "claim": claim,
         "domain": display_domain(claim.name),
         "shown_records": [showing.record_of(claim, result) for result in claim.results],
         "summary": showing.summary(claim),
         "keys": keys,
+        "certificates": certificates.shown(hosts),
         "sts_form": StsForm(mode=claim.sts_mode),
         "dkim_form": DkimWayForm(way=claim.dkim_way),
         "answer_time": showing.asked_at,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from mailcore.model.client_ports import USUAL_PORTS, ClientPorts
 from mailcore.model.dkim import DkimKey
 from portal.domains.records import RecordKind, Wanted
 
@@ -26,6 +27,7 @@ class ServiceNames:
         web_host: what serves MTA-STS policies and the configuration of mail programs.
         dkim_zone: the zone of ours that CNAMEs of DKIM keys lead into; "" if there is none, then keys are texts.
         report_address: who reads reports of DMARC and TLS.
+        ports: of client_host.
     """
 
     mx_hosts: tuple[str, ...]
@@ -34,6 +36,7 @@ class ServiceNames:
     web_host: str
     dkim_zone: str = ""
     report_address: str = ""
+    ports: ClientPorts = USUAL_PORTS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceNames:
@@ -47,6 +50,7 @@ class ServiceNames:
             environment.get("EIDER_WEB_HOST", host),
             environment.get("EIDER_DKIM_ZONE", ""),
             environment.get("EIDER_REPORT_ADDRESS", f"reports@{host}"),
+            ClientPorts.parse(environment.get("EIDER_CLIENT_PORTS", "")),
         )
 
     def ours(self) -> tuple[str, ...]:
@@ -119,7 +123,6 @@ def _dkim(domain: str, keys: Iterable[DkimKey], names: ServiceNames) -> Iterable
 
 
 def _services(domain: str, names: ServiceNames) -> Iterable[Wanted]:
-    ports = {"_imaps": 993, "_pop3s": 995, "_submissions": 465, "_submission": 587, "_sieve": 4190}
-    for service, port in ports.items():
+    for service, port in names.ports.by_service.items():
         yield Wanted(RecordKind.SRV, f"{service}._tcp.{domain}", "SRV", (f"0 1 {port} {names.client_host}.",))
     yield Wanted(RecordKind.SRV, f"_autodiscover._tcp.{domain}", "SRV", (f"0 1 443 {names.web_host}.",))

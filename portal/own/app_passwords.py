@@ -48,7 +48,7 @@ def index() -> ResponseReturnValue:
         user=user,
         form=form,
         made=made,
-        servers=servers(mail().settings.hostname),
+        servers=servers(mail().settings),
         app_passwords=mail().app_passwords.list_of_user(user.id),
     ), 400 if form.errors else 200
 

@@ -20,5 +20,5 @@ def index() -> ResponseReturnValue:
     """Show servers, ports, and a code that leads a phone here."""
     link = external_url(url_for("own_set_up.index"))
     return render_template(
-        "own/set_up.html", user=me(), servers=servers(mail().settings.hostname), link=link, code=qr_code(link)
+        "own/set_up.html", user=me(), servers=servers(mail().settings), link=link, code=qr_code(link)
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import segno
 
-from mailcore.services.mobileconfig import MailPorts
+from mailcore.settings import MailSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Server:
     port: int
 
 
-def servers(host: str) -> list[Server]:
+def servers(settings: MailSettings) -> list[Server]:
     """Return where programs connect to."""
-    ports = MailPorts()
+    host, ports = settings.client_host or settings.hostname, settings.client_ports
     return [
         Server("IMAP", host, ports.imaps),
         Server("SMTP", host, ports.submissions),

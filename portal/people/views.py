@@ -147,5 +147,5 @@ def set_up(user_id: str) -> ResponseReturnValue:
     user = user_of_tenant(user_id)
     link = external_url(url_for("own_set_up.index"))
     return render_template(
-        "people/set_up.html", user=user, servers=servers(mail().settings.hostname), link=link, code=qr_code(link)
+        "people/set_up.html", user=user, servers=servers(mail().settings), link=link, code=qr_code(link)
     )

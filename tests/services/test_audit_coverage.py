@@ -37,6 +37,7 @@ from mailcore.model.flags import DRAFT, SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
 from mailcore.model.labels import LabelSet
 from mailcore.model.mailbox import SpecialUse
+from mailcore.model.mta_sts import StsMode
 from mailcore.model.outbound import OutboundRecipient
 from mailcore.model.retention import RetentionRule
 from mailcore.model.rights import Right
@@ -328,6 +329,15 @@ def _renew(scene: Scene) -> object:
     return acme.renew_due(scene.actor)
 
 
+def _want_host_certificate(scene: Scene) -> None:
+    scene.services.host_certificates.want(scene.actor, scene.user.tenant_id, scene.domain(), ["mta-sts"])
+
+
+def _give_up_host_certificate(scene: Scene) -> None:
+    scene.services.host_certificates.want(OPERATOR, scene.user.tenant_id, scene.domain(), ["mta-sts"])
+    scene.services.host_certificates.give_up(scene.actor, scene.user.tenant_id, scene.domain())
+
+
 def _hide_correspondent(scene: Scene) -> None:
     home = scene.services.placement.home(scene.user.user_id)
     home.shard.correspondents.note(scene.user.user_id, {"bob@else.test": "Bob"}, datetime.now(UTC))
@@ -377,6 +387,8 @@ CALLS: dict[str, Call] = {
     "app_passwords.revoke": lambda s: s.services.app_passwords.revoke(s.actor, s.user.user_id, s.app_password()),
     "acme.request": lambda s: s.services.acme.request(s.actor, [f"mail.{s.domain()}"]),
     "acme.renew_due": _renew,
+    "host_certificates.want": _want_host_certificate,
+    "host_certificates.give_up": _give_up_host_certificate,
     "acme.withdraw": lambda s: s.services.acme.withdraw(s.actor, f"mail.{s.domain()}"),
     "data_export.export": lambda s: s.services.data_export.export(s.actor, [s.user.user_id], []),
     "data_import.run": lambda s: s.services.data_import.run(s.actor, s.exported()),
@@ -408,6 +420,9 @@ CALLS: dict[str, Call] = {
         s.actor, s.user.tenant_id, s.domain(), ["eider1", "eider2"]
     ),
     "domains.verify": lambda s: s.services.domains.verify(s.actor, s.user.tenant_id, f"proven.{s.domain()}"),
+    "domains.set_sts_mode": lambda s: s.services.domains.set_sts_mode(
+        s.actor, s.user.tenant_id, s.domain(), StsMode.ENFORCE
+    ),
     "domains.unverify": lambda s: s.services.domains.unverify(s.actor, s.user.tenant_id, s.domain()),
     "domains.delete": lambda s: s.services.domains.delete(s.actor, s.user.tenant_id, s.spare_domain()),
     "domains.create": lambda s: s.services.domains.create(s.actor, s.user.tenant_id, f"more.{s.domain()}"),

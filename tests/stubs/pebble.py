@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,14 @@ class Authority:
 
     directory_url: str
     authority_path: Path
+    roots_url: str
+    """Where it tells who signs what it issues."""
+
+    def root_pem(self) -> str:
+        """Return the certificate that what it issues is verified by."""
+        context = ssl.create_default_context(cafile=str(self.authority_path))
+        with urllib.request.urlopen(self.roots_url, context=context, timeout=START_S) as answer:
+            return str(answer.read().decode())
 
 
 def is_installed() -> bool:
@@ -59,7 +69,9 @@ def pebble(folder: Path, http_port: int) -> Iterator[Authority]:
                 processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
             for port in (dns_management, api):
                 _wait_open(port, folder / "pebble.log")
-            yield Authority(f"https://127.0.0.1:{api}/dir", folder / "signer.pem")
+            yield Authority(
+                f"https://127.0.0.1:{api}/dir", folder / "signer.pem", f"https://127.0.0.1:{management}/roots/0"
+            )
         finally:
             for process in processes:
                 process.kill()

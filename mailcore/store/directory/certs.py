@@ -9,6 +9,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo.database import Database
 
+from mailcore.model.ids import TenantId
 from mailcore.store.client import Document
 from mailcore.store.guard import deadline
 
@@ -26,12 +27,14 @@ class StoredCertificate:
     sealed_key: bytes
     not_after: datetime
     description: str = ""
+    tenant_id: TenantId | None = None
+    """Whose domain the host is of; None: it is the platform's."""
     id: ObjectId = field(default_factory=ObjectId, compare=False)
     """As it is stored: it stays the same when the names get another certificate."""
 
 
 class Certs:
-    """The platform's certificates; they belong to no tenant."""
+    """The platform's certificates, and those for hosts of tenants' domains."""
 
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = directory["certs"]
@@ -74,6 +77,7 @@ class Certs:
             "sealed_key": certificate.sealed_key,
             "not_after": certificate.not_after,
             "description": certificate.description,
+            "tenant": certificate.tenant_id,
         }
         with deadline():
             if self._collection.replace_one({"server_names": names}, document).matched_count == 0:
@@ -87,9 +91,27 @@ class Certs:
                 )
 
     def list_all(self) -> list[StoredCertificate]:
-        """Return every certificate in order of arrival."""
+        """Return the platform's certificates in order of arrival."""
         with deadline():
-            return [_certificate(document) for document in self._collection.find().sort("_id", 1)]
+            return [_certificate(document) for document in self._collection.find({"tenant": None}).sort("_id", 1)]
+
+    def ends(self, names: Sequence[str]) -> dict[str, datetime]:
+        """Return until when those of these names are served that have a certificate, their own or a wildcard."""
+        wildcards = {name: f"*.{name.partition('.')[2]}" for name in names}
+        wanted = {"server_names": {"$in": [*map(str, names), *wildcards.values()]}}
+        with deadline():
+            found = list(self._collection.find(wanted, {"server_names": 1, "not_after": 1}))
+        by_name = {name: document["not_after"] for document in found for name in document["server_names"]}
+        return {
+            name: by_name.get(name) or by_name[wildcard]
+            for name, wildcard in wildcards.items()
+            if name in by_name or wildcard in by_name
+        }
+
+    def delete_of_hosts(self, tenant_id: TenantId, hosts: Sequence[str]) -> None:
+        """Remove a tenant's certificates for hosts."""
+        with deadline():
+            self._collection.delete_many({"tenant": tenant_id, "server_names": {"$in": [str(host) for host in hosts]}})
 
     def delete(self, name: str) -> int:
         """Remove the certificates that hold a name; return how many there were."""
@@ -106,5 +128,6 @@ def _certificate(document: Document) -> StoredCertificate:
         sealed_key=bytes(document["sealed_key"]),
         not_after=document["not_after"],
         description=document.get("description", ""),
+        tenant_id=TenantId(document["tenant"]) if document.get("tenant") is not None else None,
         id=document["_id"],
     )

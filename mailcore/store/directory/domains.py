@@ -10,6 +10,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import TenantId
+from mailcore.model.mta_sts import StsMode
 from mailcore.model.tenant import Domain
 from mailcore.store import direct
 from mailcore.store.client import Document
@@ -92,6 +93,12 @@ class Domains:
             changed = self._collection.update_one(query, {"$set": {"dkim_selectors": list(selectors)}})
             return changed.matched_count == 1
 
+    def set_sts_mode(self, tenant_id: TenantId, name: str, mode: StsMode) -> bool:
+        """Keep how strict the MTA-STS policy is; False if the tenant has no such domain."""
+        query = {"tenant": tenant_id, "name": name}
+        with deadline():
+            return self._collection.update_one(query, {"$set": {"sts_mode": mode.value}}).matched_count == 1
+
     def list_aliases(self, tenant_id: TenantId) -> list[Domain]:
         """Return the tenant's domains that are aliases, in order of creation."""
         query = {"tenant": tenant_id, "alias_of": {"$exists": True, "$ne": None}}
@@ -173,4 +180,5 @@ def _domain(document: Document) -> Domain:
         mx_checked_at=document.get("mx_checked_at"),
         mx_points_here=document.get("mx_points_here", False),
         dkim_selectors=tuple(document.get("dkim_selectors", ())),
+        sts_mode=StsMode(document["sts_mode"]) if document.get("sts_mode") else None,
     )

@@ -95,7 +95,8 @@ def mail_services(
 ) -> Iterator[MailServices]:
     """Keys take over as soon as they are seen, so that nobody has to wait for an hour."""
     make_services(directory_uri, shard_uris, redis_url).close()
-    variables = started_world.variables() | {"EIDER_MX_HOSTS": ",".join(NAMES.mx_hosts)}
+    ours = {"EIDER_MX_HOSTS": ",".join(NAMES.mx_hosts), "EIDER_CLIENT_HOST": NAMES.client_host}
+    variables = started_world.variables() | ours
     settings = make_settings(directory_uri, redis_url, **variables)
     hasty = replace(settings.limits.dkim, published_before_use_s=0)
     services = connect(replace(settings, limits=replace(settings.limits, dkim=hasty)))

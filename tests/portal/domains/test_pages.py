@@ -12,13 +12,14 @@ from bson import ObjectId
 from flask import Flask
 from sqlalchemy import event
 
+from mailcore.model.mta_sts import StsMode
 from mailcore.model.roles import Role as TokenRole
 from mailcore.services.tokens import owner_of_tenant
 from portal import progress
 from portal.audit.models import AuditEvent
 from portal.database import session
 from portal.domains import applying, checking, queries
-from portal.domains.models import DkimWay, StsMode
+from portal.domains.models import DkimWay
 from portal.domains.records import State
 from portal.mail_plane import EXTENSION, Portal
 from portal.permissions import Role

@@ -10,9 +10,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from flask import Flask
 
+from mailcore.model.mta_sts import StsMode
 from mailcore.relay.mta_sts import parse_policy, parse_record
 from portal.domains import services
-from portal.domains.models import DomainClaim, StsMode
+from portal.domains.models import DomainClaim
 from portal.mail_plane import Portal
 from tests.portal.conftest import MadeOrganisation
 from tests.portal.domains.test_life import ADA, RunJobs, add, again, proven, wanted_of
@@ -29,12 +30,13 @@ def get(app: Flask, host: str, path: str, **options: Any) -> Any:
 
 
 def test_policy_is_what_senders_read_and_its_id_is_the_one_published(
-    portal_app: Flask, parts: Portal, claim: DomainClaim, organisation: MadeOrganisation
+    portal_app: Flask, parts: Portal, claim: DomainClaim, organisation: MadeOrganisation, run_jobs: RunJobs
 ) -> None:
     """Our own relay reads it (RFC 8461 §3.2)."""
     seen = []
     for mode in (StsMode.TESTING, StsMode.ENFORCE, StsMode.NONE):
         services.set_sts_mode(ADA, organisation.organisation, claim.id, mode)
+        run_jobs()
         answer = get(portal_app, f"mta-sts.{claim.name}", "/.well-known/mta-sts.txt")
         assert (answer.status_code, answer.mimetype) == (200, "text/plain")
         policy = parse_policy(answer.text)

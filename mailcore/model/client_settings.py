@@ -6,22 +6,19 @@ import re
 from typing import Final
 from xml.sax.saxutils import escape
 
-IMAPS: Final = 993
-POP3S: Final = 995
-SUBMISSIONS: Final = 465
-SUBMISSION: Final = 587
+from mailcore.model.client_ports import ClientPorts
 
 _ADDRESS: Final = re.compile(rb"<(?:\w+:)?EMailAddress>\s*([^<>\s]{3,320})\s*</", re.IGNORECASE)
 _RESPONSE: Final = "http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a"
 
 
-def autoconfig(domain: str, host: str) -> str:
+def autoconfig(domain: str, host: str, ports: ClientPorts) -> str:
     """Return the configuration that Thunderbird and others fetch (their config-v1.1 format)."""
     servers = [
-        ("incoming", "imap", IMAPS, "SSL"),
-        ("incoming", "pop3", POP3S, "SSL"),
-        ("outgoing", "smtp", SUBMISSIONS, "SSL"),
-        ("outgoing", "smtp", SUBMISSION, "STARTTLS"),
+        ("incoming", "imap", ports.imaps, "SSL"),
+        ("incoming", "pop3", ports.pop3s, "SSL"),
+        ("outgoing", "smtp", ports.submissions, "SSL"),
+        ("outgoing", "smtp", ports.submission, "STARTTLS"),
     ]
     entries = "".join(
         f'    <{way}Server type="{kind}">\n'
@@ -49,14 +46,14 @@ def asked_address(body: bytes) -> str | None:
     return None if found is None else found[1].decode("utf-8", "replace")
 
 
-def autodiscover(address: str, host: str) -> str:
+def autodiscover(address: str, host: str, ports: ClientPorts) -> str:
     """Return what Outlook is told (MS-OXDSCLI §2.2.4, POX)."""
     protocols = "".join(
         f"      <Protocol>\n        <Type>{kind}</Type>\n        <Server>{escape(host)}</Server>\n"
         f"        <Port>{port}</Port>\n        <DomainRequired>off</DomainRequired>\n"
         f"        <LoginName>{escape(address)}</LoginName>\n        <SPA>off</SPA>\n        <SSL>on</SSL>\n"
         "        <AuthRequired>on</AuthRequired>\n      </Protocol>\n"
-        for kind, port in (("IMAP", IMAPS), ("POP3", POP3S), ("SMTP", SUBMISSIONS))
+        for kind, port in (("IMAP", ports.imaps), ("POP3", ports.pop3s), ("SMTP", ports.submissions))
     )
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
