@@ -80,6 +80,10 @@ class UserLimits:
     pop3_download_bytes_per_day: int = 10 * GIB
     filters: int = 400
     """Rules, those that are disabled too."""
+    mailboxes: int = 1500
+    """Never more than `Limits.mailboxes`, without a limit neither; the same of the two that follow."""
+    app_passwords: int = 50
+    recipients_per_message: int = 1000
     received_per_hour: int = 0
     """Messages that come in; what is more is tried again by who sends it."""
     pop3_messages: int = 0
@@ -89,6 +93,11 @@ class UserLimits:
         """Return these limits with the numbers of `overrides`, the last of which counts."""
         numbers = {name: value for override in overrides for name, value in override.items()}
         return replace(self, **numbers) if numbers else self
+
+
+def within(limit: int, most: int) -> int:
+    """Return a limit of a user where there is one of the system as well; 0 is without one."""
+    return min(limit or most, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +263,7 @@ class Limits:
     received_fields: int = 30
     """What came through more servers than that is not sent on (RFC 5321 §6.3)."""
     routing: RoutingLimits = field(default_factory=RoutingLimits)
-    app_passwords: int = 50
+    app_passwords: int = 200
     over_quota_grace_s: int = 24 * 3600
     log_entry_bytes: int = 2048
     log_bytes: int = 256 * 1024

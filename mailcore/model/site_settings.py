@@ -40,7 +40,7 @@ class SiteSetting:
 
     Attributes:
         limit: name of the user limit that it stands for; "" where nothing here depends on it, and the value is
-            kept for the programs that ask for it.
+            kept for the programs that ask for it; the description says what holds instead.
     """
 
     key: str
@@ -96,12 +96,13 @@ def _durations(key: str, given: object) -> str:
 
 
 _LIMITS: Final = UserLimits()
-_KEPT: Final = " Kept for programs that ask for it; nothing here depends on it."
+_KEPT: Final = " Kept for programs that ask for it, and without effect: "
 _DEFERS: Final = "5m, 7m, 8m, 25m, 75m, 2h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h"
 
 
-def _kept(key: str, name: str, kind: Kind, default: Value, description: str) -> SiteSetting:
-    return SiteSetting(key, name, kind, default, description + _KEPT)
+def _kept(key: str, name: str, kind: Kind, default: Value, description: str, instead: str) -> SiteSetting:
+    """Return a setting without effect; `instead`: what holds here."""
+    return SiteSetting(key, name, kind, default, f"{description}{_KEPT}{instead}.")
 
 
 def _limited(key: str, name: str, kind: Kind, limit: str, description: str) -> SiteSetting:
@@ -112,24 +113,46 @@ def _limited(key: str, name: str, kind: Kind, limit: str, description: str) -> S
 ALL: Final = {
     one.key: one
     for one in (
-        _kept("const:archive:time", "Archive time", Kind.DURATION, 25 * DAY_MS, "How long deleted mail is kept."),
-        _kept("const:max:storage", "Storage", Kind.SIZE, 1 * GIB, "Storage of a user without a quota."),
+        _kept(
+            "const:archive:time", "Archive time", Kind.DURATION, 25 * DAY_MS,
+            "How long deleted mail is kept.",
+            "a tenant's rule of retention says it, 25 days without one",
+        ),
+        _kept(
+            "const:max:storage", "Storage", Kind.SIZE, 1 * GIB,
+            "Storage of a user without a quota.",
+            "such a user has no limit but the pool of the tenant",
+        ),
         _limited(
             "const:max:recipients", "Recipients", Kind.NUMBER, "recipients_per_day",
             "Recipients that a user may send to in a day.",
         ),
-        _kept("const:max:mailboxes", "Mailboxes", Kind.NUMBER, 1500, "Mailboxes of a user."),
-        _kept("const:max:rcpt_to", "Recipients of a message", Kind.NUMBER, 1000, "Recipients of one message."),
+        _limited(
+            "const:max:mailboxes", "Mailboxes", Kind.NUMBER, "mailboxes",
+            "Mailboxes of a user; 1500 is the most there can be.",
+        ),
+        _limited(
+            "const:max:rcpt_to", "Recipients of a message", Kind.NUMBER, "recipients_per_message",
+            "Recipients of one message; 1000 is the most there can be.",
+        ),
         _limited(
             "const:max:forwards", "Forwards", Kind.NUMBER, "forwards_per_day",
             "Addresses that a user's mail is sent on to in a day.",
         ),
-        _kept("const:authlog:time", "Authentication log", Kind.DURATION, 30 * DAY_MS, "How long sign-ins are kept."),
+        _kept(
+            "const:authlog:time", "Authentication log", Kind.DURATION, 30 * DAY_MS,
+            "How long sign-ins are kept.",
+            "30 days",
+        ),
         _kept(
             "const:autoreply:interval", "Automatic replies", Kind.DURATION, 4 * 3_600_000,
             "Time between two automatic replies to one sender.",
+            "four days, and for a rule what it says",
         ),
-        _kept("const:asp:limit", "Application passwords", Kind.NUMBER, 50, "Application passwords of a user."),
+        _limited(
+            "const:asp:limit", "Application passwords", Kind.NUMBER, "app_passwords",
+            "Application passwords of a user; 200 is the most there can be.",
+        ),
         _limited(
             "const:max:imap:download", "IMAP download", Kind.SIZE, "imap_download_bytes_per_day",
             "Bytes that a user may download by IMAP in a day.",
@@ -145,13 +168,23 @@ ALL: Final = {
         _kept(
             "const:imap:use_wd_worker_channels", "Worker channels", Kind.FLAG, default=False,
             description="Whether notices go through a channel for each process.",
+            instead="each process hears of the users it serves",
         ),
         _limited("const:max:filters", "Filters", Kind.NUMBER, "filters", "Rules that a user may have."),
-        _kept("const:sender:defer_times", "Retries", Kind.DURATIONS, _DEFERS, "Waits between tries to send."),
-        _kept("const:max:bulk_batch_size", "Batch", Kind.NUMBER, 150, "Messages that are changed in one go."),
+        _kept(
+            "const:sender:defer_times", "Retries", Kind.DURATIONS, _DEFERS,
+            "Waits between tries to send.",
+            "waits grow from 2 minutes to 3 hours, for four days",
+        ),
+        _kept(
+            "const:max:bulk_batch_size", "Batch", Kind.NUMBER, 150,
+            "Messages that are changed in one go.",
+            "any number is",
+        ),
         _kept(
             "const:domaincache:enabled", "Domain cache", Kind.FLAG, default=False,
             description="Whether local domains are listed apart.",
+            instead="they always are",
         ),
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.app_password import LETTERS, AppPassword, letters_of
 from mailcore.model.event import Details
 from mailcore.model.ids import UserId
-from mailcore.model.limits import Limits
+from mailcore.model.limits import Limits, within
 from mailcore.model.secret import Secret
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
@@ -24,19 +24,27 @@ from mailcore.services.credential_key import CredentialKey
 from mailcore.services.sessions import Sessions
 from mailcore.services.tenants import clean_name
 from mailcore.store.directory import Directory
+from mailcore.store.placement import Placement
 
 
 class AppPasswords:
     """Makes, lists and revokes them."""
 
     def __init__(
-        self, directory: Directory, key: CredentialKey, sessions: Sessions, limits: Limits, audit: Audit
+        self,
+        directory: Directory,
+        placement: Placement,
+        key: CredentialKey,
+        sessions: Sessions,
+        limits: Limits,
+        audit: Audit,
     ) -> None:
+        self._placement = placement
         self._audit = audit
         self._directory = directory
         self._key = key
         self._sessions = sessions
-        self._limit = limits.app_passwords
+        self._most = limits.app_passwords
 
     def create(
         self,
@@ -82,8 +90,9 @@ class AppPasswords:
         )
         with self._audit.of_user(actor, "app_password.created", user_id, _details(made)):
             self._directory.app_passwords.remove_expired(user_id, at)
-            if not self._directory.app_passwords.add(user_id, made, self._limit):
-                raise TooManyAppPasswords(f"a user has up to {self._limit} app passwords")
+            limit = within(self._placement.home(user_id).limits.app_passwords, self._most)
+            if not self._directory.app_passwords.add(user_id, made, limit):
+                raise TooManyAppPasswords(f"a user has up to {limit} app passwords")
         return made, Secret(letters)
 
     def list_of_user(self, user_id: UserId) -> list[AppPassword]:

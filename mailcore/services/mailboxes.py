@@ -21,7 +21,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.event import Details
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
-from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.limits import DEFAULT_LIMITS, within
 from mailcore.model.mailbox import (
     DEFAULT_MAILBOXES,
     INBOX,
@@ -106,7 +106,8 @@ class Mailboxes(MailboxReader):
             acl = self.access.acl_of_new(user_id, actor, tree, wanted)
             if tree.find(wanted) is not None:
                 raise MailboxExists(wanted)
-            if len(tree.entries) >= DEFAULT_LIMITS.mailboxes:
+            limit = self._placement.home(user_id).limits.mailboxes
+            if len(tree.entries) >= within(limit, DEFAULT_LIMITS.mailboxes):
                 raise TooManyMailboxes(len(tree.entries))
             mailbox_id = MailboxId(ObjectId())
             entry = MailboxEntry(

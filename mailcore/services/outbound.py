@@ -20,7 +20,7 @@ from mailcore import fault
 from mailcore.errors import BeingSent, NotFound, QueueEntryNotFound, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.ids import TenantId, UserId
-from mailcore.model.limits import Limits
+from mailcore.model.limits import Limits, within
 from mailcore.model.outbound import (
     Answer,
     EntryState,
@@ -229,8 +229,10 @@ class Outbound:
     def _check(self, new: NewOutbound) -> None:
         if not new.forward_paths:
             raise ValueInvalid("recipients: at least one")
-        if len(new.forward_paths) > self._limits.recipients:
-            raise ValueInvalid(f"recipients: at most {self._limits.recipients}")
+        limit = self._placement.home(new.user_id).limits.recipients_per_message
+        most = within(limit, self._limits.recipients)
+        if len(new.forward_paths) > most:
+            raise ValueInvalid(f"recipients: at most {most}")
         addresses = [new.reverse_path, *(path.address for path in new.forward_paths)]
         originals = [path.original_recipient or "" for path in new.forward_paths]
         if any("<" in address or ">" in address for address in addresses):

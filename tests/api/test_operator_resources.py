@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 import trustme
@@ -15,8 +16,8 @@ from mailcore.model.limits import UserLimits
 from mailcore.model.roles import Role
 from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
-from tests.api.conftest import Api, token
-from tests.builders import MadeUser, make_user
+from tests.api.conftest import Answer, Api, token
+from tests.builders import OPERATOR, MadeUser, make_user
 
 
 @pytest.fixture
@@ -130,6 +131,52 @@ def test_settings_are_told_set_and_followed(app: Flask, services: MailServices, 
         api.post("/settings/const:max:forwards", {"value": UserLimits().forwards_per_day})
     assert tenant.get("/settings").body["code"] == "MissingPrivileges"
     assert api.get("/settings/none").status == 404
+
+
+def _too_many_mailboxes(api: Api, user: MadeUser, path: str) -> Answer:
+    return api.post(f"{path}/mailboxes", {"path": f"box {ObjectId()}"})
+
+
+def _too_many_app_passwords(api: Api, user: MadeUser, path: str) -> Answer:
+    return api.post(f"{path}/asps", {"description": "x"})
+
+
+def _too_many_recipients(api: Api, user: MadeUser, path: str) -> Answer:
+    to = [{"address": f"x{number}@else.test"} for number in range(4)]
+    return api.post(f"{path}/submit", {"from": {"address": user.address}, "to": to, "subject": "x", "text": "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "ask"),
+    [
+        ("const:max:mailboxes", 3, _too_many_mailboxes),
+        ("const:asp:limit", 1, _too_many_app_passwords),
+        ("const:max:rcpt_to", 3, _too_many_recipients),
+    ],
+)
+def test_a_setting_that_is_a_limit_is_one(
+    app: Flask, services: MailServices, platform: Api, key: str, value: int, ask: Callable[[Api, MadeUser, str], Answer]
+) -> None:
+    user = make_user(services)
+    path = f"/users/{user.user_id}"
+    settings = Api(app, token(services, PLATFORM, Role.SETTINGS))
+    services.app_passwords.create(OPERATOR, user.user_id, "first")
+    assert ask(platform, user, path).status == 200
+    was = settings.get(f"/settings/{key}").body["value"]
+    assert settings.post(f"/settings/{key}", {"value": value}).status == 200
+    try:
+        services.placement.forget(user.user_id)
+        assert ask(platform, user, path).status in {400, 403}
+    finally:
+        settings.post(f"/settings/{key}", {"value": was})
+    services.placement.forget(user.user_id)
+    assert ask(platform, user, path).status == 200
+
+
+def test_a_setting_without_effect_says_so() -> None:
+    without = {one.key for one in site_settings.ALL.values() if not one.limit}
+    assert without == {one.key for one in site_settings.ALL.values() if "without effect" in one.description}
+    assert len(without) == 8
 
 
 @pytest.mark.parametrize(
