@@ -30,7 +30,14 @@ def shown_encryption(user: User) -> dict[str, Any]:
 
 
 def set_encryption(call: Call, user_id: UserId, given: UserFields) -> None:
-    """Set keys, and what they are for; a key of the one kind takes the place of those of the other."""
+    """Set keys, and what they are for."""
+    changes = encryption_changes(given)
+    if changes:
+        call.change(call.services.encryptions.set, call.actor, user_id, changes)
+
+
+def encryption_changes(given: UserFields) -> dict[str, Any]:
+    """Return what is given of a user's choice; a key of the one kind takes the place of those of the other."""
     wanted: dict[str, Any] = {
         "pgp_key": given.pub_key.strip() if given.pub_key is not None else None,
         "certificates": tuple(given.smime_certs) if given.smime_certs is not None else None,
@@ -44,5 +51,4 @@ def set_encryption(call: Call, user_id: UserId, given: UserFields) -> None:
         changes["certificates"] = ()
     elif changes.get("certificates") and "pgp_key" not in changes:
         changes["pgp_key"] = ""
-    if changes:
-        call.change(call.services.encryptions.set, call.actor, user_id, changes)
+    return changes

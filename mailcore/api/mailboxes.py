@@ -12,7 +12,7 @@ from mailcore.api.fields import Fields, Flag, Input, Nothing, Output
 from mailcore.api.operation import Operation, Permission
 from mailcore.errors import MailboxNotFound
 from mailcore.model.ids import MailboxId
-from mailcore.model.mailbox import MailboxEntry, MailboxStatus, MailboxTree, parse_mailbox_name
+from mailcore.model.mailbox import SEPARATOR, MailboxEntry, MailboxStatus, MailboxTree, parse_mailbox_name
 from mailcore.model.roles import Action, Resource
 
 MOST_RETENTION_MS: Final = 100 * 366 * 24 * 3600 * 1000
@@ -117,12 +117,11 @@ def get_mailbox(call: Call, given: GetMailbox) -> dict[str, Any]:
 def create_mailbox(call: Call, given: CreateMailbox) -> dict[str, Any]:
     """Make a mailbox."""
     mailboxes, actor = call.services.mailboxes, call.on_behalf()
-    made = mailboxes.create(call.owner, actor, given.path, subscribed=True)
+    path = given.path.removesuffix(SEPARATOR)
+    made = mailboxes.create(call.owner, actor, path, subscribed=True)
     if given.hidden or given.retention or given.encrypt_messages:
         hidden, encrypts = given.hidden, given.encrypt_messages
-        mailboxes.set_options(
-            call.owner, actor, given.path, hidden=hidden, retention_ms=given.retention, encrypts=encrypts
-        )
+        mailboxes.set_options(call.owner, actor, path, hidden=hidden, retention_ms=given.retention, encrypts=encrypts)
     return {"id": str(made)}
 
 

@@ -18,6 +18,7 @@ from mailcore.api.fields import (
 )
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import cut, position
+from mailcore.api.user_changes import NAMED, check_new, settings_of
 from mailcore.api.user_fields import (
     CreateUser,
     ListUsers,
@@ -38,11 +39,12 @@ from mailcore.model.address import Address
 from mailcore.model.filter import of_user
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Spending, Traffic, UserLimits
-from mailcore.model.mailbox import SpecialUse, parse_mailbox_name
+from mailcore.model.mailbox import parse_mailbox_name
 from mailcore.model.roles import Action, Resource
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, User
 from mailcore.model.user_filter import UserFilter
+from mailcore.model.user_settings import UserSettings
 
 DAY_S: Final = 24 * 3600
 LIMITS: Final = {
@@ -57,13 +59,6 @@ LIMITS: Final = {
     "pop3_max_messages": "pop3_messages",
 }
 """Field of a request -> limit of ours."""
-NAMED: Final = {
-    "sent": SpecialUse.SENT,
-    "trash": SpecialUse.TRASH,
-    "junk": SpecialUse.JUNK,
-    "drafts": SpecialUse.DRAFTS,
-}
-SETTINGS: Final = ("language", "mta_relay", "spam_level", "meta_data", "internal_data")
 
 
 def list_users(call: Call, given: ListUsers) -> dict[str, Any]:
@@ -145,6 +140,7 @@ def create_user(call: Call, given: CreateUser) -> dict[str, Any]:
     address = given.address or given.username
     if "@" not in address:
         raise invalid({"address": "is needed where the user name is none: name@domain"})
+    check_new(call, given)
     users = call.services.users
     password = Secret(given.password.encode()) if given.password and not given.hashed_password else None
     user_id = users.create(call.actor, address, password, given.name or "", tenant_id, given.quota or None)
@@ -175,6 +171,7 @@ def _furnish(call: Call, user_id: UserId, given: CreateUser) -> None:
 def update_user(call: Call, given: UpdateUser) -> dict[str, Any]:
     """Change what was asked for, each by its own step of the audit trail."""
     _check_fields(call, given)
+    UserSettings().changed(settings_of(given))
     user_id, users = call.owner, call.services.users
     if given.existing_password is not None:
         _check_password(call, given.existing_password)
@@ -282,18 +279,7 @@ def _set(call: Call, user_id: UserId, given: UserFields) -> None:
         value = getattr(given, field)
         if value is not None:
             call.change(users.set_limit, call.actor, user_id, limit, value or None)
-    changes: dict[str, Any] = {name: getattr(given, name) for name in SETTINGS if getattr(given, name) is not None}
-    for name, values in (("targets", given.targets), ("tags", given.tags), ("from_whitelist", given.from_whitelist)):
-        if values is not None:
-            changes[name] = tuple(values)
-    if given.upload_sent_messages is not None:
-        changes["uploads_sent"] = given.upload_sent_messages
-    if given.undo_send is not None:
-        changes["undo_s"] = given.undo_send
-    if given.require2fa_enabled is not None:
-        changes["requires_2fa"] = given.require2fa_enabled
-    if given.retention is not None:
-        changes["expires_after_s"] = given.retention // 1000
+    changes = settings_of(given)
     if changes:
         call.change(users.set_settings, call.actor, user_id, changes)
     if given.disabled_scopes is not None:

@@ -84,6 +84,14 @@ class Encryptions:
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)
 
+    def check(self, changes: Mapping[str, Any]) -> None:
+        """Look at what somebody new is to choose.
+
+        Raises:
+            ValueInvalid: as `set`.
+        """
+        self._check(replace(Encryption(), **changes))
+
     def _check(self, choice: Encryption) -> None:
         if choice.pgp_key and choice.certificates:
             raise ValueInvalid("mail is encrypted by OpenPGP or by S/MIME: take the other key away")

@@ -214,6 +214,14 @@ class Users:
             self._changed(user_id, self._directory.users.set_password(user_id, encoded))
         self._sessions.user_changed(user_id, "The password was changed, sign in again")
 
+    def check_password_hash(self, encoded: str) -> None:
+        """Look at a hash before there is a user to have it.
+
+        Raises:
+            HashUnsuitable: of no known scheme, or too dear to verify.
+        """
+        self._passwords.check_hash(encoded)
+
     def set_state(self, actor: Actor, user_id: UserId, state: State) -> None:
         """Suspend, disable or revive a user; every session and cached login of the user ends.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pysequoia
@@ -263,3 +264,48 @@ def test_everybodys_bytes_are_counted_anew_by_a_job(tenant: Api, own: Api, redis
         job.delete()
     assert tenant.post("/quota/reset?dry_run=1", {}).body["plan"] == []
     assert own.post("/quota/reset", {}).body["code"] == "MissingPrivileges"
+
+
+UNFIT: list[dict[str, Any]] = [
+    {"pubKey": "garbage"},
+    {"smimeCerts": ["garbage"]},
+    {"encryptMessages": True},
+    {"targets": ["nobody"]},
+    {"fromWhitelist": ["***"]},
+    {"mtaRelay": "ftp://x"},
+    {"retention": (1 << 53) - 1},
+    {"hashedPassword": True},
+    {"mailboxes": {"sent": "a//b"}},
+    {"mailboxes": {"sent": "Drafts"}},
+    {"mailboxes": {"sent": "INBOX"}},
+    {"mailboxes": {"sent": "One", "trash": "One"}},
+    {"mailboxes": {"sent": "Sent Mail/below"}},
+]
+
+
+@pytest.mark.parametrize("unfit", UNFIT, ids=lambda unfit: next(iter(unfit)))
+def test_who_is_refused_is_not_half_made(tenant: Api, user: MadeUser, unfit: dict[str, Any]) -> None:
+    username = f"new@{user.address.partition('@')[2]}"
+    wanted = {"username": username, "password": "long enough words"}
+    assert tenant.post("/users", {**wanted, **unfit}).status == 400
+    assert tenant.get(f"/users/resolve/{username}").status == 404
+    assert tenant.post("/users", wanted).status == 200, "the address is still free"
+
+
+def test_what_a_mailbox_of_a_new_user_gives_up_another_may_have(tenant: Api, user: MadeUser) -> None:
+    username = f"new@{user.address.partition('@')[2]}"
+    names = {"sent": "Gone", "trash": "Sent Mail", "junk": "Junk"}
+    made = tenant.post("/users", {"username": username, "password": "long enough words", "mailboxes": names}).body["id"]
+    found = {one["path"]: one["specialUse"] for one in tenant.get(f"/users/{made}/mailboxes").body["results"]}
+    assert (found["Gone"], found["Sent Mail"], found["Junk"]) == ("\\Sent", "\\Trash", "\\Junk")
+
+
+def test_of_a_refused_change_nothing_is_done(own: Api) -> None:
+    assert own.put("/users/me", {"name": "Changed", "targets": ["nobody"]}).status == 400
+    assert own.get("/users/me").body["name"] == ""
+
+
+def test_a_separator_at_the_end_of_a_new_mailbox_is_none(own: Api) -> None:
+    made = own.post("/users/me/mailboxes", {"path": "Tail/", "retention": 1000}).body["id"]
+    found = own.get(f"/users/me/mailboxes/{made}").body
+    assert (found["path"], found["retention"]) == ("Tail", 1000)
