@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import Final
 
+DAY_S = 24 * 3600
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -108,6 +110,52 @@ class SendingLimits:
     tenant_recipients_per_day: int = 200_000
     domain_messages_per_hour: int = 10_000
     domain_recipients_per_day: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimits:
+    """What a tenant may send until it is so old."""
+
+    younger_than_s: int
+    messages_per_hour: int
+    recipients_per_day: int
+
+
+YOUNG: Final = (AgeLimits(DAY_S, 50, 200), AgeLimits(7 * DAY_S, 100, 500), AgeLimits(30 * DAY_S, 1000, 5000))
+"""Of organisations that came by themselves. A new one may be anybody."""
+PAYING: Final = (AgeLimits(DAY_S, 250, 1000), AgeLimits(7 * DAY_S, 500, 2500), AgeLimits(30 * DAY_S, 2000, 20_000))
+"""Of those that pay. Who pays nothing though others do stays where `YOUNG` has a week."""
+
+
+def limits_of_age(platform: SendingLimits, age_s: float, pays: bool | None) -> SendingLimits:
+    """Return the platform's limits as they hold for a tenant of an age; `pays` is None where nobody pays."""
+    if pays is False:
+        age_s = min(age_s, 7 * DAY_S - 1)
+    for step in PAYING if pays else YOUNG:
+        if age_s < step.younger_than_s:
+            return replace(
+                platform,
+                tenant_messages_per_hour=_lower(platform.tenant_messages_per_hour, step.messages_per_hour),
+                tenant_recipients_per_day=_lower(platform.tenant_recipients_per_day, step.recipients_per_day),
+            )
+    return platform
+
+
+def _lower(limit: int, other: int) -> int:
+    return min(limit, other) if limit else other
+
+
+@dataclass(frozen=True, slots=True)
+class ReputationLimits:
+    """From where on outgoing mail is held: a rate, and how many of the kind there must be at least."""
+
+    bounce_rate: float = 0.1
+    bounces: int = 20
+    complaint_rate: float = 0.003
+    """Where large services begin to refuse everything."""
+    complaints: int = 5
+    suppressed_rate: float = 0.2
+    suppressed: int = 20
 
 
 class Spending(StrEnum):
@@ -280,6 +328,7 @@ class Limits:
     idle_timeout_s: int = 30 * 60
     user: UserLimits = field(default_factory=UserLimits)
     sending: SendingLimits = field(default_factory=SendingLimits)
+    reputation: ReputationLimits = field(default_factory=ReputationLimits)
     logins: LoginLimits = field(default_factory=LoginLimits)
     auth_log_waiting: int = 10_000
     """Groups of sign-ins that a process holds until they are written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from mailcore.model.ids import TenantId, UserId
 
@@ -23,6 +23,15 @@ class Reason(StrEnum):
     REPORT = "report"
     MODERATION = "moderation"
     NOTICE = "notice"
+
+
+AUTHORED: Final = frozenset({Reason.SUBMISSION, Reason.API})
+"""What somebody wrote and had sent."""
+BURST: Final = "burst"
+"""Why mail is held that a user sends far faster than people do."""
+SENDING_HOLD: Final = "sending hold"
+"""Why mail is held while all outgoing mail of its sender is."""
+HELD_FOR_ABUSE: Final = frozenset({BURST, SENDING_HOLD})
 
 
 class Notify(StrEnum):

@@ -14,8 +14,9 @@ from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
-from mailcore.model.limits import SendingLimits
+from mailcore.model.limits import SendingLimits, limits_of_age
 from mailcore.model.mta_sts import StsMode
+from mailcore.model.reputation import SendingHold
 from mailcore.model.retention import RetentionRule
 from mailcore.model.sending import ForeignSender
 from mailcore.model.user_settings import DEFAULTS, UserSettings
@@ -73,10 +74,6 @@ class TenantLimits:
     sending: Mapping[str, int] = field(default_factory=dict)
     """Numbers of `SendingLimits` that hold for the tenant."""
 
-    def sending_limits(self, platform: SendingLimits) -> SendingLimits:
-        """Return what holds for sending."""
-        return replace(platform, **self.sending) if self.sending else platform
-
 
 @dataclass(frozen=True, slots=True)
 class StoredSmarthost:
@@ -127,6 +124,16 @@ class Tenant:
     """What the mail of all its users took when it was last summed up."""
     used_at: datetime | None = None
     """When that was."""
+    pays: bool | None = None
+    """None: nobody has told, or nobody pays here."""
+    sending_hold: SendingHold | None = None
+    """All of its outgoing mail waits."""
+
+    def sending_limits(self, platform: SendingLimits, at: datetime) -> SendingLimits:
+        """Return what holds for sending: what was set for it, else what its age allows if it came by itself."""
+        if self.managed_by is ManagedBy.PORTAL:
+            platform = limits_of_age(platform, (at - self.created_at).total_seconds(), self.pays)
+        return replace(platform, **self.limits.sending) if self.limits.sending else platform
 
     @property
     def admits(self) -> State:
@@ -210,3 +217,5 @@ class User:
     is_shared: bool = False
     """A mailbox of several: nobody signs in to it, its delegates read and send for it."""
     smarthost: StoredSmarthost | None = None
+    sending_hold: SendingHold | None = None
+    """Of this user alone."""

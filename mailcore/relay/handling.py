@@ -11,7 +11,8 @@ from mailcore.errors import DomainInvalid, MailError, ValueInvalid
 from mailcore.metrics import Tally
 from mailcore.model.address import domain_name
 from mailcore.model.forward_target import TargetUrl, read_target_url
-from mailcore.model.outbound import Answer, Reason, RecipientState, RecipientStatus
+from mailcore.model.outbound import AUTHORED, SENDING_HOLD, Answer, RecipientState, RecipientStatus
+from mailcore.model.reputation import Fate
 from mailcore.model.tenant import State
 from mailcore.net.outgoing import OutgoingClient
 from mailcore.relay.client import Forward, Mail
@@ -22,6 +23,7 @@ from mailcore.relay.reports import RELAY, Reports
 from mailcore.relay.routes import Route, Routes
 from mailcore.services.delivery import Delivery, DeliveryTarget
 from mailcore.services.outbound_work import Claim, LeaseLost, OutboundWork, answered
+from mailcore.services.reputation import Reputation, is_bounce
 from mailcore.services.slots import Slots
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.trace import Step, Trace, TraceRow
@@ -57,6 +59,7 @@ class Parts:
     placement: Placement
     reports: Reports
     suppressions: Suppressions
+    reputation: Reputation
     lines: Lines
     slots: Slots
     trace: Trace
@@ -78,6 +81,9 @@ class Handling:
         if claim.was_interrupted:
             self._note_interrupted()
         try:
+            if self._is_to_wait():
+                self._parts.work.hold(claim, SENDING_HOLD)
+                return
             self._try_all()
             self._parts.reports.report(claim)
             self._parts.work.settle(claim, self._wait_s)
@@ -91,6 +97,11 @@ class Handling:
 
     # -- whom -------------------------------------------------------------------------------
 
+    def _is_to_wait(self) -> bool:
+        """Whether all outgoing mail of who wrote it is held, whatever else is to be done: it must not expire either."""
+        entry = self._claim.entry
+        return entry.reason in AUTHORED and self._parts.placement.home(entry.user_id).sending_hold is not None
+
     def _all(self) -> Group:
         return self._claim.recipients()
 
@@ -103,7 +114,7 @@ class Handling:
             return
         due = [(number, each) for number, each in waiting if each.due_at is None or each.due_at <= now]
         home = self._parts.placement.home(claim.entry.user_id)
-        if home.state is not State.ACTIVE and claim.entry.reason in {Reason.SUBMISSION, Reason.API}:
+        if home.state is not State.ACTIVE and claim.entry.reason in AUTHORED:
             self._wait_s = SUSPENDED_S
             return
         if claim.entry.via:
@@ -269,8 +280,17 @@ class Handling:
         self._parts.work.record(claim, changes, ends=not waits and not self._parts.reports.is_any_due(claim, after))
         for settled in changes.values():
             self._note(settled, step or _step_of(settled), attempt)
+            if not is_local:
+                self._count(settled, step)
             if settled.state is RecipientState.FAILED:
                 self._note_bounce(settled)
+
+    def _count(self, status: RecipientStatus, step: Step | None) -> None:
+        """Count what another service made of what somebody wrote."""
+        entry = self._claim.entry
+        fate = Fate.SUPPRESSED if step is Step.SUPPRESSED else _fate_of(status)
+        if fate is not None and entry.reason in AUTHORED:
+            self._parts.reputation.note(entry.tenant_id, entry.user_id, fate)
 
     def _note_bounce(self, status: RecipientStatus) -> None:
         answer = status.answer
@@ -327,6 +347,13 @@ def _step_of(status: RecipientStatus) -> Step:
     if status.state is RecipientState.SENT:
         return Step.DELIVERED if status.is_local else Step.SENT
     return Step.FAILED if status.state is RecipientState.FAILED else Step.DEFERRED
+
+
+def _fate_of(status: RecipientStatus) -> Fate | None:
+    if status.state is RecipientState.SENT:
+        return Fate.SENT
+    is_bad = status.state is RecipientState.FAILED and status.answer is not None and is_bounce(status.answer)
+    return Fate.BOUNCED if is_bad else None
 
 
 def _answer_of(error: MailError) -> Answer:

@@ -45,6 +45,7 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
             own_domain,
         ),
         suppressions=services.suppressions,
+        reputation=services.reputation,
         lines=Lines(services.slots, limits),
         slots=services.slots,
         trace=services.trace,

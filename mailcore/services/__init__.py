@@ -89,6 +89,7 @@ from mailcore.services.quotas import Quotas
 from mailcore.services.reauthentication import Reauthentication
 from mailcore.services.redis_link import RedisLink
 from mailcore.services.renaming import Renaming
+from mailcore.services.reputation import Reputation
 from mailcore.services.resolution import Resolutions
 from mailcore.services.responder import Responder
 from mailcore.services.restoring import Restoring
@@ -99,6 +100,7 @@ from mailcore.services.sealing import Sealing
 from mailcore.services.search import Search
 from mailcore.services.second_factors import SecondFactors
 from mailcore.services.sending import Sending
+from mailcore.services.sending_holds import SendingHolds
 from mailcore.services.sent_copies import SentCopies
 from mailcore.services.sessions import Sessions
 from mailcore.services.shards import Shards
@@ -227,6 +229,8 @@ class MailServices:
     slots: Slots
     suppressions: Suppressions
     feedback: Feedback
+    reputation: Reputation
+    sending_holds: SendingHolds
     trace: Trace
     site_settings: SiteSettings
     updates: Updates
@@ -250,6 +254,7 @@ class MailServices:
         self.usage.start(kept_up)
         self.auth_log.start(kept_up)
         self.trace.start(kept_up)
+        self.reputation.start(kept_up)
         self.site_settings.start(kept_up)
 
     def close(self) -> None:
@@ -260,6 +265,7 @@ class MailServices:
         self.connections.close()
         self.auth_log.close()
         self.trace.close()
+        self.reputation.close()
         self.site_settings.close()
         self._clients.close()
         self._link.close()
@@ -316,6 +322,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     filter_changes = FilterChanges(directory, placement, sessions)
     filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits, offload)
     usage = Usage(link, placement, sending=settings.limits.sending)
+    reputation = Reputation(directory, placement)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     events = Events(directory, placement, spam_reports.note)
     forward_key = SystemKey(directory, sealing, KEY_NAME)
@@ -330,7 +337,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     responder = Responder(outbound, usage, dkim, settings.hostname)
     marks = OriginMarks(SystemKey(directory, sealing, ORIGIN_KEY_NAME).get)
     suppressions = Suppressions(placement, audit, settings.limits.outbound)
-    feedback = Feedback(placement, marks, trace, suppressions, audit, settings.hostname)
+    feedback = Feedback(placement, marks, trace, suppressions, audit, reputation, settings.hostname)
     filer = Filer(placement, content, mailboxes, messages)
     domain_access = DomainAccess(directory, placement, audit, sessions, settings.limits)
     inbound = Inbound(
@@ -365,6 +372,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         audit,
         marks,
         correspondents,
+        reputation,
         settings.hostname,
     )
     labels = Labels(mailboxes)
@@ -483,6 +491,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         slots=Slots(link, settings.limits.outbound.connections_per_destination),
         suppressions=suppressions,
         feedback=feedback,
+        reputation=reputation,
+        sending_holds=SendingHolds(directory, placement, audit, reputation, outbound, settings.limits),
         trace=trace,
         data_export=DataExport(users, addresses, filters, mailboxes, content, audit),
         data_import=DataImport(users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits),

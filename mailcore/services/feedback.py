@@ -20,10 +20,12 @@ from mailcore.message.feedback_report import FeedbackReport, read_feedback_repor
 from mailcore.metrics import Tally
 from mailcore.model.ids import TenantId
 from mailcore.model.outbound import QueueId
+from mailcore.model.reputation import Fate
 from mailcore.services.arrival import Arrival
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.origin_marks import OriginMarks
+from mailcore.services.reputation import Reputation
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.trace import Step, Trace, TraceRow
 from mailcore.store.placement import Home, Placement
@@ -60,8 +62,10 @@ class Feedback:
         trace: Trace,
         suppressions: Suppressions,
         audit: Audit,
+        reputation: Reputation,
         authserv_id: str,
     ) -> None:
+        self._reputation = reputation
         self._placement = placement
         self._marks = marks
         self._trace = trace
@@ -119,6 +123,7 @@ class Feedback:
         details = {"queue_id": queue_id, "recipient": recipient, "kind": report.kind, "reporter": report.reporter}
         with self._audit.of_user(arrival.actor, "feedback.complaint", home.user_id, details):
             complaints.add(home.tenant_id, home.user_id, queue_id, recipient, now(), KEPT)
+        self._reputation.note(home.tenant_id, home.user_id, Fate.COMPLAINED)
         row = TraceRow(
             Step.COMPLAINED,
             queue_id,

@@ -17,11 +17,13 @@ from typing import Any, Final
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import BeingSent, NotFound, QueueEntryNotFound, ValueInvalid
-from mailcore.model.actor import Actor
+from mailcore.errors import BeingSent, NotFound, NotPermitted, QueueEntryNotFound, ValueInvalid
+from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits, within
 from mailcore.model.outbound import (
+    BURST,
+    SENDING_HOLD,
     Answer,
     EntryState,
     NewOutbound,
@@ -194,12 +196,16 @@ class Outbound:
         self._note(home, self._document(user_id, queue_id), Step.HELD, why)
 
     def release(self, actor: Actor, user_id: UserId, queue_id: str) -> None:
-        """Let a held entry go; its lifetime begins now.
+        """Let a held entry go, not before it was to be sent; its lifetime begins then.
 
         Raises:
             QueueEntryNotFound: none of this id is held.
+            NotPermitted: all mail of its sender is held, or it was far too much at once and staff have to look.
         """
         home = self._placement.home(user_id)
+        held = self.get(user_id, queue_id).held
+        if held == SENDING_HOLD or (held == BURST and actor.kind in {ActorKind.USER, ActorKind.MEMBER}):
+            raise NotPermitted("outgoing mail of its sender is on hold, which support ends")
         kept = timedelta(seconds=self._limits.outbound.lifetime_s)
         with self._audit.of_user(actor, "outbound.released", user_id, {"queue_id": queue_id}):
             if not home.shard.outbound.release(user_id, _key(user_id, queue_id)[12:], kept):

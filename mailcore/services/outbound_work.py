@@ -134,6 +134,16 @@ class OutboundWork:
         fault.hit("relay.finished")
         self._content.let_go(claim.shard, claim.entry.tenant_id, claim.key, dict(claim.document))
 
+    def hold(self, claim: Claim, why: str) -> None:
+        """End the lease and keep the entry back until somebody releases it; one round trip.
+
+        Raises:
+            LeaseLost: another relay has the entry.
+            StoreUnavailable: not known to be held; the lease ends by itself.
+        """
+        if not claim.shard.outbound.hold_leased(claim.key, claim.entry.lease, why):
+            raise LeaseLost(claim.entry.id)
+
     def put_back(self, claim: Claim, after_s: float) -> None:
         """End the lease without a word on any recipient; due again in a while."""
         next_at = claim.now() + timedelta(seconds=after_s * _RANDOM.uniform(0.75, 1.25))

@@ -10,7 +10,7 @@ from typing import Final
 from mailcore.errors import MailReadOnly, SendingStopped
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.rights import ALL_RIGHTS, Right
-from mailcore.model.tenant import Standing, Tenant
+from mailcore.model.tenant import Standing
 from mailcore.store.placement import Home
 
 READING: Final = Right.LOOKUP | Right.READ
@@ -46,14 +46,14 @@ def check_mail_change(home: Home, actor: Actor) -> None:
         raise MailReadOnly("mail")
 
 
-def check_sending(tenant: Tenant) -> None:
-    """Make sure that a tenant's users may send.
+def check_sending(home: Home) -> None:
+    """Make sure that a user may send.
 
     Raises:
-        SendingStopped: they may not.
+        SendingStopped: the tenant's standing, or staff, stop it.
     """
-    if tenant.standing is not Standing.FULL:
-        raise SendingStopped(tenant.id)
+    if home.standing is not Standing.FULL or (home.sending_hold is not None and home.sending_hold.stops):
+        raise SendingStopped(home.tenant_id)
 
 
 def _is_bound(home: Home, actor: Actor) -> bool:

@@ -15,13 +15,14 @@ from email.utils import format_datetime
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import MailError, SenderNotOwned
+from mailcore.errors import MailError, RateExceeded, SenderNotOwned
 from mailcore.message.outgoing import REMOVED_FIELDS, Outgoing, parse_mailboxes
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.mailbox import MailboxEntry
-from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason, ReturnContent
+from mailcore.model.outbound import SENDING_HOLD, NewOutbound, OutboundRecipient, QueueId, Reason, ReturnContent
+from mailcore.model.reputation import Fate
 from mailcore.services.audit import Audit, Planned
 from mailcore.services.clock import now
 from mailcore.services.correspondents import Correspondents
@@ -30,6 +31,7 @@ from mailcore.services.identities import Identities
 from mailcore.services.journal import Direction, Journal, JournalEntry
 from mailcore.services.origin_marks import OriginMarks
 from mailcore.services.outbound import Outbound, queue_id_of
+from mailcore.services.reputation import Reputation
 from mailcore.services.sender_check import checked_header
 from mailcore.services.sent_copies import Filed, SentCopies
 from mailcore.services.standing import check_sending
@@ -109,8 +111,10 @@ class Submission:
         audit: Audit,
         marks: OriginMarks,
         correspondents: Correspondents,
+        reputation: Reputation,
         hostname: str,
     ) -> None:
+        self._reputation = reputation
         self._correspondents = correspondents
         self._marks = marks
         self._placement = placement
@@ -131,7 +135,7 @@ class Submission:
             SenderNotOwned: it is not the sender's, and the tenant has such mail refused.
             SendingStopped: the tenant sends nothing now.
         """
-        check_sending(self._placement.tenant(sender.tenant_id))
+        check_sending(self._placement.home(sender.user_id))
         if not reverse_path or not self._identities.foreign(sender.user_id, sender.address, [reverse_path]):
             return reverse_path
         if self._placement.tenant(sender.tenant_id).foreign_sender.value == "refuse":
@@ -154,9 +158,8 @@ class Submission:
             StoreUnavailable, StoreFull: not taken as far as is known; the same call again is safe.
             Planned: the actor only wants to know what would be done.
         """
-        tenant = self._placement.tenant(sender.tenant_id)
-        check_sending(tenant)
-        policy = tenant.foreign_sender
+        check_sending(self._placement.home(sender.user_id))
+        policy = self._placement.tenant(sender.tenant_id).foreign_sender
         outgoing = Outgoing.read(submitted.raw)
         outgoing = checked_header(outgoing, self._identities, sender.user_id, sender.address, policy)
         if actor.dry_run:
@@ -234,13 +237,20 @@ class Submission:
         """
         domain = _from_domain(outgoing) or sender.address.rpartition("@")[2]
         recipients = len(submitted.recipients)
-        held = self._usage.spend_on_sending(sender.user_id, sender.tenant_id, domain, recipients)
+        try:
+            held = self._usage.spend_on_sending(sender.user_id, sender.tenant_id, domain, recipients)
+        except RateExceeded:
+            self._reputation.note(sender.tenant_id, sender.user_id, Fate.LIMITED)
+            raise
         if held is not None:
+            self._reputation.note(sender.tenant_id, sender.user_id, Fate.BURST)
             log.warning("submission.burst", extra={"user": str(sender.user_id), "recipients": recipients})
             at = time.monotonic()
             if at >= self._told_of_burst.get(sender.user_id, 0.0):
                 self._told_of_burst[sender.user_id] = at + TELL_AGAIN_S
                 self._audit.happened(actor, "submission.burst", sender.user_id, {"recipients": recipients})
+        if held is None and self._placement.home(sender.user_id).sending_hold is not None:
+            return SENDING_HOLD
         return held
 
     def _file(

@@ -171,6 +171,18 @@ class Tenants:
         self._placement.forget_tenant(tenant_id)
         self._sessions.tenant_changed(tenant_id)
 
+    def set_pays(self, actor: Actor, tenant_id: TenantId, *, pays: bool) -> None:
+        """Note whether a tenant pays: who does may send more while it is young.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        with self._audit.of_tenant(actor, "tenant.pays", tenant_id, {"pays": pays}) as change:
+            change.before["pays"] = self._placement.tenant(tenant_id).pays
+            if not self._directory.tenants.set_pays(tenant_id, pays=pays):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+
     def set_postmaster(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None) -> None:
         """Say which of its users gets mail for postmaster and abuse of its domains; None: the oldest.
 
@@ -242,15 +254,16 @@ class Tenants:
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
 
-    def set_sending_limit(self, actor: Actor, tenant_id: TenantId, name: str, value: int | None) -> None:
-        """Change one of `SENDING_LIMITS` of a tenant; 0 is without limit, None as the platform has it.
+    def set_sending_limit(self, actor: Actor, tenant_id: TenantId, name: str, value: int | None, why: str = "") -> None:
+        """Change one of `SENDING_LIMITS` of a tenant, whatever its age; 0 is without limit, None as its age has it.
 
         Raises:
             ValueInvalid: no such limit.
             TenantNotFound: there is none.
         """
         check_limit(name, value, SENDING_LIMITS)
-        with self._audit.of_tenant(actor, "tenant.sending_limit", tenant_id, {"limit": name, "value": value}) as change:
+        details: Details = {"limit": name, "value": value} | ({"why": why} if why else {})
+        with self._audit.of_tenant(actor, "tenant.sending_limit", tenant_id, details) as change:
             change.before["value"] = self._placement.tenant(tenant_id).limits.sending.get(name)
             if not self._directory.tenants.set_limit(tenant_id, name, value):
                 raise TenantNotFound(tenant_id)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson import ObjectId
@@ -20,6 +21,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from mailcore.errors import RateExceeded, ValueInvalid
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS, USER_LIMITS, SendingLimits, Spending, Traffic, UserLimits
+from mailcore.model.outbound import BURST
 from mailcore.services.redis_link import RedisLink, keyed
 from mailcore.store.placement import Placement
 
@@ -42,8 +44,6 @@ _WINDOW_S: Final = {
     Spending.BURST: BURST_S,
 }
 """Of all others it is a day."""
-BURST: Final = "burst"
-"""Why mail is held back that a user sends far faster than people do."""
 
 _Counted = tuple[UserId, Traffic]
 
@@ -124,7 +124,7 @@ class Usage:
         Raises:
             RateExceeded: so much is not left; the details name whose limit it is.
         """
-        user, sending = self.limits(user_id), self._placement.tenant(tenant_id).limits.sending_limits(self._sending)
+        user, sending = self.limits(user_id), self.sending_limits(tenant_id)
         counted = [
             (limit, _spent(owner, what), amount)
             for owner, what, limit, amount in (
@@ -222,6 +222,20 @@ class Usage:
     def limits(self, user_id: UserId) -> UserLimits:
         """Return what holds for a user, at most 30 s old."""
         return self._placement.home(user_id).limits
+
+    def sending_limits(self, tenant_id: TenantId) -> SendingLimits:
+        """Return what holds for a tenant of its age now, at most 30 s old.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        at = datetime.fromtimestamp(self._clock(), UTC)
+        return self._placement.tenant(tenant_id).sending_limits(self._sending, at)
+
+    def used_of_tenant(self, tenant_id: TenantId) -> dict[str, int]:
+        """Return what all users of a tenant have used up, by the name of its limit; empty without Redis."""
+        counted = {f"tenant_{what.value}": _spent(tenant_id, what) for what in (Spending.MESSAGES, Spending.RECIPIENTS)}
+        return self._link.ask(lambda _: {name: _in_window(self._shared, *key) for name, key in counted.items()}) or {}
 
     def used(self, user_id: UserId) -> dict[str, int]:
         """Return what is used up by the name of its limit, as Redis has it; empty without Redis."""

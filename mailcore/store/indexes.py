@@ -51,6 +51,11 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("next_at", ASCENDING)], name="next_at", sparse=True),
         IndexModel([("tenant", ASCENDING), ("created_at", ASCENDING)], name="tenant"),
         IndexModel([("forget_at", ASCENDING)], name="forget_at", expireAfterSeconds=0, sparse=True),
+        IndexModel(
+            [("held", ASCENDING), ("tenant", ASCENDING)],
+            name="held",
+            partialFilterExpression={"held": {"$exists": True}},
+        ),
     ),
     "files": (),
     "audit_pieces": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
@@ -58,6 +63,10 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "trace": (
         IndexModel([("keys", ASCENDING), ("_id", ASCENDING)], name="keys"),
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
+    ),
+    "sending_counts": (
+        IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=9 * 24 * 3600),
+        IndexModel([("trouble_at", ASCENDING)], name="trouble_at", sparse=True),
     ),
     "complaints": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "spam_reports": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
@@ -69,7 +78,10 @@ HOT: dict[str, Sequence[IndexModel]] = {
 COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
 DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "shards": (IndexModel([("name", ASCENDING)], name="name", unique=True),),
-    "tenants": (IndexModel([("name_key", ASCENDING)], name="name_key", unique=True),),
+    "tenants": (
+        IndexModel([("name_key", ASCENDING)], name="name_key", unique=True),
+        IndexModel([("sending_hold.since", ASCENDING)], name="sending_hold", sparse=True),
+    ),
     "domains": (
         IndexModel([("name", ASCENDING)], name="name", unique=True),
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
@@ -85,6 +97,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
         IndexModel([("second_factors.passkeys.id", ASCENDING)], name="passkey", unique=True, sparse=True),
         IndexModel([("settings.expires_after_s", ASCENDING)], name="expires_after_s", sparse=True),
+        IndexModel([("sending_hold.since", ASCENDING)], name="sending_hold", sparse=True),
     ),
     "deleted_users": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),

@@ -12,6 +12,7 @@ from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
 from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
+from mailcore.model.reputation import SendingHold
 from mailcore.model.tenant import Shard, Standing, State, StoredSmarthost, Tenant, User
 from mailcore.model.user_settings import DEFAULTS, UserSettings
 from mailcore.store.client import Clients
@@ -63,6 +64,8 @@ class Home:
     """The user's own, else the tenant's."""
     standing: Standing = Standing.FULL
     """The tenant's."""
+    sending_hold: SendingHold | None = None
+    """The tenant's, else the user's own: outgoing mail waits."""
 
 
 class Placement:
@@ -126,6 +129,7 @@ class Placement:
             state=stricter(user.state, tenant.admits),
             over_quota_since=user.over_quota_since,
             standing=tenant.standing,
+            sending_hold=tenant.sending_hold or user.sending_hold,
             cold_after=tenant.cold_after,
             limits=self.limits(user, tenant),
             settings=user.settings,

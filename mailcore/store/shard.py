@@ -36,6 +36,7 @@ from mailcore.store.user.erasure import Erasure
 from mailcore.store.user.files import Files
 from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.outbound import OutboundEntries
+from mailcore.store.user.sending_counts import SendingCounts
 from mailcore.store.user.spam_reports import SpamReports
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.suppressions import Suppressions
@@ -79,6 +80,7 @@ class ShardStores:
     suppressions: Suppressions
     trace: TraceRows
     complaints: Complaints
+    sending_counts: SendingCounts
     correspondents: Correspondents
     erasure: Erasure
     room: Room
@@ -119,6 +121,7 @@ class ShardStores:
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
             complaints=Complaints(hot),
+            sending_counts=SendingCounts(hot),
             correspondents=Correspondents(hot),
             erasure=Erasure(hot),
             room=Room(hot),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.services import MailServices
 from portal.accounts.models import Organisation
 from portal.billing import mirror
-from portal.billing.entitlements import Entitlements, entitlements
+from portal.billing.entitlements import entitlements
 from portal.billing.gateway import asking
 from portal.billing.models import BillingAccount, ChangeState, QuantityChange
 from portal.database import session, unit_of_work
@@ -23,9 +23,6 @@ log = logging.getLogger(__name__)
 
 BILLING: Final = Actor(ActorKind.SYSTEM, Door.WORKER, "billing")
 PAGE: Final = 500
-RECIPIENTS: Final = "tenant_recipients_per_day"
-NEW: Final = ((timedelta(days=7), 500), (timedelta(days=30), 5000))
-"""How old an organisation is, and to how many addresses a day it may send until then."""
 
 
 def enforce(mail: MailServices, organisation_id: UUID, now: datetime) -> bool:
@@ -46,9 +43,9 @@ def enforce(mail: MailServices, organisation_id: UUID, now: datetime) -> bool:
     if tenant.limits.quota_bytes != storage:
         mail.pools.set_quota(BILLING, tenant.id, storage)
         changed = True
-    recipients = recipients_of_age(organisation, wanted, now)
-    if _is_ours(tenant.limits.sending.get(RECIPIENTS)) and tenant.limits.sending.get(RECIPIENTS) != recipients:
-        mail.tenants.set_sending_limit(BILLING, tenant.id, RECIPIENTS, recipients)
+    pays = wanted.plan is not None
+    if tenant.pays is not pays:
+        mail.tenants.set_pays(BILLING, tenant.id, pays=pays)
         changed = True
     if tenant.standing is not wanted.standing:
         mail.tenants.set_standing(BILLING, tenant.id, wanted.standing)
@@ -56,20 +53,6 @@ def enforce(mail: MailServices, organisation_id: UUID, now: datetime) -> bool:
     if changed:
         log.info("billing.enforced", extra={"organisation": str(organisation_id), "stage": wanted.stage.value})
     return changed
-
-
-def recipients_of_age(organisation: Organisation, wanted: Entitlements, now: datetime) -> int | None:
-    """Return to how many addresses a day an organisation may send while it is new; None: as the platform has it.
-
-    Whoever pays nothing yet counts as new, however long ago it came.
-    """
-    age = timedelta(0) if wanted.plan is None else now - organisation.created_at
-    return next((most for limit, most in NEW if age < limit), None)
-
-
-def _is_ours(recipients: int | None) -> bool:
-    """Whether nobody but us has set this limit: what an operator chose stays."""
-    return recipients is None or recipients in {most for _, most in NEW}
 
 
 def reconcile(client: stripe.StripeClient, organisation_id: UUID) -> None:

@@ -39,6 +39,7 @@ from mailcore.model.labels import LabelSet
 from mailcore.model.mailbox import SpecialUse
 from mailcore.model.mta_sts import StsMode
 from mailcore.model.outbound import OutboundRecipient
+from mailcore.model.reputation import HoldCause
 from mailcore.model.retention import RetentionRule
 from mailcore.model.rights import Right
 from mailcore.model.roles import Role
@@ -375,6 +376,12 @@ def _journal(scene: Scene) -> None:
     assert scene.services.journal.record(scene.actor, entry)
 
 
+def _held_sender(scene: Scene) -> tuple[TenantId, UserId]:
+    user = scene.user
+    scene.services.sending_holds.hold(OPERATOR, user.tenant_id, user.user_id, HoldCause.STAFF, "why")
+    return user.tenant_id, user.user_id
+
+
 Call = Callable[[Scene], object]
 CALLS: dict[str, Call] = {
     "addresses.create": lambda s: s.services.addresses.create(s.actor, s.user.user_id, f"more@{s.domain()}"),
@@ -509,6 +516,12 @@ CALLS: dict[str, Call] = {
     "outbound.release": lambda s: s.services.outbound.release(
         s.actor, s.user.user_id, queued(s.services, s.user, held="why")
     ),
+    "sending_holds.hold": lambda s: s.services.sending_holds.hold(
+        s.actor, s.user.tenant_id, s.user.user_id, HoldCause.STAFF, "why"
+    ),
+    "sending_holds.keep": lambda s: s.services.sending_holds.keep(s.actor, *_held_sender(s), "why"),
+    "sending_holds.appeal": lambda s: s.services.sending_holds.appeal(s.actor, *_held_sender(s), "why"),
+    "sending_holds.release": lambda s: s.services.sending_holds.release(s.actor, *_held_sender(s), "why"),
     "outbound.retry": lambda s: s.services.outbound.retry(s.actor, s.user.user_id, queued(s.services, s.user)),
     "passkeys.begin_registration": lambda s: _passkey(s, s.actor, OPERATOR),
     "passkeys.finish_registration": lambda s: _passkey(s, OPERATOR, s.actor),
@@ -575,6 +588,7 @@ CALLS: dict[str, Call] = {
     "tenants.set_sending_limit": lambda s: s.services.tenants.set_sending_limit(
         s.actor, s.user.tenant_id, "tenant_messages_per_hour", 9
     ),
+    "tenants.set_pays": lambda s: s.services.tenants.set_pays(s.actor, s.user.tenant_id, pays=True),
     "tenants.set_standing": lambda s: s.services.tenants.set_standing(s.actor, s.user.tenant_id, Standing.NO_SENDING),
     "tenants.set_state": lambda s: s.services.tenants.set_state(s.actor, s.user.tenant_id, State.SUSPENDED),
     "tenants.set_user_limit": lambda s: s.services.tenants.set_user_limit(s.actor, s.user.tenant_id, "connections", 9),

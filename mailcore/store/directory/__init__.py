@@ -24,6 +24,7 @@ from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.sealed import SealedFields
 from mailcore.store.directory.second_factors import SecondFactors
 from mailcore.store.directory.send_as import SendAs
+from mailcore.store.directory.sending_holds import SendingHolds
 from mailcore.store.directory.settings import Settings
 from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.sign_in_changes import SignInChanges
@@ -54,6 +55,7 @@ class Directory:
     certs: Certs
     dkim_keys: DkimKeys
     send_as: SendAs
+    sending_holds: SendingHolds
     acme: Acme
     sealed: SealedFields
     second_factors: SecondFactors
@@ -90,6 +92,7 @@ class Directory:
             Certs(database),
             DkimKeys(database),
             SendAs(database),
+            SendingHolds(database),
             Acme(database),
             SealedFields(database),
             SecondFactors(database),

@@ -18,6 +18,7 @@ from mailcore.model.sending import ForeignSender
 from mailcore.model.tenant import ManagedBy, Standing, State, StoredSmarthost, Tenant, TenantLimits
 from mailcore.store.client import Document
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
+from mailcore.store.directory.sending_holds import read_hold
 from mailcore.store.directory.smarthosts import read_smarthost, smarthost_update
 from mailcore.store.directory.told_versions import (
     DOMAIN_ACCESS,
@@ -98,6 +99,11 @@ class Tenants:
         with deadline():
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"standing": standing.value}})
         return result.matched_count == 1
+
+    def set_pays(self, tenant_id: TenantId, *, pays: bool) -> bool:
+        """Note whether it pays; False if there is no such tenant."""
+        with deadline():
+            return self._collection.update_one({"_id": tenant_id}, {"$set": {"pays": pays}}).matched_count == 1
 
     def take_user_turn(self, tenant_id: TenantId, seen: int) -> bool:
         """Note that a user was added; False if somebody else added one since `seen`."""
@@ -222,4 +228,6 @@ def _tenant(document: Document) -> Tenant:
         standing=Standing(document.get("standing", Standing.FULL)),
         used_bytes=(document.get("use") or {}).get("bytes", 0),
         used_at=(document.get("use") or {}).get("at"),
+        pays=document.get("pays"),
+        sending_hold=read_hold(document),
     )

@@ -24,6 +24,7 @@ from mailcore.model.user_settings import SETTINGS, UserSettings
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import HOLD, read_rule, rule_update
+from mailcore.store.directory.sending_holds import read_hold
 from mailcore.store.directory.smarthosts import read_smarthost, smarthost_update
 from mailcore.store.directory.told_versions import FILTERS, announced, earlier, read_version, settled
 from mailcore.store.directory.user_limits import limit_change, read_limits
@@ -371,6 +372,7 @@ def read_user(document: Document) -> User:
         filters_version=read_version(document, FILTERS),
         smarthost=read_smarthost(document),
         is_shared=document.get("is_shared", False),
+        sending_hold=read_hold(document),
     )
 
 

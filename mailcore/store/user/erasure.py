@@ -46,6 +46,7 @@ KEPT: Final[Mapping[str, str]] = {
     "suppressions": "belongs to tenants",
     "trace": "belongs to tenants and expires after 30 days",
     "complaints": "belongs to tenants, which are judged by them, and expires after 400 days",
+    "sending_counts": "belongs to tenants, which are judged by them, and goes after nine days",
     "audit_pieces": "an audit's copies stay until the audit expires, whatever becomes of the user",
     "blobs": "belongs to tenants; goes with its last reference",
     "blob_refs": "belongs to tenants; goes with what refers",

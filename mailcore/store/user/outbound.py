@@ -16,7 +16,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.ids import TenantId, UserId
-from mailcore.model.outbound import EntryState, RecipientState
+from mailcore.model.outbound import BURST, EntryState, RecipientState
 from mailcore.store.guard import Document, deadline
 from mailcore.store.keys import message_key, owner_range
 from mailcore.store.owned import OwnedCollection
@@ -46,8 +46,7 @@ class OutboundEntries:
         if not_before is not None:
             due = {"$max": [due, not_before]}
         times: Document = {"created_at": "$$NOW", "expires_at": {"$add": [due, _ms(kept)]}}
-        if document["state"] == EntryState.QUEUED.value:
-            times["next_at"] = due
+        times["next_at" if document["state"] == EntryState.QUEUED.value else "resume_at"] = due
         fresh = {"$mergeObjects": [{"$literal": document}, times]}
         once = [{"$replaceWith": {"$cond": [{"$gt": ["$created_at", None]}, "$$ROOT", fresh]}}]
         with deadline():
@@ -85,20 +84,48 @@ class OutboundEntries:
 
     def hold(self, user_id: UserId, oid: bytes, why: str) -> bool:
         """Keep an entry back until it is released; False if it does not wait, or is being sent at this moment."""
-        update = {"$set": {"state": EntryState.HELD.value, "held": why}, "$unset": {"next_at": ""}}
-        return self._change(user_id, oid, _WAITING, update)
+        return self._change(user_id, oid, _WAITING, _held(why))
 
     def release(self, user_id: UserId, oid: bytes, kept: timedelta) -> bool:
-        """Let a held entry go, now; False if it is not held."""
-        fields = {
-            "state": EntryState.QUEUED.value,
-            "next_at": "$$NOW",
-            "expires_at": {"$add": ["$$NOW", _ms(kept)]},
-        }
+        """Let a held entry go, as soon as it is due; False if it is not held."""
         with deadline():
             query = {"_id": message_key(user_id, oid), "state": EntryState.HELD.value}
-            result = self._collection.update_one(query, [{"$set": fields}, {"$unset": "held"}])
-        return result.matched_count == 1
+            return self._collection.update_one(query, _released(kept)).matched_count == 1
+
+    def hold_all(self, tenant_id: TenantId, user_id: UserId | None, reasons: Sequence[str], why: str) -> int:
+        """Keep back what waits of a user, or of a tenant, and is not being sent at this moment; return how much.
+
+        What was held for a burst is held for this cause from now on. One round trip.
+        """
+        query = _of(tenant_id, user_id) | {
+            "$or": [{"state": EntryState.QUEUED.value}, {"state": EntryState.HELD.value, "held": BURST}],
+            "is_leased": False,
+            "reason": {"$in": list(reasons)},
+        }
+        with deadline(60.0):
+            return self._collection.update_many(query, _held(why)).modified_count
+
+    def release_all(self, tenant_id: TenantId, user_id: UserId | None, held: Sequence[str], kept: timedelta) -> int:
+        """Let go what is held of a user, or of a tenant, for one of these causes; return how much. One round trip."""
+        query = _of(tenant_id, user_id) | {"held": {"$in": list(held)}, "state": EntryState.HELD.value}
+        with deadline(60.0):
+            return self._collection.update_many(query, _released(kept)).modified_count
+
+    def release_others(self, held: str, tenants: Sequence[TenantId], users: Sequence[UserId], kept: timedelta) -> int:
+        """Let go what is held for a cause and is of none of these tenants and users; return how much."""
+        query: Document = {"held": held, "state": EntryState.HELD.value}
+        if tenants:
+            query["tenant"] = {"$nin": [each.binary for each in tenants]}
+        if users:
+            query["$nor"] = [{"_id": owner_range(each.binary, KEY_BYTES)} for each in users]
+        with deadline(60.0):
+            return self._of_everybody.update_many(query, _released(kept)).modified_count
+
+    def count_held(self, tenant_id: TenantId, user_id: UserId | None, held: Sequence[str]) -> int:
+        """Return how many entries are held for these causes; one round trip."""
+        query = _of(tenant_id, user_id) | {"held": {"$in": list(held)}, "state": EntryState.HELD.value}
+        with deadline():
+            return self._collection.count_documents(query)
 
     def retry(self, user_id: UserId, oid: bytes) -> bool:
         """Try an entry that waits for another attempt now; False if none does."""
@@ -124,9 +151,10 @@ class OutboundEntries:
                 query, update, array_filters=_STILL_QUEUED, return_document=ReturnDocument.BEFORE
             )
 
-    def _change(self, user_id: UserId, oid: bytes, state: Any, update: Document) -> bool:
+    def _change(self, user_id: UserId, oid: bytes, state: Any, update: Document | list[Document]) -> bool:
         query = {"_id": message_key(user_id, oid), "state": state, "is_leased": False}
-        filters = _STILL_QUEUED if any("$[one]" in name for name in update.get("$set", ())) else None
+        names = () if isinstance(update, list) else update.get("$set", ())
+        filters = _STILL_QUEUED if any("$[one]" in name for name in names) else None
         with deadline():
             return self._collection.update_one(query, update, array_filters=filters).matched_count == 1
 
@@ -151,6 +179,16 @@ class OutboundEntries:
             return self._of_everybody.find_one_and_update(
                 query, [{"$set": leased}], sort=[("next_at", 1)], return_document=ReturnDocument.AFTER
             )
+
+    def hold_leased(self, key: bytes, lease_number: int, why: str) -> bool:
+        """End a lease by keeping the entry back (majority); False if the lease is lost.
+
+        When it was due is not known any more, so once released it is due at once.
+        """
+        fields = {"state": EntryState.HELD.value, "held": why, "is_leased": False}
+        with deadline():
+            update = {"$set": fields, "$unset": {"next_at": ""}}
+            return self._collection.update_one(_held_lease(key, lease_number), update).matched_count == 1
 
     def renew(self, key: bytes, lease_number: int, lease: timedelta) -> bool:
         """Prolong a lease; False if it is lost."""
@@ -197,6 +235,24 @@ class OutboundEntries:
 
 _NEVER: Final = datetime(1970, 1, 1)  # noqa: DTZ001  BSON knows UTC only
 _STILL_QUEUED: Final = [{"one.state": RecipientState.QUEUED.value}]
+
+
+def _of(tenant_id: TenantId, user_id: UserId | None) -> Document:
+    found: Document = {"tenant": tenant_id.binary}
+    return found if user_id is None else found | {"_id": owner_range(user_id.binary, KEY_BYTES)}
+
+
+def _held(why: str) -> list[Document]:
+    """Keep back, and remember when it was due: what was to be sent later is sent no earlier once it is released."""
+    resume = {"$ifNull": ["$next_at", "$resume_at"]}
+    fields = {"state": EntryState.HELD.value, "held": {"$literal": why}, "resume_at": resume}
+    return [{"$set": fields}, {"$unset": "next_at"}]
+
+
+def _released(kept: timedelta) -> list[Document]:
+    due = {"$max": ["$$NOW", "$resume_at"]}
+    fields = {"state": EntryState.QUEUED.value, "next_at": due, "expires_at": {"$add": [due, _ms(kept)]}}
+    return [{"$set": fields}, {"$unset": ["held", "resume_at"]}]
 
 
 def _held_lease(key: bytes, lease_number: int) -> Document:

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from bson import ObjectId
 
 from mailcore.errors import RateExceeded
+from mailcore.model import tenant as tenant_module
+from mailcore.model.ids import TenantId
+from mailcore.model.limits import PAYING, YOUNG, AgeLimits
 from mailcore.model.outbound import EntryState
+from mailcore.model.tenant import ManagedBy
 from mailcore.services import MailServices
 from mailcore.services.redis_link import RedisLink
 from mailcore.services.usage import Usage
-from tests.builders import OPERATOR, make_tenant, make_user
+from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.transcripts.submission.conftest import Client
 
 TOO_MUCH = "452 4.7.28 Limit reached; try again later"
@@ -97,6 +102,68 @@ def test_who_does_not_count_holds_nothing(client: Client, monkeypatch: pytest.Mo
     client.services.users.set_limit(OPERATOR, client.user.user_id, "messages_per_hour", 1)
     monkeypatch.setattr(Usage, "spend_on_sending", lambda *_: None)
     assert ["queued as" in send(client, 5) for _ in range(3)] == [True, True, True]
+
+
+def young(services: MailServices) -> tuple[TenantId, str]:
+    """A tenant that came by itself, today."""
+    tenant_id = services.tenants.create(OPERATOR, f"Young {ObjectId()}", "eu", managed_by=ManagedBy.PORTAL)
+    domain = f"y{tenant_id}.test"
+    services.domains.create(OPERATOR, tenant_id, domain)
+    return tenant_id, domain
+
+
+def fill(services: MailServices, user: MadeUser, step: AgeLimits) -> None:
+    """Send what an age allows in an hour but one message."""
+    another = Usage(services.usage._link, services.placement)
+    for _ in range(step.messages_per_hour - 1):
+        another.spend_on_sending(user.user_id, user.tenant_id, "x.test", 1)
+
+
+def test_a_young_organisation_sends_less_until_it_pays_or_staff_raise_it(
+    services: MailServices, connect: Callable[..., Client]
+) -> None:
+    tenant = young(services)
+    user = make_user(services, tenant=tenant)
+    services.users.set_limit(OPERATOR, user.user_id, "recipients_per_burst", 0)
+    fill(services, user, YOUNG[0])
+    client = connect(user).sign_in()
+    assert send(client).startswith("250 ")
+    assert send(client) == TOO_MUCH
+    services.reputation.flush()
+    assert services.reputation.of_tenant(tenant[0]).day.limited == 1
+    used = services.usage.used_of_tenant(tenant[0])
+    assert used["tenant_messages_per_hour"] == YOUNG[0].messages_per_hour
+    services.tenants.set_pays(OPERATOR, tenant[0], pays=True)
+    assert services.usage.sending_limits(tenant[0]).tenant_messages_per_hour == PAYING[0].messages_per_hour
+    assert send(client).startswith("250 ")
+    services.tenants.set_pays(OPERATOR, tenant[0], pays=False)
+    assert send(client) == TOO_MUCH
+    services.tenants.set_sending_limit(OPERATOR, tenant[0], "tenant_messages_per_hour", 1000, "a choir, known to us")
+    assert send(client).startswith("250 ")
+    for sequencer in services.events.sequencers():
+        sequencer.catch_up()
+    events = services.events.read(tenant[0], limit=1000).events
+    assert [event.wanted["why"] for event in events if event.kind == "tenant.sending_limit"] == ["a choir, known to us"]
+
+
+def test_a_day_has_its_limit_too(services: MailServices, connect: Callable[..., Client]) -> None:
+    user = make_user(services, tenant=young(services))
+    services.users.set_limit(OPERATOR, user.user_id, "recipients_per_burst", 0)
+    client = connect(user).sign_in()
+    assert send(client, YOUNG[0].recipients_per_day).startswith("250 ")
+    assert send(client) == TOO_MUCH
+
+
+def test_with_the_platforms_limits_a_young_organisation_would_send_all(
+    services: MailServices, connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the above."""
+    user = make_user(services, tenant=young(services))
+    services.users.set_limit(OPERATOR, user.user_id, "recipients_per_burst", 0)
+    fill(services, user, YOUNG[0])
+    monkeypatch.setattr(tenant_module, "limits_of_age", lambda platform, *_: platform)
+    client = connect(user).sign_in()
+    assert [send(client)[:4] for _ in range(2)] == ["250 ", "250 "]
 
 
 def test_limits_of_the_platform_hold_where_nothing_else_is_said(services: MailServices, client: Client) -> None:
