@@ -252,14 +252,17 @@ def _update(call: Call, given: UpdateMessage, text: str) -> dict[str, Any]:
     asked = (given.move_to, given.seen, given.deleted, given.flagged, given.draft, given.expires, given.meta_data)
     if all(value is None for value in asked):
         raise ApiError(400, "NoUpdates", "Nothing is to be changed: give moveTo, seen, deleted, flagged, draft …")
+    to = None
+    if given.move_to is not None:
+        to = find_mailbox(call, given.move_to, call.services.mailboxes.tree(call.owner))
     messages = call.services.messages
     actor = call.on_behalf()
     for operation, bits in _flag_changes(given):
         call.change(messages.store, call.owner, actor, entry.id, uids, operation, FlagSet(bits))
     if given.meta_data is not None or given.expires is not None:
         _note(call, entry, view, rows, given)
-    if given.move_to is not None:
-        return _move(call, entry, uids, given.move_to)
+    if to is not None:
+        return _move(call, entry, uids, to)
     return {"updated": len(rows)}
 
 
@@ -271,8 +274,7 @@ def _flag_changes(given: UpdateMessage) -> list[tuple[FlagOperation, int]]:
     return [pair for pair in ((FlagOperation.ADD, added), (FlagOperation.REMOVE, removed)) if pair[1]]
 
 
-def _move(call: Call, entry: MailboxEntry, uids: UidSet, target: str) -> dict[str, Any]:
-    to = find_mailbox(call, target, call.services.mailboxes.tree(call.owner))
+def _move(call: Call, entry: MailboxEntry, uids: UidSet, to: MailboxEntry) -> dict[str, Any]:
     moved: list[tuple[int, int]] = []
 
     def move() -> None:

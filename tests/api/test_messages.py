@@ -154,6 +154,16 @@ def test_flags_and_metadata_change(own: Api, path: str, services: MailServices, 
     assert own.get(f"{path}/1").body["expires"] == "2027-01-01T00:00:00.000Z"
 
 
+def test_what_cannot_be_moved_is_not_changed_either(
+    own: Api, path: str, services: MailServices, user: MadeUser
+) -> None:
+    deliver(services, message(b"x"), user)
+    answer = own.put(f"{path}/1", {"flagged": True, "metaData": {"a": 1}, "moveTo": "0" * 24})
+    assert (answer.status, answer.body["code"]) == (404, "NoSuchMailbox")
+    found = own.get(f"{path}/1").body
+    assert (found["flagged"], found["metaData"]) == (False, {})
+
+
 def test_messages_move_and_go(own: Api, path: str, services: MailServices, user: MadeUser) -> None:
     for _ in range(3):
         deliver(services, message(b"x"), user)
