@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Final
 
+import gevent
 from gevent import socket
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
@@ -74,12 +75,16 @@ class _Server(WSGIServer):  # type: ignore[misc]
 class _Handler(WSGIHandler):  # type: ignore[misc]
     """One connection: idle ones end, what could be read in two ways is refused, nothing is said of the software."""
 
-    def read_requestline(self) -> Any:
-        """Wait for the next request, but not for ever."""
-        self.socket.settimeout(HEAD_S)
-        line = super().read_requestline()
+    _deadline: gevent.Timeout | None = None
+
+    def handle_one_request(self) -> Any:
+        """Wait for the next request, of which the head must be here in time however it trickles in, and serve it."""
         self.socket.settimeout(STALL_S)
-        return line
+        self._deadline = gevent.Timeout.start_new(HEAD_S, TimeoutError("the head came too slowly"))
+        try:
+            return super().handle_one_request()
+        finally:
+            self._deadline.close()
 
     def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - gevent's name for what reads a head
         """Read the fields of a request.
@@ -89,8 +94,10 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         """
         try:
             headers = super().MessageClass(*arguments)
-        except HTTPException as error:
+        except (HTTPException, OSError) as error:
             raise ValueError(str(error)) from None
+        if self._deadline is not None:
+            self._deadline.close()
         if headers.defects:
             raise ValueError("a line is no field")
         check_head(self.request_version, headers.items())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import gevent
 import pytest
@@ -13,14 +13,21 @@ from gevent import socket as green_socket
 from mailcore.net import web
 from mailcore.net.web import WebEndpoint, WebServer
 
-Ask = Callable[[bytes], list[bytes]]
+
+class Ask(Protocol):
+    """Sends bytes and returns which paths the application was asked for."""
+
+    port: int
+
+    def __call__(self, data: bytes) -> list[bytes]: ...
+
+
 HEAD = b"POST /first HTTP/1.1\r\nHost: x\r\n"
 SECOND = b"GET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture
 def ask() -> Iterator[Ask]:
-    """Send bytes and return which paths the application was asked for."""
     asked: list[bytes] = []
 
     def application(environ: dict[str, Any], start: Any) -> list[bytes]:
@@ -32,16 +39,19 @@ def ask() -> Iterator[Ask]:
     server = WebServer([WebEndpoint("test", "127.0.0.1", 0, application)])
     server.start()
 
-    def send(data: bytes) -> list[bytes]:
-        asked.clear()
-        with gevent.Timeout(10), green_socket.create_connection(("127.0.0.1", server.ports[0])) as client:
-            client.sendall(data)
-            client.shutdown(socket.SHUT_WR)
-            while client.recv(65536):
-                pass
-        return list(asked)
+    class Asking:
+        port = server.ports[0]
 
-    yield send
+        def __call__(self, data: bytes) -> list[bytes]:
+            asked.clear()
+            with gevent.Timeout(10), green_socket.create_connection(("127.0.0.1", self.port)) as client:
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):
+                    pass
+            return list(asked)
+
+    yield Asking()
     server.stop(1)
 
 
@@ -76,6 +86,33 @@ def test_http_of_yesterday_is_refused(ask: Ask) -> None:
     assert ask(b"GET /first\r\n\r\n") == []
     assert ask(b"GET /first HTTP/1.1\r\n\r\n") == []
     assert ask(b"POST /first HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == []
+
+
+@pytest.mark.parametrize("begun", [b"GET /", b"GET / HTTP/1.1\r\nX: "], ids=["line", "fields"])
+def test_who_lets_a_head_trickle_in_is_cut_off(ask: Ask, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """However little the pauses are: the whole of a head has one deadline."""
+    monkeypatch.setattr(web, "HEAD_S", 0.5)
+    with gevent.Timeout(20), green_socket.create_connection(("127.0.0.1", ask.port)) as client:
+        client.sendall(begun)
+        client.settimeout(0.02)
+        with pytest.raises(ConnectionError):
+            while True:
+                try:
+                    client.sendall(b"x")
+                    if not client.recv(1000):
+                        raise ConnectionResetError
+                except TimeoutError:
+                    continue
+    assert ask(HEAD + b"Content-Length: 0\r\n\r\n" + SECOND) == [b"/first", b"/second"]
+
+
+def test_a_body_may_take_longer_than_a_head(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "HEAD_S", 0.2)
+    with gevent.Timeout(20), green_socket.create_connection(("127.0.0.1", ask.port)) as client:
+        client.sendall(HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\na")
+        gevent.sleep(0.5)
+        client.sendall(b"b")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
 def test_without_the_look_a_second_request_is_slipped_in(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
