@@ -31,6 +31,7 @@ class DnsProvider:
     Attributes:
         name: lexicon's, `label`: for people.
         types: that lexicon writes there in full; records of others have to be entered by hand.
+        removed_by_content: its records have no ids of their own.
         module: lexicon's class, or ours of that name where it has to be mended.
         endpoint: it is a server of ours, whose address the settings give: no tenant chooses where we connect to.
     """
@@ -42,6 +43,7 @@ class DnsProvider:
     exchangers: Exchangers = Exchangers.APART
     endpoint: bool = False
     module: str = ""
+    removed_by_content: bool = False
 
 
 _SIMPLE: Final = frozenset({"TXT", "CNAME"})
@@ -52,9 +54,11 @@ PROVIDERS: Final = {
         DnsProvider(
             "powerdns", "PowerDNS", frozenset({"TXT", "CNAME", "MX", "SRV", "A", "AAAA"}), Texts.QUOTED,
             Exchangers.INSIDE, endpoint=True,
-            module="portal.domains.providers.powerdns",
+            module="portal.domains.providers.powerdns", removed_by_content=True,
         ),
-        DnsProvider("cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}),
+        DnsProvider(
+            "cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}, module="portal.domains.providers.cloudflare"
+        ),
         DnsProvider("digitalocean", "DigitalOcean", _SIMPLE),
         DnsProvider("hetzner", "Hetzner", _SIMPLE),
     )

@@ -56,11 +56,20 @@ class ZoneWriter:
         ordered = sorted(changes, key=lambda change: (change.name, _turn(change, changes)))
         for change in ordered:
             with self._connected(change) as connected:
-                act = connected.create_record if change.is_new else self._remover(connected)
-                act(change.type, change.name, self._written(change))
+                if change.is_new:
+                    connected.create_record(change.type, change.name, self._written(change))
+                else:
+                    self._remove(connected, change)
 
-    def _remover(self, connected: Any) -> Any:
-        return lambda kind, name, value: connected.delete_record(None, kind, name, value)
+    def _remove(self, connected: Any, change: Change) -> None:
+        """Remove what was read as this record: providers have ways of their own with dots, quotes and preferences."""
+        wanted = Held(change.name, change.type, change.value)
+        for record in connected.list_records(change.type):
+            if self._read(record) == wanted:
+                if self._provider.removed_by_content:
+                    connected.delete_record(None, change.type, change.name, self._written(change))
+                else:
+                    connected.delete_record(record["id"])
 
     @contextmanager
     def _connected(self, change: Change | None = None) -> Iterator[Any]:
@@ -109,6 +118,17 @@ class ZoneWriter:
 
 
 def _turn(change: Change, changes: Iterable[Change]) -> int:
-    """Removals come last, so that there is always something; where a CNAME comes or goes they come first."""
-    is_about_cname = any(each.name == change.name and each.type == "CNAME" for each in changes)
-    return int(change.is_new) if is_about_cname else int(not change.is_new)
+    """Removals come last, so that there is always something; where a CNAME comes or goes they come first.
+
+    So do exchangers whose preference alone changes: some providers take the new one for the old, and keep neither.
+    """
+    if any(each.name == change.name and each.type == "CNAME" for each in changes):
+        return int(change.is_new)
+    if change.is_new:
+        return 1
+    return 0 if any(each.is_new and _exchanger(each) == _exchanger(change) for each in changes) else 2
+
+
+def _exchanger(change: Change) -> tuple[str, str, str]:
+    host = change.value.rpartition(" ")[2] if change.type == "MX" else change.value
+    return change.name, change.type, host
