@@ -1,4 +1,4 @@
-"""The portal's part of the demo: an organisation with an owner, and a user in whose name the portal sends mail."""
+"""The portal's part of the demo: an organisation with owner and domain, and a user in whose name it sends mail."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import dataclasses
 import json
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.devstack.datafolder import write_json
 from infra.devstack.endpoints import DemoMember, Endpoints
-from infra.devstack.servers import PORTAL_SENDER, client_environment
+from infra.devstack.servers import DNS_API_KEY, PORTAL_SENDER, client_environment
+
+if TYPE_CHECKING:
+    from portal.accounts.models import Organisation
+    from portal.mail_plane import Portal
 
 ORGANISATION = "Harbour Maps"
 """Owns the demo's first tenant."""
@@ -50,10 +55,14 @@ def _make(endpoints: Endpoints, wanted: DemoMember) -> None:
     from mailcore.services import connect
     from mailcore.settings import MailSettings
     from portal.accounts import services
+    from portal.accounts.sessions import organisations_of
     from portal.database import Database, unit_of_work, utc_now
+    from portal.mail_plane import Portal
+    from portal.settings import PortalSettings
 
     mail = connect(MailSettings.from_environment(client_environment(endpoints)))
     database = Database(endpoints.postgres)
+    settings = PortalSettings.from_environment(client_environment(endpoints))
     try:
         with contextlib.suppress(TenantExists):
             mail.tenants.create(SYSTEM, PLATFORM, REGION)
@@ -63,14 +72,37 @@ def _make(endpoints: Endpoints, wanted: DemoMember) -> None:
         with contextlib.suppress(AddressTaken):
             mail.users.create(SYSTEM, PORTAL_SENDER, Secret(secrets.token_urlsafe(24)), "Eider", platform)
         with database.scope():
-            if services.find_member(wanted.email) is not None:
-                return
-            with unit_of_work():
-                owner = services.new_member(mail, wanted.email, OWNER_NAME, Secret(wanted.password))
-                services.store_member(owner)
-                made = services.create_organisation(SYSTEM, wanted.organisation, REGION, owner)
-                made.tenant = str(mail.tenants.get_by_name(wanted.organisation).id)
-                made.provisioned_at = utc_now()
+            owner = services.find_member(wanted.email)
+            if owner is None:
+                with unit_of_work():
+                    owner = services.new_member(mail, wanted.email, OWNER_NAME, Secret(wanted.password))
+                    services.store_member(owner)
+                    made = services.create_organisation(SYSTEM, wanted.organisation, REGION, owner)
+                    made.tenant = str(mail.tenants.get_by_name(wanted.organisation).id)
+                    made.provisioned_at = utc_now()
+            for organisation in organisations_of(owner.id):
+                if organisation.name == wanted.organisation:
+                    _bring_domain(Portal(settings, database, mail, None), organisation, wanted.email.partition("@")[2])
     finally:
         database.engine.dispose()
         mail.close()
+
+
+def _bring_domain(parts: Portal, organisation: Organisation, name: str) -> None:
+    """Let the organisation bring its domain as anybody does: claimed, its records written, looked at."""
+    from mailcore.model.actor import SYSTEM
+    from mailcore.model.secret import Secret
+    from portal.domains import applying, checking, queries, services, writing
+
+    claim = queries.find_claim(organisation, name) or services.add_domain(
+        SYSTEM, organisation, name, parts.settings.domains.names
+    )
+    if claim.verified_at is not None:
+        return
+    checking.check(parts, claim.id)
+    seen = queries.get_claim(organisation, claim.id)
+    every = tuple(result.key for result in seen.results)
+    access = writing.Access(claim.id, "powerdns", name, Secret(DNS_API_KEY), every)
+    writing.write(parts, SYSTEM, organisation, access, writing.preview(parts, seen, access).digest)
+    checking.check(parts, claim.id)
+    applying.apply(parts, claim.id)

@@ -43,8 +43,10 @@ def address(portal_app: Flask) -> Iterator[str]:
 class Journey:
     """The browser's process; while it is waited for, the workers work."""
 
-    def __init__(self, asked: dict[str, Any], run_jobs: Callable[[], None]) -> None:
-        command = [sys.executable, "-m", "tests.portal.domains.journey"]
+    def __init__(
+        self, asked: dict[str, Any], run_jobs: Callable[[], None], module: str = "tests.portal.domains.journey"
+    ) -> None:
+        command = [sys.executable, "-m", module]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
