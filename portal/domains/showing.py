@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from mailcore.model.address import display_domain
 from mailcore.model.dkim import DkimKey, DkimKeyState
@@ -83,7 +84,7 @@ def _standing(claim: DomainClaim, still_open: int) -> tuple[str, str]:
     if claim.proof_missed:
         return _("proof is gone"), "bad"
     if still_open:
-        return _("%(count)s records open", count=still_open), "waiting"
+        return ngettext("%(num)s record open", "%(num)s records open", still_open), "waiting"
     return _("all set"), "good"
 
 

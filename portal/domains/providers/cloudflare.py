@@ -18,7 +18,7 @@ class Provider(cloudflare.Provider):
 
     def _get(self, url: str = "/", query_params: Any = None) -> Any:
         """Put the preference before the host, as in a zone file, where lexicon looks for the content."""
-        answer = super()._get(url, query_params)  # type: ignore[no-untyped-call]
+        answer = super()._get(url, query_params)
         for record in answer.get("result") or ():
             if isinstance(record, dict) and record.get("type") == "MX":
                 record["content"] = f"{record['priority']} {record['content']}"
