@@ -27,7 +27,7 @@ from mailcore.api.fields import (
     meta_value,
 )
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.paging import cut, position
+from mailcore.api.paging import cursor_id, cut, position
 from mailcore.errors import AddressInvalid, AddressNotFound, DomainInvalid, NotPermitted
 from mailcore.model.address import Address, domain_name
 from mailcore.model.address_data import NO_DATA, AddressData, AddressFilter
@@ -293,17 +293,6 @@ def shown_data(data: AddressData, meta: bool, internal: bool) -> dict[str, Any]:
 def words(text: str | None) -> tuple[str, ...]:
     """Return what stands between commas."""
     return tuple(word for word in re.split(r"\s*,\s*", text or "") if word)
-
-
-def cursor_id(key: str | int) -> ObjectId:
-    """Return the id that a cursor holds.
-
-    Raises:
-        ApiError: it is no cursor of a list by ids.
-    """
-    if not ObjectId.is_valid(str(key)):
-        raise invalid({"next": "is not a cursor of this list; begin without one"})
-    return ObjectId(str(key))
 
 
 def _main(call: Call) -> str:

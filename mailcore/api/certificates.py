@@ -7,12 +7,11 @@ from typing import Annotated, Any, Final
 from bson import ObjectId
 from pydantic import StringConstraints
 
-from mailcore.api.addresses import cursor_id
 from mailcore.api.call import Call
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Fields, Flag, Input, Listing, LooseInput, Nothing, Output, Page, Text255, instant
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.paging import cut, position, without_unset
+from mailcore.api.paging import cursor_id, cut, position, without_unset
 from mailcore.errors import CertificateNotFound, DomainInvalid
 from mailcore.model.address import domain_name
 from mailcore.model.roles import Action, Resource

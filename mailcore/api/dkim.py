@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import partial
 from typing import Annotated, Any, Final
 
 from bson import ObjectId
@@ -11,12 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from pydantic import StringConstraints
 
-from mailcore.api.addresses import cursor_id
 from mailcore.api.call import Call
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Fields, Input, Listing, LooseInput, Nothing, Output, Page, Text255, instant
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.paging import cut, position
+from mailcore.api.paging import page_by_id
 from mailcore.errors import DkimKeyNotFound, DomainInvalid
 from mailcore.model.address import display_domain, domain_name
 from mailcore.model.dkim import DkimAlgorithm, DkimKey, DkimKeyState
@@ -84,17 +84,9 @@ class KeyId(Output):
 
 def list_keys(call: Call, given: ListKeys) -> dict[str, Any]:
     """Return a page of the keys that the token sees; two round trips."""
-    at = position(given)
-    edge = cursor_id(at.key) if at.key is not None else None
-    found, total = call.services.dkim_keys.search(
-        call.tenant_id,
-        given.query or "",
-        after=None if at.is_backwards else edge,
-        before=edge if at.is_backwards else None,
-        limit=given.limit + 1,
-    )
-    page, cursors = cut(found, at, given.limit, lambda one: str(one.id))
-    return {"total": total, **cursors, "query": given.query or "", "results": [_item(one) for one in page]}
+    query = given.query or ""
+    find = partial(call.services.dkim_keys.search, call.tenant_id, query)
+    return {**page_by_id(given, find, _item), "query": query}
 
 
 def create_key(call: Call, given: CreateKey) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from bson import ObjectId
 
-from mailcore.api.addresses import cursor_id
 from mailcore.api.call import Call
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Fields, Input, Listing, LooseInput, Nothing, Output, Page, Text255, instant
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.paging import cut, position
+from mailcore.api.paging import page_by_id
 from mailcore.errors import DomainInvalid, DomainTaken
 from mailcore.model.address import display_domain, domain_name
 from mailcore.model.roles import Action, Resource
@@ -60,17 +60,9 @@ class AliasId(Output):
 
 def list_aliases(call: Call, given: ListAliases) -> dict[str, Any]:
     """Return a page of the aliases that the token sees; two round trips."""
-    at = position(given)
-    edge = cursor_id(at.key) if at.key is not None else None
-    found, total = call.services.address_listing.find_aliases(
-        call.tenant_id,
-        given.query or "",
-        after=None if at.is_backwards else edge,
-        before=edge if at.is_backwards else None,
-        limit=given.limit + 1,
-    )
-    page, cursors = cut(found, at, given.limit, lambda one: str(one.id))
-    return {"total": total, **cursors, "query": given.query or "", "results": [_item(one) for one in page]}
+    query = given.query or ""
+    find = partial(call.services.address_listing.find_aliases, call.tenant_id, query)
+    return {**page_by_id(given, find, _item), "query": query}
 
 
 def create_alias(call: Call, given: CreateAlias) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
+from bson import ObjectId
 
 from mailcore.api.errors import invalid
 from mailcore.api.fields import Page
@@ -16,6 +17,17 @@ from mailcore.api.fields import Page
 MAX_PAGE: Final = 1 << 31
 Item = TypeVar("Item")
 Key = str | int
+
+
+class Identified(Protocol):
+    """Anything that has an id."""
+
+    @property
+    def id(self) -> ObjectId:
+        """Which one it is."""
+
+
+HasId = TypeVar("HasId", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,36 @@ def position(given: Page) -> Position:
     if given.previous:
         return _read("previous", given.previous, is_backwards=True)
     return Position()
+
+
+def cursor_id(key: str | int) -> ObjectId:
+    """Return the id that a cursor holds.
+
+    Raises:
+        ApiError: it is no cursor of a list by ids.
+    """
+    if not ObjectId.is_valid(str(key)):
+        raise invalid({"next": "is not a cursor of this list; begin without one"})
+    return ObjectId(str(key))
+
+
+def page_by_id(
+    given: Page, find: Callable[..., tuple[Sequence[HasId], int]], shown: Callable[[HasId], Any]
+) -> dict[str, Any]:
+    """Return a page of a list in the order of its ids, with its cursors and how long the list is.
+
+    `find` takes `after`, `before` and `limit`, and returns items nearest to the edge first, and their number.
+
+    Raises:
+        ApiError: the cursor is not one of this list.
+    """
+    at = position(given)
+    edge = cursor_id(at.key) if at.key is not None else None
+    found, total = find(
+        after=None if at.is_backwards else edge, before=edge if at.is_backwards else None, limit=given.limit + 1
+    )
+    page, cursors = cut(found, at, given.limit, lambda one: str(one.id))
+    return {"total": total, **cursors, "results": [shown(one) for one in page]}
 
 
 def cut(

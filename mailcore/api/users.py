@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bson import ObjectId
 
-from mailcore.api.addresses import cursor_id, words
+from mailcore.api.addresses import words
 from mailcore.api.call import Call
 from mailcore.api.encryption import set_encryption, shown_encryption
 from mailcore.api.errors import ApiError, invalid
@@ -17,7 +17,7 @@ from mailcore.api.fields import (
     meta_value,
 )
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.paging import cut, position
+from mailcore.api.paging import cursor_id, cut, position
 from mailcore.api.user_changes import NAMED, check_new, settings_of
 from mailcore.api.user_fields import (
     CreateUser,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from bson import ObjectId
 from pydantic import StringConstraints
 
-from mailcore.api.addresses import cursor_id
 from mailcore.api.call import Call, resolve_user
 from mailcore.api.fields import Fields, Input, Listing, LooseInput, Nothing, Oid, Output, Page, instant
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.paging import cut, position
+from mailcore.api.paging import page_by_id
 from mailcore.errors import WebhookNotFound
 from mailcore.model.event import PLATFORM
 from mailcore.model.roles import Action, Resource
@@ -64,20 +64,9 @@ class WebhookMade(Output):
 
 def list_webhooks(call: Call, given: ListWebhooks) -> dict[str, Any]:
     """Return a page of the webhooks that the token sees; two round trips."""
-    at = position(given)
-    edge = cursor_id(at.key) if at.key is not None else None
     user_id = call.token_user or (resolve_user(call, given.user) if given.user is not None else None)
-    found, total = call.services.webhooks.search(
-        call.tenant_id,
-        user_id,
-        given.type or "",
-        after=None if at.is_backwards else edge,
-        before=edge if at.is_backwards else None,
-        limit=given.limit + 1,
-    )
-    page, cursors = cut(found, at, given.limit, lambda one: str(one.id))
-    listed = {"total": total, **cursors, "results": [_item(one) for one in page]}
-    return {**listed, "type": given.type, "user": given.user}
+    find = partial(call.services.webhooks.search, call.tenant_id, user_id, given.type or "")
+    return {**page_by_id(given, find, _item), "type": given.type, "user": given.user}
 
 
 def create_webhook(call: Call, given: CreateWebhook) -> dict[str, Any]:
