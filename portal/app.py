@@ -41,6 +41,8 @@ FEATURES = (
     "portal.billing.views",
     "portal.staff.tenant_views",
     "portal.staff.views",
+    "portal.staff.abuse",
+    "portal.deliveries.views",
     "portal.people.actions",
     "portal.people.groups",
     "portal.people.shared_mailboxes",

@@ -41,6 +41,9 @@ class Permission(StrEnum):
     """New passwords, second factors off, signing out: nothing that changes who receives what."""
     VIEW_BILLING = "view_billing"
     MANAGE_BILLING = "manage_billing"
+    VIEW_DELIVERIES = "view_deliveries"
+    """What became of mail: envelopes and answers, never content."""
+    MANAGE_DELIVERIES = "manage_deliveries"
     VIEW_AUDIT = "view_audit"
     MANAGE_TOKENS = "manage_tokens"
     OWN_PROFILE = "own_profile"
@@ -57,6 +60,7 @@ _VIEWS: Final = frozenset(
         Permission.VIEW_MEMBERS,
         Permission.VIEW_DOMAINS,
         Permission.VIEW_PEOPLE,
+        Permission.VIEW_DELIVERIES,
         Permission.OWN_PROFILE,
     }
 )
@@ -66,6 +70,7 @@ _ADMIN: Final = _VIEWS | {
     Permission.MANAGE_DOMAINS,
     Permission.MANAGE_PEOPLE,
     Permission.HELP_PEOPLE,
+    Permission.MANAGE_DELIVERIES,
     Permission.VIEW_BILLING,
     Permission.VIEW_AUDIT,
     Permission.MANAGE_TOKENS,

@@ -69,6 +69,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("domains.apply", "workers.jobs.domains.apply", PORTAL, 600),
         RegisteredJob("domains.rotate", "workers.jobs.domains.rotate", PORTAL, 600),
         RegisteredJob("domains.reconcile", "workers.jobs.domains.reconcile", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("reputation.watch", "workers.jobs.reputation.watch", MAINTENANCE, 300),
         RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
         RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),
     )

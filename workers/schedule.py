@@ -39,6 +39,7 @@ SCHEDULE = (
     Periodic("domains.due", timedelta(minutes=1)),
     Periodic("domains.reconcile", timedelta(hours=1)),
     Periodic("webhooks.deliver", timedelta(seconds=10)),
+    Periodic("reputation.watch", timedelta(minutes=1)),
     Periodic("audits.copy_due", timedelta(minutes=1)),
     Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("pools.sum_up", timedelta(minutes=5)),

@@ -36,9 +36,12 @@ def front() -> ResponseReturnValue:
 @blueprint.get("/overview")
 @requires(Permission.VIEW_ORGANISATION)
 def home() -> ResponseReturnValue:
-    """Show the organisation and what to do next; three round trips, and one to the mail plane."""
+    """Show the organisation and what to do next; three round trips, and three to the mail plane."""
     organisation, who = current_organisation(), current()
-    return render_template("overview/home.html", organisation=organisation, steps=steps_of(organisation, who))
+    may_see = who.may(Permission.VIEW_DELIVERIES) and organisation.provisioned_at is not None
+    holds = mail().sending_holds.list_of_tenant(organisation.tenant_id) if may_see else []
+    steps = steps_of(organisation, who)
+    return render_template("overview/home.html", organisation=organisation, steps=steps, holds=holds)
 
 
 @blueprint.get("/overview/progress")

@@ -1,0 +1,129 @@
+"""Pages of an organisation about its mail on the way: envelopes and answers, never subjects or content."""
+
+from __future__ import annotations
+
+from bson import ObjectId
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from mailcore.errors import BeingSent, Conflict, NotFound, NotPermitted, ValueInvalid
+from mailcore.model.ids import UserId
+from portal.access import actor, requires
+from portal.deliveries.words import CAUSES, STEPS, advice
+from portal.mail_plane import current_tenant, mail
+from portal.permissions import Permission
+
+blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
+SEARCHED = ("sender", "recipient", "message_id", "queue_id")
+PAGE = 100
+
+
+@blueprint.get("")
+@requires(Permission.VIEW_DELIVERIES)
+def index() -> ResponseReturnValue:
+    """Show the steps of messages that fit, the latest first."""
+    asked = {name: request.args.get(name, "").strip()[:998] for name in SEARCHED}
+    return render_template(
+        "deliveries/index.html",
+        rows=mail().trace.search(
+            current_tenant(),
+            sender=asked["sender"],
+            recipient=asked["recipient"],
+            message_id=asked["message_id"],
+            queue_id=asked["queue_id"],
+            limit=PAGE,
+        ),
+        asked=asked,
+        steps=STEPS,
+        advice=advice,
+        holds=mail().sending_holds.list_of_tenant(current_tenant()),
+    )
+
+
+@blueprint.get("/waiting")
+@requires(Permission.VIEW_DELIVERIES)
+def waiting() -> ResponseReturnValue:
+    """Show what waits to be sent, or is held."""
+    return render_template("deliveries/waiting.html", entries=mail().outbound.list_of_tenant(current_tenant(), PAGE))
+
+
+@blueprint.post("/waiting/<queue_user>/<queue_id>/<act>")
+@requires(Permission.MANAGE_DELIVERIES)
+def change(queue_user: str, queue_id: str, act: str) -> ResponseReturnValue:
+    """Hold, let go, try now or take back a message of the organisation."""
+    outbound = mail().outbound
+    user_id = UserId(ObjectId(queue_user)) if ObjectId.is_valid(queue_user) else None
+    if (
+        user_id is None
+        or act not in {"hold", "release", "retry", "cancel"}
+        or outbound.get(user_id, queue_id).tenant_id != current_tenant()
+    ):
+        raise NotFound(queue_id)
+    try:
+        if act == "hold":
+            outbound.hold(actor(), user_id, queue_id, "administrator")
+        elif act == "release":
+            outbound.release(actor(), user_id, queue_id)
+        elif act == "retry":
+            outbound.retry(actor(), user_id, queue_id)
+        else:
+            outbound.cancel(actor(), user_id, queue_id)
+    except BeingSent:
+        flash(_("It is being sent this moment."), "error")
+    except NotPermitted:
+        flash(_("Outgoing mail of this sender is on hold. Support ends the hold: say what happened below."), "error")
+        return redirect(url_for("deliveries.hold"), code=303)
+    except NotFound:
+        flash(_("It does not wait any more."), "error")
+    return redirect(url_for("deliveries.waiting"), code=303)
+
+
+@blueprint.get("/suppressed")
+@requires(Permission.VIEW_DELIVERIES)
+def suppressed() -> ResponseReturnValue:
+    """Show addresses that get no mail for a while, and why."""
+    after = request.args.get("after", "")[:320]
+    rows = mail().suppressions.list_of(current_tenant(), after, PAGE)
+    further = url_for("deliveries.suppressed", after=rows[-1].address) if len(rows) == PAGE else None
+    return render_template("deliveries/suppressed.html", rows=rows, further=further)
+
+
+@blueprint.post("/suppressed")
+@requires(Permission.MANAGE_DELIVERIES)
+def remove() -> ResponseReturnValue:
+    """Send to an address again."""
+    address = request.form.get("address", "")[:320]
+    try:
+        mail().suppressions.remove(actor(), current_tenant(), address)
+    except NotFound:
+        flash(_("The address is not on the list."), "error")
+    else:
+        flash(_("%(address)s gets mail again.", address=address), "success")
+    return redirect(url_for("deliveries.suppressed"), code=303)
+
+
+@blueprint.get("/hold")
+@requires(Permission.VIEW_DELIVERIES)
+def hold() -> ResponseReturnValue:
+    """Show whose mail is held, why, and what to do."""
+    holds = mail().sending_holds.list_of_tenant(current_tenant())
+    held = [(one, None if one.user_id is None else mail().users.get(one.user_id)) for one in holds[:PAGE]]
+    return render_template("deliveries/hold.html", held=held, causes=CAUSES)
+
+
+@blueprint.post("/hold")
+@requires(Permission.MANAGE_DELIVERIES)
+def appeal() -> ResponseReturnValue:
+    """Tell staff what happened."""
+    user = request.form.get("user", "")
+    user_id = UserId(ObjectId(user)) if ObjectId.is_valid(user) else None
+    try:
+        mail().sending_holds.appeal(actor(), current_tenant(), user_id, request.form.get("words", ""))
+    except ValueInvalid:
+        flash(_("Say what happened."), "error")
+    except Conflict:
+        flash(_("Nothing is held any more."), "error")
+    else:
+        flash(_("Support reads it and decides."), "success")
+    return redirect(url_for("deliveries.hold"), code=303)

@@ -1,0 +1,196 @@
+"""What became of mail, as an organisation sees it: its own alone, envelopes only; holds are told and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from bson import ObjectId
+from flask import Flask
+
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.outbound import SENDING_HOLD, EntryState, NewOutbound, OutboundRecipient, QueueId, Reason
+from mailcore.model.reputation import Counts, HoldCause
+from mailcore.model.secret import Secret
+from mailcore.services import MailServices
+from mailcore.services.trace import Step, TraceRow
+from portal.database import unit_of_work
+from portal.deliveries import telling
+from portal.deliveries.words import CAUSES, STEPS
+from portal.mail_plane import EXTENSION
+from portal.permissions import Role
+from portal.settings import PortalSettings
+from tests.builders import OPERATOR
+from tests.portal.conftest import Browser, browser_of, make_organisation
+
+CANARY = "canary-subject"
+
+
+class Scene:
+    """An organisation with a user who sends, and staff."""
+
+    def __init__(self, app: Flask, mail: MailServices) -> None:
+        self.app, self.mail = app, mail
+        self.made = make_organisation(mail)
+        self.tenant_id: TenantId = self.made.organisation.tenant_id
+        self.domain = f"d{self.tenant_id}.test"
+        mail.domains.create(OPERATOR, self.tenant_id, self.domain)
+        self.address = f"ada@{self.domain}"
+        self.user_id: UserId = mail.users.create(OPERATOR, self.address, Secret("a good password"), "", self.tenant_id)
+
+    def browser(self, role: Role = Role.ADMIN) -> Browser:
+        return browser_of(self.app, self.made.members[role])
+
+    def queue(self, held: str | None = None) -> QueueId:
+        new = NewOutbound(
+            user_id=self.user_id,
+            tenant_id=self.tenant_id,
+            reverse_path=self.address,
+            forward_paths=(OutboundRecipient("bob@else.test"),),
+            message=f"Subject: {CANARY}\r\n\r\n{CANARY}\r\n".encode(),
+            reason=Reason.SUBMISSION,
+            key=ObjectId().binary,
+            delay_s=3600,
+            held=held,
+            header_message_id="<1@here.test>",
+        )
+        queue_id = self.mail.outbound.enqueue(new, OPERATOR)
+        self.mail.trace.flush()
+        return queue_id
+
+    def state(self, queue_id: QueueId) -> EntryState:
+        return self.mail.outbound.get(self.user_id, queue_id).state
+
+
+@pytest.fixture
+def scene(portal_app: Flask, mail_services: MailServices) -> Iterator[Scene]:
+    with portal_app.extensions[EXTENSION].database.scope():
+        yield Scene(portal_app, mail_services)
+
+
+def page(browser: Browser, path: str) -> str:
+    response = browser.get(path)
+    assert response.status_code == 200
+    return str(response.get_data(as_text=True))
+
+
+def test_each_step_is_found_with_the_answer_and_what_to_do(scene: Scene) -> None:
+    queue_id = scene.queue()
+    row = TraceRow(Step.FAILED, queue_id, "<1@here.test>", scene.address, "bob@else.test", scene.user_id)
+    scene.mail.trace.note(scene.tenant_id, replace(row, detail={"answer": "550 5.1.1 no such user", "remote": "mx.x"}))
+    scene.mail.trace.flush()
+    browser = scene.browser(Role.AUDITOR)
+    for query in (
+        f"queue_id={queue_id}",
+        "recipient=bob@else.test",
+        f"sender={scene.address}",
+        "message_id=1@here.test",
+    ):
+        text = page(browser, f"/deliveries?{query}")
+        assert "550 5.1.1 no such user" in text
+        assert "The address does not exist there" in text
+        assert "Taken over to be sent" in text
+        assert CANARY not in text
+    assert "No message fits" in page(browser, "/deliveries?recipient=nobody@else.test")
+
+
+def test_another_organisations_mail_is_not_found(scene: Scene) -> None:
+    queue_id = scene.queue()
+    other = Scene(scene.app, scene.mail)
+    assert queue_id not in page(other.browser(), "/deliveries?recipient=bob@else.test")
+    assert queue_id not in page(other.browser(), "/deliveries/waiting")
+    response = other.browser().post(f"/deliveries/waiting/{scene.user_id}/{queue_id}/cancel")
+    assert response.status_code == 404
+    assert scene.state(queue_id) is EntryState.QUEUED
+
+
+def test_waiting_mail_is_held_let_go_and_taken_back(scene: Scene) -> None:
+    queue_id, browser = scene.queue(), scene.browser()
+    assert scene.address in page(browser, "/deliveries/waiting")
+    for act, state in (("hold", EntryState.HELD), ("release", EntryState.QUEUED), ("cancel", EntryState.CANCELLED)):
+        response = browser.post(f"/deliveries/waiting/{scene.user_id}/{queue_id}/{act}")
+        assert response.status_code == 303
+        assert scene.state(queue_id) is state
+    assert browser.post(f"/deliveries/waiting/{scene.user_id}/{queue_id}/retry").status_code in {303, 404}
+
+
+def test_helpdesk_looks_and_changes_nothing(scene: Scene) -> None:
+    queue_id, browser = scene.queue(), scene.browser(Role.HELPDESK)
+    assert "Take back" not in page(browser, "/deliveries/waiting")
+    assert browser.post(f"/deliveries/waiting/{scene.user_id}/{queue_id}/cancel").status_code == 403
+    assert scene.state(queue_id) is EntryState.QUEUED
+
+
+def test_who_is_held_reads_why_and_answers_but_does_not_let_go(scene: Scene) -> None:
+    queue_id, browser = scene.queue(), scene.browser(Role.OWNER)
+    assert "Nothing is held" in page(browser, "/deliveries/hold")
+    counts = Counts(sent=10, bounced=77)
+    scene.mail.sending_holds.hold(
+        OPERATOR, scene.tenant_id, scene.user_id, HoldCause.BOUNCES, "many refusals", counts=counts
+    )
+    assert scene.mail.outbound.get(scene.user_id, queue_id).held == SENDING_HOLD
+    assert all("Outgoing mail is on hold" in page(browser, path) for path in ("/overview", "/deliveries"))
+    text = page(browser, "/deliveries/hold")
+    assert scene.address in text
+    assert "77" in text
+    response = browser.post(f"/deliveries/waiting/{scene.user_id}/{queue_id}/release")
+    assert response.headers["Location"] == "/deliveries/hold"
+    assert scene.state(queue_id) is EntryState.HELD
+    browser.post("/deliveries/hold", {"user": str(scene.user_id), "words": "an old list; it is gone"})
+    (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert held.hold.appeal == "an old list; it is gone"
+
+
+def test_an_address_is_taken_off_the_list(scene: Scene) -> None:
+    scene.mail.suppressions.add(OPERATOR, scene.tenant_id, "bob@else.test", "5.1.1 unknown")
+    browser = scene.browser()
+    assert "5.1.1 unknown" in page(browser, "/deliveries/suppressed")
+    browser.post("/deliveries/suppressed", {"address": "bob@else.test"})
+    assert scene.mail.suppressions.list_of(scene.tenant_id) == []
+    assert "gets mail again" in page(browser, "/deliveries/suppressed")
+
+
+def test_every_step_and_cause_has_words() -> None:
+    assert set(STEPS) == set(Step)
+    assert set(CAUSES) == set(HoldCause)
+
+
+# -- writing to those whom it concerns --------------------------------------------------------
+
+
+def mails_to(scene: Scene, sender: Scene) -> dict[str, str]:
+    entries = sender.mail.outbound.list_of_user(sender.user_id)
+    found = {}
+    for entry in entries:
+        raw = b"".join(sender.mail.outbound.content(sender.user_id, entry.id).read())
+        found[entry.recipients[0].address] = raw.decode()
+    return found
+
+
+def test_owner_and_user_are_written_to_once_in_their_language(scene: Scene, portal_settings: PortalSettings) -> None:
+    sender = Scene(scene.app, scene.mail)
+    settings = replace(portal_settings, sender=sender.address)
+    owner = scene.made.members[Role.OWNER]
+    with unit_of_work() as current:
+        current.merge(owner).language = "de"
+    scene.mail.sending_holds.hold(OPERATOR, scene.tenant_id, scene.user_id, HoldCause.BOUNCES, "by itself")
+    (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert telling.tell(scene.mail, settings, held)
+    assert telling.tell(scene.mail, settings, held)
+    found = mails_to(scene, sender)
+    assert found.keys() == {owner.email, scene.address}
+    assert len(sender.mail.outbound.list_of_user(sender.user_id)) == 2
+    assert "gesperrt" in found[owner.email]
+    assert "Outgoing mail is on hold" in found[scene.address]
+    assert "/deliveries/hold" in found[owner.email]
+    (told,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert told.hold.is_told
+
+
+def test_who_could_not_be_written_to_is_written_to_later(scene: Scene, portal_settings: PortalSettings) -> None:
+    scene.mail.sending_holds.hold(OPERATOR, scene.tenant_id, None, HoldCause.STAFF, "a look")
+    (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert not telling.tell(scene.mail, replace(portal_settings, sender=""), held)
+    (still,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert not still.hold.is_told
