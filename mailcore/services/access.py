@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailcore.errors import AddressInvalid, MailboxNotFound, MailReadOnly, NotPermitted, UserNotFound
+from mailcore.errors import (
+    AddressInvalid,
+    MailboxNameInvalid,
+    MailboxNotFound,
+    MailReadOnly,
+    NotPermitted,
+    UserNotFound,
+)
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.address import Address
 from mailcore.model.flags import DELETED, SEEN, FlagOperation, FlagSet
@@ -169,6 +176,17 @@ def split_shared(name: MailboxName) -> tuple[str, MailboxName] | None:
     if len(parts) < 3 or parts[0] != SHARED or "@" not in parts[1]:
         return None
     return parts[1], MailboxName(parts[2])
+
+
+def check_own_name(name: MailboxName) -> MailboxName:
+    """Return the name of a user's own mailbox, if clients would not take it for another's.
+
+    Raises:
+        MailboxNameInvalid: they would.
+    """
+    if split_shared(name) is not None:
+        raise MailboxNameInvalid("for what others share", name)
+    return name
 
 
 def permitted_flags(flags: FlagSet, rights: Right) -> FlagSet:

@@ -32,7 +32,7 @@ from mailcore.model.mailbox import (
     parse_mailbox_name,
 )
 from mailcore.model.rights import Right
-from mailcore.services.access import is_own
+from mailcore.services.access import check_own_name, is_own
 from mailcore.services.audit import Audit
 from mailcore.services.mailbox_reader import MailboxReader
 from mailcore.services.notices import Notices
@@ -91,7 +91,7 @@ class Mailboxes(MailboxReader):
             TooManyMailboxes: the user has as many as the limit allows.
             NotPermitted: it is somebody else's tree, and the parent does not let the actor create below it.
         """
-        wanted = parse_mailbox_name(name.removesuffix(SEPARATOR))
+        wanted = check_own_name(parse_mailbox_name(name.removesuffix(SEPARATOR)))
         with self._audit.of_user(actor, "mailbox.created", user_id, {"mailbox": wanted}) as change:
             mailbox_id = self._create(user_id, actor, wanted, special_use, subscribed=subscribed)
             change.after["mailbox_id"] = str(mailbox_id)
@@ -190,7 +190,11 @@ class Mailboxes(MailboxReader):
                 for entry in (tree.find(source), *tree.below(source)):
                     self.access.require_on(user_id, actor, entry, Right.DELETE_MAILBOX)
                 self.access.acl_of_new(user_id, actor, tree, target)
-            return renamed(tree, source, target), None
+            changed = renamed(tree, source, target)
+            for entry in changed.entries:
+                if tree.find(entry.name) is None:
+                    check_own_name(entry.name)
+            return changed, None
 
         with self._audit.of_user(actor, "mailbox.renamed", user_id, {"mailbox": source, "to": target}):
             if source == INBOX:

@@ -68,3 +68,17 @@ def test_refuses_names_that_are_none(own: Api, path: str, status: int, code: str
 def test_inbox_and_special_uses_stay(own: Api) -> None:
     for one in own.get("/users/me/mailboxes").body["results"]:
         assert own.delete(f"/users/me/mailboxes/{one['id']}").body["code"] == "DisallowedMailboxMethod"
+
+
+def test_no_own_mailbox_has_the_name_of_what_others_share(own: Api) -> None:
+    """A mail client could not open it: it would look for the mailbox of somebody else."""
+    assert own.post("/users/me/mailboxes", {"path": "Shared/ada@example.org/Plans"}).status == 400
+    assert own.post("/users/me/mailboxes", {"path": "Shared/Plans"}).status == 200
+    made = own.post("/users/me/mailboxes", {"path": "Team"}).body["id"]
+    assert own.post("/users/me/mailboxes", {"path": "Team/ada@example.org/Plans"}).status == 200
+    for path in ("Shared/ada@example.org/Team", "Shared"):
+        assert own.put(f"/users/me/mailboxes/{made}", {"path": path}).status == 400
+    paths = [one["path"] for one in own.get("/users/me/mailboxes").body["results"]]
+    assert [path for path in paths if path.startswith(("Shared", "Team"))] == [
+        "Shared/Plans", "Team", "Team/ada@example.org/Plans",
+    ]  # fmt: skip
