@@ -54,6 +54,7 @@ FEATURES = (
     "portal.own.filters",
     "portal.own.away",
     "portal.own.data",
+    "portal.own.exports",
     "portal.own.keys",
     "portal.own.set_up",
 )

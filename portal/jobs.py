@@ -23,6 +23,13 @@ def enqueue_after_commit(job: str, **arguments: Argument) -> None:
         after_commit(lambda: put(job, **arguments))
 
 
+def enqueue_now(redis: Redis | None, job: str, **arguments: Argument) -> None:
+    """Put a registered job on its queue after a change of the mail plane; without Redis its next period does it."""
+    put = queue(redis)
+    if put is not None:
+        put(job, **arguments)
+
+
 def queue(redis: Redis | None) -> Enqueue | None:
     """Return what puts jobs on the queues of this Redis."""
     if redis is None:

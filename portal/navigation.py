@@ -50,7 +50,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Sign-in log"), "own_data.activity", Permission.OWN_MAIL, "clock"),
     Entry(_("Deleted mail"), "own_data.deleted_mail", Permission.OWN_MAIL, "inbox"),
     Entry(_("Encryption"), "own_keys.index", Permission.OWN_MAIL, "shield"),
-    Entry(_("Take mail along"), "own_data.export", Permission.OWN_MAIL, "download"),
+    Entry(_("Take mail along"), "own_exports.index", Permission.OWN_MAIL, "download"),
     Entry(_("Set up programs"), "own_set_up.index", Permission.OWN_MAIL, "mail"),
 )
 """In the order in which they are shown."""

@@ -49,6 +49,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("people.resume_imports", "workers.jobs.people.resume_imports", MAINTENANCE, 600),
         RegisteredJob("spam.learn", "workers.jobs.spam.learn", MAINTENANCE, 600),
         RegisteredJob("audits.copy_due", "workers.jobs.audits.copy_due", MAINTENANCE, HOUR_S),
+        RegisteredJob("exports.make_due", "workers.jobs.exports.make_due", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("webhooks.deliver", "workers.jobs.webhooks.deliver", MAINTENANCE, 300),
         RegisteredJob("sealing.rotate", "workers.jobs.sealing.rotate", MAINTENANCE, HOUR_S),
         RegisteredJob("users.erase_due", "workers.jobs.deleted_users.erase_due", MAINTENANCE, 600),

@@ -41,6 +41,7 @@ SCHEDULE = (
     Periodic("webhooks.deliver", timedelta(seconds=10)),
     Periodic("reputation.watch", timedelta(minutes=1)),
     Periodic("audits.copy_due", timedelta(minutes=1)),
+    Periodic("exports.make_due", timedelta(minutes=1)),
     Periodic("spam.learn", timedelta(minutes=1)),
     Periodic("pools.sum_up", timedelta(minutes=5)),
     Periodic("billing.tick", timedelta(minutes=10)),

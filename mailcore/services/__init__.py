@@ -66,6 +66,8 @@ from mailcore.services.labels import Labels
 from mailcore.services.last_uses import LastUses
 from mailcore.services.leaked_passwords import LeakedPasswords
 from mailcore.services.listings import Listings
+from mailcore.services.mail_archive import MailArchive
+from mailcore.services.mail_exports import MailExports
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.metadata import Metadata
@@ -238,6 +240,8 @@ class MailServices:
     audits: Audits
     data_export: DataExport
     data_import: DataImport
+    mail_archive: MailArchive
+    mail_exports: MailExports
     _clients: Clients
     _link: RedisLink
 
@@ -386,6 +390,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     deleted_users = DeletedUsers(directory, placement, sessions, audit, offload, settings.limits)
     domains = Domains(directory, audit, dns, settings.mx_hosts)
     client_host = settings.client_host or settings.hostname
+    data_export = DataExport(users, addresses, filters, mailboxes, content, audit)
+    mail_archive = MailArchive(data_export, mailboxes, content)
     return MailServices(
         settings=settings,
         offload=offload,
@@ -494,7 +500,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         reputation=reputation,
         sending_holds=SendingHolds(directory, placement, audit, reputation, outbound, settings.limits),
         trace=trace,
-        data_export=DataExport(users, addresses, filters, mailboxes, content, audit),
+        data_export=data_export,
+        mail_archive=mail_archive,
+        mail_exports=MailExports(placement, mail_archive, audit),
         data_import=DataImport(users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits),
         audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),

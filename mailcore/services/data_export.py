@@ -64,7 +64,7 @@ class DataExport:
         wanted: Details = {"users": [str(user.id) for user in users]}
         with self._audit.of_platform(actor, "data.exported", wanted):
             pass
-        return data_file.written(record for user in users for record in self._records(user))
+        return data_file.written(record for user in users for record in self._records(user.id))
 
     def _chosen(self, user_ids: Sequence[UserId], tags: Sequence[str]) -> list[User]:
         found = {user_id: self._users.get(user_id) for user_id in user_ids}
@@ -80,7 +80,13 @@ class DataExport:
             raise UserNotFound(user_ids[0])
         return list(found.values())
 
-    def _records(self, user: User) -> Iterator[Record]:
+    def description(self, user_id: UserId) -> Iterator[Record]:
+        """Yield what there is of a user beside mail: one record each for the user, addresses, mailboxes and rules.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        user = self._users.get(user_id)
         settings = {name: value for name, value in asdict(user.settings).items() if name not in LEFT_OUT}
         yield {
             "type": "user",
@@ -92,8 +98,7 @@ class DataExport:
         for route in self._addresses.list_of_user(user.id):
             if route.display != user.address:
                 yield {"type": "address", "address": route.display, "name": route.name}
-        entries = self._mailboxes.tree(user.id).entries
-        for entry in entries:
+        for entry in self._mailboxes.tree(user.id).entries:
             yield {
                 "type": "mailbox",
                 "id": entry.id,
@@ -103,8 +108,11 @@ class DataExport:
             }
         for rule in self._filters.list_of(of_user(user.id)).rules:
             yield {"type": "filter", "rule": rule_document(rule)}
-        for entry in entries:
-            yield from self._messages(user.id, entry)
+
+    def _records(self, user_id: UserId) -> Iterator[Record]:
+        yield from self.description(user_id)
+        for entry in self._mailboxes.tree(user_id).entries:
+            yield from self._messages(user_id, entry)
 
     def _messages(self, user_id: UserId, entry: MailboxEntry) -> Iterator[Record]:
         try:
@@ -112,9 +120,9 @@ class DataExport:
         except MailboxChanged:
             return
         oids = [bytes(view.message_oid(row)) for row in range(view.exists)]
-        rows = {oid: row for row, oid in enumerate(oids)}
-        for content in self._content.open_many(user_id, oids):
-            row = rows[content.message_oid]
+        rows = iter(range(view.exists))
+        for content in self._content.open_many(user_id, oids):  # in this order, without what is not there
+            row = next(row for row in rows if oids[row] == content.message_oid)
             bits = int(view.flags[row])
             yield {
                 "type": "message",

@@ -225,6 +225,7 @@ class DeletedUsers:
                 counts[name] = counts.get(name, 0) + len(page)
                 fault.hit("user_erase.after_page")
                 self._offload.pause()
+        counts["export_pieces"] = shard.export_pieces.delete_all(user_id)
         for name in RANGES:
             counts[name] = counts.get(name, 0) + shard.erasure.delete(name, user_id)
             self._offload.pause()
@@ -263,4 +264,5 @@ class DeletedUsers:
         directory.send_as.delete_of_user(tenant_id, user_id, [route.id for route in routes])
         directory.api_tokens.delete_of_user(user_id)
         directory.nonces.delete_of_user(user_id)
+        directory.mail_exports.delete_of_user(user_id)
         directory.addresses.delete_of_user(user_id)

@@ -75,7 +75,11 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "auth_log": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "autoreplies": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0, sparse=True),),
 }
-COLD: dict[str, Sequence[IndexModel]] = {"chunks": ()}
+CHUNKS: dict[str, Sequence[IndexModel]] = {"chunks": ()}
+COLD: dict[str, Sequence[IndexModel]] = {
+    **CHUNKS,
+    "export_pieces": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
+}
 DIRECTORY: dict[str, Sequence[IndexModel]] = {
     "shards": (IndexModel([("name", ASCENDING)], name="name", unique=True),),
     "tenants": (
@@ -130,6 +134,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("next_at", ASCENDING)], name="next_at"),
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
+    "mail_exports": (IndexModel([("next_at", ASCENDING)], name="next_at"),),
     "webhooks": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
         IndexModel([("next_at", ASCENDING)], name="next_at"),
@@ -153,7 +158,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
 def ensure_indexes(hot: Database[Document], cold: Database[Document]) -> None:
     """Create what a shard lacks: compressed collections on the hot set, plain chunks on both."""
     _ensure(hot, HOT, "zstd")
-    _ensure(hot, COLD, "none")  # chunks wait here while the cold set is away
+    _ensure(hot, CHUNKS, "none")  # chunks wait here while the cold set is away
     _ensure(cold, COLD, "none")
 
 

@@ -33,6 +33,7 @@ from mailcore.store.user.autoreplies import Autoreplies
 from mailcore.store.user.complaints import Complaints
 from mailcore.store.user.correspondents import Correspondents
 from mailcore.store.user.erasure import Erasure
+from mailcore.store.user.export_pieces import ExportPieces
 from mailcore.store.user.files import Files
 from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.outbound import OutboundEntries
@@ -77,6 +78,7 @@ class ShardStores:
     outbound: OutboundEntries
     files: Files
     audit_pieces: AuditPieces
+    export_pieces: ExportPieces
     suppressions: Suppressions
     trace: TraceRows
     complaints: Complaints
@@ -118,6 +120,7 @@ class ShardStores:
             outbound=OutboundEntries(hot),
             files=Files(hot),
             audit_pieces=AuditPieces(hot),
+            export_pieces=ExportPieces(cold),
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
             complaints=Complaints(hot),

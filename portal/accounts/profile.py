@@ -25,7 +25,7 @@ from portal.access import actor, current, current_member, requires
 from portal.accounts import cookies, enrolment, factors, passkeys, services, sessions, signing_in
 from portal.accounts.forms import MAX_CREDENTIAL, NewPasswordForm, PasswordForm, TotpForm
 from portal.audit.services import record
-from portal.database import unit_of_work, utc_now
+from portal.database import unit_of_work
 from portal.destinations import local_path
 from portal.mail_plane import mail, portal
 from portal.permissions import Permission
@@ -41,7 +41,7 @@ def confirmed(view: View) -> View:
 
     @functools.wraps(view)
     def guarded(*arguments: Any, **named: Any) -> ResponseReturnValue:
-        if utc_now() - current().session.confirmed_at > sessions.CONFIRMED_FOR:
+        if not sessions.is_confirmed(current().session):
             back = request.path if request.method == "GET" else url_for("profile.security")
             return redirect(url_for("profile.confirm", next=back), code=303)
         return view(*arguments, **named)

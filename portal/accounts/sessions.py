@@ -141,6 +141,17 @@ def renew(old: PortalSession, **changes: object) -> Secret:
     return Secret(token)
 
 
+def is_confirmed(found: PortalSession, within: timedelta = CONFIRMED_FOR) -> bool:
+    """Tell whether the owner proved lately who it is."""
+    return utc_now() - found.confirmed_at <= within
+
+
+def confirm(found: PortalSession) -> None:
+    """Note that the owner has just proved who it is."""
+    with unit_of_work():
+        found.confirmed_at = utc_now()
+
+
 def list_sessions(member_id: UUID) -> Sequence[PortalSession]:
     """Return a member's living sessions, the last used first."""
     now = utc_now()

@@ -17,7 +17,6 @@ from portal.access import actor, current_organisation, requires
 from portal.audit.services import record
 from portal.billing import enforcement, plans, queries, services, words
 from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription, entitlements
-from portal.billing.export import archive
 from portal.billing.forms import CheckoutForm, CouponForm, QuantityForm, SpendCapForm, TaxIdForm
 from portal.billing.plans import PLANS
 from portal.billing.services import Payments
@@ -182,7 +181,7 @@ def export(user_id: str) -> ResponseReturnValue:
         raise UserNotFound(user_id)
     with unit_of_work():
         record(actor(), "mail.exported", user.address, {}, organisation_id=current_organisation().id)
-    sent = Response(archive(mail, user.id), mimetype="application/x-tar")
+    sent = Response(mail.mail_archive.whole(user.id), mimetype="application/x-tar")
     sent.headers.set("Content-Disposition", "attachment", filename=f"{user.id}.tar")
     return sent
 

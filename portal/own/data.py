@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import ngettext
 
 from mailcore.errors import MailError, Unavailable
-from mailcore.model.secret import Secret
 from portal.access import requires
-from portal.billing.export import archive
 from portal.mail_plane import mail
-from portal.own.forms import ConfirmForm, RestoreForm
+from portal.own.forms import RestoreForm
 from portal.own.sessions import acting, me
 from portal.people.words import refusal
 from portal.permissions import Permission
@@ -69,32 +67,6 @@ def deleted_mail() -> ResponseReturnValue:
     rows = [(mailbox, day, count, size) for (mailbox, day), (count, size) in days.items()]
     rows.sort(key=lambda row: (row[1], row[0]), reverse=True)
     return render_template("own/deleted_mail.html", rows=rows, form=form)
-
-
-@blueprint.get("/export")
-@requires(Permission.OWN_MAIL)
-def export() -> ResponseReturnValue:
-    """Offer all mail as one file."""
-    me()
-    return render_template("own/export.html")
-
-
-@blueprint.post("/export/mail.tar")
-@requires(Permission.OWN_MAIL)
-def download() -> ResponseReturnValue:
-    """Send all mail as a stream, to who knows the password: a browser left open is not enough."""
-    user, form = me(), ConfirmForm()
-    try:
-        mail().reauthentication.confirm(acting(user), user.id, Secret(form.present.data or ""))
-    except Unavailable:
-        raise
-    except MailError as error:
-        flash(refusal(error), "error")
-        return redirect(url_for("own_data.export"), code=303)
-    mail().audit.happened(acting(user), "mail.exported", user.id)
-    sent = Response(archive(mail(), user.id), mimetype="application/x-tar")
-    sent.headers.set("Content-Disposition", "attachment", filename="mail.tar")
-    return sent
 
 
 def _since(text: str | None) -> datetime | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import tarfile
 from collections.abc import Callable
 
 import pyotp
@@ -371,23 +369,6 @@ def test_mail_is_encrypted_with_a_certificate(browser: Browser, mail_services: M
     assert "SHA" in text_of(browser.get(path)) or "Fingerprint" in text_of(browser.get(path))
     browser.post(path, {"keys": ""})
     assert not mail_services.users.get(user_id).encryption.has_keys
-
-
-def test_all_mail_is_taken_along_by_who_knows_the_password(
-    browser: Browser, mail_services: MailServices, user_id: UserId
-) -> None:
-    user = mail_services.users.get(user_id)
-    deliver(mail_services, message(b"precious"), MadeUser(user_id, user.tenant_id, user.address))
-    browser.get("/account/export")
-    assert browser.post("/account/export/mail.tar", {"present": "not it at all"}).status_code == 303
-    answer = browser.post("/account/export/mail.tar", {"present": PASSWORD})
-    assert answer.mimetype == "application/x-tar"
-    with tarfile.open(fileobj=io.BytesIO(answer.get_data())) as archive:
-        files = {member.name: archive.extractfile(member) for member in archive.getmembers()}
-    assert list(files) == ["INBOX/1.eml"]
-    file = files["INBOX/1.eml"]
-    assert file is not None
-    assert [file.read()] == messages_of(mail_services, user_id)
 
 
 def messages_of(mail: MailServices, user_id: UserId) -> list[bytes]:

@@ -118,6 +118,12 @@ class Scene:
         record = {"type": "user", "address": f"new@{self.domain()}", "name": "", "quota_bytes": None, "settings": {}}
         return b"".join(data_file.written([record]))
 
+    def mail_export(self) -> UserId:
+        """A user whose mail is there as a file."""
+        self.services.mail_exports.ask(OPERATOR, self.user.user_id)
+        self.services.mail_exports.make_due()
+        return self.user.user_id
+
     def audit(self) -> AuditCase:
         return self.services.audits.get(self.services.audits.create(OPERATOR, self.user.user_id, None, None, NEVER))
 
@@ -578,6 +584,9 @@ CALLS: dict[str, Call] = {
     "sending.send": _send,
     "sending.send_draft": _send_draft,
     "sending.forward": _forward,
+    "mail_exports.ask": lambda s: s.services.mail_exports.ask(s.actor, s.user.user_id),
+    "mail_exports.fetch": lambda s: s.services.mail_exports.fetch(s.actor, s.mail_export()),
+    "mail_exports.delete": lambda s: s.services.mail_exports.delete(s.actor, s.mail_export()),
     "files.add": lambda s: s.services.files.add(s.actor, s.user.user_id, b"x", "x.txt", "text/plain"),
     "files.delete": lambda s: s.services.files.delete(
         s.actor, s.user.user_id, s.services.files.add(OPERATOR, s.user.user_id, b"x", "x.txt", "text/plain")

@@ -19,6 +19,7 @@ from mailcore.store.directory.deleted_users import DeletedUsers
 from mailcore.store.directory.dkim_keys import DkimKeys
 from mailcore.store.directory.domain_access import DomainAccess
 from mailcore.store.directory.domains import Domains
+from mailcore.store.directory.mail_exports import MailExports
 from mailcore.store.directory.mta_sts import MtaSts
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.sealed import SealedFields
@@ -75,6 +76,7 @@ class Directory:
     mta_sts: MtaSts
     webhooks: Webhooks
     audit_cases: AuditCases
+    mail_exports: MailExports
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -110,6 +112,7 @@ class Directory:
             MtaSts(database),
             Webhooks(database),
             AuditCases(database),
+            MailExports(database),
         )
 
     def ensure_indexes(self) -> None:
