@@ -28,6 +28,8 @@ MB = 1 << 20
 LARGEST = DEFAULT_LIMITS.message_bytes
 GROWTH_KB = 120 * 1000
 """So much more than before a process may hold at any moment while 64 MB go through it."""
+WHOLE_KB = 150 * 1000
+"""So much may be in memory then in all, the program and its libraries included, of which most is theirs."""
 
 
 class Server:
@@ -180,6 +182,7 @@ def check_message_up_and_down(server: Server) -> None:
     growth = server.growth_kb(upload), server.growth_kb(download)
     print(f"message: up {growth[0]} kB, down {growth[1]} kB more than before, {server.running.peak_kb()} kB at most")
     assert max(growth) < GROWTH_KB, growth
+    assert server.running.peak_kb() < WHOLE_KB
 
 
 def _chain(head: bytes, body: Iterator[bytes]) -> Iterator[bytes]:
@@ -215,6 +218,7 @@ def test_the_largest_file_goes_up_and_down_in_little_memory(server: Server) -> N
     growth = server.growth_kb(upload), server.growth_kb(download)
     print(f"file: up {growth[0]} kB, down {growth[1]} kB more than before, {server.running.peak_kb()} kB at most")
     assert max(growth) < GROWTH_KB, growth
+    assert server.running.peak_kb() < WHOLE_KB
 
 
 def test_a_large_attachment_is_composed_in_little_memory(server: Server) -> None:
