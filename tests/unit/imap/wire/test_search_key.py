@@ -73,6 +73,8 @@ GOOD = [
     (b"EMAILID M" + b"0f" * 12, model.MessageIs(b"\x0f" * 12)),
     (b"EMAILID M1", model.Nothing()),
     (b"THREADID T00000000000000ff", model.InThread(255)),
+    (b'X-GM-LABELS "two words"', model.Labelled("two words")),
+    (b'X-GM-LABELS "\\\\Inbox"', model.Labelled("\\Inbox")),
     (b"X-GM-MSGID 7", model.MessageNumbered(7)),
     (b"X-GM-THRID 7", model.ThreadNumbered(7)),
 ]
@@ -81,7 +83,7 @@ BAD = [
     b"", b"()", b"(ALL", b"ALL  SEEN", b"NOT", b"OR ALL", b"HEADER x", b"FROM", b"LARGER x", b"LARGER -1",
     b"ON 99-Feb-1994", b"UID x", b"XYZZY", b"KEYWORD (x)", b"FROM {1}\r\n\xff",
     b"$1", b"$,1", b"YOUNGER 0", b"OLDER 4294967296", b"MODSEQ", b"MODSEQ x", b'MODSEQ "/flags/" all 1',
-    b'MODSEQ "/flags/x" 1', b"EMAILID", b"EMAILID {0}\r\n", b"X-GM-MSGID x",
+    b'MODSEQ "/flags/x" 1', b"EMAILID", b"EMAILID {0}\r\n", b"X-GM-MSGID x", b"X-GM-LABELS",
 ]  # fmt: skip
 
 
