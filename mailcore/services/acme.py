@@ -162,7 +162,10 @@ class Acme:
             finished = client.poll_and_finalize(order, ends_at)
         except errors.ValidationError as error:
             raise AcmeFailed(_why(error)) from error
-        except (errors.Error, JoseError, requests.RequestException) as error:
+        except requests.RequestException as error:
+            log.warning("acme.unreachable", extra={"names": names, "reason": str(error)})
+            raise AcmeFailed("the authority cannot be reached") from error
+        except (errors.Error, JoseError) as error:
             raise AcmeFailed(str(error) or type(error).__name__) from error
         return finished.fullchain_pem.encode(), key_pem
 

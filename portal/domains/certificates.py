@@ -32,7 +32,7 @@ def _words(one: HostCertificate) -> tuple[str, str, str]:
     next_at = moment(one.next_at)
     if one.ends_at is None:
         return _("not issued"), "bad", _(
-            "The authority said: %(reason)s See that the host leads to us alone, and that no CAA record of your domain "
+            "It was not issued: %(reason)s See that the host leads to us alone, and that no CAA record of your domain "
             "forbids it. We try again %(when)s.", reason=_sentence(one.error), when=next_at,
         )  # fmt: skip
     ends_at = date(one.ends_at)

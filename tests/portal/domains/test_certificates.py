@@ -26,11 +26,13 @@ from portal.domains import applying, checking, services
 from portal.domains.models import DomainClaim
 from portal.mail_plane import Portal
 from portal.permissions import Role
-from tests.builders import OPERATOR
+from tests.builders import OPERATOR, PASSWORD
 from tests.portal.conftest import MadeOrganisation, SignIn
 from tests.portal.domains.conftest import publish
 from tests.portal.domains.example import NAMES
 from tests.portal.domains.test_life import ADA, add, again, wanted_of
+from tests.portal.test_pages import faults, served
+from tests.portal.test_pages import look as look_at_pages
 from tests.stubs.nameservers import Nameservers, Zone
 from tests.stubs.pebble import Authority, is_installed, pebble
 from tests.system.servers import RunningServer, environment_of, start
@@ -211,10 +213,21 @@ def test_what_the_authority_refuses_is_told_with_what_to_do(
     claim, _ = green(ordering_nowhere, world, organisation)
     assert ordering_nowhere.mail.acme.renew_due(SYSTEM) == 0
     page = sign_in(Role.AUDITOR).get(f"/domains/{claim.id}").text
-    assert page.count("The authority said:") == 3
+    assert page.count("It was not issued: the authority cannot be reached.") == 3
     assert page.count("We try again") == 3
     found = ordering_nowhere.mail.host_certificates.list_of(organisation.organisation.tenant_id, claim.name)
     assert all(one.next_at is not None and one.next_at > now() + timedelta(minutes=5) for one in found)
+
+
+def test_page_with_certificates_has_nothing_to_find(
+    ordering_nowhere: Portal, world: Nameservers, organisation: MadeOrganisation, portal_app: Flask
+) -> None:
+    """What the authority says is long, and no page of the walk has it."""
+    claim, _ = green(ordering_nowhere, world, organisation)
+    ordering_nowhere.mail.acme.renew_due(SYSTEM)
+    with served(portal_app) as base:
+        found = look_at_pages(base, (organisation.members[Role.OWNER].email, PASSWORD), [f"/domains/{claim.id}"])
+    assert faults(found) == []
 
 
 def test_so_many_in_a_run_and_the_platform_first(
