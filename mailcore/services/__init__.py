@@ -96,6 +96,7 @@ from mailcore.services.resolution import Resolutions
 from mailcore.services.responder import Responder
 from mailcore.services.restoring import Restoring
 from mailcore.services.retention import Retention
+from mailcore.services.rollups import Rollups
 from mailcore.services.rotation import Rotation
 from mailcore.services.scripts import Scripts
 from mailcore.services.sealing import Sealing
@@ -119,6 +120,7 @@ from mailcore.services.sts_policies import StsPolicies
 from mailcore.services.submission import Submission
 from mailcore.services.suppressions import Suppressions
 from mailcore.services.system_key import SystemKey
+from mailcore.services.tallies import Tallies
 from mailcore.services.temporary_passwords import TemporaryPasswords
 from mailcore.services.tenants import Tenants, content_key_purpose
 from mailcore.services.tokens import Tokens
@@ -234,6 +236,8 @@ class MailServices:
     reputation: Reputation
     sending_holds: SendingHolds
     trace: Trace
+    tallies: Tallies
+    rollups: Rollups
     site_settings: SiteSettings
     updates: Updates
     webhooks: Webhooks
@@ -259,6 +263,7 @@ class MailServices:
         self.auth_log.start(kept_up)
         self.trace.start(kept_up)
         self.reputation.start(kept_up)
+        self.tallies.start(kept_up)
         self.site_settings.start(kept_up)
 
     def close(self) -> None:
@@ -270,6 +275,7 @@ class MailServices:
         self.auth_log.close()
         self.trace.close()
         self.reputation.close()
+        self.tallies.close()
         self.site_settings.close()
         self._clients.close()
         self._link.close()
@@ -292,7 +298,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
 
     placement = Placement(directory, clients, open_key, user_limits=settings.limits.user)
     audit = Audit(directory, placement)
-    auth_log = AuthLog(placement, audit)
+    tallies = Tallies(placement)
+    auth_log = AuthLog(placement, audit, tallies=tallies)
     certificates = Certificates(directory, sealing, audit)
     views = ViewCache()
     notices = Notices(settings.redis_url.reveal_text() if settings.redis_url else None, placement, views)
@@ -319,7 +326,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     spam_reports = SpamReports(placement, mailboxes, content, learn_url, learn_password)
     link = RedisLink(settings.redis_url)
     connections = Connections(link)
-    trace = Trace(placement)
+    trace = Trace(placement, tallies)
     outbound_content = OutboundContent(offload, settings.limits)
     outbound = Outbound(placement, outbound_content, audit, trace, link, settings.limits)
     dns = Dns(settings.dns)
@@ -388,6 +395,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     )
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
     deleted_users = DeletedUsers(directory, placement, sessions, audit, offload, settings.limits)
+    pools = Pools(directory, placement, audit)
     domains = Domains(directory, audit, dns, settings.mx_hosts)
     client_host = settings.client_host or settings.hostname
     data_export = DataExport(users, addresses, filters, mailboxes, content, audit)
@@ -399,7 +407,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         tenants=tenants,
         domains=domains,
         dns=dns,
-        pools=Pools(directory, placement, audit),
+        pools=pools,
         authoritative_dns=AuthoritativeDns(dns, settings.outgoing),
         users=users,
         deleted_users=deleted_users,
@@ -479,6 +487,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
             usage,
             feedback,
             encryptions,
+            tallies,
         ),
         spam=Spam(settings),
         spam_reports=spam_reports,
@@ -503,6 +512,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         data_export=data_export,
         mail_archive=mail_archive,
         mail_exports=MailExports(placement, mail_archive, audit),
+        tallies=tallies,
+        rollups=Rollups(directory, placement, pools),
         data_import=DataImport(users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits),
         audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),

@@ -18,11 +18,13 @@ from typing import Final
 from mailcore.errors import MailError, NotFound, TooManyAttempts, ValueInvalid
 from mailcore.metrics import Tally
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.ids import UserId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.tally import sign_in
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.login_guard import Attempt, LoginGuard, Refusal
+from mailcore.services.tallies import Tallies
 from mailcore.store.placement import Placement
 from mailcore.store.user.auth_log import KEY_BYTES, AuthLogRow, RowFilter, SignIn, row_key
 
@@ -46,8 +48,15 @@ Spawn = Callable[[Callable[[], None]], object]
 class AuthLog:
     """Takes notes of sign-ins, writes them, and reads them."""
 
-    def __init__(self, placement: Placement, audit: Audit, clock: Callable[[], datetime] = now) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        audit: Audit,
+        clock: Callable[[], datetime] = now,
+        tallies: Tallies | None = None,
+    ) -> None:
         self._placement = placement
+        self._tallies = tallies
         self._audit = audit
         self._clock = clock
         self._waiting: dict[bytes, tuple[Attempt, AuthLogRow]] = {}
@@ -86,7 +95,9 @@ class AuthLog:
         for attempt, row in waiting.values():
             assert attempt.user_id is not None
             try:
-                by_shard[self._placement.home(attempt.user_id).shard.name].append(row)
+                home = self._placement.home(attempt.user_id)
+                by_shard[home.shard.name].append(row)
+                self._count(home.tenant_id, row)
             except NotFound:
                 continue  # removed since
             except MailError as error:
@@ -98,6 +109,11 @@ class AuthLog:
                 self._lose(len(rows), error)
         self._look_at_networks([noted for noted in waiting.values() if noted[1].sign_in.result == ACCEPTED])
         return len(waiting)
+
+    def _count(self, tenant_id: TenantId, row: AuthLogRow) -> None:
+        if self._tallies is not None:
+            what = sign_in(row.sign_in.protocol, right=row.sign_in.result == ACCEPTED)
+            self._tallies.add(tenant_id, what, row.count, row.last_at)
 
     def _lose(self, count: int, error: MailError) -> None:
         DROPPED.inc(by=count)

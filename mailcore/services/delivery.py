@@ -37,6 +37,7 @@ from mailcore.services.prepared import PreparedMessage
 from mailcore.services.quotas import Quotas
 from mailcore.services.recipient import Recipient
 from mailcore.services.resolution import Resolution, Resolutions
+from mailcore.services.tallies import Tallies
 from mailcore.services.usage import Usage
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
@@ -87,7 +88,9 @@ class Delivery:
         usage: Usage,
         feedback: Feedback,
         encryptions: Encryptions,
+        tallies: Tallies,
     ) -> None:
+        self._tallies = tallies
         self._feedback = feedback
         self._encryptions = encryptions
         self._usage = usage
@@ -117,6 +120,13 @@ class Delivery:
             RateExceeded: the user has got as much as may be for now, at all or by a wildcard alone.
             And as `Resolutions.resolve`.
         """
+        try:
+            return self._resolve(address, sender, max_age_s, only_asks=only_asks)
+        except MailError as error:
+            self._tallies.refused(address, error)
+            raise
+
+    def _resolve(self, address: str, sender: str | None, max_age_s: float, *, only_asks: bool) -> Resolution:
         resolution = self._resolutions.resolve(address, sender, max_age_s=max_age_s)
         if resolution.is_direct:
             recipient = resolution.recipients[0]
@@ -177,6 +187,9 @@ class Delivery:
             if not target.resolution.is_direct:
                 errors.append(self._send_on(arrival, target, unreported))
             result = DeliveryResult(_common(errors))
+            if target.resolution.tenant_id is not None:
+                is_spam = verdict is not None and verdict.is_spam
+                self._tallies.arrived(target.resolution.tenant_id, result.error, is_spam=is_spam)
             fault.hit("delivery.before_reply")
             yield result
 

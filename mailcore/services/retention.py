@@ -210,6 +210,17 @@ class Retention:
         log.info("retention.swept", extra={"shard": shard_name, "counts": str(collector.counts)})
         return collector.counts
 
+    def redate(self, tenant_id: TenantId) -> int:
+        """Let attachments that lie on the hot set leave it when the tenant wants it now, and return how many those are.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        tenant = self._directory.tenants.find(tenant_id)
+        if tenant is None:
+            raise TenantNotFound(tenant_id)
+        return sum(shard.blobs.redate(tenant_id, tenant.cold_after) for shard in self._placement.shards())
+
     def demote(self, shard_name: str) -> int:
         """Move content that waits on a shard's hot set to the cold one, and return how many blobs went."""
         shard = self._placement.shard(shard_name)

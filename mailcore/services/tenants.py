@@ -218,6 +218,8 @@ class Tenants:
     def set_cold_after(self, actor: Actor, tenant_id: TenantId, cold_after: timedelta) -> None:
         """Change how long new attachments lie on the hot set before they go to the cold one.
 
+        Those that are there follow with `Retention.redate`.
+
         Raises:
             TenantNotFound: there is none.
         """

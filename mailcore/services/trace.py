@@ -21,7 +21,9 @@ from mailcore.errors import MailError, ValueInvalid
 from mailcore.metrics import Tally
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.tally import Counted
 from mailcore.services.clock import now
+from mailcore.services.tallies import Tallies
 from mailcore.store.placement import Placement
 from mailcore.store.user.trace_rows import search_key
 
@@ -63,6 +65,18 @@ class Step(StrEnum):
     """Whoever was sending it died or lost the lease: it may go out a second time."""
 
 
+COUNTED: Final = {
+    Step.QUEUED: Counted.QUEUED,
+    Step.HELD: Counted.HELD,
+    Step.SENT: Counted.SENT,
+    Step.DELIVERED: Counted.SENT,
+    Step.FAILED: Counted.FAILED,
+    Step.SUPPRESSED: Counted.FAILED,
+    Step.COMPLAINED: Counted.COMPLAINED,
+}
+"""As what a step of a user's own message is counted; what comes in is counted where it is delivered."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceRow:
     """One step of one message, for one recipient or for several that fared alike.
@@ -88,8 +102,9 @@ class TraceRow:
 class Trace:
     """Takes notes of steps, writes them, and finds them."""
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(self, placement: Placement, tallies: Tallies | None = None) -> None:
         self._placement = placement
+        self._tallies = tallies
         self._waiting: list[tuple[TenantId, dict[str, Any]]] = []
         self._lock = threading.Lock()
         self._rows_wait = threading.Event()
@@ -97,6 +112,8 @@ class Trace:
 
     def note(self, tenant_id: TenantId, row: TraceRow) -> None:
         """Remember a step; never waits and never raises."""
+        if self._tallies is not None and row.user_id is not None and row.step in COUNTED:
+            self._tallies.add(tenant_id, COUNTED[row.step], 1 + len(row.others), row.at)
         document = _document(tenant_id, row)
         with self._lock:
             if len(self._waiting) < WAITING:

@@ -68,6 +68,11 @@ HOT: dict[str, Sequence[IndexModel]] = {
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=9 * 24 * 3600),
         IndexModel([("trouble_at", ASCENDING)], name="trouble_at", sparse=True),
     ),
+    "tallies": (
+        IndexModel([("changed_at", ASCENDING), ("_id", ASCENDING)], name="changed_at"),
+        IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
+    ),
+    "rollups": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "complaints": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "spam_reports": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "filters": (),

@@ -37,10 +37,12 @@ from mailcore.store.user.export_pieces import ExportPieces
 from mailcore.store.user.files import Files
 from mailcore.store.user.filter_sets import FilterSets
 from mailcore.store.user.outbound import OutboundEntries
+from mailcore.store.user.rollups import Rollups
 from mailcore.store.user.sending_counts import SendingCounts
 from mailcore.store.user.spam_reports import SpamReports
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.suppressions import Suppressions
+from mailcore.store.user.tallies import TallyRows
 from mailcore.store.user.trace_rows import TraceRows
 from mailcore.store.user.trail import Trail
 
@@ -81,6 +83,8 @@ class ShardStores:
     export_pieces: ExportPieces
     suppressions: Suppressions
     trace: TraceRows
+    tallies: TallyRows
+    rollups: Rollups
     complaints: Complaints
     sending_counts: SendingCounts
     correspondents: Correspondents
@@ -123,6 +127,8 @@ class ShardStores:
             export_pieces=ExportPieces(cold),
             suppressions=Suppressions(hot),
             trace=TraceRows(hot),
+            tallies=TallyRows(hot),
+            rollups=Rollups(hot),
             complaints=Complaints(hot),
             sending_counts=SendingCounts(hot),
             correspondents=Correspondents(hot),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -18,7 +19,7 @@ from mailcore.message.split import CHUNK_BYTES
 from mailcore.model.octets import Sliced, pieces
 from mailcore.store.guard import deadline
 from mailcore.store.keys import blob_key, owner_range
-from mailcore.store.message.chunks import Tier, chunk_count
+from mailcore.store.message.chunks import Tier, chunk_count, generation_time
 from mailcore.store.owned import OwnedCollection
 
 Document = dict[str, Any]
@@ -28,6 +29,8 @@ BLOB_KEY_BYTES = 44
 FORMAT = b"\x01\x00\x00"
 """Version 1, codec 0 (as is), key id 0 (not encrypted)."""
 UNMARKED = {"deleting": {"$exists": False}}
+_WAITING = {"tier": str(Tier.HOT), "demote_at": {"$exists": True}}
+"""Content on the hot set that is to leave it some day; its generation tells when it came."""
 
 
 def blob_address(tenant_key: bytes, data: Sliced) -> bytes:
@@ -197,6 +200,38 @@ class Blobs:
                 return
             key_range = {"$gt": page[-1]["_id"], "$lte": key_range["$lte"]}
 
+    def waiting(self, tenant_id: ObjectId, ages: Sequence[timedelta], now: datetime) -> list[int]:
+        """Return the bytes on the hot set that may leave it, by how long ago they came; one round trip.
+
+        Args:
+            tenant_id: whose.
+            ages: in rising order, the first 0; the last number is of what is as old as the last, or older.
+            now: from when ages are counted.
+        """
+        edges = [bytes(8), *(_came_after(now - age) for age in reversed(ages[1:])), b"\xff" * 8]
+        buckets = {"groupBy": "$generation", "boundaries": edges, "output": {"bytes": {"$sum": "$size"}}}
+        query = {"_id": owner_range(tenant_id.binary, BLOB_KEY_BYTES), **_WAITING}
+        with deadline(30.0):
+            found = {
+                one["_id"]: one["bytes"]
+                for one in self._collection.aggregate([{"$match": query}, {"$bucket": buckets}])
+            }
+        return [int(found.get(edge, 0)) for edge in reversed(edges[:-1])]
+
+    def redate(self, tenant_id: ObjectId, cold_after: timedelta) -> int:
+        """Let what waits on the hot set leave it so long after it came, and return how many blobs that is about."""
+        query: Document = {"_id": owner_range(tenant_id.binary, BLOB_KEY_BYTES), **_WAITING}
+        count = 0
+        while True:
+            with deadline(30.0):
+                page = list(self._collection.find(query, {"generation": 1}, sort=[("_id", 1)], limit=1000))
+                if page:
+                    self._collection.bulk_write([_redating(document, cold_after) for document in page], ordered=False)
+            count += len(page)
+            if len(page) < 1000:
+                return count
+            query["_id"] = {"$gt": page[-1]["_id"], "$lte": query["_id"]["$lte"]}
+
     def tenants(self) -> Iterator[ObjectId]:
         """Yield every tenant that has blobs here: one look-up in the index for each."""
         collection = self._collection.across_owners("a sweep begins with the list of tenants")
@@ -216,6 +251,17 @@ class Blobs:
                 query, change, return_document=ReturnDocument.AFTER, session=session
             )
         return None if after is None else BlobHeader.from_document(after)
+
+
+def _came_after(at: datetime) -> bytes:
+    """Return the lowest generation of the second after an instant."""
+    return struct.pack(">I", max(0, int(at.timestamp()) + 1)) + bytes(4)
+
+
+def _redating(document: Document, cold_after: timedelta) -> UpdateOne:
+    came_at = datetime.fromtimestamp(generation_time(document["generation"]), UTC)
+    query = {"_id": document["_id"], "generation": document["generation"], "demote_at": {"$exists": True}}
+    return UpdateOne(query, {"$set": {"demote_at": came_at + cold_after}})
 
 
 def _pins(tenant_id: ObjectId, addresses: Sequence[bytes]) -> list[tuple[Document, Document]]:

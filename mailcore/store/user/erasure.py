@@ -45,6 +45,8 @@ KEPT: Final[Mapping[str, str]] = {
     "streams": "belongs to tenants",
     "suppressions": "belongs to tenants",
     "trace": "belongs to tenants and expires after 30 days",
+    "tallies": "belongs to tenants: numbers that name no user, for some days",
+    "rollups": "belongs to tenants: numbers that name no user",
     "complaints": "belongs to tenants, which are judged by them, and expires after 400 days",
     "sending_counts": "belongs to tenants, which are judged by them, and goes after nine days",
     "audit_pieces": "an audit's copies stay until the audit expires, whatever becomes of the user",
