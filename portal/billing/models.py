@@ -166,3 +166,15 @@ class MeterReport(Base):
     tier: Mapped[str] = mapped_column(String(8), primary_key=True)
     gigabytes: Mapped[int] = mapped_column(BigInteger)
     reported_at: Mapped[datetime | None]
+
+
+class BillingNotice(Base):
+    """Something of which an organisation's people were told by mail; its row is what makes it once."""
+
+    __tablename__ = "billing_notices"
+
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), primary_key=True)
+    event: Mapped[str] = mapped_column(String(40), primary_key=True)
+    about: Mapped[str] = mapped_column(String(120), primary_key=True)
+    """Of which time: the day that was not paid, the end of the trial or of the period."""
+    told_at: Mapped[datetime]

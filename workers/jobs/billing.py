@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
-from portal.billing import enforcement, metering, services
+from portal.billing import enforcement, metering, services, telling
 from portal.billing.services import Payments
+from portal.mail_plane import Portal
 from workers.context import JobContext
 
 
@@ -17,10 +18,10 @@ def apply_change(context: JobContext, change_id: str) -> None:
 
 
 def enforce(context: JobContext, organisation_id: str) -> None:
-    """Give one tenant what its organisation is entitled to."""
+    """Give one tenant what its organisation is entitled to, and write to those whom it concerns."""
     with context.in_portal() as portal:
         if portal.payments is not None:
-            enforcement.enforce(portal.mail, UUID(organisation_id), portal.clock())
+            _follow(portal, UUID(organisation_id))
 
 
 def tick(context: JobContext) -> None:
@@ -29,7 +30,7 @@ def tick(context: JobContext) -> None:
         return
     with context.in_portal() as portal:
         for organisation_id in _pages(enforcement.organisations):
-            enforcement.enforce(portal.mail, organisation_id, portal.clock())
+            _follow(portal, organisation_id)
         for change_id in enforcement.unmade_changes():
             context.enqueue("billing.apply_change", change_id=str(change_id))
 
@@ -47,7 +48,7 @@ def reconcile(context: JobContext, organisation_id: str) -> None:
     """Make the mirror of one customer equal to what the provider has, and the tenant to what follows."""
     with context.in_portal() as portal:
         enforcement.reconcile(Payments.of(portal).client, UUID(organisation_id))
-        enforcement.enforce(portal.mail, UUID(organisation_id), portal.clock())
+        _follow(portal, UUID(organisation_id))
 
 
 def meter(context: JobContext) -> None:
@@ -58,6 +59,12 @@ def meter(context: JobContext) -> None:
         payments = Payments.of(portal)
         for organisation_id in _pages(enforcement.customers):
             metering.report(payments, organisation_id)
+
+
+def _follow(portal: Portal, organisation_id: UUID) -> None:
+    now = portal.clock()
+    enforcement.enforce(portal.mail, organisation_id, now)
+    telling.tell(portal, organisation_id, now)
 
 
 def _pages(page_of: Callable[[UUID | None], list[UUID]]) -> Iterator[UUID]:
