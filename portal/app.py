@@ -43,6 +43,7 @@ FEATURES = (
     "portal.staff.views",
     "portal.staff.abuse",
     "portal.deliveries.views",
+    "portal.dashboards.views",
     "portal.people.actions",
     "portal.people.groups",
     "portal.people.shared_mailboxes",

@@ -35,6 +35,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Shared mailboxes"), "shared_mailboxes.index", Permission.VIEW_PEOPLE, "inbox"),
     Entry(_("Catch-all"), "routing.index", Permission.VIEW_PEOPLE, "mail"),
     Entry(_("Deliveries"), "deliveries.index", Permission.VIEW_DELIVERIES, "mail"),
+    Entry(_("Statistics"), "dashboards.index", Permission.VIEW_DELIVERIES, "list"),
     Entry(_("Members"), "members.index", Permission.VIEW_MEMBERS, "shield"),
     Entry(_("Plan and billing"), "billing.index", Permission.VIEW_BILLING, "card"),
     Entry(_("API tokens"), "tokens.index", Permission.MANAGE_TOKENS, "key"),

@@ -2,7 +2,8 @@
 
 A process of its own: playwright's loop and gevent's do not go together. Standard input is one JSON object:
 `chromium`, `axe` (path of axe.min.js), `base`, `who` (address and password to sign in with, or null), `pages` (paths),
-`views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`, `own` (sign in to the own account).
+`views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`, `own` (sign in to the own account), `ask`
+(an expression whose value each page is asked for).
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def look(browser: Browser, asked: dict[str, Any], width: int, scheme: str) -> li
         problems.clear()
         response = page.goto(asked["base"] + path)
         assert response is not None
+        answer = page.evaluate(asked["ask"]) if asked.get("ask") else None
         page.evaluate(axe)
         found.append(
             {
@@ -64,6 +66,7 @@ def look(browser: Browser, asked: dict[str, Any], width: int, scheme: str) -> li
                 "too_wide": page.evaluate(TOO_WIDE),
                 "problems": [one for one in problems if "status of" not in one],
                 "weight": sum(weight.values()),
+                "answer": answer,
             }
         )
         if asked.get("pictures"):

@@ -50,6 +50,8 @@ NO_PAGE: Final = frozenset(
         "domains.progress",
         "overview.progress",
         "billing.export",
+        "dashboards.data",
+        "dashboards.export",
         "own_exports.progress",
         "own_exports.fetch",
         "people_imports.progress",

@@ -1,0 +1,1 @@
+"""What an organisation's mail does and takes, as charts, tables and CSV."""

@@ -1,0 +1,43 @@
+/* Charts: [data-charts] says where the numbers are, each [data-chart] below it is drawn by its name; tables stand beside. */
+"use strict";
+
+const SHADES = ["--accent", "--waiting", "--bad", "--good", "--ink-soft", "--line-strong"];
+
+function inWords(unit, value) {
+  if (value === null || value === undefined) return "–";
+  if (unit !== "bytes") return String(value);
+  const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
+  return `${(value / 1000 ** power).toFixed(power ? 1 : 0)} ${["B", "KB", "MB", "GB", "TB"][power]}`;
+}
+
+function draw(place, chart) {
+  const shade = (name) => getComputedStyle(place).getPropertyValue(name).trim();
+  const axis = { stroke: shade("--ink-soft"), grid: { stroke: shade("--line"), width: 1 }, ticks: { stroke: shade("--line"), width: 1 } };
+  const day = new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
+  const said = (seconds) => (seconds === null ? "–" : day.format(new Date(seconds * 1000)));
+  const lines = chart.labels.map((label, number) => ({
+    label, stroke: shade(SHADES[number % SHADES.length]), width: 2, points: { show: true, size: 5 },
+    value: (_, value) => inWords(chart.unit, value),
+  }));
+  place.hidden = false;
+  const size = () => ({ width: place.clientWidth, height: 220 });
+  const drawn = new uPlot({
+    ...size(),
+    scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(most || 0, 1) * 1.05] } },
+    series: [{ label: "", value: (_, seconds) => said(seconds) }, ...lines],
+    axes: [
+      { ...axis, values: (_, splits) => splits.map((at) => (at % 86400 ? "" : said(at))) },
+      { ...axis, size: 70, values: (_, splits) => splits.map((at) => (Number.isInteger(at) ? inWords(chart.unit, at) : "")) },
+    ],
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+  }, [chart.days, ...chart.lines], place);
+  new ResizeObserver(() => { if (place.clientWidth !== drawn.width) drawn.setSize(size()); }).observe(place);
+}
+
+for (const all of document.querySelectorAll("[data-charts]")) {
+  fetch(all.dataset.charts).then((response) => (response.ok ? response.json() : {})).then((charts) => {
+    for (const place of all.querySelectorAll("[data-chart]")) {
+      if (charts[place.dataset.chart]) draw(place, charts[place.dataset.chart]);
+    }
+  });
+}
