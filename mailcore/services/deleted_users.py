@@ -19,6 +19,7 @@ from mailcore.errors import (
     ErasureBegun,
     NotPermitted,
     TenantNotFound,
+    TooManyUsers,
     UserNotFound,
     ValueInvalid,
 )
@@ -27,6 +28,7 @@ from mailcore.model.address import canonical
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.retention import RetentionPolicy
+from mailcore.model.tenant import Tenant
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.offload import Offload
@@ -144,17 +146,33 @@ class DeletedUsers:
         found = self.get(user_id)
         user = found.user
         tenant = self._directory.tenants.find(user.tenant_id)
+        seats = Seats(self._directory)
         if tenant is not None:
-            Seats(self._directory).check(tenant)
+            seats.check(tenant)
         if found.stage is Stage.ERASING:
             raise ErasureBegun(user_id)
         with self._audit.of_tenant(actor, "user.restored", user.tenant_id, new_user=user_id, shard=user.shard):
             if not self._directory.deleted_users.put_back(user_id):
                 raise ErasureBegun(user_id)
+            if tenant is not None:
+                self._take_seat(seats, tenant, found)
             self._directory.addresses.set_reserved(user_id, reserved=False)
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)
         return len(self._directory.addresses.list_of_user(user_id))
+
+    def _take_seat(self, seats: Seats, tenant: Tenant, found: DeletedUser) -> None:
+        """Keep the seat of a user that was put back, or put it away as it was.
+
+        Raises:
+            TooManyUsers: others were faster.
+        """
+        try:
+            seats.take(tenant)
+        except TooManyUsers:
+            self._directory.deleted_users.put_away(found.user.id, found.deleted_at, found.erase_after)
+            self._placement.forget(found.user.id)
+            raise
 
     def set_hold(self, actor: Actor, user_id: UserId, *, held: bool) -> None:
         """Hold what a deleted user has, or release it.

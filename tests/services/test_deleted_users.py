@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,11 +33,13 @@ from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.retention import RetentionRule
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
-from mailcore.model.tenant import TenantLimits
+from mailcore.model.tenant import Tenant, TenantLimits
 from mailcore.services import MailServices
 from mailcore.services import deleted_users as service
 from mailcore.services.messages import NewMessage
+from mailcore.services.seats import Seats
 from mailcore.smtp.replies import reply_for
+from mailcore.store.directory.address_entries import RESERVED
 from mailcore.store.indexes import HOT
 from mailcore.store.keys import change_key, user_key
 from mailcore.store.mailbox import annotations, blocks, heads, message_ids, notes, purge, row_blocks, segments
@@ -48,6 +53,7 @@ from workers.enqueue import enqueue
 from workers.main import make_worker
 
 CANARY = "Xanthippe"
+RESTORED = 50
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +174,53 @@ def test_a_full_plan_takes_nobody_back(services: MailServices, user: MadeUser) -
     services.placement.directory.database["tenants"].update_one({"_id": user.tenant_id}, {"$set": {"limits": limits}})
     with pytest.raises(TooManyUsers):
         services.deleted_users.restore(OPERATOR, user.user_id)
+
+
+def restored_at_once(services: MailServices, user: MadeUser) -> int:
+    """Restore fifty users at the same time under a plan of three; return how many users there are then."""
+    domain = user.address.partition("@")[2]
+    made = [make_user(services, tenant=(user.tenant_id, domain)) for _ in range(RESTORED)]
+    for one in made:
+        services.deleted_users.delete(OPERATOR, one.user_id)
+    limits = {"users": TenantLimits(users=3).users, "quota_bytes": None}
+    services.placement.directory.database["tenants"].update_one({"_id": user.tenant_id}, {"$set": {"limits": limits}})
+
+    def restore(one: MadeUser) -> bool:
+        try:
+            services.deleted_users.restore(OPERATOR, one.user_id)
+        except TooManyUsers:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        back = list(pool.map(restore, made))
+    there = services.users.count_of_tenant(user.tenant_id)
+    kept = services.deleted_users.list_of_tenant(user.tenant_id)
+    assert there + len(kept) == 1 + RESTORED, "a user is lost"
+    addresses = services.placement.directory.database["addresses"]
+    for one, is_back in zip(made, back, strict=True):
+        assert addresses.count_documents({"user": one.user_id, RESERVED: True}) == (0 if is_back else 1)
+    return there
+
+
+def test_fifty_restores_at_once_fill_the_plan_and_no_more(services: MailServices, user: MadeUser) -> None:
+    assert restored_at_once(services, user) == 3
+
+
+def test_control_without_the_turn_they_pass_the_plan(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_the_same_time = threading.Barrier(8)
+    checked = Seats.check
+
+    def check_together(seats: Seats, tenant: Tenant) -> None:
+        checked(seats, tenant)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            at_the_same_time.wait(5)
+
+    monkeypatch.setattr(Seats, "check", check_together)
+    monkeypatch.setattr(Seats, "take", lambda *_: None)
+    assert restored_at_once(services, user) > 3
 
 
 def test_who_gets_the_journal_stays(services: MailServices, user: MadeUser) -> None:
