@@ -155,21 +155,13 @@ def test_whatever_else_set_a_limit_the_next_comparison_sets_it_right(billed: Bil
     assert (tenant.limits.users, tenant.standing) == (4, Standing.FULL)
 
 
-def test_whoever_is_new_sends_to_few_and_what_an_operator_chose_stays(billed: Billed) -> None:
-    def limit() -> int | None:
-        return billed.mail.tenants.get(organisation.tenant_id).limits.sending.get(enforcement.RECIPIENTS)
-
+def test_the_mail_plane_knows_from_when_it_is_a_plan(billed: Billed) -> None:
     organisation = billed.organisation()
-    assert limit() == 500
+    assert not billed.mail.tenants.get(organisation.tenant_id).pays
     billed.advance(days=8)
-    assert limit() == 500  # nobody pays yet
+    assert not billed.mail.tenants.get(organisation.tenant_id).pays
     billed.check_out(organisation, "team", 2)
-    assert limit() == 5000
-    billed.advance(days=25)
-    assert limit() is None
-    billed.mail.tenants.set_sending_limit(OPERATOR, organisation.tenant_id, enforcement.RECIPIENTS, 77)
-    billed.advance(days=1)
-    assert limit() == 77
+    assert billed.mail.tenants.get(organisation.tenant_id).pays
 
 
 def test_a_cancelled_plan_ends_with_its_period_and_leaves_the_export(billed: Billed) -> None:
