@@ -93,12 +93,21 @@ def checkout() -> ResponseReturnValue:
 @blueprint.get("/welcome")
 @requires(Permission.MANAGE_BILLING)
 def welcome() -> ResponseReturnValue:
-    """Come back from Checkout: what was paid for counts at once, whether or not an event of it has come."""
+    """Come back from Checkout: thanks if the provider has told us, else a button that asks it."""
+    _payments()
+    subscription = current_subscription(current_organisation())
+    runs = subscription is not None and subscription.status not in ENDED | NOT_BEGUN
+    return render_template("billing/welcome.html", runs=runs)
+
+
+@blueprint.post("/welcome")
+@requires(Permission.MANAGE_BILLING)
+def ask_provider() -> ResponseReturnValue:
+    """Fetch what was paid for, whether or not an event of it has come; what is there counts at once."""
     organisation = current_organisation()
     enforcement.reconcile(_payments().client, organisation.id)
     enforcement.enforce(portal().mail, organisation.id, portal().clock())
-    flash(_("Thank you. Your plan is active."), "success")
-    return redirect(url_for("billing.index"), code=303)
+    return redirect(url_for("billing.welcome"), code=303)
 
 
 @blueprint.post("/preview")

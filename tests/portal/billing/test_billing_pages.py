@@ -16,7 +16,7 @@ from portal.permissions import Role
 from portal.staff import grants
 from tests.builders import OPERATOR, PASSWORD
 from tests.portal.billing.conftest import OWNER, Billed
-from tests.portal.conftest import SOMEBODY, MadeOrganisation, make_member, make_organisation
+from tests.portal.conftest import SOMEBODY, MadeOrganisation, browser_of, make_member, make_organisation
 from tests.portal.test_pages import faults, look
 
 
@@ -50,7 +50,8 @@ def test_no_page_of_billing_has_anything_to_find(billed: Billed, made: MadeOrgan
     organisation = made.organisation
     services.add_tax_id(billed.payments, OWNER, organisation, "eu_vat", "DE123456789")
     change = services.preview(billed.payments, OWNER, organisation, 5)
-    pages = ["/billing", "/billing/invoices", "/billing/cancel", "/billing/export", f"/billing/changes/{change.id}"]
+    below = ("", "/invoices", "/cancel", "/export", "/welcome", f"/changes/{change.id}")
+    pages = [f"/billing{page}" for page in below]
     who = (made.members[Role.OWNER].email, PASSWORD)
     assert faults(look(address, who, pages)) == []
     billed.change_card(organisation, "0341")
@@ -69,3 +70,22 @@ def test_no_page_of_staff_has_anything_to_find(billed: Billed, made: MadeOrganis
     found = look(address, (staff.email, PASSWORD), pages)
     assert {one["status"] for one in found} == {200}
     assert faults(found) == []
+
+
+def test_coming_back_from_checkout_writes_nothing_until_somebody_asks(billed: Billed) -> None:
+    """The provider's events were lost: looking changes nothing, asking fetches what was paid for."""
+    made = make_organisation(billed.mail)
+    organisation = made.organisation
+    url = services.begin_checkout(billed.payments, OWNER, organisation, "team", 3)
+    assert billed.server.webhooks is not None
+    billed.server.webhooks.hold()
+    with billed.server.lock:
+        billed.server.page("POST", url.removeprefix(billed.server.url), "card=4242")
+    billed.server.webhooks.release([])
+    owner = browser_of(billed.app, made.members[Role.OWNER])
+    assert "Your plan is not here yet" in owner.get("/billing/welcome").text
+    assert billed.mirrored(organisation) == ([], [])
+    assert owner.post("/billing/welcome").status_code == 303
+    assert len(billed.mirrored(organisation)[0]) == 1
+    assert "Your plan is active" in owner.get("/billing/welcome").text
+    assert billed.mail.tenants.get(organisation.tenant_id).limits.users == 3
