@@ -73,8 +73,10 @@ def test_from_trial_to_export(billed: Billed, page: RemotePage, address: str) ->
     assert page.url().startswith(billed.server.url)
     page.shot("billing-2-checkout")
     page.press("Subscribe")
-    assert "Your plan is active" in page.text()
+    assert page.url().startswith(f"{address}/billing/welcome")
     billed.settle()
+    page.goto(f"{address}/billing/welcome")
+    assert "Your plan is active" in page.text()
     assert billed.entitled(organisation).seats == 3
     billed.advance(days=20)
 
