@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event
 
 from mailcore.services import MailServices
 from portal.access import need_of
@@ -26,16 +25,12 @@ from tests.portal.conftest import (
     MadeOrganisation,
     browser_of,
     make_member,
-    make_organisation,
 )
 from tests.portal.test_pages import NO_PAGE
 
 MOST: Final = 6
 """Queries of a page, those that find out who is signed in among them."""
 MEMBERS: Final = 40
-TENANTS: Final = 2000
-PEOPLE: Final = 50
-PAGE_MS: Final = 30.0
 
 
 @contextmanager
@@ -110,49 +105,3 @@ def test_control_a_query_for_each_row_is_seen(
     monkeypatch.setattr(member_queries, "list_members", lazily)
     fill(mail_services, organisation, MEMBERS)
     assert costs(portal_app, browser_of(portal_app, organisation.members[Role.OWNER]))["/members"] > MOST
-
-
-GENERATE: Final = (
-    """INSERT INTO organisations (id, name, slug, tenant, region, state, plan, second_factor_roles, created_at)
-       SELECT gen_random_uuid(), 'Generated ' || n, 'generated-' || n, 'f' || lpad(to_hex(n), 23, '0'), 'eu', 'active',
-              'trial', '{}', now() FROM generate_series(1, :tenants) n""",
-    """INSERT INTO members (id, email, canonical_email, lookalike_email, name, totp_step, is_staff, created_at)
-       SELECT gen_random_uuid(), e, e, e, 'Member ' || n, 0, false, now()
-       FROM (SELECT n, 'generated-' || n || '@members.test' AS e FROM generate_series(1, :members) n) made""",
-    """INSERT INTO memberships (organisation_id, member_id, role, created_at)
-       SELECT o.id, m.id, 'auditor', now()
-       FROM (SELECT id, row_number() OVER (ORDER BY slug) - 1 AS n FROM organisations WHERE slug LIKE 'generated-%') o
-       JOIN (SELECT id, row_number() OVER (ORDER BY email) - 1 AS n FROM members WHERE email LIKE 'generated-%') m
-         ON m.n / :people = o.n""",
-    "ANALYZE",
-)
-
-
-@pytest.mark.soak
-def test_pages_stay_quick_among_two_thousand_tenants(portal_app: Flask, mail_services: MailServices) -> None:
-    """Postgres holds 2,000 organisations of 50 members; the mail plane only what the organisation itself has."""
-    with portal_app.extensions[EXTENSION].database.scope():
-        made = make_organisation(mail_services)
-        fill(mail_services, made, PEOPLE)
-        with unit_of_work() as current:
-            for statement in GENERATE:
-                current.execute(
-                    text(statement), {"tenants": TENANTS, "people": PEOPLE, "members": TENANTS * PEOPLE}
-                    if ":" in statement else {}
-                )  # fmt: skip
-        browser = browser_of(portal_app, made.members[Role.OWNER])
-        slow = {}
-        for path in pages(portal_app):
-            browser.get(path)
-            took_ms = min(timed_ms(browser, path) for _ in range(5))
-            print(f"{path} {took_ms:.1f} ms")
-            if took_ms > PAGE_MS:
-                slow[path] = took_ms
-        assert slow == {}
-        assert max(costs(portal_app, browser).values()) <= MOST
-
-
-def timed_ms(browser: Browser, path: str) -> float:
-    begun_at = time.perf_counter()
-    browser.get(path)
-    return (time.perf_counter() - begun_at) * 1000
