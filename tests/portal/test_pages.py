@@ -22,6 +22,7 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from mailcore.model.factors import Factor
 from mailcore.model.filter import of_user
 from mailcore.services import MailServices
 from portal.access import Open, need_of
@@ -33,7 +34,7 @@ from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
 from tests.builders import PASSWORD
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
-from tests.portal.people import furnished_user
+from tests.portal.people import furnished_user, user_of
 from tests.portal.test_matrix import API, MAKERS
 from tests.system.clients.packages import FOLDER
 
@@ -216,4 +217,35 @@ def test_a_passkey_signs_up_and_in(portal_app: Flask, mail_services: MailService
         "signed in": "Members",
         "passkeys": 1,
         "last one": "This passkey is all by which you sign in. Choose a password first.",
+    }
+
+
+def test_a_mail_user_signs_in_by_a_passkey_a_code_and_a_recovery_code(
+    portal_app: Flask, mail_services: MailServices, made: MadeOrganisation
+) -> None:
+    app = create_app(portal_app.extensions[EXTENSION].settings, mail_services)
+    with served(app) as base:
+        parts = app.extensions[EXTENSION]
+        app.extensions[EXTENSION] = replace(parts, settings=replace(parts.settings, public_url=base))
+        user = mail_services.users.get(user_of(mail_services, made))
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.portal.own_journey"],
+            input=json.dumps({"chromium": chromium(), "base": base, "address": user.address, "password": PASSWORD}),
+            capture_output=True, text=True, cwd=ROOT, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert mail_services.users.get(user.id).enabled_2fa == (Factor.TOTP,)
+    assert json.loads(done.stdout) == {
+        "before": 0,
+        "added": 1,
+        "signed out": True,
+        "password alone": False,
+        "signed in by it": True,
+        "removed": 0,
+        "recovery codes": 10,
+        "signed out again": True,
+        "signed in by a code": True,
+        "signed in by a recovery code": True,
+        "one is used up": True,
+        "good once": True,
     }
