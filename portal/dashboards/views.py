@@ -7,6 +7,7 @@ import io
 
 from flask import Blueprint, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from mailcore.errors import NotFound
 from portal.access import current_organisation, requires
@@ -48,6 +49,7 @@ def data() -> ResponseReturnValue:
             chart.name: {
                 "title": str(chart.title),
                 "unit": chart.unit,
+                "day": _("Day"),
                 "labels": [str(label) for label in chart.labels],
                 "days": [int(day.timestamp()) for day in chart.days],
                 "lines": [[row[column] for row in chart.rows] for column in range(len(chart.names))],

@@ -24,7 +24,7 @@ function draw(place, chart) {
   const drawn = new uPlot({
     ...size(),
     scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(most || 0, 1) * 1.05] } },
-    series: [{ label: "", value: (_, seconds) => said(seconds) }, ...lines],
+    series: [{ label: chart.day, value: (_, seconds) => said(seconds) }, ...lines],
     axes: [
       { ...axis, values: (_, splits) => splits.map((at) => (at % 86400 ? "" : said(at))) },
       { ...axis, size: 70, values: (_, splits) => splits.map((at) => (Number.isInteger(at) ? inWords(chart.unit, at) : "")) },
