@@ -124,7 +124,7 @@ class _Reader:
     need: Need | None
 
     def may_still(self) -> bool:
-        """Whether the session lives, works on the same organisation, and has what the view needs; two round trips."""
+        """Whether the session lives, works on the same organisation, and has what the view needs."""
         now = sessions.still_good(self.parts.mail, sessions.find_session(self.token))
         if now is None or now.session.organisation_id != self.who.session.organisation_id:
             return False

@@ -17,7 +17,7 @@ from sqlalchemy.orm import joinedload
 from mailcore.errors import NotFound
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.model.tenant import State
+from mailcore.model.tenant import State, User
 from mailcore.services import MailServices
 from portal.access import SignedIn
 from portal.accounts.models import Member, Membership, Organisation, OrganisationState, PortalSession
@@ -100,15 +100,21 @@ def find_session(token: str) -> SignedIn | None:
 
 
 def still_good(mail: MailServices, who: SignedIn | None) -> SignedIn | None:
-    """Return who is signed in, unless it is a mail user whose password, state or factors changed since; one look."""
+    """Return who is signed in, unless it is a mail user for whom that is over; two looks at the directory for those."""
     if who is None or who.role is not Role.MAIL_USER:
         return who
+    return who if mail_user_of(mail, who.session) is not None else None
+
+
+def mail_user_of(mail: MailServices, found: PortalSession) -> User | None:
+    """Return the mail user of a session as it is now; None if password, factors or a state changed since; two looks."""
     try:
-        user = mail.users.get(UserId(ObjectId(who.session.mail_user)))
+        user = mail.users.get(UserId(ObjectId(found.mail_user)))
+        tenant = mail.tenants.get(user.tenant_id)
     except NotFound:
         return None
-    is_same = user.auth_version == who.session.mail_auth_version and user.state is State.ACTIVE
-    return who if is_same else None
+    is_same = user.auth_version == found.mail_auth_version and not user.is_shared
+    return user if is_same and user.state is State.ACTIVE and tenant.state is State.ACTIVE else None
 
 
 def _signed_in(found: PortalSession, membership: Membership | None) -> SignedIn | None:

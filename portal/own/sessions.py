@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from bson import ObjectId
 from flask import abort, g
 from sqlalchemy import delete, select
 
-from mailcore.errors import UserNotFound
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.model.tenant import State, User
+from mailcore.model.tenant import User
 from mailcore.services import MailServices
 from portal.access import actor as portal_actor
 from portal.access import current
 from portal.accounts.models import PortalSession
-from portal.accounts.sessions import IDLE_FOR, LIVES_FOR, TOKEN_BYTES, Browser, digest
+from portal.accounts.sessions import IDLE_FOR, LIVES_FOR, TOKEN_BYTES, Browser, digest, mail_user_of
 from portal.database import session, unit_of_work, utc_now
 from portal.mail_plane import mail, portal
 
@@ -57,7 +55,7 @@ def open_session(user: User, factor: str, browser: Browser) -> Secret:
 
 
 def me(*, needs_password: bool = True) -> User:
-    """Return the mail user of this request as it is now; one round trip a request.
+    """Return the mail user of this request as it is now; two round trips a request.
 
     Raises:
         SignedOutMeanwhile: this session is over.
@@ -74,13 +72,8 @@ def me(*, needs_password: bool = True) -> User:
 
 
 def _living(services: MailServices, found: PortalSession) -> User:
-    try:
-        user = services.users.get(UserId(ObjectId(found.mail_user)))
-        tenant = services.tenants.get(user.tenant_id)
-    except UserNotFound:
-        raise SignedOutMeanwhile from None
-    ended = user.auth_version != found.mail_auth_version or user.is_shared
-    if ended or user.state is not State.ACTIVE or tenant.state is not State.ACTIVE:
+    user = mail_user_of(services, found)
+    if user is None:
         end(found.digest)
         raise SignedOutMeanwhile
     return user
