@@ -29,5 +29,5 @@ def _end(response: Response) -> Response:
 
 
 def _operation() -> str:
-    """Return the name of the operation that is asked for; there are as many as the table has."""
+    """Return the name of the operation or page of documentation that is asked for; there are as many as are routed."""
     return request.endpoint or UNKNOWN

@@ -7,9 +7,11 @@ import hashlib
 import os
 
 import pytest
+from bson import ObjectId
 
 from mailcore.services import MailServices
 from mailcore.store.message.collection import CRASHED_AFTER_S
+from mailcore.store.user.files import file_key
 from tests.api.conftest import Api
 from tests.builders import MadeUser, make_user
 
@@ -88,7 +90,7 @@ def test_the_sweep_knows_files(own: Api, services: MailServices, user: MadeUser)
     made = add(own, DATA)
     shard.collector().sweep_references(lambda: None, older_than_s=-1)
     assert own.get(f"/users/me/storage/{made}").raw == DATA
-    shard.hot["files"].delete_one({"filename": "", "size": len(DATA)})
+    shard.hot["files"].delete_one({"_id": file_key(user.user_id, ObjectId(made))})
     shard.collector().sweep_references(lambda: None, CRASHED_AFTER_S)
     assert len(list(shard.blob_refs.of_tenant(user.tenant_id))) == 1
     shard.collector().sweep_references(lambda: None, older_than_s=-1)

@@ -251,9 +251,7 @@ def test_mail_stored_in_the_clear_when_a_key_fails_would_be_seen(
         test_a_key_that_fails_has_mail_tried_again_and_none_stored(services, user, pgp_key, monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "what", ["no key", "private", "expired", "elliptic", "small", "both", "too many", "none"]
-)
+@pytest.mark.parametrize("what", ["no key", "private", "expired", "elliptic", "small", "both", "too many", "none"])
 def test_keys_that_cannot_be_used_are_refused_when_they_are_set(
     services: MailServices, user: MadeUser, gnupg: Callable[..., bytes], pgp_key: str, what: str
 ) -> None:

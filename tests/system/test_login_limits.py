@@ -123,7 +123,7 @@ SIGN_IN: dict[str, SignIn] = {
     "managesieve": _managesieve,
     "api": _api,
 }
-WITHOUT_LOGIN = {"lmtp", "lookup", "relay"} & set(SERVERS)
+WITHOUT_LOGIN = {"lmtp", "lookup", "relay", "hosts"} & set(SERVERS)
 KEEPING = [name for name in SIGN_IN if name != "api"]
 """Protocols that stay connected once somebody is in."""
 
