@@ -260,6 +260,9 @@ class Messages(Appending):
     ) -> MoveResult:
         """Move messages to another mailbox; see `Transfers.move`. To another user's: copied, then expunged.
 
+        What went to another user is another message there: the one it was stays here as long as expunged ones do and
+        under any hold, and is offered to nobody.
+
         Raises:
             NotPermitted: the actor may not read and expunge here, or insert there.
             And as `copy`.
@@ -270,7 +273,7 @@ class Messages(Appending):
             rewriting = self._rewriting(user_id, actor, target_name)
             return self._transfers.move(user_id, actor, mailbox_id, uids, target_name, rewriting)
         copied = self.copy(user_id, actor, mailbox_id, uids, target_name, target_owner_id)
-        left = self.expunge(user_id, actor, mailbox_id, copied.source, only_deleted=False, cause=Cause.MOVE_TO)
+        left = self.expunge(user_id, actor, mailbox_id, copied.source, only_deleted=False, cause=Cause.DISCARD)
         return MoveResult(copied.uid_validity, copied.source, copied.target, left.view)
 
     def _rewriting(self, user_id: UserId, actor: Actor, target_name: str) -> Rewriting | None:

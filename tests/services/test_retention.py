@@ -242,6 +242,24 @@ def test_restored_messages_have_flags_dates_and_a_new_uid(services: MailServices
     assert services.restoring.list_expunged(user.user_id) == []
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_what_moved_to_somebody_else_is_kept_by_a_hold_on_whose_it_was(services: MailServices, held: bool) -> None:
+    """Whoever is under a hold destroys nothing by way of a mailbox whose owner is under none."""
+    user = make_user(services, shard="a")
+    other = make_user(services, tenant=(user.tenant_id, user.address.partition("@")[2]))
+    services.retention.set_tenant_rule(OPERATOR, user.tenant_id, AT_ONCE)
+    hold(services, user, "user", held=held)
+    deliver(services, MESSAGES[0], user)
+    mailbox_id = services.mailboxes.find(user.user_id, "INBOX").id
+    services.messages.move(user.user_id, OPERATOR, mailbox_id, UidSet.of([1]), "INBOX", other.user_id)
+    expunge_all(services, other)
+    collect(services, other)
+    assert stored_messages(services, other.user_id) == 0
+    collect(services, user)
+    assert stored_messages(services, user.user_id) == (1 if held else 0)
+    assert restore(services, user) == (1 if held else 0)
+
+
 def test_one_mailbox_is_restored_and_not_another(services: MailServices) -> None:
     user = make_user(services, shard="a")
     for name in ("Archive", "INBOX"):
