@@ -88,7 +88,9 @@ class Placement:
         self._clock = clock
         self._user_limits = user_limits
         self._homes: dict[UserId, tuple[float, Home]] = {}
-        self._tenants: dict[TenantId, tuple[float, Tenant, bytes]] = {}
+        self._tenants: dict[TenantId, tuple[float, Tenant]] = {}
+        self._opened: dict[TenantId, tuple[bytes, bytes]] = {}
+        """Content keys as they are stored, and opened."""
         self._shards: dict[str, tuple[Shard, ShardStores]] = {}
         self._shards_read_at = float("-inf")
         self._lock = Lock()
@@ -117,13 +119,13 @@ class Placement:
         if user is None:
             self.forget(user_id)
             raise UserNotFound(user_id)
-        tenant, key = self._tenant(user.tenant_id)
+        tenant = self.tenant(user.tenant_id)
         home = Home(
             user_id=user_id,
             tenant_id=user.tenant_id,
             shard=self.shard(user.shard),
             placement_epoch=user.placement_epoch,
-            tenant_key=key,
+            tenant_key=self._key_of(tenant),
             quota_bytes=user.quota_bytes,
             pool=_pool(tenant),
             state=stricter(user.state, tenant.admits),
@@ -156,17 +158,26 @@ class Placement:
     def forget_tenant(self, tenant_id: TenantId) -> None:
         """Read this tenant, and the homes of its users, anew next time."""
         self._tenants.pop(tenant_id, None)
+        self._opened.pop(tenant_id, None)
         for user_id, (_, home) in list(self._homes.items()):
             if home.tenant_id == tenant_id:
                 self._homes.pop(user_id, None)
 
     def tenant(self, tenant_id: TenantId) -> Tenant:
-        """Return a tenant as it was at most 30 s ago.
+        """Return a tenant as it was at most 30 s ago; its content key stays sealed.
 
         Raises:
             TenantNotFound: there is none.
         """
-        return self._tenant(tenant_id)[0]
+        now = self._clock()
+        cached = self._tenants.get(tenant_id)
+        if cached is not None and now < cached[0]:
+            return cached[1]
+        tenant = self._directory.tenants.find(tenant_id)
+        if tenant is None:
+            raise TenantNotFound(tenant_id)
+        self._tenants[tenant_id] = (now + CACHE_S, tenant)
+        return tenant
 
     def shard(self, name: str) -> ShardStores:
         """Return the stores of a shard.
@@ -197,17 +208,11 @@ class Placement:
         """Return stores for a shard that may not be in the directory yet."""
         return ShardStores.of(shard.name, self._clients.database(shard.hot_uri), self._clients.database(shard.cold_uri))
 
-    def _tenant(self, tenant_id: TenantId) -> tuple[Tenant, bytes]:
-        now = self._clock()
-        cached = self._tenants.get(tenant_id)
-        if cached is not None and now < cached[0]:
-            return cached[1], cached[2]
-        tenant = self._directory.tenants.find(tenant_id)
-        if tenant is None:
-            raise TenantNotFound(tenant_id)
-        key = self._open_key(tenant)
-        self._tenants[tenant_id] = (now + CACHE_S, tenant, key)
-        return tenant, key
+    def _key_of(self, tenant: Tenant) -> bytes:
+        known = self._opened.get(tenant.id)
+        if known is None or known[0] != tenant.content_key:
+            known = self._opened[tenant.id] = (tenant.content_key, self._open_key(tenant))
+        return known[1]
 
     def _read_shards(self) -> None:
         found = self._directory.shards.list_all()
