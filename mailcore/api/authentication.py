@@ -104,6 +104,10 @@ def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:
     if given.token and not may(call.role, Action.CREATE, Resource.AUTHENTICATION, own=False):
         raise ApiError(403, "MissingPrivileges", "This token may not make tokens")
     remote = str(given.ip) if given.ip is not None else call.actor.remote_address
+    if call.token_user is not None:  # it speaks for one user: no other is looked at, from nowhere but where it asks
+        if given.username.strip().lower() not in _names(call.services.users.get(call.token_user)):
+            raise AuthenticationFailed("another user's")
+        remote = call.actor.remote_address
     identity = call.services.authentication.login(
         given.username, Secret(given.password.encode()), SCOPES[given.scope], remote
     )
@@ -122,6 +126,10 @@ def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:
     if given.token:
         found["token"] = mint(call, user)
     return found
+
+
+def _names(user: User) -> set[str]:
+    return {str(user.id), user.address.lower()}
 
 
 def mint(call: Call, user: User) -> str:

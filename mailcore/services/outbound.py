@@ -23,6 +23,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits, within
 from mailcore.model.outbound import (
     BURST,
+    HELD_FOR_ABUSE,
     SENDING_HOLD,
     Answer,
     EntryState,
@@ -188,8 +189,11 @@ class Outbound:
         Raises:
             QueueEntryNotFound: none of this id, or it has ended.
             BeingSent: a relay has it at this moment.
+            NotPermitted: it is held already, for a cause that support ends.
         """
         home = self._placement.home(user_id)
+        if self.get(user_id, queue_id).held in HELD_FOR_ABUSE:
+            raise NotPermitted("outgoing mail of its sender is on hold, which support ends")
         with self._audit.of_user(actor, "outbound.held", user_id, {"queue_id": queue_id, "why": why}):
             if not home.shard.outbound.hold(user_id, _key(user_id, queue_id)[12:], why):
                 raise self._why_not(user_id, queue_id, EntryState.QUEUED, EntryState.HELD)

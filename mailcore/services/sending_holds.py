@@ -169,8 +169,13 @@ class SendingHolds:
     def _judge(self, tenant_id: TenantId) -> None:
         own, joint = self._reputation.counting(tenant_id)
         for user_id, (cause, counts) in judge(own, joint, self._limits.reputation).items():
-            if self.hold(WATCH, tenant_id, user_id, cause, f"by itself: {cause.value}", counts=counts):
-                fields = {"tenant": str(tenant_id), "user": str(user_id or ""), "cause": cause.value}
+            fields = {"tenant": str(tenant_id), "user": str(user_id or ""), "cause": cause.value}
+            try:
+                is_new = self.hold(WATCH, tenant_id, user_id, cause, f"by itself: {cause.value}", counts=counts)
+            except UserNotFound:
+                log.info("reputation.user_gone", extra=fields)
+                continue
+            if is_new:
                 log.warning("reputation.held", extra=fields)
 
     def _let_strays_go(self, held: Sequence[HeldSender]) -> None:

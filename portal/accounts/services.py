@@ -110,12 +110,20 @@ def check_password(mail: MailServices, email: str, password: Secret, remote_addr
         TooManyAttempts: too many were wrong; the password was not looked at.
         ServerBusy: too many hashes wait.
     """
-    permit = mail.failed_logins.admit(f"member:{email.strip().lower()[:300]}", None, None, remote_address)
+    permit = mail.failed_logins.admit(f"member:{_counted(email)}", None, None, remote_address)
     member = find_member(email)
     if not mail.passwords.verify(member.password_hash if member is not None else None, password) or member is None:
         raise AuthenticationFailed
     mail.failed_logins.take_back(permit, is_good=True)
     return member
+
+
+def _counted(email: str) -> str:
+    """Return what tries are counted by: the form by which members are found, however the address is spelt."""
+    try:
+        return read_email(email)[1]
+    except AddressInvalid:
+        return email.strip().lower()[:300]
 
 
 def ask_for_password(mail: MailServices, email: str, language: str) -> None:

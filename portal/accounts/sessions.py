@@ -30,6 +30,8 @@ SEEN_EVERY: Final = timedelta(minutes=5)
 CONFIRMED_FOR: Final = timedelta(minutes=15)
 """So long after somebody proved who it is may security be changed without asking again."""
 TOKEN_BYTES: Final = 32
+TEMPORARY: Final = "temporary"
+"""How a session was opened in which another password comes before anything else."""
 
 
 @dataclass(frozen=True, slots=True)

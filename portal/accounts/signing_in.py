@@ -39,6 +39,8 @@ class Found:
     user_id: UserId | None = None
     auth_version: int = 0
     nonce: Secret | None = None
+    needs_password: bool = False
+    """Somebody else chose it: another comes before anything else."""
 
 
 def sign_in(mail: MailServices, email: str, password: Secret, remote_address: str) -> Found:
@@ -111,7 +113,7 @@ def open_session(mail: MailServices, found: Found, factor: str, browser: Browser
                 mail_tenant=str(user.tenant_id),
                 mail_address=user.address,
                 mail_auth_version=found.auth_version,
-                factor=factor,
+                factor=sessions.TEMPORARY if found.needs_password else factor,
                 remote_address=browser.remote_address[:64],
                 user_agent=sessions.clean(browser.user_agent),
                 expires_at=utc_now() + sessions.LIVES_FOR,
@@ -138,7 +140,13 @@ def _of_member(member: Member) -> Found:
 def _mail_user(mail: MailServices, email: str, password: Secret, remote_address: str) -> Found:
     identity = mail.authentication.login(email, password, Protocol.PORTAL, remote_address)
     if not identity.second_step:
-        return Found(f"{USER}:{identity.user_id}", False, user_id=identity.user_id, auth_version=identity.auth_version)
+        return Found(
+            f"{USER}:{identity.user_id}",
+            False,
+            user_id=identity.user_id,
+            auth_version=identity.auth_version,
+            needs_password=identity.password_change_needed,
+        )
     nonce = mail.second_factors.begin_step(identity)
     has = set(identity.second_step)
     return Found(

@@ -8,7 +8,15 @@ from flask import Blueprint, Response, redirect, render_template, request, sessi
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from mailcore.errors import AuthenticationFailed, NonceInvalid, SecondFactorWrong, ServerBusy, TooManyAttempts
+from mailcore.errors import (
+    AuthenticationFailed,
+    FactorIsOff,
+    NonceInvalid,
+    SecondFactorWrong,
+    ServerBusy,
+    TooManyAttempts,
+    UserDisabled,
+)
 from mailcore.model.secret import Secret
 from portal.access import current, public, signed_in, signed_in_only
 from portal.accounts import cookies, passkeys, services, sessions, signing_in
@@ -38,6 +46,9 @@ def sign_in() -> ResponseReturnValue:
             found = signing_in.sign_in(mail(), form.email.data or "", password, request.remote_addr or "")
         except AuthenticationFailed:
             form.password.errors = [_("Address or password is wrong.")]
+            status = 400
+        except UserDisabled:
+            form.password.errors = [_("You cannot sign in. Ask your administrator.")]
             status = 400
         except (TooManyAttempts, ServerBusy):
             form.password.errors = [_("Too many tries. Wait a few minutes, then try it again.")]
@@ -69,7 +80,7 @@ def second_step() -> ResponseReturnValue:
     if form.validate_on_submit():
         try:
             factor = signing_in.check_code(mail(), found, form.code.data or "", request.remote_addr or "")
-        except SecondFactorWrong:
+        except (SecondFactorWrong, FactorIsOff):
             form.code.errors = [_("That code is wrong, or was used already.")]
             status = 400
         except TooManyAttempts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Final
 from uuid import UUID
 
 from flask import abort, g
@@ -18,12 +17,9 @@ from mailcore.services import MailServices
 from portal.access import actor as portal_actor
 from portal.access import current
 from portal.accounts.models import PortalSession
-from portal.accounts.sessions import IDLE_FOR, LIVES_FOR, TOKEN_BYTES, Browser, digest, mail_user_of
+from portal.accounts.sessions import IDLE_FOR, LIVES_FOR, TEMPORARY, TOKEN_BYTES, Browser, digest, mail_user_of
 from portal.database import session, unit_of_work, utc_now
 from portal.mail_plane import mail, portal
-
-TEMPORARY: Final = "temporary"
-"""How a session was opened in which another password comes before anything else."""
 
 
 class SignedOutMeanwhile(Exception):

@@ -26,6 +26,7 @@ from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from portal.access import public, requires
 from portal.accounts import cookies
+from portal.accounts.sessions import TEMPORARY
 from portal.destinations import local_path
 from portal.mail_plane import mail, portal
 from portal.own import sessions
@@ -100,10 +101,10 @@ def second_step() -> ResponseReturnValue:
     try:
         if form.validate_on_submit():
             return _second(user_id, nonce, form)
-    except (SecondFactorWrong, TooManyAttempts) as error:
+    except (SecondFactorWrong, FactorIsOff, TooManyAttempts) as error:
         wrong = _("That was not right. Wait for the next code, then try it again.")
         many = _("Too many tries. Wait a few minutes, then try it again.")
-        form.code.errors = [wrong if isinstance(error, SecondFactorWrong) else many]
+        form.code.errors = [many if isinstance(error, TooManyAttempts) else wrong]
         return render_template("own/second_step.html", form=form, factors=factors), 400
     except NonceInvalid:
         session.pop(STEP, None)
@@ -173,7 +174,7 @@ def _check_passkey(user_id: UserId, nonce: Secret, text: str) -> None:
 def _enter(user_id: UserId, factor: str, wanted: str, *, change_needed: bool) -> ResponseReturnValue:
     """Open a session and go where one wanted to go, or first to the choice of another password."""
     user = mail().users.get(user_id)
-    how = sessions.TEMPORARY if change_needed else factor
+    how = TEMPORARY if change_needed else factor
     cookies.sign_in(sessions.open_session(user, how, cookies.browser()))
     return redirect(url_for("own_security.password") if change_needed else wanted, code=303)
 

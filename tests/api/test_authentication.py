@@ -17,7 +17,7 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.tokens import owner_of_tenant
 from tests.api.conftest import Api, token
-from tests.builders import MadeUser, make_user
+from tests.builders import OPERATOR, MadeUser, make_user
 from tests.services.authenticator import Authenticator
 
 ORIGIN = "https://mail.example.org"
@@ -159,3 +159,13 @@ def test_operators_are_no_values(tenant: Api, user: MadeUser, name: str) -> None
     body: dict[str, object] = {"username": user.address, "password": user.password, name: {"$gt": ""}}
     answer = tenant.post("/authenticate", body)
     assert (answer.status, answer.body["code"]) == (400, "InputValidationError")
+
+
+def test_a_users_token_looks_at_nobody_elses_password(own: Api, services: MailServices, user: MadeUser) -> None:
+    """Right or wrong, of whatever kind: the answer is the same, and nothing is counted against the other."""
+    other = make_user(services)
+    services.second_factors.enable_custom(OPERATOR, other.user_id)
+    for password in (other.password, "another"):
+        answer = own.post("/authenticate", {"username": other.address, "password": password, "scope": "imap"})
+        assert (answer.status, answer.body["code"]) == (403, "AuthFailed")
+    assert sign_in(own, user).body["id"] == str(user.user_id)

@@ -10,8 +10,8 @@ from bson import ObjectId
 from flask import Flask
 
 from mailcore.model.ids import TenantId, UserId
-from mailcore.model.outbound import SENDING_HOLD, EntryState, NewOutbound, OutboundRecipient, QueueId, Reason
-from mailcore.model.reputation import Counts, HoldCause
+from mailcore.model.outbound import BURST, SENDING_HOLD, EntryState, NewOutbound, OutboundRecipient, QueueId, Reason
+from mailcore.model.reputation import Counts, Fate, HoldCause
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.trace import Step, TraceRow
@@ -21,7 +21,7 @@ from portal.deliveries.words import CAUSES, STEPS
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
 from portal.settings import PortalSettings
-from tests.builders import OPERATOR
+from tests.builders import OPERATOR, PASSWORD
 from tests.portal.conftest import Browser, browser_of, make_organisation
 
 CANARY = "canary-subject"
@@ -194,3 +194,25 @@ def test_who_could_not_be_written_to_is_written_to_later(scene: Scene, portal_se
     assert not telling.tell(scene.mail, replace(portal_settings, sender=""), held)
     (still,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
     assert not still.hold.is_told
+
+
+def test_holding_what_is_held_for_a_burst_does_not_let_it_go(scene: Scene) -> None:
+    queue_id = scene.queue(held=BURST)
+    path = f"/deliveries/waiting/{scene.user_id}/{queue_id}/"
+    browser = scene.browser()
+    for act in ("release", "hold", "release"):
+        browser.post(path + act)
+    assert scene.mail.outbound.get(scene.user_id, queue_id).held == BURST
+
+
+def test_somebody_who_is_gone_does_not_keep_others_from_being_judged(scene: Scene) -> None:
+    others = [
+        scene.mail.users.create(OPERATOR, f"u{number}@{scene.domain}", Secret(PASSWORD), "", scene.tenant_id)
+        for number in range(2)
+    ]
+    for user_id in (scene.user_id, *others):
+        scene.mail.reputation.note(scene.tenant_id, user_id, Fate.BOUNCED, 50)
+    scene.mail.reputation.flush()
+    scene.mail.deleted_users.delete(OPERATOR, scene.user_id)
+    scene.mail.sending_holds._judge(scene.tenant_id)
+    assert {one.user_id for one in scene.mail.sending_holds.list_of_tenant(scene.tenant_id)} >= set(others)

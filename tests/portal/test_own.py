@@ -415,3 +415,25 @@ def test_another_devices_answer_signs_nobody_in(
     assert "That was not right" in text_of(refused)
     assert client.post("/account/second-step", {"credential": "nonsense"}).status_code == 400
     assert Browser(portal_app.test_client()).post("/account/second-step/options").status_code == 403
+
+
+def test_a_password_that_somebody_else_chose_opens_nothing_by_the_front_door_either(
+    portal_app: Flask, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    user_id = user_of(mail_services, organisation, "Ada Lovelace")
+    chosen = mail_services.temporary_passwords.create(OPERATOR, user_id).reveal_text()
+    browser = Browser(portal_app.test_client())
+    browser.post("/sign-in", {"email": mail_services.users.get(user_id).address, "password": chosen})
+    for path in ("/account/", "/account/app-passwords/", "/account/filters/"):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/account/security/password")
+
+
+def test_whoever_is_suspended_is_told_so_at_the_front_door(
+    portal_app: Flask, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    user_id = user_of(mail_services, organisation, "Ada Lovelace")
+    mail_services.users.set_state(OPERATOR, user_id, State.SUSPENDED)
+    said = {"email": mail_services.users.get(user_id).address, "password": PASSWORD}
+    answer = Browser(portal_app.test_client()).post("/sign-in", said)
+    assert (answer.status_code, "Ask your administrator" in answer.text) == (400, True)
