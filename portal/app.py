@@ -55,6 +55,7 @@ FEATURES = (
     "portal.own.filters",
     "portal.own.away",
     "portal.own.data",
+    "portal.own.sent",
     "portal.own.exports",
     "portal.own.keys",
     "portal.own.set_up",

@@ -49,6 +49,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Away and forwarding"), "own_away.index", Permission.OWN_MAIL, "swap"),
     Entry(_("Signing in"), "own_security.index", Permission.OWN_MAIL, "lock"),
     Entry(_("Sign-in log"), "own_data.activity", Permission.OWN_MAIL, "clock"),
+    Entry(_("Sent mail"), "own_sent.index", Permission.OWN_MAIL, "out"),
     Entry(_("Deleted mail"), "own_data.deleted_mail", Permission.OWN_MAIL, "inbox"),
     Entry(_("Encryption"), "own_keys.index", Permission.OWN_MAIL, "shield"),
     Entry(_("Take mail along"), "own_exports.index", Permission.OWN_MAIL, "download"),

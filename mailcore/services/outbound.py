@@ -10,6 +10,7 @@ import hmac
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -22,6 +23,7 @@ from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits, within
 from mailcore.model.outbound import (
+    AUTHORED,
     BURST,
     HELD_FOR_ABUSE,
     SENDING_HOLD,
@@ -149,6 +151,19 @@ class Outbound:
         """Return a user's entries, latest first; all that are remembered unless only those `waiting`."""
         outbound = self._placement.home(user_id).shard.outbound
         return [entry_of(document) for document in outbound.list_of_user(user_id, min(limit, MOST), waiting=waiting)]
+
+    def list_authored(self, user_id: UserId, limit: int, after: str = "") -> list[OutboundEntry]:
+        """Return what a user wrote and had sent, as far as it is remembered, latest first.
+
+        One round trip, and one more to go on `after` an entry; one that is forgotten begins anew.
+        """
+        outbound = self._placement.home(user_id).shard.outbound
+        last = None
+        if after:
+            with suppress(QueueEntryNotFound):
+                last = self._document(user_id, after)
+        reasons = sorted(each.value for each in AUTHORED)
+        return [entry_of(document) for document in outbound.list_for_reasons(user_id, reasons, last, min(limit, MOST))]
 
     def list_of_message(self, user_id: UserId, message_id: str) -> list[OutboundEntry]:
         """Return the remembered entries of a message that the user sent, by its Message-ID, latest first."""

@@ -12,6 +12,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
 from mailcore.services import MailServices
@@ -24,6 +25,7 @@ from tests.services.authenticator import Authenticator
 from tests.store.test_delivery import deliver, expunge_all, message
 
 MEMBER = Actor(ActorKind.MEMBER, Door.PORTAL, "owner@members.test", remote_address="192.0.2.1")
+SENT_SUBJECT = "canary-subject"
 _numbers = itertools.count(1)
 
 
@@ -91,6 +93,37 @@ def browser_of_user(app: Flask, mail: MailServices, user_id: UserId) -> Browser:
     """A browser where a mail user is signed in to the own account."""
     user = mail.users.get(user_id)
     return with_token(app, own_sessions.open_session(user, "password", From("127.0.0.1", "test")))
+
+
+def queued(
+    mail: MailServices,
+    user_id: UserId,
+    *to: str,
+    reason: Reason = Reason.SUBMISSION,
+    held: str | None = None,
+    delay_s: float = 3600,
+) -> QueueId:
+    """A message of a user that goes out in an hour, unless told otherwise."""
+    user = mail.users.get(user_id)
+    new = NewOutbound(
+        user_id=user_id,
+        tenant_id=user.tenant_id,
+        reverse_path=user.address,
+        forward_paths=tuple(OutboundRecipient(each) for each in to or ("bob@else.test",)),
+        message=f"Subject: {SENT_SUBJECT}\r\n\r\nhello\r\n".encode(),
+        reason=reason,
+        key=ObjectId().binary,
+        delay_s=delay_s,
+        held=held,
+        header_message_id="<1@here.test>",
+    )
+    queue_id = mail.outbound.enqueue(new, OPERATOR)
+    mail.trace.flush()
+    return queue_id
+
+
+def make_sent(mail: MailServices, made: MadeOrganisation) -> str:
+    return str(queued(mail, user_of(mail, made)))
 
 
 def text_of(response: Any) -> str:

@@ -106,6 +106,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "approval_id": lambda *_: str(uuid4()),
     "queue_user": lambda *_: "0" * 24,
     "queue_id": lambda *_: "0" * 24,
+    "sent_id": people.make_sent,
     "act": lambda *_: "hold",
     "job_id": lambda *_: "none",
     "tax_id": lambda *_: "txi_none",

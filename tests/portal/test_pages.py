@@ -34,7 +34,7 @@ from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
 from tests.builders import PASSWORD
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
-from tests.portal.people import furnished_user, user_of
+from tests.portal.people import furnished_user, queued, user_of
 from tests.portal.test_matrix import API, MAKERS
 from tests.system.clients.packages import FOLDER
 
@@ -159,9 +159,11 @@ def test_no_page_of_a_mail_user_has_anything_to_find(
     pages = [
         path
         for path in paths(portal_app, mail_services, made, Role.MAIL_USER)
-        if not path.startswith("/account/filters/") or path in {"/account/filters/", "/account/filters/new"}
+        if not path.startswith(("/account/filters/", "/account/sent/"))
+        or path in {"/account/filters/", "/account/filters/new", "/account/sent/"}
     ]
-    found = look(address, (user.address, PASSWORD), [*pages, f"/account/filters/{rule.id}"], own=True, language="de")
+    own = [f"/account/filters/{rule.id}", f"/account/sent/{queued(mail_services, user.id)}"]
+    found = look(address, (user.address, PASSWORD), [*pages, *own], own=True, language="de")
     assert [one["at"] for one in found if "sign-in" in one["at"]] == []
     assert faults(found) == []
     assert len(pages) >= 8

@@ -67,6 +67,18 @@ class OutboundEntries:
         """Return entries of a user, those still waiting or all that are remembered."""
         return self._list({"_id": owner_range(user_id.binary, KEY_BYTES)}, limit, waiting=waiting)
 
+    def list_for_reasons(
+        self, user_id: UserId, reasons: Sequence[str], before: Document | None, limit: int
+    ) -> list[Document]:
+        """Return entries of a user that were queued for one of these reasons, latest first, those after an entry."""
+        query: Document = {"_id": owner_range(user_id.binary, KEY_BYTES), "reason": {"$in": list(reasons)}}
+        if before is not None:
+            at, key = before["created_at"], before["_id"]
+            query["$or"] = [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": key}}]
+        with deadline():
+            found = self._collection.find(query, dict(WITHOUT_CONTENT))
+            return list(found.sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
+
     def list_of_tenant(self, tenant_id: TenantId, limit: int, *, waiting: bool) -> list[Document]:
         """Return entries of a tenant on this shard, latest first."""
         return self._list({"tenant": tenant_id.binary}, limit, waiting=waiting)
