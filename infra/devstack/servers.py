@@ -35,6 +35,8 @@ LISTENS = {
         "outside-names": 5353,
         "outside-zones": 8053,
         "outside-stripe": 12111,
+        "outside-acme": 14000,
+        "outside-passwords": 8054,
     },
 }
 """Process -> the ports it opens, by their name in endpoints.json, with the preferred number."""
@@ -104,6 +106,9 @@ def describe_servers(folder: DataFolder, endpoints: Endpoints) -> dict[str, Serv
             environment["EIDER_PORTAL_SENDER"] = PORTAL_SENDER
         if name == "outside":
             environment["OUTSIDE_FOLDER"] = str(folder.path / "outside")
+            environment["OUTSIDE_HOSTS_PORT"] = str(folder.port("http", LISTENS["hosts"]["http"]))
+        if name == "worker":
+            environment["EIDER_ACME_CA"] = str(folder.path / "outside" / "authority.pem")
         process = Process(
             name,
             _expand(command, environment),
@@ -142,6 +147,8 @@ def client_environment(endpoints: Endpoints) -> dict[str, str]:
             "EIDER_DKIM_ZONE": DKIM_ZONE,
             "EIDER_REPORT_ADDRESS": "reports@eider.test",
             "EIDER_POWERDNS_URL": f"http://{OUTSIDE_HOST}:{endpoints.ports['outside-zones']}",
+            "EIDER_ACME_DIRECTORY": f"https://{OUTSIDE_HOST}:{endpoints.ports['outside-acme']}/dir",
+            "EIDER_LEAKED_PASSWORDS_URL": f"http://{OUTSIDE_HOST}:{endpoints.ports['outside-passwords']}",
         }
         if "STRIPE_KEY" not in os.environ:
             outside |= {

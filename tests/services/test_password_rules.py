@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from infra.devstack.outside.leaked_passwords import RangeService
 from mailcore.errors import (
     AuthenticationFailed,
     PasswordLeaked,
@@ -32,7 +33,6 @@ from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import Clients
 from mailcore.store.directory.users import HISTORY
 from tests.builders import OPERATOR, MadeUser, make_services, make_settings, make_user
-from tests.stubs.leaked_passwords import range_service
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_former_hashes_are_not_read_by_logins(services: MailServices, user: Made
 
 def test_a_stolen_password_is_refused_and_never_sent(directory_uri: str, shard_uris: dict[str, Any]) -> None:
     make_services(directory_uri, shard_uris).close()
-    with range_service("correct horse battery", "Tr0ub4dor&3") as service:
+    with RangeService("correct horse battery", "Tr0ub4dor&3") as service:
         services = connect(make_settings(directory_uri, EIDER_LEAKED_PASSWORDS_URL=service.url))
         user = make_user(services, password="never seen before")
         assert len(service.asked) == 1
@@ -114,7 +114,7 @@ def test_a_stolen_password_is_refused_and_never_sent(directory_uri: str, shard_u
 
 def test_without_the_comparison_a_stolen_one_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control, and padding counts for nothing."""
-    with range_service("stolen one") as service:
+    with RangeService("stolen one") as service:
         assert LeakedPasswords(service.url).has(Secret("stolen one"))
         assert not LeakedPasswords(service.url).has(Secret("another"))
         monkeypatch.setattr(leaked_passwords, "_counts", lambda _line, _suffix: False)

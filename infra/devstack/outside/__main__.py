@@ -2,7 +2,8 @@
 
 Its resolver names our own exchanger for every domain that a tenant here has proven, and for all others one host that
 takes everything; what it got lies in the folder, one file for each message. DKIM keys of tenants are published as they
-are made. Records of any domain can be written through the interface of PowerDNS, with the key `development`.
+are made. Records of any domain can be written through the interface of PowerDNS, with the key `development`. A
+certificate authority signs for hosts that lead to us, and a range service knows a few stolen passwords.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import dns.exception
+import dns.resolver
 import stripe
 
+from infra.devstack.outside.acme.orders import Reach
+from infra.devstack.outside.acme.server import AcmeServer
 from infra.devstack.outside.development import DevelopmentDns, KeptZones
+from infra.devstack.outside.leaked_passwords import KNOWN, RangeService
 from infra.devstack.outside.mail_exchanger import MailExchanger, Taken
 from infra.devstack.outside.stripe import API_KEY
 from infra.devstack.outside.stripe.server import StripeServer
@@ -48,6 +55,22 @@ def payment_provider(folder: Path, host: str) -> StripeServer:
     )
 
 
+def web_of(resolver: DevelopmentDns) -> Reach:
+    """Return who says where the port 80 of a name is: what leads to us leads to the process `hosts`."""
+    host, _, port = resolver.address.rpartition(":")
+    asked = dns.resolver.Resolver(configure=False)
+    asked.nameservers, asked.port = [host], int(port)
+
+    def reach(name: str) -> tuple[str, int] | None:
+        try:
+            addresses = {str(one) for one in asked.resolve(name, "A")}
+        except dns.exception.DNSException:
+            return None
+        return (host, int(os.environ["OUTSIDE_HOSTS_PORT"])) if OUTSIDE_HOST in addresses else None
+
+    return reach
+
+
 def main() -> int:
     """Serve until SIGTERM."""
     told = threading.Event()
@@ -65,7 +88,13 @@ def main() -> int:
     api = ZonesApi(zones, DNS_API_KEY, OUTSIDE_HOST, api_port or 0)
     exchanger = MailExchanger(OUTSIDE_HOST, int(ports["25"]))
     exchanger.on_taken = lambda taken: keep_in(folder, taken)
-    with resolver, name_server, api, exchanger, payment_provider(folder, host) as payments:
+    with ExitStack() as world:
+        for part in (resolver, name_server, api, exchanger):
+            world.enter_context(part)
+        port_of = {name: int(os.environ[f"OUTSIDE-{name.upper()}_PORT"]) for name in ("acme", "passwords")}
+        world.enter_context(AcmeServer(folder, web_of(resolver), OUTSIDE_HOST, port_of["acme"]))
+        world.enter_context(RangeService(*KNOWN, host=OUTSIDE_HOST, port=port_of["passwords"]))
+        payments = world.enter_context(payment_provider(folder, host))
         catalogue.ensure(stripe.StripeClient(API_KEY, base_addresses={"api": payments.url}))
         told.wait()
     services.close()
