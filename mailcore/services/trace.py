@@ -86,6 +86,7 @@ class TraceRow:
         recipient: the first of them; `others` are the rest.
         detail: the other server's answer, the mailbox, why it is held; short texts.
         at: by the clock of the process that notes it.
+        id: of a row that was found: further ones come before it.
     """
 
     step: Step
@@ -97,6 +98,7 @@ class TraceRow:
     detail: Mapping[str, str] = field(default_factory=dict)
     at: datetime | None = None
     others: tuple[str, ...] = ()
+    id: str = ""
 
 
 class Trace:
@@ -161,19 +163,30 @@ class Trace:
         message_id: str = "",
         queue_id: str = "",
         since: datetime | None = None,
+        until: datetime | None = None,
+        before: str = "",
         limit: int = 100,
     ) -> list[TraceRow]:
         """Return a tenant's steps that match everything given, latest first; all of them if nothing is given.
 
+        `until` itself is not among them; `before` is the id of the last row that one has.
+
         Raises:
-            ValueInvalid: a limit that is not 1 to 1000.
+            ValueInvalid: a limit that is not 1 to 1000, or `before` is no id.
         """
         if not 1 <= limit <= MOST:
             raise ValueInvalid(f"limit: 1 to {MOST}")
+        if before and not ObjectId.is_valid(before):
+            raise ValueInvalid("before: the id of a row")
         wanted = {"sender": sender, "recipient": recipient, "message_id": message_id.strip("<>"), "queue": queue_id}
         keys = [search_key(tenant_id, kind, value) for kind, value in wanted.items() if value]
         shard = self._placement.shard(self._placement.tenant(tenant_id).home_shard)
-        return [_row(document) for document in shard.trace.find(tenant_id, keys, since, limit)]
+        last = ObjectId(before).binary if before else b""
+        if since is not None:
+            since = max(since, now() - KEPT)
+        if until is not None:
+            until = max(until, now() - KEPT) if until <= now() else None
+        return [_row(each) for each in shard.trace.find(tenant_id, keys, limit, since=since, until=until, before=last)]
 
     def _flush_forever(self) -> None:
         while not self._closed.is_set():
@@ -219,4 +232,5 @@ def _row(document: Mapping[str, Any]) -> TraceRow:
         document["detail"],
         document["at"],
         tuple(document.get("others", ())),
+        bytes(document["_id"])[-12:].hex(),
     )

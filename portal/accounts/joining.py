@@ -226,6 +226,7 @@ def _welcome(member: Member, *, is_new: bool, by_passkey: bool) -> ResponseRetur
     if not is_new:
         flash(_("Done. Sign in to go on."), "success")
         return redirect(url_for("accounts.sign_in"), code=303)
+    services.set_language(member, str(get_locale()))  # the one that was read on the way here
     cookies.sign_in(sessions.open_session(member, "passkey" if by_passkey else "password", cookies.browser()))
     return redirect(url_for("overview.front"), code=303)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bson import ObjectId
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -9,13 +11,14 @@ from flask_babel import gettext as _
 
 from mailcore.errors import BeingSent, Conflict, NotFound, NotPermitted, ValueInvalid
 from mailcore.model.ids import UserId
+from mailcore.services.trace import TraceRow
 from portal.access import actor, requires
+from portal.deliveries.forms import SearchForm
 from portal.deliveries.words import CAUSES, STEPS, advice
 from portal.mail_plane import current_tenant, mail
 from portal.permissions import Permission
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
-SEARCHED = ("sender", "recipient", "message_id", "queue_id")
 PAGE = 100
 
 
@@ -23,21 +26,36 @@ PAGE = 100
 @requires(Permission.VIEW_DELIVERIES)
 def index() -> ResponseReturnValue:
     """Show the steps of messages that fit, the latest first."""
-    asked = {name: request.args.get(name, "").strip()[:998] for name in SEARCHED}
+    form = SearchForm(request.args)
+    before = request.args.get("before", "")
+    before = before if ObjectId.is_valid(before) else ""
+    rows = _rows(form, before) if form.validate() else []
+    kept: dict[str, Any] = {name: value for name, value in request.args.items() if name in form.data and value}
     return render_template(
         "deliveries/index.html",
-        rows=mail().trace.search(
-            current_tenant(),
-            sender=asked["sender"],
-            recipient=asked["recipient"],
-            message_id=asked["message_id"],
-            queue_id=asked["queue_id"],
-            limit=PAGE,
-        ),
-        asked=asked,
+        form=form,
+        rows=rows[:PAGE],
+        older=url_for("deliveries.index", **kept, before=rows[PAGE - 1].id) if len(rows) > PAGE else None,
+        newest=url_for("deliveries.index", **kept) if before else None,
+        is_filtered=bool(kept),
         steps=STEPS,
         advice=advice,
         holds=mail().sending_holds.list_of_tenant(current_tenant()),
+    ), 400 if form.errors else 200
+
+
+def _rows(form: SearchForm, before: str) -> list[TraceRow]:
+    """Return a page of rows, and one more if there is a further page."""
+    return mail().trace.search(
+        current_tenant(),
+        sender=form.text("sender"),
+        recipient=form.text("recipient"),
+        message_id=form.text("message_id"),
+        queue_id=form.text("queue_id"),
+        since=form.starts_at(),
+        until=form.ends_at(),
+        before=before,
+        limit=PAGE + 1,
     )
 
 

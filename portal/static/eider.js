@@ -20,6 +20,9 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/* On phones the navigation is a row: the page that one is on is seen in it. */
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {

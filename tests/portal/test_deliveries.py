@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from bson import ObjectId
@@ -14,9 +17,9 @@ from mailcore.model.outbound import BURST, SENDING_HOLD, EntryState, NewOutbound
 from mailcore.model.reputation import Counts, Fate, HoldCause
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.trace import Step, TraceRow
-from portal.database import unit_of_work
-from portal.deliveries import telling
+from mailcore.services.trace import Step, TraceRow, _document
+from portal.database import unit_of_work, utc_now
+from portal.deliveries import telling, views
 from portal.deliveries.words import CAUSES, STEPS
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
@@ -93,6 +96,51 @@ def test_each_step_is_found_with_the_answer_and_what_to_do(scene: Scene) -> None
         assert "Taken over to be sent" in text
         assert CANARY not in text
     assert "No message fits" in page(browser, "/deliveries?recipient=nobody@else.test")
+
+
+def noted(scene: Scene, recipient: str, at: datetime) -> None:
+    """A step of that time, as it was written then."""
+    shard = scene.mail.placement.shard(scene.mail.placement.tenant(scene.tenant_id).home_shard)
+    row = TraceRow(Step.SENT, "q", "", scene.address, recipient, scene.user_id, at=at)
+    document = _document(scene.tenant_id, row)
+    unique = ObjectId().binary[4:]
+    shard.trace.add([document | {"_id": scene.tenant_id.binary + ObjectId.from_datetime(at).binary[:4] + unique}])
+
+
+def recipients(text: str) -> list[str]:
+    return re.findall(r'data-label="To">([^<]+)<', text)
+
+
+def test_days_are_looked_for(scene: Scene) -> None:
+    today = utc_now().replace(hour=12, minute=0, second=0, microsecond=0)
+    days = [today - timedelta(days=number) for number in range(1, 6)]
+    for number, at in enumerate(days, 1):
+        noted(scene, f"day{number}@else.test", at)
+    browser, shown = scene.browser(), [f"day{number}@else.test" for number in range(1, 6)]
+    since, until = f"since={days[3]:%Y-%m-%d}", f"until={days[1]:%Y-%m-%d}"
+    assert recipients(page(browser, "/deliveries")) == shown
+    assert recipients(page(browser, f"/deliveries?{since}")) == shown[:4]
+    assert recipients(page(browser, f"/deliveries?{until}")) == shown[1:]
+    assert recipients(page(browser, f"/deliveries?{since}&{until}&sender={scene.address}")) == shown[1:4]
+    for far in ("since=0001-01-01", "until=9999-12-31", "until=2106-12-31"):
+        assert recipients(page(browser, f"/deliveries?{far}")) == shown
+    assert recipients(page(browser, "/deliveries?until=0001-01-01")) == []
+    assert browser.get("/deliveries?since=yesterday").status_code == 400
+
+
+def test_further_pages_show_the_rest_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "PAGE", 2)
+    for number in range(5):
+        noted(scene, f"r{number}@else.test", utc_now() - timedelta(hours=number))
+    browser, path, found = scene.browser(), f"/deliveries?sender={scene.address}", []
+    while path:
+        text = page(browser, path)
+        found += recipients(text)
+        following = re.search(r'href="([^"]+)" rel="next"', text)
+        path = html.unescape(following[1]) if following else ""
+    assert found == [f"r{number}@else.test" for number in range(5)]
+    assert "sender=" in text
+    assert recipients(page(browser, "/deliveries?before=nonsense")) == found[:2]
 
 
 def test_another_organisations_mail_is_not_found(scene: Scene) -> None:

@@ -197,10 +197,28 @@ def test_an_invitation_leads_to_a_member_of_that_role(
     assert "Join" in client.get(f"/invitation/{token}").text
     fields = {"name": "Bea Lind", "password": "a good password"}
     assert client.post(f"/invitation/{token}", {"password": "short", "name": "Bea"}).status_code == 400
-    assert client.post(f"/invitation/{token}", fields).status_code == 303
+    german = {"Accept-Language": "de"}
+    page = client.get(f"/invitation/{token}", headers=german).text
+    assert "beitreten" in page
+    assert "freiwillig" not in page, "name and password are needed, though the other way needs none"
+    assert client.post(f"/invitation/{token}", fields, headers=german).status_code == 303
     assert is_signed_in(client)
     assert client.get("/members").status_code == 403, "the role is billing"
+    assert "Meine Anmeldung" in client.get("/profile/security").text, "the language goes with the member"
     assert client.post(f"/invitation/{token}", fields).status_code == 410
+
+
+def test_an_invitation_is_sent_again(sign_in: SignIn, mail_services: MailServices) -> None:
+    email, browser, owner = f"new-{ObjectId()}@outside.test", sign_in(Role.ADMIN), sign_in(Role.OWNER)
+    browser.post("/members/invite", {"email": email, "role": "billing"})
+    assert "Send the link again" in browser.get("/members").text
+    first = token_of(mail_services, LinkPurpose.INVITATION, email)
+    browser.post("/members/invite", {"email": email, "role": "billing"})
+    assert token_of(mail_services, LinkPurpose.INVITATION, email) != first
+    assert browser.get("/members").text.count(f">{email}</td>") == 1
+    owner.post("/members/invite", {"email": email, "role": "owner"})
+    assert "Send the link again" in owner.get("/members").text
+    assert "Send the link again" not in browser.get("/members").text, "an admin makes no owners"
 
 
 def test_an_invitation_that_is_taken_back_opens_nothing(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bson import ObjectId
@@ -22,6 +22,8 @@ from mailcore.store.keys import owner_range
 from mailcore.store.owned import OwnedCollection
 
 KEY_BYTES: Final = 24
+NOTED_WITHIN: Final = timedelta(minutes=10)
+"""Of what it tells, a row is noted at the latest; then it has its id."""
 
 
 class TraceRows:
@@ -38,13 +40,35 @@ class TraceRows:
             except BulkWriteError:
                 pass  # only duplicates get here: sent twice after a lost answer
 
-    def find(self, tenant_id: TenantId, keys: Sequence[bytes], since: datetime | None, limit: int) -> list[Document]:
-        """Return a tenant's rows that have every one of these keys, latest first; one round trip."""
-        query: dict[str, Any] = {"_id": owner_range(tenant_id.binary, KEY_BYTES)}
+    def find(
+        self,
+        tenant_id: TenantId,
+        keys: Sequence[bytes],
+        limit: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: bytes = b"",
+    ) -> list[Document]:
+        """Return a tenant's rows that have every one of these keys, latest first; one round trip.
+
+        Only those of at least `since`, earlier than `until`, and whose id comes before the twelve bytes of another's.
+        """
+        bounds = owner_range(tenant_id.binary, KEY_BYTES)
+        if since is not None:  # a row is given its id when it is noted, never before what it tells
+            bounds["$gte"] = tenant_id.binary + ObjectId.from_datetime(since).binary
+        last = [tenant_id.binary + before] if before else []
+        if until is not None:
+            last.append(tenant_id.binary + ObjectId.from_datetime(until + NOTED_WITHIN).binary)
+        if last:
+            del bounds["$lte"]
+            bounds["$lt"] = min(last)
+        query: dict[str, Any] = {"_id": bounds}
         if keys:
             query["keys"] = {"$all": list(keys)}
-        if since is not None:
-            query["at"] = {"$gte": since}
+        if since is not None or until is not None:
+            ends = {"$gte": since, "$lt": until}
+            query["at"] = {name: value for name, value in ends.items() if value is not None}
         with deadline():
             return list(self._collection.find(query).sort("_id", DESCENDING).limit(limit))
 
