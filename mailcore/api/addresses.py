@@ -34,6 +34,7 @@ from mailcore.model.address_data import NO_DATA, AddressData, AddressFilter
 from mailcore.model.roles import Action, Resource
 from mailcore.model.routing import RESERVED
 from mailcore.model.tenant import AddressRoute
+from mailcore.model.wildcard import is_wildcard
 
 Words = Annotated[str, StringConstraints(max_length=1024)]
 
@@ -168,12 +169,25 @@ def create_address(call: Call, given: CreateAddress) -> dict[str, Any]:
     data = NO_DATA.changed(address_data(call, given))
     if call.token_user is not None:
         _check_own(given)
-    route = call.services.addresses.create(
+    if given.main and is_wildcard(given.address):
+        raise NotPermitted("a wildcard cannot be the main address")
+    route = _half_made(call, given) or call.services.addresses.create(
         call.actor, call.owner, given.address, allow_wildcard=given.allow_wildcard, name=given.name or "", data=data
     )
     if given.main:
         call.services.address_changes.update(call.actor, call.owner, route.id, makes_main=True)
     return {"id": str(route.id)}
+
+
+def _half_made(call: Call, given: CreateAddress) -> AddressRoute | None:
+    """Return the address if it is the user's and to be the main one: a try before this may have ended in between."""
+    if not given.main:
+        return None
+    try:
+        route = call.services.addresses.find(given.address)
+    except AddressInvalid:
+        return None  # told by who creates it
+    return route if route is not None and route.user_id == call.owner else None
 
 
 def update_address(call: Call, given: UpdateAddress) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec
 
@@ -10,6 +11,7 @@ from bson import ObjectId
 
 from mailcore.api.errors import ApiError
 from mailcore.api.operation import Permission
+from mailcore.api.steps import Steps
 from mailcore.errors import DeletedUserNotFound, UserNotFound
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
@@ -89,12 +91,19 @@ class Call:
         """Whether things of a tenant exist for this token; a user's own are found by the user."""
         return self.tenant_id is None or self.tenant_id == tenant_id
 
-    def change(self, function: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
-        """Make one of several changes; a dry run notes it and goes on to the next."""
+    def change(self, function: Callable[P, object], /, *arguments: P.args, **named: P.kwargs) -> None:
+        """Make a change; a dry run notes it and goes on to the next."""
         try:
             function(*arguments, **named)
         except Planned as planned:
             self.plan.append({"change": planned.kind, **planned.wanted})
+
+    @contextmanager
+    def together(self) -> Iterator[Steps]:
+        """Make the changes that are noted inside at the end of it; where one would be refused none is made."""
+        steps = Steps()
+        yield steps
+        steps.carry_out(self.change, dry_run=self.actor.dry_run)
 
     def on_behalf(self) -> Actor:
         """Return the actor for mail of the user in the path."""

@@ -131,10 +131,11 @@ def resolve_certificate(call: Call, _: Nothing) -> dict[str, Any]:
 def delete_certificate(call: Call, _: Nothing) -> dict[str, Any]:
     """Remove a certificate, and the order that would renew it."""
     found = _find(call)
-    if found.is_ordered:
-        call.change(call.services.acme.withdraw, call.actor, found.names[0])
-    if found.stored is not None:
-        call.change(call.services.certificates.delete_id, call.actor, found.id)
+    with call.together() as change:
+        if found.is_ordered:
+            change(call.services.acme.withdraw, call.actor, found.names[0])
+        if found.stored is not None:
+            change(call.services.certificates.delete_id, call.actor, found.id)
     return {}
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mailcore.api.call import Call
+from mailcore.api.steps import Change
 from mailcore.api.user_fields import UserFields
 from mailcore.model.encryption import Cipher, KeyTransport
 from mailcore.model.ids import UserId
@@ -29,11 +30,11 @@ def shown_encryption(user: User) -> dict[str, Any]:
     }
 
 
-def set_encryption(call: Call, user_id: UserId, given: UserFields) -> None:
+def set_encryption(call: Call, change: Change, user_id: UserId, given: UserFields) -> None:
     """Set keys, and what they are for."""
     changes = encryption_changes(given)
     if changes:
-        call.change(call.services.encryptions.set, call.actor, user_id, changes)
+        change(call.services.encryptions.set, call.actor, user_id, changes)
 
 
 def encryption_changes(given: UserFields) -> dict[str, Any]:

@@ -192,14 +192,14 @@ def update_filter(call: Call, given: UpdateFilter) -> dict[str, Any]:
     }
     wanted = {name: value for name, value in changes.items() if value is not None}
     if wanted or given.position is None:
-        call.change(filters.update, call.actor, owner, rule_id, wanted)
-    if given.position is not None:
+        filters.update(call.actor, owner, rule_id, wanted, given.position)
+    else:
         known = filters.list_of(owner)
         order = [rule.id for rule in known.rules if rule.id != rule_id]
         if len(order) == len(known.rules):
             raise FilterNotFound(rule_id)
         order.insert(given.position, rule_id)
-        call.change(filters.set_order, call.actor, owner, order, known.version)
+        filters.set_order(call.actor, owner, order, known.version)
     return {}
 
 

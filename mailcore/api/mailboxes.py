@@ -12,7 +12,7 @@ from mailcore.api.fields import Fields, Flag, Input, Nothing, Output
 from mailcore.api.operation import Operation, Permission
 from mailcore.errors import MailboxNotFound
 from mailcore.model.ids import MailboxId
-from mailcore.model.mailbox import SEPARATOR, MailboxEntry, MailboxStatus, MailboxTree, parse_mailbox_name
+from mailcore.model.mailbox import MailboxEntry, MailboxStatus, MailboxTree, parse_mailbox_name
 from mailcore.model.roles import Action, Resource
 
 MOST_RETENTION_MS: Final = 100 * 366 * 24 * 3600 * 1000
@@ -116,38 +116,48 @@ def get_mailbox(call: Call, given: GetMailbox) -> dict[str, Any]:
 
 def create_mailbox(call: Call, given: CreateMailbox) -> dict[str, Any]:
     """Make a mailbox."""
-    mailboxes, actor = call.services.mailboxes, call.on_behalf()
-    path = given.path.removesuffix(SEPARATOR)
-    made = mailboxes.create(call.owner, actor, path, subscribed=True)
-    if given.hidden or given.retention or given.encrypt_messages:
-        hidden, encrypts = given.hidden, given.encrypt_messages
-        mailboxes.set_options(call.owner, actor, path, hidden=hidden, retention_ms=given.retention, encrypts=encrypts)
+    made = call.services.mailboxes.create(
+        call.owner,
+        call.on_behalf(),
+        given.path,
+        subscribed=True,
+        hidden=given.hidden,
+        retention_ms=given.retention or 0,
+        encrypts=given.encrypt_messages,
+    )
     return {"id": str(made)}
 
 
 def update_mailbox(call: Call, given: UpdateMailbox) -> dict[str, Any]:
-    """Rename it, subscribe to it, hide it, say how long it keeps messages."""
+    """Subscribe to it, hide it, say how long it keeps messages, rename it: all that was asked for, or nothing.
+
+    Under its present name it is changed first: INBOX stays where its messages move to another.
+    """
     entry = find_mailbox(call, call.path["mailbox"], call.services.mailboxes.tree(call.owner))
     name = entry.name
     actor = call.on_behalf()
     mailboxes = call.services.mailboxes
-    if given.path is not None and parse_mailbox_name(given.path) != name:
-        call.change(mailboxes.rename, call.owner, actor, name, given.path)
-        name = parse_mailbox_name(given.path) if not actor.dry_run else name
-    if given.subscribed is not None and given.subscribed != entry.subscribed:
-        call.change(mailboxes.subscribe if given.subscribed else mailboxes.unsubscribe, call.owner, actor, name)
-    options = (given.hidden, given.retention, given.encrypt_messages)
-    if any(value is not None for value in options) and options != (entry.hidden, entry.retention_ms, entry.encrypts):
-        call.change(
-            mailboxes.set_options,
-            call.owner,
-            actor,
-            name,
-            hidden=given.hidden,
-            retention_ms=given.retention,
-            encrypts=given.encrypt_messages,
-        )
+    with call.together() as change:
+        if given.subscribed is not None and given.subscribed != entry.subscribed:
+            change(mailboxes.subscribe if given.subscribed else mailboxes.unsubscribe, call.owner, actor, name)
+        options = (given.hidden, given.retention, given.encrypt_messages)
+        if any(value not in {None, now} for value, now in zip(options, _options(entry), strict=True)):
+            change(
+                mailboxes.set_options,
+                call.owner,
+                actor,
+                name,
+                hidden=given.hidden,
+                retention_ms=given.retention,
+                encrypts=given.encrypt_messages,
+            )
+        if given.path is not None and parse_mailbox_name(given.path) != name:
+            change(mailboxes.rename, call.owner, actor, name, given.path)
     return {}
+
+
+def _options(entry: MailboxEntry) -> tuple[bool, int, bool]:
+    return entry.hidden, entry.retention_ms, entry.encrypts
 
 
 def delete_mailbox(call: Call, _: Nothing) -> dict[str, Any]:

@@ -19,9 +19,12 @@ from mailcore.api.mailboxes import find_mailbox
 from mailcore.api.message_items import MessageItem, Shown, message_items, threads_with_drafts
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import Position, cut, position
+from mailcore.api.steps import Change
 from mailcore.errors import MailboxChanged, MailboxNotFound, MessageNotFound
+from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.flags import DELETED, DRAFT, FLAGGED, SEEN, FlagOperation, FlagSet
+from mailcore.model.ids import MailboxName
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.roles import Action, Resource
 from mailcore.model.uid_set import MAX_NUMBER, UidSet
@@ -257,13 +260,22 @@ def _update(call: Call, given: UpdateMessage, text: str) -> dict[str, Any]:
         to = find_mailbox(call, given.move_to, call.services.mailboxes.tree(call.owner))
     messages = call.services.messages
     actor = call.on_behalf()
-    for operation, bits in _flag_changes(given):
-        call.change(messages.store, call.owner, actor, entry.id, uids, operation, FlagSet(bits))
-    if given.meta_data is not None or given.expires is not None:
-        _note(call, entry, view, rows, given)
-    if to is not None:
-        return _move(call, entry, uids, to)
-    return {"updated": len(rows)}
+    moved: list[tuple[int, int]] = []
+
+    def move(actor: Actor, to: MailboxName) -> None:
+        done = messages.move(call.owner, actor, entry.id, uids, to)
+        moved.extend(zip(done.source, done.target, strict=True))
+
+    with call.together() as change:
+        for operation, bits in _flag_changes(given):
+            change(messages.store, call.owner, actor, entry.id, uids, operation, FlagSet(bits))
+        if given.meta_data is not None or given.expires is not None:
+            _note(call, change, entry, view, rows, given)
+        if to is not None:
+            change(move, actor, to.name)
+    if to is None:
+        return {"updated": len(rows)}
+    return {"mailbox": str(to.id), "id": [list(pair) for pair in moved]}
 
 
 def _flag_changes(given: UpdateMessage) -> list[tuple[FlagOperation, int]]:
@@ -274,18 +286,7 @@ def _flag_changes(given: UpdateMessage) -> list[tuple[FlagOperation, int]]:
     return [pair for pair in ((FlagOperation.ADD, added), (FlagOperation.REMOVE, removed)) if pair[1]]
 
 
-def _move(call: Call, entry: MailboxEntry, uids: UidSet, to: MailboxEntry) -> dict[str, Any]:
-    moved: list[tuple[int, int]] = []
-
-    def move() -> None:
-        done = call.services.messages.move(call.owner, call.on_behalf(), entry.id, uids, to.name)
-        moved.extend(zip(done.source, done.target, strict=True))
-
-    call.change(move)
-    return {"mailbox": str(to.id), "id": [list(pair) for pair in moved]}
-
-
-def _note(call: Call, entry: MailboxEntry, view: MailboxView, rows: Rows, given: UpdateMessage) -> None:
+def _note(call: Call, change: Change, entry: MailboxEntry, view: MailboxView, rows: Rows, given: UpdateMessage) -> None:
     """Keep metadata and expiry beside each copy."""
     known = call.services.mailboxes.notes(call.owner, entry.id, view.uids[rows].tolist())
     for uid in view.uids[rows].tolist():
@@ -294,7 +295,7 @@ def _note(call: Call, entry: MailboxEntry, view: MailboxView, rows: Rows, given:
         expires_at: datetime | None = before.expires_at if given.expires is None else given.expires or None
         after = replace(before, meta_data=data, expires_at=expires_at)
         note = None if after.is_empty else after
-        call.change(call.services.messages.put_note, call.owner, call.on_behalf(), entry.id, uid, note)
+        change(call.services.messages.put_note, call.owner, call.on_behalf(), entry.id, uid, note)
 
 
 _PATH: Final = "/users/{user}/mailboxes/{mailbox}/messages"

@@ -29,6 +29,7 @@ from mailcore.api.search_query import (
     to_anybody,
     words,
 )
+from mailcore.api.steps import Change
 from mailcore.model import search as model
 from mailcore.model.flags import FLAGGED, SEEN, FlagOperation, FlagSet
 from mailcore.model.mailbox import MailboxEntry, SpecialUse
@@ -174,26 +175,27 @@ def apply(call: Call, given: SearchApply) -> dict[str, Any]:
     if not action.delete and action.move_to is None and action.seen is None and action.flagged is None:
         raise invalid({"action": "must move, delete, or change a flag"})
     target = find_mailbox(call, action.move_to) if action.move_to is not None else None
-    for one in _find(call, given):
-        if len(one.rows):
-            _change(call, one, action, target)
+    with call.together() as change:
+        for one in _find(call, given):
+            if len(one.rows):
+                _note_changes(call, change, one, action, target)
     return {"scheduled": secrets.token_hex(12), "existing": False}
 
 
 _NONE: Final = np.empty(0, np.int64)
 
 
-def _change(call: Call, found: _Found, action: SearchAction, target: MailboxEntry | None) -> None:
+def _note_changes(call: Call, change: Change, found: _Found, action: SearchAction, target: MailboxEntry | None) -> None:
     messages, actor, box = call.services.messages, call.on_behalf(), found.entry.id
     uids = UidSet.of_ascending(found.view.uids[found.rows])
     for value, bit in ((action.seen, SEEN), (action.flagged, FLAGGED)):
         if value is not None:
             operation = FlagOperation.ADD if value else FlagOperation.REMOVE
-            call.change(messages.store, call.owner, actor, box, uids, operation, FlagSet(bit))
+            change(messages.store, call.owner, actor, box, uids, operation, FlagSet(bit))
     if action.delete:
-        call.change(messages.expunge, call.owner, actor, box, uids, only_deleted=False)
+        change(messages.expunge, call.owner, actor, box, uids, only_deleted=False)
     elif target is not None and target.id != box:
-        call.change(messages.move, call.owner, actor, box, uids, target.name)
+        change(messages.move, call.owner, actor, box, uids, target.name)
 
 
 def _find(call: Call, given: SearchFields) -> list[_Found]:

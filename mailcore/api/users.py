@@ -18,6 +18,7 @@ from mailcore.api.fields import (
 )
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import cursor_id, cut, position
+from mailcore.api.steps import Change
 from mailcore.api.user_changes import NAMED, check_new, settings_of
 from mailcore.api.user_fields import (
     CreateUser,
@@ -36,6 +37,7 @@ from mailcore.api.user_fields import (
 from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
 from mailcore.model.access import Protocol
 from mailcore.model.address import Address
+from mailcore.model.address_data import NO_DATA
 from mailcore.model.filter import of_user
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Spending, Traffic, UserLimits
@@ -133,7 +135,7 @@ def resolve_user_name(call: Call, _: Nothing) -> dict[str, Any]:
 
 
 def create_user(call: Call, given: CreateUser) -> dict[str, Any]:
-    """Make a user with its mailboxes, then set what was asked for."""
+    """Make a user with its mailboxes and all that was asked for, or none."""
     tenant_id = _tenant(call, given)
     if given.empty_address:
         raise invalid({"emptyAddress": "every user has an address"})
@@ -143,22 +145,31 @@ def create_user(call: Call, given: CreateUser) -> dict[str, Any]:
     check_new(call, given)
     users = call.services.users
     password = Secret(given.password.encode()) if given.password and not given.hashed_password else None
-    user_id = users.create(call.actor, address, password, given.name or "", tenant_id, given.quota or None)
-    if given.password and given.hashed_password:
-        call.change(users.set_password_hash, call.actor, user_id, given.password)
-    if given.require_password_change and password is not None:
-        call.change(users.require_password_change, call.actor, user_id)
-    _set(call, user_id, given)
-    _furnish(call, user_id, given)
+    tags = tuple(given.tags or ()) if given.add_tags_to_address else ()
+
+    def furnish(user_id: UserId) -> None:
+        if given.password and given.hashed_password:
+            users.set_password_hash(call.actor, user_id, given.password)
+        if given.require_password_change and password is not None:
+            users.require_password_change(call.actor, user_id)
+        _set(call, call.change, user_id, given)
+        _name_mailboxes(call, user_id, given)
+
+    user_id = users.create(
+        call.actor,
+        address,
+        password,
+        given.name or "",
+        tenant_id,
+        given.quota or None,
+        address_data=NO_DATA.changed({"tags": tags}) if tags else NO_DATA,
+        furnish=furnish,
+    )
     return {"id": str(user_id)}
 
 
-def _furnish(call: Call, user_id: UserId, given: CreateUser) -> None:
-    """Give the address of a new user its tags, and mailboxes the names that are wanted."""
-    if given.add_tags_to_address and given.tags:
-        (route,) = call.services.addresses.list_of_user(user_id)
-        data = {"tags": tuple(given.tags)}
-        call.change(call.services.address_changes.update, call.actor, user_id, route.id, data=data)
+def _name_mailboxes(call: Call, user_id: UserId, given: CreateUser) -> None:
+    """Give the usual mailboxes of a new user the names that are wanted."""
     if given.mailboxes is None:
         return
     tree = call.services.mailboxes.tree(user_id)
@@ -169,24 +180,25 @@ def _furnish(call: Call, user_id: UserId, given: CreateUser) -> None:
 
 
 def update_user(call: Call, given: UpdateUser) -> dict[str, Any]:
-    """Change what was asked for, each by its own step of the audit trail."""
+    """Change all that was asked for or nothing, each by its own step of the audit trail; the password is the last."""
     _check_fields(call, given)
     UserSettings().changed(settings_of(given))
     user_id, users = call.owner, call.services.users
     if given.existing_password is not None:
         _check_password(call, given.existing_password)
-    if given.name is not None:
-        call.change(users.set_name, call.actor, user_id, given.name)
-    if given.quota is not None:
-        call.change(users.set_quota, call.actor, user_id, given.quota or None)
-    _set(call, user_id, given)
-    if given.disable2fa:
-        call.change(call.services.second_factors.disable_all, call.actor, user_id)
-    if given.disabled is not None or given.suspended is not None:
-        state = State.DISABLED if given.disabled else State.SUSPENDED if given.suspended else State.ACTIVE
-        call.change(users.set_state, call.actor, user_id, state)
-    if given.password:
-        _set_password(call, user_id, given)
+    with call.together() as change:
+        if given.name is not None:
+            change(users.set_name, call.actor, user_id, given.name)
+        if given.quota is not None:
+            change(users.set_quota, call.actor, user_id, given.quota or None)
+        _set(call, change, user_id, given)
+        if given.disable2fa:
+            change(call.services.second_factors.disable_all, call.actor, user_id)
+        if given.disabled is not None or given.suspended is not None:
+            state = State.DISABLED if given.disabled else State.SUSPENDED if given.suspended else State.ACTIVE
+            change(users.set_state, call.actor, user_id, state)
+        if given.password:
+            _set_password(call, change, user_id, given)
     return {}
 
 
@@ -272,20 +284,20 @@ def _use(call: Call, user: User, limits: UserLimits, used: dict[str, int]) -> di
     }
 
 
-def _set(call: Call, user_id: UserId, given: UserFields) -> None:
+def _set(call: Call, change: Change, user_id: UserId, given: UserFields) -> None:
     """Set limits, settings and closed protocols."""
     users = call.services.users
     for field, limit in LIMITS.items():
         value = getattr(given, field)
         if value is not None:
-            call.change(users.set_limit, call.actor, user_id, limit, value or None)
+            change(users.set_limit, call.actor, user_id, limit, value or None)
     changes = settings_of(given)
     if changes:
-        call.change(users.set_settings, call.actor, user_id, changes)
+        change(users.set_settings, call.actor, user_id, changes)
     if given.disabled_scopes is not None:
         protocols = frozenset(Protocol(name) for name in given.disabled_scopes)
-        call.change(users.set_disabled_protocols, call.actor, user_id, protocols)
-    set_encryption(call, user_id, given)
+        change(users.set_disabled_protocols, call.actor, user_id, protocols)
+    set_encryption(call, change, user_id, given)
 
 
 def _check_fields(call: Call, given: UpdateUser) -> None:
@@ -320,14 +332,14 @@ def _check_password(call: Call, password: str) -> None:
         raise AuthenticationFailed("not this user's")
 
 
-def _set_password(call: Call, user_id: UserId, given: UpdateUser) -> None:
+def _set_password(call: Call, change: Change, user_id: UserId, given: UpdateUser) -> None:
     users = call.services.users
     assert given.password is not None
     if given.hashed_password:
-        call.change(users.set_password_hash, call.actor, user_id, given.password)
+        change(users.set_password_hash, call.actor, user_id, given.password)
     else:
         secret = Secret(given.password.encode())
-        call.change(users.set_password, call.actor, user_id, secret, allow_leaked=given.allow_unsafe)
+        change(users.set_password, call.actor, user_id, secret, allow_leaked=given.allow_unsafe)
 
 
 def _tenant(call: Call, given: CreateUser) -> TenantId:

@@ -124,13 +124,15 @@ class Addresses:
         if domain.verified_at is None:
             raise NotPermitted(f"{display_domain(name)} is not verified yet")
 
-    def claim(self, tenant_id: TenantId, user_id: UserId, address: Address) -> AddressRoute:
+    def claim(
+        self, tenant_id: TenantId, user_id: UserId, address: Address, data: AddressData = NO_DATA
+    ) -> AddressRoute:
         """Make an address reach a user; the unique index decides between two who claim at once.
 
         Raises:
             AddressTaken: somebody was faster.
         """
-        route = AddressRoute(ObjectId(), tenant_id, user_id, address.display, address.canonical, now())
+        route = AddressRoute(ObjectId(), tenant_id, user_id, address.display, address.canonical, now(), "", data)
         if not self._directory.addresses.insert(route):
             raise AddressTaken(f"{address.display} belongs to somebody already")
         return route

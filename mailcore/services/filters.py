@@ -5,7 +5,7 @@ Who keeps the rules: `RuleOwner`, a user, or a tenant for all of its users and b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -134,12 +134,20 @@ class Filters:
             self._check_limits(owner, rules)
             return FilterChange(rules=rules), None
 
+        self._rehearse(actor, owner, change)
         with self._audited(actor, owner, "created", _details(rule)):
             self._changes.change(owner, change)
         return rule
 
-    def update(self, actor: Actor, owner: RuleOwner, rule_id: ObjectId, changes: Mapping[str, Any]) -> Rule:
-        """Replace fields of `RuleContent` by their names.
+    def update(
+        self,
+        actor: Actor,
+        owner: RuleOwner,
+        rule_id: ObjectId,
+        changes: Mapping[str, Any],
+        position: int | None = None,
+    ) -> Rule:
+        """Replace fields of `RuleContent` by their names, and put the rule at a position from 0 if one is given.
 
         Raises:
             FilterNotFound: the owner has none such; else as `create`.
@@ -156,10 +164,15 @@ class Filters:
                 raise FilterNotFound(rule_id)
             new = replace(old, content=replace(old.content, **changes))
             rules = [new if each.id == rule_id else each for each in before.rules]
+            if position is not None:
+                rules.remove(new)
+                rules.insert(max(0, position), new)
             self._check_limits(owner, rules)
             return FilterChange(rules=rules), (old, new)
 
-        with self._audited(actor, owner, "changed", {"filter": str(rule_id), **_told(wanted)}) as told:
+        details = {"filter": str(rule_id), **_told(wanted)} | ({} if position is None else {"position": position})
+        self._rehearse(actor, owner, change)
+        with self._audited(actor, owner, "changed", details) as told:
             old, new = self._changes.change(owner, change)
             told.before.update(_told(old.content))
         return new
@@ -176,6 +189,7 @@ class Filters:
                 raise FilterNotFound(rule_id)
             return FilterChange(rules=[each for each in before.rules if each.id != rule_id]), None
 
+        self._rehearse(actor, owner, change)
         with self._audited(actor, owner, "deleted", {"filter": str(rule_id)}):
             self._changes.change(owner, change)
 
@@ -194,6 +208,7 @@ class Filters:
                 raise FiltersChanged("an order names each filter once: read them again")
             return FilterChange(rules=[by_id[rule_id] for rule_id in rule_ids]), None
 
+        self._rehearse(actor, owner, change)
         with self._audited(actor, owner, "ordered", {"filters": [str(rule_id) for rule_id in rule_ids]}):
             self._changes.change(owner, change, version)
 
@@ -214,6 +229,11 @@ class Filters:
             raise MailboxNotFound(user_id, action.mailbox_id)
         if action.targets and not content.is_disabled:
             self._cycles.check(user_id, action.targets)
+
+    def _rehearse(self, actor: Actor, owner: RuleOwner, change: Callable[[FilterSet], object]) -> None:
+        """Let a dry run hear of what the rules as they are do not allow."""
+        if actor.dry_run:
+            change(self._changes.read(owner))
 
     def _check_limits(self, owner: RuleOwner, rules: Sequence[Rule]) -> None:
         limits = self._limits.user

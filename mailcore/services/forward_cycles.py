@@ -27,8 +27,10 @@ class ForwardCycles:
         self._placement = placement
         self._book = AddressBook(directory)
 
-    def check(self, user_id: UserId, targets: Iterable[str]) -> None:
+    def check(self, user_id: UserId, targets: Iterable[str], own: str | None = None) -> None:
         """Make sure that what a user forwards does not come back to the user.
+
+        `own` is the main address, which reaches nobody yet where the user is in the making.
 
         Round trips: one to four for each step of the way, one or two more for each user on it.
 
@@ -36,11 +38,14 @@ class ForwardCycles:
             AddressCycle: it would.
         """
         named = list(targets)
+        mine = Address.parse(own).canonical if own is not None else None
         passed: set[object] = set()
         for _ in range(MAX_DEPTH):
             here = _addresses(named)
             if not here or len(passed) > MAX_REACHED:
                 return
+            if any(address.canonical == mine for address in here):
+                raise AddressCycle(f"mail forwarded to {own} would come back to its sender")
             named = []
             for found in self._book.look_up(here[:MAX_REACHED]):
                 entry = found.entry

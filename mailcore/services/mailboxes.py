@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from random import SystemRandom
 from typing import Final, TypeVar
 
@@ -26,6 +27,7 @@ from mailcore.model.mailbox import (
     DEFAULT_MAILBOXES,
     INBOX,
     SEPARATOR,
+    Acl,
     MailboxEntry,
     MailboxTree,
     SpecialUse,
@@ -79,6 +81,9 @@ class Mailboxes(MailboxReader):
         special_use: SpecialUse | None = None,
         *,
         subscribed: bool = False,
+        hidden: bool = False,
+        retention_ms: int = 0,
+        encrypts: bool = False,
     ) -> MailboxId:
         """Make a mailbox: three round trips, and two for the audit trail.
 
@@ -92,34 +97,49 @@ class Mailboxes(MailboxReader):
             NotPermitted: it is somebody else's tree, and the parent does not let the actor create below it.
         """
         wanted = check_own_name(parse_mailbox_name(name.removesuffix(SEPARATOR)))
-        with self._audit.of_user(actor, "mailbox.created", user_id, {"mailbox": wanted}) as change:
-            mailbox_id = self._create(user_id, actor, wanted, special_use, subscribed=subscribed)
+        if actor.dry_run:
+            self._check_new(user_id, actor, self.tree(user_id), wanted)
+        details: Details = {"mailbox": wanted}
+        if hidden or retention_ms or encrypts:
+            details = {**details, "hidden": hidden, "retention_ms": retention_ms, "encrypts": encrypts}
+        with self._audit.of_user(actor, "mailbox.created", user_id, details) as change:
+            entry = _new(wanted, special_use, subscribed=subscribed)
+            entry = replace(entry, hidden=hidden, retention_ms=retention_ms, encrypts=encrypts)
+            mailbox_id = self._create(user_id, actor, entry)
             change.after["mailbox_id"] = str(mailbox_id)
         return mailbox_id
 
-    def _create(
-        self, user_id: UserId, actor: Actor, wanted: MailboxName, special_use: SpecialUse | None, *, subscribed: bool
-    ) -> MailboxId:
+    def _check_new(self, user_id: UserId, actor: Actor, tree: MailboxTree, wanted: MailboxName) -> Acl:
+        """Return the rights that others have on a new mailbox.
+
+        Raises:
+            MailboxExists, TooManyMailboxes, NotPermitted: as `create`.
+        """
+        acl = self.access.acl_of_new(user_id, actor, tree, wanted)
+        if tree.find(wanted) is not None:
+            raise MailboxExists(wanted)
+        limit = self._placement.home(user_id).limits.mailboxes
+        if len(tree.entries) >= within(limit, DEFAULT_LIMITS.mailboxes):
+            raise TooManyMailboxes(len(tree.entries))
+        return acl
+
+    def _create(self, user_id: UserId, actor: Actor, wanted: MailboxEntry) -> MailboxId:
+        """Make a mailbox; its id, UIDVALIDITY and rights are given here."""
         stores = self._stores(user_id)
         for _ in range(TREE_ATTEMPTS):
             tree = self.tree(user_id)
-            acl = self.access.acl_of_new(user_id, actor, tree, wanted)
-            if tree.find(wanted) is not None:
-                raise MailboxExists(wanted)
-            limit = self._placement.home(user_id).limits.mailboxes
-            if len(tree.entries) >= within(limit, DEFAULT_LIMITS.mailboxes):
-                raise TooManyMailboxes(len(tree.entries))
+            acl = self._check_new(user_id, actor, tree, wanted.name)
             mailbox_id = MailboxId(ObjectId())
-            entry = MailboxEntry(
-                mailbox_id,
+            entry = replace(
                 wanted,
-                UidValidity(tree.next_uid_validity),
-                special_use,
-                subscribed or wanted in tree.subscribed_names,
-                acl,
+                id=mailbox_id,
+                uid_validity=UidValidity(tree.next_uid_validity),
+                subscribed=wanted.subscribed or wanted.name in tree.subscribed_names,
+                acl=acl,
             )
             stores.heads.create(user_id, mailbox_id, entry.uid_validity)
-            change = TreeChange(tree.next_uid_validity + 1, (*tree.entries, entry), tree.subscribed_names - {wanted})
+            names = tree.subscribed_names - {wanted.name}
+            change = TreeChange(tree.next_uid_validity + 1, (*tree.entries, entry), names)
             changed = stores.trees.replace(user_id, tree, change)
             if changed is not None:
                 self._adopt(user_id, changed)
@@ -137,7 +157,7 @@ class Mailboxes(MailboxReader):
             self._stores(user_id).trees.create(user_id, max(1, int(self._now()) & 0x7FFFFFFF))
             for name, special_use in DEFAULT_MAILBOXES:
                 try:
-                    self._create(user_id, actor, parse_mailbox_name(name), special_use, subscribed=True)
+                    self._create(user_id, actor, _new(parse_mailbox_name(name), special_use, subscribed=True))
                 except MailboxExists:
                     continue
 
@@ -154,6 +174,7 @@ class Mailboxes(MailboxReader):
             self.access.require_on(user_id, actor, tree.find(wanted), Right.DELETE_MAILBOX)
             return without(tree, wanted)
 
+        self._rehearse(user_id, actor, change)
         with self._audit.of_user(actor, "mailbox.deleted", user_id, {"mailbox": wanted}) as told:
             _, entry = self.change_tree(user_id, change)
             told.after["mailbox_id"] = str(entry.id)
@@ -196,6 +217,10 @@ class Mailboxes(MailboxReader):
                     check_own_name(entry.name)
             return changed, None
 
+        if actor.dry_run and source == INBOX:
+            self._check_new(user_id, actor, self.tree(user_id), check_own_name(target))
+        elif source != INBOX:
+            self._rehearse(user_id, actor, change)
         with self._audit.of_user(actor, "mailbox.renamed", user_id, {"mailbox": source, "to": target}):
             if source == INBOX:
                 self._rename_inbox(user_id, actor, target)
@@ -218,6 +243,7 @@ class Mailboxes(MailboxReader):
         if not is_own(user_id, actor):
             raise NotPermitted("another's special uses")
         details = {"mailbox": wanted, "use": special_use.value if special_use else None}
+        self._rehearse(user_id, actor, change)
         with self._audit.of_user(actor, "mailbox.use_changed", user_id, details):
             self.change_tree(user_id, change)
 
@@ -246,6 +272,7 @@ class Mailboxes(MailboxReader):
         if not is_own(user_id, actor):
             raise NotPermitted("another's mailboxes")
         details: Details = {"mailbox": wanted, "hidden": hidden, "retention_ms": retention_ms, "encrypts": encrypts}
+        self._rehearse(user_id, actor, change)
         with self._audit.of_user(actor, "mailbox.options_changed", user_id, details):
             self.change_tree(user_id, change)
 
@@ -263,8 +290,13 @@ class Mailboxes(MailboxReader):
 
     def _set_subscribed(self, user_id: UserId, actor: Actor, name: MailboxName, *, subscribed: bool) -> None:
         kind = "mailbox.subscribed" if subscribed else "mailbox.unsubscribed"
+
+        def change(tree: MailboxTree) -> tuple[TreeChange | None, None]:
+            return with_subscription(tree, name, subscribed=subscribed), None
+
+        self._rehearse(user_id, actor, change)
         with self._audit.of_user(actor, kind, user_id, {"mailbox": name}):
-            self.change_tree(user_id, lambda tree: (with_subscription(tree, name, subscribed=subscribed), None))
+            self.change_tree(user_id, change)
 
     def note_sharer(self, user_id: UserId, owner_id: UserId) -> None:
         """Note that somebody shares a mailbox with a user, so that LIST looks there; one round trip, three if new."""
@@ -287,6 +319,11 @@ class Mailboxes(MailboxReader):
             self._wait_a_little()
         raise MailboxBusy(user_id)
 
+    def _rehearse(self, user_id: UserId, actor: Actor, change: Callable[[MailboxTree], object]) -> None:
+        """Let a dry run hear of what the tree as it is does not allow."""
+        if actor.dry_run:
+            change(self.tree(user_id))
+
     def _adopt(self, user_id: UserId, changed: MailboxTree) -> MailboxTree:
         """Remember a tree that was just stored, and tell of it."""
         self._notices.publish_names(user_id, changed.version)
@@ -306,3 +343,8 @@ class Mailboxes(MailboxReader):
     @staticmethod
     def _wait_a_little() -> None:
         time.sleep(_RANDOM.uniform(0.001, 0.02))
+
+
+def _new(name: MailboxName, special_use: SpecialUse | None, *, subscribed: bool) -> MailboxEntry:
+    """Return a mailbox that has no place in a tree yet."""
+    return MailboxEntry(MailboxId(ObjectId()), name, UidValidity(0), special_use, subscribed)

@@ -169,7 +169,9 @@ class Messages(Appending):
         Raises:
             MailboxChanged: the mailbox is deleted.
             MailboxBusy: others kept changing flags for 3 s.
+            MailReadOnly: the tenant's users change nothing now.
         """
+        self._commits.stamp(Cause.STORE, actor)  # a note that takes another's place is no entry of the log
         if note is not None:
             self._commits.stores(user_id).notes.put(user_id, mailbox_id, {uid: note})
         wanted = (HAS_NOTE, 0) if note is not None else (0, HAS_NOTE)

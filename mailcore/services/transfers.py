@@ -319,6 +319,7 @@ class Transfers:
         written: Written,
     ) -> Done:
         """Push rows of one mailbox to another, their keywords translated, within the target's epoch."""
+        stamp = self._commits.stamp(cause, actor)
         packed = np.zeros(len(rows), LOG_ROW)
         packed["message_oid"] = view.message_oids[rows]
         rights = self._mailboxes.access.require(user_id, actor, target_id, Right.NONE)
@@ -338,7 +339,7 @@ class Transfers:
         if cause is Cause.MOVE_FROM:
             packed["source_uid"] = view.uids[rows]
             source = view.mailbox_id
-        entry = append_entry(self._commits.stamp(cause, actor), key, packed.tobytes(), source)
+        entry = append_entry(stamp, key, packed.tobytes(), source)
         changes = Counters(
             exists=len(rows),
             unseen=count_unseen(packed["flags"]),

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from bson import ObjectId
 
 from mailcore.errors import (
     AddressTaken,
+    MailError,
     PasswordReused,
     RegionForbids,
     ShardNotFound,
     TenantNotFound,
-    TooManyUsers,
+    Unavailable,
     UserNotFound,
     ValueInvalid,
 )
 from mailcore.model.access import Protocol
 from mailcore.model.actor import Actor
+from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
@@ -76,11 +79,14 @@ class Users:
         quota_bytes: int | None = None,
         *,
         user_id: UserId | None = None,
+        address_data: AddressData = NO_DATA,
+        furnish: Callable[[UserId], object] | None = None,
     ) -> UserId:
         """Create a user on the tenant's home shard, with its mailboxes; the address, claimed last, is the commit.
 
         Without a password the user cannot sign in yet; the name, a person's, may be empty. `user_id`, chosen by the
-        caller before the first try, lets who must try again see what became of it.
+        caller before the first try, lets who must try again see what became of it. `furnish` sets all else before the
+        address is claimed; what it refuses is no user.
 
         Raises:
             TenantNotFound: there is no such tenant.
@@ -115,12 +121,23 @@ class Users:
             try:
                 self._seats.take(tenant)
                 self._mailboxes.create_defaults(user.id, actor)
-                self._addresses.claim(tenant_id, user.id, parsed)
-            except (AddressTaken, TooManyUsers):
-                self._directory.users.delete(user.id)
-                self._placement.forget(user.id)
+                if furnish is not None:
+                    furnish(user.id)
+            except MailError:
+                self._take_back(user.id)
+                raise
+            try:
+                self._addresses.claim(tenant_id, user.id, parsed, address_data)
+            except AddressTaken:
+                self._take_back(user.id)
                 raise
         return user.id
+
+    def _take_back(self, user_id: UserId) -> None:
+        """Remove a user that nothing reaches yet; one that the database keeps has no address."""
+        self._placement.forget(user_id)
+        with suppress(Unavailable):
+            self._directory.users.delete(user_id)
 
     def get(self, user_id: UserId) -> User:
         """Return a user, read from the primary with majority.
@@ -302,13 +319,14 @@ class Users:
             AddressCycle: what is forwarded would come back.
             UserNotFound: there is no such user.
         """
-        before = self.get(user_id).settings
+        user = self.get(user_id)
+        before = user.settings
         after = before.changed(changes)
         names = frozenset(name for name in changes if getattr(before, name) != getattr(after, name))
         if not names:
             return
         if "targets" in names:
-            self._cycles.check(user_id, after.targets)
+            self._cycles.check(user_id, after.targets, user.address)
         wanted = {name: getattr(after, name) for name in names - UNTOLD} | dict.fromkeys(names & UNTOLD, "changed")
         with self._audit.of_user(actor, "user.settings", user_id, wanted) as change:
             change.before.update({name: getattr(before, name) for name in names - UNTOLD})

@@ -17,7 +17,7 @@ from mailcore.model.roles import Action, Resource
 from portal.accounts import services
 from portal.accounts.models import Organisation
 from portal.api.calls import operation, organisation_of
-from portal.database import session
+from portal.database import session, unit_of_work
 from portal.members import services as members
 from portal.permissions import MEMBER_ROLES, Role
 
@@ -92,11 +92,12 @@ def get_tenant(call: Call, _given: Nothing) -> dict[str, Any]:
 def update_tenant(call: Call, given: UpdateTenant) -> dict[str, Any]:
     """Change a tenant's name, or which of its members must have a second factor."""
     organisation = organisation_of(call, call.path["tenant"])
-    if given.name is not None:
-        services.rename_organisation(call.actor, organisation, given.name)
-    if given.second_factor_roles is not None:
-        roles = frozenset(map(Role, given.second_factor_roles))
-        members.set_second_factor_roles(call.actor, organisation, roles)
+    with unit_of_work():
+        if given.name is not None:
+            services.rename_organisation(call.actor, organisation, given.name)
+        if given.second_factor_roles is not None:
+            roles = frozenset(map(Role, given.second_factor_roles))
+            members.set_second_factor_roles(call.actor, organisation, roles)
     return shown(organisation)
 
 
