@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,12 +22,13 @@ from mailcore.services.content import NewRowContent
 from mailcore.services.copies import ids_of
 from mailcore.services.encrypting_copies import Rewriting
 from mailcore.services.keywords import Keywords
+from mailcore.services.latest_targets import LatestTargets
 from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.quotas import Quotas
 from mailcore.services.row_changes import RowChanges, new_key
-from mailcore.services.taken_rows import Taken, are_same, move_key
+from mailcore.services.taken_rows import Taken, Taking, are_same, move_key, taken_of
 from mailcore.store.mailbox.head import DELETED, NO_CONDITIONS, Conditions, Counters, HeadState
-from mailcore.store.mailbox.log_entry import LogEntry, append_entry, appended_count, decode_entry, joined_rows
+from mailcore.store.mailbox.log_entry import LogEntry, append_entry
 from mailcore.store.mailbox.packed import LOG_ROW, Array, uid_set_of
 from mailcore.store.mailbox.replay import count_unseen
 from mailcore.store.mailbox.view import MailboxView
@@ -67,6 +68,7 @@ class Transfers:
         self._quotas = quotas
         self._keywords = keywords
         self._changes = changes
+        self._latest = LatestTargets()
 
     def copy(
         self,
@@ -85,6 +87,8 @@ class Transfers:
         `rewriting` writes those anew that the target does not keep as they are. `missing_only` leaves out what the
         target has; in one that others never let rest it may come a second time, as in a MOVE.
 
+        Four round trips, three into a mailbox that this process has just brought mail to.
+
         Raises:
             EncryptionFailed: the target encrypts, and one cannot be encrypted.
             MailboxNotFound: there is no mailbox of the target's name.
@@ -96,9 +100,7 @@ class Transfers:
         patience = Patience()
         key = new_key()
         while True:
-            target = self._commits.stores(user_id).heads.state_of(user_id, target_id)
-            if target is None or target.state == DELETED:
-                raise MailboxNotFound(target_name)
+            target = self._latest.get(user_id, target_id) or self._state_of(user_id, target_id, target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)  # after the target: see bump_collection_epoch
             rows = view.rows_of(uids)
             conditions = NO_CONDITIONS
@@ -116,10 +118,15 @@ class Transfers:
                         user_id, actor, view, rows, target_id, target, key, Cause.COPY, conditions, written
                     )
             except (ConditionUnmet, MailboxMoving):
+                self._latest.forget(user_id, target_id)
                 patience.wait(target_id)
                 continue
             except MailboxChanged:
+                self._latest.forget(user_id, target_id)
                 raise MailboxNotFound(target_name) from None
+            after = _after(target, done)
+            if after is not None:
+                self._latest.put(user_id, target_id, after)
             first = done.committed.commit.first_uid
             self._copy_notes(user_id, view, rows, target_id, first)
             self._commits.settle(user_id, target_id, done)
@@ -143,6 +150,8 @@ class Transfers:
         A crash in between leaves them in both; the target's log knows, so the same MOVE again or
         the target's fold finishes it. Nothing is ever lost or, by one target, taken twice.
         What was written anew stays here as anything that is expunged, and under any hold, but is offered to nobody.
+
+        Five round trips, four after a MOVE between the same two if the target has not changed since.
 
         Raises:
             EncryptionFailed: the target encrypts, and one cannot be encrypted.
@@ -175,18 +184,19 @@ class Transfers:
     ) -> MoveResult:
         patience = Patience()
         with self._commits.queues.turn(user_id, mailbox_id, patience):
-            taken, done, uid_validity = self._take(
-                user_id, actor, mailbox_id, uids, target_id, target_name, patience, rewriting
-            )
+            taking = self._take(user_id, actor, mailbox_id, uids, target_id, target_name, patience, rewriting)
             fault.hit("move.after_copy")
+            taken, done = taking.taken, taking.done
             view = self._expunge_taken(user_id, actor, mailbox_id, taken, target_id)
+            if taking.after is not None and target_id != mailbox_id:
+                self._latest.put(user_id, target_id, taking.after, finished=mailbox_id)
         here, there = taken.here, taken.there
         if done is not None:
             self._commits.settle(user_id, target_id, done)
             if (np.diff(there.astype(np.int64)) < 0).any():  # COPYUID wants both in order
                 new = there >= done.committed.commit.first_uid
                 here, there = here[new], there[new]
-        return MoveResult(uid_validity, uid_set_of(here), uid_set_of(there), view)
+        return MoveResult(taking.uid_validity, uid_set_of(here), uid_set_of(there), view)
 
     def _expunge_taken(
         self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, taken: Taken, target_id: MailboxId
@@ -211,61 +221,45 @@ class Transfers:
         target_name: str,
         patience: Patience,
         rewriting: Rewriting | None,
-    ) -> tuple[Taken, Done | None, UidValidity]:
-        """Add rows to the target unless its log took them; return their UIDs here, ascending, and there."""
+    ) -> Taking:
+        """Add rows to the target unless its log took them."""
         while True:
-            target, log_base_uid = self._target(user_id, target_id, target_name)
+            is_watched = patience.left_s > BLIND_AFTER_S
+            finished = self._latest.get_finished(user_id, target_id, mailbox_id) if is_watched else None
+            target, log_base_uid = (finished, 0) if finished else self._target(user_id, target_id, target_name)
             view = self._mailboxes.refresh(user_id, mailbox_id)
             rows = view.rows_of(uids)
             try:
-                known = self._taken(user_id, target_id, target.log, log_base_uid, view)
+                row_blocks = self._commits.stores(user_id).row_blocks
+                known = taken_of(row_blocks, target_id, target.log, log_base_uid, view)
             except LookupError:
                 patience.wait(target_id)  # folded since, and so finished; unless its log is damaged
                 continue
-            before = known.of(np.isin(known.here, view.uids[rows]))
-            rows = rows[~np.isin(view.uids[rows], known.here)]
+            before, rows = known.among(view.uids, rows)
             if not len(rows):
-                return before, None, target.uid_validity
+                return Taking(before, target.uid_validity)
             written = _written(rewriting, view, rows)
             key = move_key(mailbox_id, target_id, uid_set_of(view.uids[rows]))
-            conditions = Conditions(highest_modseq=target.highest_modseq if patience.left_s > BLIND_AFTER_S else None)
+            conditions = Conditions(highest_modseq=target.highest_modseq if is_watched else None)
             try:
                 done = self._push_rows(
                     user_id, actor, view, rows, target_id, target, key, Cause.MOVE_FROM, conditions, written
                 )
             except (ConditionUnmet, MailboxMoving):
+                self._latest.forget(user_id, target_id)
                 patience.wait(target_id)
                 continue
             except MailboxChanged:
+                self._latest.forget(user_id, target_id)
                 raise MailboxNotFound(target_name) from None
             first = done.committed.commit.first_uid
             self._copy_notes(user_id, view, rows, target_id, first)
-            here = np.concatenate((before.here, view.uids[rows]))
-            there = np.concatenate((before.there, np.arange(first, first + len(rows), dtype=np.uint32)))
-            same = np.array([view.message_oid(row) not in written for row in rows.tolist()] if written else [])
-            same = np.concatenate((before.same, same if written else np.ones(len(rows), np.bool_)))
-            return Taken(here, there, same).of(np.argsort(here)), done, done.committed.commit.uid_validity
-
-    def _taken(
-        self, user_id: UserId, target_id: MailboxId, log: Sequence[bytes], first_uid: int, view: MailboxView
-    ) -> Taken:
-        """Return which UIDs of a source the target's log has taken."""
-        source = view.mailbox_id
-        entries: list[LogEntry] = []
-        there = [np.empty(0, np.uint32)]
-        uid = first_uid
-        for stored in log:
-            count = appended_count(stored)
-            if count and source.binary in stored:
-                entry = decode_entry(stored)
-                if entry.mailbox == source and entry.stamp.cause is Cause.MOVE_FROM:
-                    entries.append(entry)
-                    there.append(np.arange(uid, uid + count, dtype=np.uint32))
-            uid += count
-        if not entries:
-            return Taken(there[0], there[0], np.empty(0, np.bool_))
-        rows = joined_rows(self._commits.stores(user_id).row_blocks.resolve(user_id, target_id, entries))
-        return Taken(rows["source_uid"], np.concatenate(there), are_same(view, rows))
+            same = np.ones(len(rows), np.bool_)
+            if written:
+                same = np.array([view.message_oid(row) not in written for row in rows.tolist()])
+            taken = before.with_more(Taken(view.uids[rows], np.arange(first, first + len(rows), dtype=np.uint32), same))
+            is_all = is_watched and len(before.here) == known.count_in(view.uids)
+            return Taking(taken, done.committed.commit.uid_validity, done, _after(target, done) if is_all else None)
 
     def finish_move(self, user_id: UserId, target_id: MailboxId, entry: LogEntry, first_uid: int) -> None:
         """Expunge what another mailbox took, if whoever moved it died before doing so.
@@ -298,6 +292,12 @@ class Transfers:
         view = self._mailboxes.refresh(user_id, mailbox_id)
         if view.exists:
             self.move(user_id, actor, mailbox_id, uid_set_of(view.uids), target)
+
+    def _state_of(self, user_id: UserId, target_id: MailboxId, name: str) -> HeadState:
+        found = self._commits.stores(user_id).heads.state_of(user_id, target_id)
+        if found is None or found.state == DELETED:
+            raise MailboxNotFound(name)
+        return found
 
     def _target(self, user_id: UserId, target_id: MailboxId, name: str) -> tuple[HeadState, int]:
         found = self._commits.stores(user_id).heads.log_of(user_id, target_id)
@@ -377,3 +377,11 @@ class Transfers:
 def _written(rewriting: Rewriting | None, view: MailboxView, rows: Array) -> Written:
     """Return what stands for messages in the other mailbox, by their ids."""
     return {} if rewriting is None else rewriting.written(view, rows)
+
+
+def _after(target: HeadState, done: Done) -> HeadState | None:
+    """Return the target right after a commit, with the keywords it had before at least: names are only ever added.
+
+    None if the commit is an earlier one, found again: others may have come since.
+    """
+    return None if done.committed.repeated else replace(done.committed.after, keywords=target.keywords)

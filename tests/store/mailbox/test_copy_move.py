@@ -314,5 +314,5 @@ def test_move_into_a_mailbox_whose_log_cannot_be_read_gives_up(engine: Engine) -
     assert pieces
     engine.stores.row_blocks.delete(engine.user_id, engine.mailbox("Archive"), pieces)
     with pytest.raises(MailboxBusy):
-        move(engine, UidSet.of([201]))
+        move(engine.another(), UidSet.of([201]))
     assert engine.fresh().uids.tolist() == [201]

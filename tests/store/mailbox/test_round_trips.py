@@ -86,6 +86,8 @@ def test_round_trips_of_each_operation(heard: Engine, listener: Listener) -> Non
     assert count(lambda: heard.add(100)) == 3  # and a row block
     assert count(lambda: services.messages.copy(user, ACTOR, inbox, UidSet.of([5]), "Archive")) == 4
     assert count(lambda: services.messages.move(user, ACTOR, inbox, UidSet.of([6]), "Archive")) == 5
+    assert count(lambda: services.messages.move(user, ACTOR, inbox, UidSet.of([7]), "Archive")) == 4  # known by then
+    assert count(lambda: services.messages.copy(user, ACTOR, inbox, UidSet.of([8]), "Archive")) == 3
     assert count(lambda: services.messages.fold(user, inbox)) <= 12
 
 
