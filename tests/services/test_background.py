@@ -12,7 +12,7 @@ import pytest
 from bson import ObjectId
 
 from mailcore.model.access import Protocol
-from mailcore.services import MailServices, background
+from mailcore.services import MailServices, auth_log, background, connections, sessions, usage
 from mailcore.services.auth_log import AuthLog
 from mailcore.services.connections import Connections
 from mailcore.services.login_guard import Attempt
@@ -36,12 +36,12 @@ def rounds(
     """How often each part came round; its first time it fails. They wait for hardly anything."""
     counted: Counter[str] = Counter()
     for module, name in (
-        ("connections", "BEAT_S"),
-        ("usage", "FLUSH_S"),
-        ("auth_log", "FLUSH_S"),
-        ("sessions", "POLL_S"),
+        (connections, "BEAT_S"),
+        (usage, "FLUSH_S"),
+        (auth_log, "FLUSH_S"),
+        (sessions, "POLL_S"),
     ):
-        monkeypatch.setattr(f"mailcore.services.{module}.{name}", 0.05)
+        monkeypatch.setattr(module, name, 0.05)
     monkeypatch.setattr(background, "BEGIN_ANEW_S", 0.05)
     for part, (owner, name) in PARTS.items():
         monkeypatch.setattr(owner, name, failing_once(part, getattr(owner, name), counted))
