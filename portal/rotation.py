@@ -14,7 +14,7 @@ from mailcore.services import MailServices
 from mailcore.services.sealing import SealBroken
 from portal.accounts.models import MailedLink, Member, PortalSession
 from portal.database import session, unit_of_work
-from portal.domains.models import DomainClaim
+from portal.domains.models import DomainClaim, RecordWriting
 from portal.people.models import PeopleImportRow
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ SEALED: Final = (
     SealedColumn(PortalSession.sealed_new_totp_seed, (PortalSession.id,), "member_totp:{}".format),
     SealedColumn(MailedLink.sealed_token, (MailedLink.id,), "mailed_link:{}".format),
     SealedColumn(DomainClaim.sealed_credentials, (DomainClaim.id,), "dns.credentials:{}".format),
+    SealedColumn(RecordWriting.sealed_access, (RecordWriting.claim_id,), "dns.writing:{}".format),
     SealedColumn(
         PeopleImportRow.sealed_password,
         (PeopleImportRow.import_id, PeopleImportRow.line),

@@ -72,6 +72,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("domains.due", "workers.jobs.domains.due", PORTAL, 300),
         RegisteredJob("domains.check", "workers.jobs.domains.check", PORTAL, 600),
         RegisteredJob("domains.apply", "workers.jobs.domains.apply", PORTAL, 600),
+        RegisteredJob("domains.write", "workers.jobs.domains.write", PORTAL, 900),
         RegisteredJob("domains.rotate", "workers.jobs.domains.rotate", PORTAL, 600),
         RegisteredJob("domains.reconcile", "workers.jobs.domains.reconcile", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("reputation.watch", "workers.jobs.reputation.watch", MAINTENANCE, 300),

@@ -92,7 +92,7 @@ def _bring_domain(parts: Portal, organisation: Organisation, name: str) -> None:
     """Let the organisation bring its domain as anybody does: claimed, its records written, looked at."""
     from mailcore.model.actor import SYSTEM
     from mailcore.model.secret import Secret
-    from portal.domains import applying, checking, queries, services, writing
+    from portal.domains import applying, checking, ledger, queries, services, writing
 
     claim = queries.find_claim(organisation, name) or services.add_domain(
         SYSTEM, organisation, name, parts.settings.domains.names
@@ -103,6 +103,7 @@ def _bring_domain(parts: Portal, organisation: Organisation, name: str) -> None:
     seen = queries.get_claim(organisation, claim.id)
     every = tuple(result.key for result in seen.results)
     access = writing.Access(claim.id, "powerdns", name, Secret(DNS_API_KEY), every)
-    writing.write(parts, SYSTEM, organisation, access, writing.preview(parts, seen, access).digest)
+    ledger.begin(parts, SYSTEM, organisation, access, writing.preview(parts, seen, access).digest)
+    ledger.carry_out(parts, claim.id)
     checking.check(parts, claim.id)
     applying.apply(parts, claim.id)

@@ -39,3 +39,7 @@ class ProviderFailed(Exception):
 
 class PlanChanged(Exception):
     """What stands at the provider is no longer what the preview was made from."""
+
+
+class WritingUnderWay(Exception):
+    """Records of the domain are being written at this moment."""

@@ -26,6 +26,15 @@ class DkimWay(StrEnum):
     TEXT = "text"
 
 
+class WritingState(StrEnum):
+    """How far the writing of records is."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """The provider refused, or did not answer; somebody may let it go on."""
+    DONE = "done"
+
+
 class DomainClaim(Base):
     """A domain that an organisation says is its own; mail flows once its DNS proved it."""
 
@@ -95,3 +104,24 @@ class RecordResult(Base):
     """Since when it is in this state."""
 
     claim: Mapped[DomainClaim] = relationship(back_populates="results")
+
+
+class RecordWriting(Base):
+    """What an admin last let be written at a domain's DNS provider, and how far that is."""
+
+    __tablename__ = "record_writings"
+
+    claim_id: Mapped[UUID] = mapped_column(ForeignKey("domain_claims.id", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[WritingState] = mapped_column(String(8))
+    changes: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """In the order in which they are made."""
+    written: Mapped[int] = mapped_column(default=0)
+    """So many of them, from the first on, are made."""
+    failure: Mapped[str | None] = mapped_column(String(200))
+    """What the provider said where it stopped."""
+    sealed_access: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Provider, zone and token; gone once everything is written."""
+    begun_at: Mapped[datetime]
+    lease: Mapped[int] = mapped_column(default=0)
+    """Number of the worker's hold on it: one that is too late changes nothing."""
+    leased_until: Mapped[datetime | None]

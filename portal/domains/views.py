@@ -13,10 +13,10 @@ from mailcore.model.address import display_domain
 from mailcore.model.mta_sts import StsMode
 from mailcore.model.secret import Secret
 from portal.access import actor, current_organisation, requires
-from portal.domains import certificates, queries, services, showing, under_way, writing
-from portal.domains.errors import ClaimNotFound, DomainNotClaimable, PlanChanged, ProviderFailed
+from portal.domains import certificates, ledger, queries, services, showing, under_way, writing
+from portal.domains.errors import ClaimNotFound, DomainNotClaimable, PlanChanged, ProviderFailed, WritingUnderWay
 from portal.domains.forms import AddDomainForm, DkimWayForm, ProviderForm, StsForm, WriteForm
-from portal.domains.models import DkimWay, DomainClaim
+from portal.domains.models import DkimWay, DomainClaim, WritingState
 from portal.domains.zone_file import zone_file
 from portal.mail_plane import mail, portal
 from portal.permissions import Permission
@@ -60,7 +60,8 @@ def add() -> ResponseReturnValue:
 @requires(Permission.VIEW_DOMAINS)
 def show(domain_id: UUID) -> ResponseReturnValue:
     """Show a domain: what is right, what is not, what to change, and what that rests on."""
-    return render_template("domains/show.html", **_page(_claim(domain_id)))
+    claim = _claim(domain_id)
+    return render_template("domains/show.html", writing=ledger.find(claim.id), **_page(claim))
 
 
 @blueprint.get("/<uuid:domain_id>/records")
@@ -192,16 +193,62 @@ def write(domain_id: UUID) -> ResponseReturnValue:
         abort(400)
     back = url_for("domains.provider", domain_id=domain_id)
     try:
-        written = writing.write(portal(), actor(), current_organisation(), access, form.plan.data or "")
+        ledger.begin(portal(), actor(), current_organisation(), access, form.plan.data or "")
     except PlanChanged:
         flash(
             _("What stands at your provider has changed meanwhile. Nothing was written: look at it again."), "warning"
         )
         return redirect(back, code=303)
     except ProviderFailed as failed:
-        flash(_("The provider stopped us: %(reason)s. Look at what is left.", reason=str(failed)), "error")
+        flash(_("The provider stopped us: %(reason)s. Nothing was written.", reason=str(failed)), "error")
         return redirect(back, code=303)
-    flash(_("%(count)s changes were written.", count=len(written)), "success")
+    except WritingUnderWay:
+        flash(_("Records are being written already. Wait until that is done."), "warning")
+    return redirect(url_for("domains.writing_page", domain_id=domain_id), code=303)
+
+
+@blueprint.get("/<uuid:domain_id>/provider/writing")
+@requires(Permission.MANAGE_DOMAINS)
+def writing_page(domain_id: UUID) -> ResponseReturnValue:
+    """Show which records are written, and which are not; once all are, go to the domain."""
+    claim = _claim(domain_id)
+    found = ledger.find(claim.id)
+    if found is not None and found.state != WritingState.DONE:
+        return render_template(
+            "domains/writing.html",
+            claim=claim,
+            domain=display_domain(claim.name),
+            writing=found,
+        )
+    if found is not None:
+        flash(_("%(count)s changes were written.", count=found.written), "success")
+    shown_at = url_for("domains.show", domain_id=domain_id)
+    if request.headers.get("HX-Request"):
+        return Response(status=204, headers={"HX-Redirect": shown_at})
+    return redirect(shown_at, code=303)
+
+
+@blueprint.get("/<uuid:domain_id>/provider/writing/progress")
+@requires(Permission.MANAGE_DOMAINS)
+def writing_progress(domain_id: UUID) -> ResponseReturnValue:
+    """Tell how many records are written, until that is over."""
+    organisation_id, claim_id = current_organisation().id, _claim(domain_id).id
+    return stream(ledger.topic(claim_id), lambda: ledger.progress_of(organisation_id, claim_id))
+
+
+@blueprint.post("/<uuid:domain_id>/provider/writing/go-on")
+@requires(Permission.MANAGE_DOMAINS)
+def go_on(domain_id: UUID) -> ResponseReturnValue:
+    """Write what is left."""
+    ledger.go_on(actor(), current_organisation(), _claim(domain_id).id)
+    return redirect(url_for("domains.writing_page", domain_id=domain_id), code=303)
+
+
+@blueprint.post("/<uuid:domain_id>/provider/writing/leave")
+@requires(Permission.MANAGE_DOMAINS)
+def leave(domain_id: UUID) -> ResponseReturnValue:
+    """Leave it at what is written."""
+    ledger.leave(current_organisation(), _claim(domain_id).id)
     return redirect(url_for("domains.show", domain_id=domain_id), code=303)
 
 

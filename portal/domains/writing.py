@@ -1,4 +1,4 @@
-"""Writing a domain's records at its DNS provider: shown first, then done exactly so, or not at all."""
+"""What would be written of a domain's records at its DNS provider, and by which token; `ledger` has it done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -17,19 +17,21 @@ from mailcore.services.sealing import SealBroken
 from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.database import unit_of_work
-from portal.domains import queries, services
-from portal.domains.errors import PlanChanged, ProviderFailed
+from portal.domains import queries
+from portal.domains.errors import ProviderFailed
 from portal.domains.models import DomainClaim, RecordResult
 from portal.domains.providers.plan import Change, digest, plan
-from portal.domains.providers.table import PROVIDERS, DnsProvider
+from portal.domains.providers.table import PROVIDERS
 from portal.domains.providers.writer import ZoneWriter
 from portal.domains.records import RecordKind, Wanted
 from portal.mail_plane import Portal
 
 TIMEOUT_S: Final = 30.0
 """For all that is said to a provider in one go: its library waits for ever."""
-_HANDED_ON: Final = "dns.handed_on"
-_KEPT: Final = "dns.credentials"
+HANDED_ON: Final = "dns.handed_on"
+KEPT: Final = "dns.credentials"
+WRITING: Final = "dns.writing"
+"""What an access is sealed for."""
 
 T = TypeVar("T")
 
@@ -71,44 +73,20 @@ def preview(parts: Portal, claim: DomainClaim, access: Access) -> Preview:
     provider = PROVIDERS[access.provider]
     chosen = [wanted_of_result(result) for result in claim.results if result.key in access.records]
     written = [wanted for wanted in chosen if wanted.type in provider.types]
-    held = _bounded(lambda: _writer(parts, provider, access).held())
+    held = bounded(writer_of(parts, access).held)
     changes = plan(written, held)
     return Preview(changes, digest(changes), tuple(each for each in chosen if each.type not in provider.types))
 
 
-def write(parts: Portal, actor: Actor, organisation: Organisation, access: Access, expected: str) -> tuple[Change, ...]:
-    """Write what was shown, then look at the domain again; return what was written.
-
-    Raises:
-        ClaimNotFound: the organisation has none such.
-        PlanChanged: what the provider holds is not what the preview saw; nothing is written.
-        ProviderFailed: it refused, or did not answer; a new preview shows what is left.
-    """
-    claim = queries.get_claim(organisation, access.claim_id)
-    shown = preview(parts, claim, access)
-    if shown.digest != expected:
-        raise PlanChanged
-    with unit_of_work():
-        told = [asdict(change) for change in shown.changes]
-        record(actor, "domain.records_written", claim.name,
-               {"provider": access.provider, "changes": told}, organisation_id=organisation.id)  # fmt: skip
-        kept = queries.get_claim(organisation, access.claim_id, for_change=True)
-        kept.provider = access.provider
-        kept.sealed_credentials = _seal(parts, _KEPT, access) if access.keep else None
-    _bounded(lambda: _writer(parts, PROVIDERS[access.provider], access).write(shown.changes))
-    services.check_now(organisation, access.claim_id)
-    return shown.changes
-
-
 def hand_on(parts: Portal, access: Access) -> str:
     """Return what a preview gives its page, so that the token need not be entered twice; sealed."""
-    return base64.urlsafe_b64encode(_seal(parts, _HANDED_ON, access)).decode()
+    return base64.urlsafe_b64encode(seal(parts, HANDED_ON, access)).decode()
 
 
 def take_back(parts: Portal, claim_id: UUID, text: str) -> Access | None:
     """Return what a preview of this domain handed on, or None."""
     try:
-        return _open(parts, _HANDED_ON, claim_id, base64.urlsafe_b64decode(text.encode()))
+        return unseal(parts, HANDED_ON, claim_id, base64.urlsafe_b64decode(text.encode()))
     except (ValueError, SealBroken):
         return None
 
@@ -118,7 +96,7 @@ def kept_access(parts: Portal, claim: DomainClaim) -> Access | None:
     if claim.sealed_credentials is None:
         return None
     try:
-        return _open(parts, _KEPT, claim.id, claim.sealed_credentials)
+        return unseal(parts, KEPT, claim.id, claim.sealed_credentials)
     except SealBroken:
         return None
 
@@ -135,21 +113,34 @@ def forget(actor: Actor, organisation: Organisation, claim_id: UUID) -> None:
         record(actor, "domain.token_forgotten", claim.name, organisation_id=organisation.id)
 
 
-def _writer(parts: Portal, provider: DnsProvider, access: Access) -> ZoneWriter:
+def writer_of(parts: Portal, access: Access) -> ZoneWriter:
+    """Return what speaks with the provider."""
+    provider = PROVIDERS[access.provider]
     return ZoneWriter(provider, access.zone, access.token, parts.settings.domains.powerdns_url)
 
 
-def _seal(parts: Portal, purpose: str, access: Access) -> bytes:
+def seal(parts: Portal, purpose: str, access: Access) -> bytes:
+    """Return an access, sealed for a purpose."""
     content = [access.provider, access.zone, access.token.reveal_text(), list(access.records), access.keep]
     return parts.mail.sealing.seal(f"{purpose}:{access.claim_id}", json.dumps(content).encode())
 
 
-def _open(parts: Portal, purpose: str, claim_id: UUID, sealed: bytes) -> Access:
+def unseal(parts: Portal, purpose: str, claim_id: UUID, sealed: bytes) -> Access:
+    """Return what was sealed for a purpose.
+
+    Raises:
+        SealBroken: for another one, for another domain, or by a key that is gone.
+    """
     provider, zone, token, records, keep = json.loads(parts.mail.sealing.open(f"{purpose}:{claim_id}", sealed))
     return Access(claim_id, provider, zone, Secret(token), tuple(records), keep)
 
 
-def _bounded(work: Callable[[], T]) -> T:
+def bounded(work: Callable[[], T]) -> T:
+    """Return what it returns, within `TIMEOUT_S`.
+
+    Raises:
+        ProviderFailed: it took longer.
+    """
     executor = ThreadPoolExecutor(max_workers=1)
     try:
         return executor.submit(work).result(TIMEOUT_S)

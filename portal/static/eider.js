@@ -54,6 +54,8 @@ function follow(place) {
     if (told.total) {
       place.querySelector("progress").value = told.done;
       place.querySelector("[role=status]").textContent = `${told.done} / ${told.total}`;
+      for (const one of place.querySelectorAll("[data-step]")) one.hidden = Number(one.dataset.step) > told.done;
+      for (const one of place.querySelectorAll("[data-waits]")) one.hidden = Number(one.dataset.waits) <= told.done;
     }
     if (told.ended) source.close();
     if (told.ended || told.version !== (place.dataset.version ?? "")) renew(place);

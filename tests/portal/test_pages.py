@@ -49,6 +49,7 @@ NO_PAGE: Final = frozenset(
         "domains.zone",
         "domains.records",
         "domains.progress",
+        "domains.writing_progress",
         "overview.progress",
         "billing.export",
         "dashboards.data",

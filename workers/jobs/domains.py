@@ -1,19 +1,20 @@
-"""Looking at the records of domains, and letting the mail plane follow."""
+"""Looking at the records of domains, writing them, and letting the mail plane follow."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from portal.domains import applying, checking, under_way
+from portal.domains import applying, checking, ledger, under_way
 from portal.progress import announce
 from workers.context import JobContext
 
 
 def due(context: JobContext) -> None:
-    """Put a look at every domain that is due on the queue."""
+    """Put a look at every domain that is due on the queue, and what a worker died over while it wrote."""
     if context.portal is not None:
         with context.in_portal():
             checking.enqueue_due()
+            ledger.enqueue_due()
 
 
 def check(context: JobContext, claim_id: str) -> None:
@@ -28,6 +29,12 @@ def apply(context: JobContext, claim_id: str) -> None:
     with context.in_portal() as portal:
         applying.apply(portal, UUID(claim_id))
     _tell(context, claim_id)
+
+
+def write(context: JobContext, claim_id: str) -> None:
+    """Write what an admin let be written of one domain's records."""
+    with context.in_portal() as portal:
+        ledger.carry_out(portal, UUID(claim_id), lambda: announce(context.redis, ledger.topic(UUID(claim_id))))
 
 
 def rotate(context: JobContext, claim_id: str) -> None:

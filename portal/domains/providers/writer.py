@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -47,19 +47,26 @@ class ZoneWriter:
             records = [record for kind in sorted(self._provider.types) for record in connected.list_records(kind)]
         return [self._read(record) for record in records]
 
-    def write(self, changes: Iterable[Change]) -> None:
-        """Make changes in their order, but what a CNAME cannot stand beside goes before it comes.
+    def write(self, changes: Sequence[Change]) -> None:
+        """Make changes one after another, in their order.
 
         Raises:
             ProviderFailed: it refused, or did not answer; changes before that one are made.
         """
-        ordered = sorted(changes, key=lambda change: (change.name, _turn(change, changes)))
-        for change in ordered:
-            with self._connected(change) as connected:
-                if change.is_new:
-                    connected.create_record(change.type, change.name, self._written(change))
-                else:
-                    self._remove(connected, change)
+        for change in in_order(changes):
+            self.make(change)
+
+    def make(self, change: Change) -> None:
+        """Make one change.
+
+        Raises:
+            ProviderFailed: it refused, or did not answer.
+        """
+        with self._connected(change) as connected:
+            if change.is_new:
+                connected.create_record(change.type, change.name, self._written(change))
+            else:
+                self._remove(connected, change)
 
     def _remove(self, connected: Any, change: Change) -> None:
         """Remove what was read as this record: providers have ways of their own with dots, quotes and preferences."""
@@ -115,6 +122,11 @@ class ZoneWriter:
         if change.type == "MX" and self._provider.exchangers is Exchangers.APART:
             return change.value.split(" ")[1]
         return change.value
+
+
+def in_order(changes: Sequence[Change]) -> list[Change]:
+    """Return changes as they are to be made, name by name; what a CNAME cannot stand beside goes before it comes."""
+    return sorted(changes, key=lambda change: (change.name, _turn(change, changes)))
 
 
 def _turn(change: Change, changes: Iterable[Change]) -> int:

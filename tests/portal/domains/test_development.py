@@ -23,7 +23,7 @@ from infra.devstack.servers import (
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices, connect
-from portal.domains import applying, checking, queries, services, writing
+from portal.domains import applying, checking, ledger, queries, services, writing
 from portal.domains.records import State
 from portal.domains.settings import DomainSettings
 from portal.domains.wanted import ServiceNames
@@ -70,7 +70,8 @@ def test_domain_written_by_the_page_becomes_green(developer: Portal, organisatio
     access = writing.Access(claim.id, "powerdns", claim.name, Secret(DNS_API_KEY), keys)
     shown = writing.preview(developer, stored, access)
     assert len(shown.changes) >= len(keys) - 1, "the MX may be there already"
-    writing.write(developer, ADA, organisation.organisation, access, shown.digest)
+    ledger.begin(developer, ADA, organisation.organisation, access, shown.digest)
+    ledger.carry_out(developer, claim.id)
     for _ in range(2):
         checking.check(developer, claim.id)
         applying.apply(developer, claim.id)

@@ -18,7 +18,7 @@ from mailcore.services.tokens import owner_of_tenant
 from portal import progress
 from portal.audit.models import AuditEvent
 from portal.database import session
-from portal.domains import applying, checking, queries
+from portal.domains import applying, checking, ledger, queries
 from portal.domains.models import DkimWay
 from portal.domains.records import State
 from portal.mail_plane import EXTENSION, Portal
@@ -255,7 +255,9 @@ def test_what_is_written_is_what_was_shown(
     shown = rows_of(page)
     assert content(zone) == before, "a preview changes nothing"
     written = browser.post(f"/domains/{claim.id}/provider/write", write_fields(page))
-    assert written.headers["Location"] == f"/domains/{claim.id}"
+    assert written.headers["Location"] == f"/domains/{claim.id}/provider/writing"
+    assert content(zone) == before, "a worker writes"
+    ledger.carry_out(parts, claim.id)
     removed = {(name, kind, value) for act, name, kind, value in shown if act == "remove"}
     added = {(name, kind, value) for act, name, kind, value in shown if act == "add"}
     assert content(zone) == (before - removed) | added
@@ -335,30 +337,6 @@ def test_what_was_handed_on_for_one_domain_is_no_good_for_another(
     fields = write_fields(page)
     assert browser.post(f"/domains/{other.id}/provider/write", fields).status_code == 400
     assert browser.post(f"/domains/{uuid4()}/provider/write", fields).status_code == 404
-
-
-def test_provider_that_fails_half_way_is_told_and_the_rest_is_shown_again(
-    parts: Portal,
-    world: Nameservers,
-    run_jobs: RunJobs,
-    enter: Enter,
-    organisation: MadeOrganisation,
-    started_powerdns: PowerDns,
-) -> None:
-    claim = add(organisation)
-    world.zone(claim.name)
-    run_jobs()
-    browser = enter()
-    keys = [result.key for result in again(claim).results]
-    _, page = preview(browser, claim.id, keys)
-    total = len(rows_of(page))
-    started_powerdns.fails_after = len(started_powerdns.patches) + 3
-    try:
-        answer = browser.post(f"/domains/{claim.id}/provider/write", write_fields(page))
-    finally:
-        started_powerdns.fails_after = None
-    assert "stopped us" in browser.get(answer.headers["Location"]).text
-    assert len(rows_of(preview(browser, claim.id, keys)[1])) == total - 3
 
 
 # -- as programs see it --------------------------------------------------------------------------
