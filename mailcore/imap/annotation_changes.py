@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mailcore.imap.wire.responses import MailboxResponse
+from mailcore.imap.wire.responses import MailboxResponse, astring
 from mailcore.model.ids import MailboxId
 from mailcore.services.metadata import Digests
 
@@ -20,5 +20,7 @@ def annotation_changes(old: Digests, new: Digests, name_of: NameOf) -> list[Mail
         entries = sorted(entry for entry in before.keys() | after.keys() if before.get(entry) != after.get(entry))
         name = name_of(mailbox_id) if entries else None
         if name is not None:
-            found.append(MailboxResponse(b"METADATA", name, " ".join(entries).encode("ascii")))
+            found.append(
+                MailboxResponse(b"METADATA", name, b" ".join(astring(entry.encode("ascii")) for entry in entries))
+            )
     return found

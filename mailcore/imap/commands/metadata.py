@@ -12,13 +12,14 @@ from mailcore.imap.name_changes import SPECIAL_USE_ENTRY
 from mailcore.imap.session import Replies, Session
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.mailbox_name import decode_name
-from mailcore.imap.wire.responses import Completion, Done, MailboxResponse, No, metadata_value
+from mailcore.imap.wire.responses import Completion, Done, MailboxResponse, No, astring, metadata_value
 from mailcore.model.ids import MailboxName
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.services.access import Place
 from mailcore.services.metadata import PRIVATE, SHARED
 
-_ENTRY = re.compile(rb"(?:/[^\x00-\x20\x7f-\xff*%/]+){2,}\Z")
+_NAME = re.compile(rb"(?:/[^\x00-\x1f\x7f-\xff*%/]+)+\Z")
+_ROOTS = frozenset({PRIVATE.rstrip("/"), SHARED.rstrip("/")})
 MAX_ENTRY_BYTES = 255
 MAX_ENTRIES = 100
 
@@ -54,7 +55,7 @@ def parse_getmetadata(cursor: Cursor) -> GetMetadataArgs:
     name = _mailbox(cursor)
     cursor.space()
     if cursor.peek() != b"(":
-        entries = [_entry(cursor)]
+        entries = [_asked(cursor)]
     else:
         first = cursor.parenthesized(lambda: _option_or_entry(cursor))
         entries = [word for word in first if isinstance(word, str)]
@@ -64,7 +65,7 @@ def parse_getmetadata(cursor: Cursor) -> GetMetadataArgs:
             options = dict(word for word in first if isinstance(word, tuple))
             cursor.space()
             one = cursor.peek() != b"("
-            entries = [_entry(cursor)] if one else cursor.parenthesized(lambda: _entry(cursor))
+            entries = [_asked(cursor)] if one else cursor.parenthesized(lambda: _asked(cursor))
     cursor.end()
     if len(entries) > MAX_ENTRIES:
         raise SyntaxFault("too many entries")
@@ -89,7 +90,7 @@ def _mailbox(cursor: Cursor) -> MailboxName | None:
 
 
 def _option_or_entry(cursor: Cursor) -> str | tuple[str, int | None]:
-    return _entry(cursor) if cursor.peek() in {b"/", b'"', b"{"} else _option(cursor)
+    return _asked(cursor) if cursor.peek() in {b"/", b'"', b"{"} else _option(cursor)
 
 
 def _option(cursor: Cursor) -> tuple[str, int | None]:
@@ -107,11 +108,23 @@ def _option(cursor: Cursor) -> tuple[str, int | None]:
     return "DEPTH", depth
 
 
-def _entry(cursor: Cursor) -> str:
-    """Read `entry`: at least two parts, the first of which is private or shared; any case."""
+def _asked(cursor: Cursor) -> str:
+    """Read `entry` (§3.1), in lower case: below /private or /shared, or one of these, which has values below alone."""
     text = cursor.astring()
     name = text.decode("latin-1").lower()
-    if len(text) > MAX_ENTRY_BYTES or not _ENTRY.match(text) or not name.startswith((PRIVATE, SHARED)):
+    if (
+        len(text) > MAX_ENTRY_BYTES
+        or not _NAME.match(text)
+        or not (name in _ROOTS or name.startswith((PRIVATE, SHARED)))
+    ):
+        raise SyntaxFault("entry name expected")
+    return name
+
+
+def _entry(cursor: Cursor) -> str:
+    """Read the name of an entry that may have a value."""
+    name = _asked(cursor)
+    if name in _ROOTS:
         raise SyntaxFault("entry name expected")
     return name
 
@@ -138,7 +151,7 @@ def handle_getmetadata(session: Session, args: GetMetadataArgs) -> Replies:
         if args.max_bytes is not None and len(value) > args.max_bytes:
             longest = max(longest, len(value))
         else:
-            words += [name.encode("ascii"), metadata_value(value)]
+            words += [astring(name.encode("ascii")), metadata_value(value)]
     if words:
         yield MailboxResponse(b"METADATA", args.name or "", b"(" + b" ".join(words) + b")")
     return Done("GETMETADATA completed", b"METADATA LONGENTRIES %d" % longest if longest else b"")

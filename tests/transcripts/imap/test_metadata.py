@@ -57,6 +57,36 @@ def test_depth_and_size(imap: Imap) -> None:
         """)
 
 
+def test_everything_below_a_root(imap: Imap) -> None:
+    """RFC 5464 §4.2.2: of a mailbox and of the server; the roots themselves have no values."""
+    client = imap.sign_in()
+    client.run('SETMETADATA INBOX (/private/comment "mine" /shared/vendor/x/y "ours")')
+    imap.transcript("""
+        C: a GETMETADATA (DEPTH infinity) INBOX (/private)
+        S: * METADATA INBOX (/private/comment "mine")
+        S: a OK GETMETADATA completed
+        C: b GETMETADATA (DEPTH infinity) INBOX /shared
+        S: * METADATA INBOX (/shared/vendor/x/y "ours")
+        S: b OK GETMETADATA completed
+        C: c GETMETADATA INBOX (DEPTH 1) (/PRIVATE /shared)
+        S: * METADATA INBOX (/private/comment "mine")
+        S: c OK GETMETADATA completed
+        C: d GETMETADATA INBOX (/private)
+        S: d OK GETMETADATA completed
+        C: e GETMETADATA (DEPTH infinity) "" (/private /shared)
+        S: e OK GETMETADATA completed
+        """)
+    assert client.ask(b'f SETMETADATA INBOX (/private "x")\r\n').startswith(b"f BAD ")
+
+
+@pytest.mark.parametrize("name", ["/private/a b", "/private/a(b", "/private/a{3}", "/private/a]"])
+def test_names_come_back_as_they_can_be_read(imap: Imap, name: str) -> None:
+    """RFC 5464 §5: an entry is an astring, so its name may need quotes."""
+    client = imap.sign_in()
+    client.run(f'SETMETADATA INBOX ("{name}" "x")')
+    assert f'* METADATA INBOX ("{name}" "x")\r\n'.encode() in client.run(f'GETMETADATA INBOX "{name}"')
+
+
 def test_values_of_the_server(imap: Imap) -> None:
     """RFC 5464 §3, §6.1: private ones are the user's; nobody sets shared ones."""
     imap.sign_in()
