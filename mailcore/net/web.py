@@ -14,6 +14,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from mailcore.net.listener import BACKLOG, StartRefused
+from mailcore.net.request_body import RequestBody
 from mailcore.net.request_head import check_head
 from mailcore.net.tls import TlsAcceptor, TlsFailed
 
@@ -75,6 +76,7 @@ class _Server(WSGIServer):  # type: ignore[misc]
 class _Handler(WSGIHandler):  # type: ignore[misc]
     """One connection: idle ones end, what could be read in two ways is refused, nothing is said of the software."""
 
+    wsgi_input: Any
     _deadline: gevent.Timeout | None = None
 
     def handle_one_request(self) -> Any:
@@ -85,6 +87,26 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
             return super().handle_one_request()
         finally:
             self._deadline.close()
+
+    def get_environ(self) -> Any:
+        """Return what the application is given, with a body of which not all is read at any price."""
+        environ = super().get_environ()
+        if environ["wsgi.input"] is self.wsgi_input:
+            self.wsgi_input = environ["wsgi.input"] = RequestBody(self.wsgi_input)
+        return environ
+
+    def handle_one_response(self) -> None:
+        """Have a request answered; nothing comes after a body that did not come whole."""
+        super().handle_one_response()
+        if isinstance(self.wsgi_input, RequestBody) and not self.wsgi_input.is_over:
+            self.close_connection = True
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """Begin an answer; one that comes before the end of a long body is the connection's last."""
+        body = self.wsgi_input
+        if isinstance(body, RequestBody) and not body.is_short:
+            headers = [*headers, ("Connection", "close")]
+        return super().start_response(status, headers, exc_info)
 
     def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - gevent's name for what reads a head
         """Read the fields of a request.

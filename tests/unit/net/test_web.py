@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import gevent
 import pytest
 from gevent import socket as green_socket
+from gevent.pywsgi import Input
 
-from mailcore.net import web
+from mailcore.net import request_body, web
+from mailcore.net.request_body import RequestBody
 from mailcore.net.web import WebEndpoint, WebServer
 
 
@@ -86,6 +88,83 @@ def test_http_of_yesterday_is_refused(ask: Ask) -> None:
     assert ask(b"GET /first\r\n\r\n") == []
     assert ask(b"GET /first HTTP/1.1\r\n\r\n") == []
     assert ask(b"POST /first HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == []
+
+
+@pytest.fixture
+def refusing() -> Iterator[int]:
+    """A port where every body is refused unread."""
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("413 Too Large", [("Content-Length", "2")])
+        return [b"no"]
+
+    server = WebServer([WebEndpoint("test", "127.0.0.1", 0, application)])
+    server.start()
+    yield server.ports[0]
+    server.stop(1)
+
+
+FRAMINGS = {"length": b"Content-Length: 100000000000\r\n\r\n", "chunks": b"Transfer-Encoding: chunked\r\n\r\n"}
+
+
+@pytest.mark.parametrize("framing", [pytest.param(framing, id=name) for name, framing in FRAMINGS.items()])
+@pytest.mark.parametrize("bound", ["bytes", "time"])
+def test_a_body_that_is_refused_is_not_read_to_its_end(
+    refusing: int, monkeypatch: pytest.MonkeyPatch, framing: bytes, bound: str
+) -> None:
+    if bound == "bytes":
+        monkeypatch.setattr(request_body, "DRAIN_BYTES", 1 << 20)
+    else:
+        monkeypatch.setattr(request_body, "DRAIN_S", 0.2)
+    assert send_for_ever(refusing, framing).startswith(b"HTTP/1.1 413 ")
+
+
+def send_for_ever(port: int, framing: bytes) -> bytes:
+    """Send a body until the other side takes no more; return its answer, which was there long before."""
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with gevent.Timeout(20), green_socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(HEAD + framing)
+        answer = client.recv(65536)
+        with pytest.raises(ConnectionError):
+            while True:
+                client.sendall(piece)
+        return bytes(answer)
+
+
+def test_without_a_bound_it_would_be_read_on(refusing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RequestBody, "_discard", Input._discard)
+    with pytest.raises(gevent.Timeout), gevent.Timeout(1):
+        send_for_ever(refusing, FRAMINGS["length"])
+
+
+def test_who_sends_somewhat_too_much_sees_the_answer_and_the_end(refusing: int) -> None:
+    size = 5_000_000
+    with gevent.Timeout(20), green_socket.create_connection(("127.0.0.1", refusing)) as client:
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % size)
+        client.sendall(b"x" * size)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (head.partition(b"\r\n")[0], b"Connection: close" in head, body) == (b"HTTP/1.1 413 Too Large", True, b"no")
+
+
+def test_who_waits_for_leave_to_send_is_answered_and_not_waited_for(refusing: int) -> None:
+    with gevent.Timeout(5), green_socket.create_connection(("127.0.0.1", refusing)) as client:
+        client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_connection_goes_on_after_a_little_that_was_not_read(refusing: int) -> None:
+    with gevent.Timeout(5), green_socket.create_connection(("127.0.0.1", refusing)) as client:
+        client.sendall(HEAD + b"Content-Length: 2\r\n\r\nab" + SECOND)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    assert answer.count(b"HTTP/1.1 413 ") == 2
 
 
 @pytest.mark.parametrize("begun", [b"GET /", b"GET / HTTP/1.1\r\nX: "], ids=["line", "fields"])
