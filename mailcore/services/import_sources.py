@@ -191,9 +191,22 @@ def _file_message(file: Path, keywords: Sequence[str] | None, limit_bytes: int) 
         return SourceMessage(str(file), failure=error.strerror or str(error)), size
     if not raw.strip():
         return SourceMessage(str(file), failure="empty"), size
+    if not begins_as_mail(raw):
+        return SourceMessage(str(file), failure="no mail: it does not begin with a header field"), size
     if keywords is None:
         return SourceMessage(str(file), raw, NO_FLAGS, _received(raw) or int(status.st_mtime)), size
     return SourceMessage(str(file), raw, _maildir_flags(file.name, keywords), int(status.st_mtime)), size
+
+
+def begins_as_mail(raw: bytes) -> bool:
+    """Return whether the first line is a header field (RFC 5322 §2.2) and no NUL is in the header; what is not is lax.
+
+    Blank lines before it, and one that an mbox or a program puts there ("From ", ">From "), are passed over.
+    """
+    first = raw.lstrip(b"\r\n")
+    if first.startswith(b"From "):
+        first = first.partition(b"\n")[2]
+    return _HEADER_LINE.match(first) is not None and b"\0" not in raw[: header_size(raw)]
 
 
 def crlf(raw: bytes) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from mailcore.errors import ShardExists, ShardNotFound, ValueInvalid
+from mailcore.errors import ShardExists, ShardNotFound, StoreUnavailable, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.tenant import Shard
 from mailcore.services.audit import Audit
@@ -42,8 +43,9 @@ class Shards:
 
         Raises:
             ShardExists: the name is taken.
-            ValueInvalid: name, region or URI is malformed, a URI holds a password, or a database is another shard's.
-            StoreUnavailable: the directory or one of the sets does not answer.
+            ValueInvalid: name, region or URI is malformed, a URI holds a password, a database is another shard's, or
+                one of the sets does not answer.
+            StoreUnavailable: the directory does not answer.
         """
         if _IDENTIFIER.fullmatch(name) is None:
             raise ValueInvalid(f"shard name {name!r}: use letters, digits and hyphens")
@@ -53,8 +55,10 @@ class Shards:
             stores = self._placement.open_stores(shard)
         except (UriInvalid, WeakSettings) as error:
             raise ValueInvalid(f"shard {name}: {error}") from error
-        self._directory.ensure_indexes()
         self._check_own(name, hot_uri, cold_uri)
+        for word, uri, answers in (("hot", hot_uri, stores.hot_answers), ("cold", cold_uri, stores.cold_answers)):
+            _check_answers(name, word, uri, answers)
+        self._directory.ensure_indexes()
         stores.ensure_indexes()
         with self._audit.of_platform(actor, "shard.added", {"shard": name, "region": shard.region}):
             if not self._directory.shards.insert(shard):
@@ -114,6 +118,18 @@ def _places(uri: str) -> set[tuple[str, str]]:
     """Return each server a URI names, with its database."""
     parts = urlsplit(uri)
     return {(server.lower(), parts.path.strip("/")) for server in parts.netloc.rpartition("@")[2].split(",")}
+
+
+def _check_answers(name: str, word: str, uri: str, answers: Callable[[], None]) -> None:
+    try:
+        answers()
+    except StoreUnavailable as error:
+        servers = urlsplit(uri).netloc.rpartition("@")[2]
+        if error.details[:1] == ("OperationFailure",):
+            raise ValueInvalid(f"shard {name}: {servers}, its {word} set, refuses: {error.details[-1]}") from error
+        raise ValueInvalid(
+            f"shard {name}: {servers}, its {word} set, does not answer: see that it runs and can be reached from here"
+        ) from error
 
 
 def _check_passwords(*uris: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pymongo.database import Database
 
 from mailcore.store.client import Document
+from mailcore.store.guard import deadline
 from mailcore.store.indexes import ensure_indexes
 from mailcore.store.mailbox.annotations import Annotations
 from mailcore.store.mailbox.blocks import Blocks
@@ -45,6 +47,8 @@ from mailcore.store.user.suppressions import Suppressions
 from mailcore.store.user.tallies import TallyRows
 from mailcore.store.user.trace_rows import TraceRows
 from mailcore.store.user.trail import Trail
+
+ANSWER_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,23 @@ class ShardStores:
         """Return what removes blobs that nobody refers to."""
         return BlobCollector(self.blobs, self.blob_refs, self.chunks, self.messages, self.outbound, self.files)
 
+    def hot_answers(self) -> None:
+        """Make sure that the hot set has a primary that answers; one round trip.
+
+        Raises:
+            StoreUnavailable: not within three seconds.
+        """
+        _check_answers(self.hot)
+
+    def cold_answers(self) -> None:
+        """Do so for the cold set."""
+        _check_answers(self.cold)
+
     def ensure_indexes(self) -> None:
         """Create missing collections and indexes on both sets."""
         ensure_indexes(self.hot, self.cold)
+
+
+def _check_answers(database: Database[Document]) -> None:
+    with deadline(ANSWER_S):
+        database.command("ping")

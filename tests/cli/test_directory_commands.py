@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -84,6 +85,22 @@ REFUSED: list[Any] = [
     pytest.param(("shard", "add", "a", "--region", "eu", "--hot", "x", "--cold", "y"), "mongodb://", id="bad-uri"),
     pytest.param(("shard", "close", "zz"), "no shard named zz", id="close-unknown"),
 ]
+
+
+@pytest.mark.parametrize("dead", ["hot", "cold"])
+def test_a_shard_that_does_not_answer_is_told_of_soon(eider: Eider, directory_uri: str, unique: str, dead: str) -> None:
+    """Whoever listens there says nothing, as a host behind a firewall does."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nowhere = f"127.0.0.1:{silent.getsockname()[1]}"
+        alive = directory_uri.replace("?", f"{unique}?") if "?" in directory_uri else directory_uri + unique
+        uris = {"hot": alive, "cold": alive, dead: f"mongodb://{nowhere}/x"}
+        outcome = eider("shard", "add", f"s{unique}", "--region", "eu", "--hot", uris["hot"], "--cold", uris["cold"])
+    assert outcome.status == 1
+    assert outcome.err == (
+        f"eider: shard s{unique}: {nowhere}, its {dead} set, does not answer: "
+        "see that it runs and can be reached from here\n"
+    )
+    assert f"s{unique}" not in eider("shard", "list").out
 
 
 @pytest.mark.parametrize(("arguments", "said"), REFUSED)

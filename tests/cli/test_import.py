@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_unreadable_files_are_named_at_the_end_with_status_1(eider: Eider, addre
     assert outcome.status == 1
     assert outcome.out.startswith("2 imported")
     assert outcome.err.endswith("bad\ufffd[31m.eml: empty\n")
+
+
+def test_a_program_is_no_mail(eider: Eider, address: str, tmp_path: Path) -> None:
+    write_emls(tmp_path, 2)
+    shutil.copy(sys.executable, tmp_path / "program.eml")
+    for path, imported in ((tmp_path / "program.eml", 0), (tmp_path, 2)):
+        outcome = eider("import", str(path), "--user", address)
+        assert outcome.status == 1
+        assert re.match(rf"{imported} imported .*, 0 there already, 1 not readable\n", outcome.out)
+        assert outcome.err.endswith("program.eml: no mail: it does not begin with a header field\n")
 
 
 def test_what_cannot_be_imported_says_so_in_one_line(eider: Eider, address: str, tmp_path: Path) -> None:

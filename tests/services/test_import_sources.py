@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -182,6 +183,21 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     assert failures["empty.eml"] == "empty"
     assert "larger than 99" in (failures["large.eml"] or "")
     assert failures["gone.eml"] == "No such file or directory"
+
+
+def test_what_is_no_mail_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    put(tmp_path / "binary.eml", Path(sys.executable).read_bytes()[:100_000])
+    put(tmp_path / "photo.eml", b"\xff\xd8\xff\xe0\0\x10JFIF\0\r\n\r\n")
+    put(tmp_path / "words.eml", b"Dear all,\n\nno header\n")
+    put(tmp_path / "nul.eml", b"Subject: a\0b\n\nx\n")
+    put(tmp_path / "good.eml")
+    put(tmp_path / "late.eml", b"\r\n" + MESSAGE)
+    put(tmp_path / "unix.eml", b"From a@example.org Thu Jan  2 00:00:00 2020\n" + MESSAGE)
+    failures = {Path(message.name).name: message.failure for message in read(find_mailboxes(tmp_path)[0])}
+    assert {name for name, failure in failures.items() if failure} == {
+        "binary.eml", "photo.eml", "words.eml", "nul.eml",
+    }  # fmt: skip
+    assert failures["words.eml"] == "no mail: it does not begin with a header field"
 
 
 def test_what_holds_no_mail_is_refused(tmp_path: Path) -> None:
