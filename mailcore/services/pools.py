@@ -71,15 +71,28 @@ class Pools:
         Raises:
             TenantNotFound: there is none.
         """
-        self._placement.tenant(tenant_id)
-        users: list[UserId] = []
-        while page := self._directory.users.list_of_tenant(tenant_id, users[-1] if users else None):
-            users += [user.id for user in page]
+        users = self._users(tenant_id)
         used = cold = 0
         for shard in self._placement.shards():
             used += sum(shard.sizes.of_users(users).values())
             cold += sum(blob.size for blob in shard.blobs.of_tenant(tenant_id) if blob.tier is Tier.COLD)
         return Stored(max(0, used - cold), cold)
+
+    def used(self, tenant_id: TenantId) -> int:
+        """Return the bytes that all users of a tenant store now; reads their heads.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        users = self._users(tenant_id)
+        return sum(sum(shard.sizes.of_users(users).values()) for shard in self._placement.shards())
+
+    def _users(self, tenant_id: TenantId) -> list[UserId]:
+        self._placement.tenant(tenant_id)
+        users: list[UserId] = []
+        while page := self._directory.users.list_of_tenant(tenant_id, users[-1] if users else None):
+            users += [user.id for user in page]
+        return users
 
     def sum_up(self) -> int:
         """Note what the mail of every tenant takes now, and return of how many; reads every head of every shard once.

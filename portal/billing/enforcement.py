@@ -16,7 +16,7 @@ from portal.accounts.models import Organisation
 from portal.billing import mirror
 from portal.billing.entitlements import entitlements
 from portal.billing.gateway import asking
-from portal.billing.models import BillingAccount, ChangeState, QuantityChange
+from portal.billing.models import BillingAccount, ChangeState, PlanChange
 from portal.database import session, unit_of_work
 
 log = logging.getLogger(__name__)
@@ -82,5 +82,5 @@ def customers(after: UUID | None = None) -> list[UUID]:
 
 def unmade_changes() -> list[UUID]:
     """Return changes that were confirmed and that nobody made yet."""
-    wanted = select(QuantityChange.id).where(QuantityChange.state == ChangeState.CONFIRMED).limit(PAGE)
+    wanted = select(PlanChange.id).where(PlanChange.state == ChangeState.CONFIRMED).limit(PAGE)
     return list(session().scalars(wanted))

@@ -78,14 +78,19 @@ def derive(facts: Facts, now: datetime) -> Entitlements:
         since = facts.trial_end if now >= facts.trial_end else None
         return _made(None, plans.TRIAL_SEATS, plans.TRIAL_STORAGE, since, stage_at(since, now), now)
     plan = BY_KEY[subscription.price_key]
-    storage = subscription.quantity * plan.storage_per_unit
-    if facts.spend_cap is not None:
-        storage = min(storage, affordable_bytes(plan, subscription.quantity, facts.spend_cap))
-    seats = plan.seats(subscription.quantity)
+    seats, storage = room(plan, subscription.quantity, facts.spend_cap)
     if subscription.status in ENDED:
         return _made(plan, seats, storage, subscription.ended_at or now, Stage.CLOSED, now)
     since = min((one.finalized_at or one.created_at for one in facts.unpaid), default=None)
     return _made(plan, seats, storage, since, stage_at(since, now), now)
+
+
+def room(plan: Plan, units: int, spend_cap: int | None) -> tuple[int | None, int]:
+    """Return how many users and how many bytes so many units of a plan have room for; None is without limit."""
+    storage = units * plan.storage_per_unit
+    if spend_cap is not None:
+        storage = min(storage, affordable_bytes(plan, units, spend_cap))
+    return plan.seats(units), storage
 
 
 def affordable_bytes(plan: Plan, units: int, spend_cap: int) -> int:

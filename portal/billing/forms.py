@@ -17,9 +17,11 @@ class CheckoutForm(FlaskForm):
     quantity = IntegerField(_("How many"), validators=[InputRequired(), NumberRange(1, 100_000)])
 
 
-class QuantityForm(FlaskForm):
-    """Another number of seats or GB."""
+class ChangeForm(FlaskForm):
+    """Another number of seats or GB, or another plan."""
 
+    plan = HiddenField()
+    """"" keeps the plan."""
     quantity = IntegerField(_("How many"), validators=[InputRequired(), NumberRange(1, 100_000)])
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.accounts.models import Organisation
+from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription
 from portal.billing.gateway import PaymentRefused, asking
 from portal.billing.models import BillingAccount, MeterReport
-from portal.billing.plans import GIB, METERS, Tier
+from portal.billing.plans import BY_KEY, GIB, METERS, Tier
 from portal.billing.services import Payments
 from portal.database import session, unit_of_work
 
@@ -21,6 +22,8 @@ DUPLICATE = "identifier"
 
 def report(payments: Payments, organisation_id: UUID) -> None:
     """Note what a tenant stores now as yesterday's use, and tell what was not told yet; as often as one likes.
+
+    Only on a plan that bills it, and not in its trial: a change of plans never bills days of another.
 
     The note comes first and is never changed, and the provider takes an identifier once: who dies in between tells
     the same again.
@@ -33,7 +36,8 @@ def report(payments: Payments, organisation_id: UUID) -> None:
         organisation = current.get(Organisation, organisation_id)
         if organisation is None or payments.mail.tenants.find(organisation.tenant_id) is None:
             return
-        if current.get(MeterReport, (organisation_id, day, Tier.SSD.value)) is None:
+        is_noted = current.get(MeterReport, (organisation_id, day, Tier.SSD.value)) is not None
+        if not is_noted and _is_metered(organisation):
             stored = payments.mail.pools.tiers(organisation.tenant_id)
             for tier, size_bytes in ((Tier.SSD, stored.hot_bytes), (Tier.HDD, stored.cold_bytes)):
                 gigabytes = -(-size_bytes // GIB)
@@ -43,6 +47,14 @@ def report(payments: Payments, organisation_id: UUID) -> None:
                     .on_conflict_do_nothing()
                 )
     _tell(payments, organisation_id)
+
+
+def _is_metered(organisation: Organisation) -> bool:
+    """Whether what is stored now is billed by the day."""
+    found = current_subscription(organisation)
+    if found is None or found.status in ENDED | NOT_BEGUN | {"trialing"}:
+        return False
+    return bool(BY_KEY[found.price_key].metered)
 
 
 def _tell(payments: Payments, organisation_id: UUID) -> None:

@@ -114,8 +114,8 @@ class ChangeState(StrEnum):
     REFUSED = "refused"
 
 
-class QuantityChange(Base):
-    """Seats or GB that somebody wants to have, with the invoice that was shown for it."""
+class PlanChange(Base):
+    """Another plan, or other seats or GB, that somebody wants, with the invoice that was shown for it."""
 
     __tablename__ = "billing_changes"
     __table_args__ = (
@@ -126,8 +126,13 @@ class QuantityChange(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), index=True)
     subscription: Mapped[str] = mapped_column(PROVIDER_ID)
+    from_price: Mapped[str] = mapped_column(String(120), default="")
+    """Lookup key of the price that is the plan's, and that which shall be."""
+    to_price: Mapped[str] = mapped_column(String(120), default="")
     from_quantity: Mapped[int]
     to_quantity: Mapped[int]
+    wanted: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+    """The change as the provider takes it: sent again, it is the same."""
     prorated_at: Mapped[datetime]
     """To the second: the same instant in the preview and in the change."""
     currency: Mapped[str] = mapped_column(String(3))

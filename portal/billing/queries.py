@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from portal.accounts.models import Organisation
-from portal.billing.models import BillingAccount, ChangeState, Invoice, QuantityChange
+from portal.billing.models import BillingAccount, ChangeState, Invoice, PlanChange
 from portal.database import session
 
 INVOICES = 120
@@ -24,12 +24,12 @@ def invoices_of(organisation: Organisation) -> Sequence[Invoice]:
     return session().scalars(wanted.order_by(Invoice.created_at.desc(), Invoice.id.desc()).limit(INVOICES)).all()
 
 
-def change_under_way(organisation: Organisation) -> QuantityChange | None:
+def change_under_way(organisation: Organisation) -> PlanChange | None:
     """Return the change that was confirmed and is not made yet, or the last one that was refused since."""
     wanted = (
-        select(QuantityChange)
-        .where(QuantityChange.organisation_id == organisation.id, QuantityChange.state != ChangeState.PREVIEWED)
-        .order_by(QuantityChange.confirmed_at.desc())
+        select(PlanChange)
+        .where(PlanChange.organisation_id == organisation.id, PlanChange.state != ChangeState.PREVIEWED)
+        .order_by(PlanChange.confirmed_at.desc())
         .limit(1)
     )
     found = session().scalars(wanted).one_or_none()

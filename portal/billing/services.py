@@ -1,4 +1,4 @@
-"""What an organisation does about its subscription: nothing is changed before the next invoice was shown."""
+"""What an organisation does about its subscription, but for changing it (`changes`)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 import stripe
 from sqlalchemy.dialects.postgresql import insert
 
-from mailcore.errors import Conflict, LimitExceeded, NotFound, ValueInvalid
+from mailcore.errors import Conflict, NotFound, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.services import MailServices
 from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.billing import catalogue, entitlements, mirror, plans
-from portal.billing.gateway import PaymentRefused, asking, lines_of, once
-from portal.billing.models import BillingAccount, ChangeState, QuantityChange, Subscription, UsedCoupon
-from portal.billing.plans import PLANS, Plan, Unit
+from portal.billing.fitting import check_fits
+from portal.billing.gateway import asking, once
+from portal.billing.models import BillingAccount, Subscription, UsedCoupon
+from portal.billing.plans import PLANS, Plan
 from portal.database import session, unit_of_work
 from portal.jobs import enqueue_after_commit
 from portal.mail_plane import Portal
 
 LEAST_TRIAL: Final = timedelta(hours=48)
 """Checkout takes no trial that ends sooner."""
-PREVIEW_HOLDS: Final = timedelta(hours=1)
 
 
 class NoSubscription(NotFound):
@@ -35,18 +34,6 @@ class NoSubscription(NotFound):
 
 class SubscriptionRuns(Conflict):
     """There is one already: it is changed, not begun again."""
-
-
-class PreviewOutdated(Conflict):
-    """What was shown no longer holds: look at it again."""
-
-
-class BeyondSpendCap(LimitExceeded):
-    """A month would cost more than the organisation allows itself."""
-
-
-class SeatsInUse(Conflict):
-    """More users are there than there would be seats; the detail is how many."""
 
 
 class CouponUsed(Conflict):
@@ -81,9 +68,11 @@ class Payments:
 def begin_checkout(payments: Payments, actor: Actor, organisation: Organisation, code: str, quantity: int) -> str:
     """Return the address of the page on which a plan is paid for; what is left of the trial stays free.
 
+    The provider's flexible mode of billing bills what was metered when a metered item is taken away.
+
     Raises:
         ValueInvalid: no such plan, or not so many.
-        SubscriptionRuns, SeatsInUse, BeyondSpendCap: why not.
+        SubscriptionRuns, BeyondSpendCap, SeatsInUse, StorageInUse: why not.
         PaymentsAway, PaymentRefused: as `gateway.asking`.
     """
     plan = PLANS.get(code)
@@ -94,7 +83,7 @@ def begin_checkout(payments: Payments, actor: Actor, organisation: Organisation,
         running = entitlements.current_subscription(organisation)
         if running is not None and running.status not in entitlements.ENDED:
             raise SubscriptionRuns(running.id)
-        _check_quantity(payments, organisation, account, plan, quantity)
+        check_fits(payments.mail, organisation, account, plan, quantity, payments.clock())
         with asking():
             customer = _customer(payments, organisation, account, actor)
             session_ = payments.client.v1.checkout.sessions.create(
@@ -108,95 +97,6 @@ def begin_checkout(payments: Payments, actor: Actor, organisation: Organisation,
             organisation_id=organisation.id,
         )
     return session_.url or payments.public_url
-
-
-def preview(payments: Payments, actor: Actor, organisation: Organisation, quantity: int) -> QuantityChange:
-    """Return a change with the next invoice as it will be if it is confirmed; kept for an hour.
-
-    Raises:
-        NoSubscription, SeatsInUse, BeyondSpendCap, ValueInvalid: why not.
-        PaymentsAway, PaymentRefused: as `gateway.asking`.
-    """
-    with unit_of_work() as current:
-        account = mirror.lock_account(organisation.id)
-        subscription = running(organisation)
-        _check_quantity(payments, organisation, account, plans.BY_KEY[subscription.price_key], quantity)
-        at = payments.clock().replace(microsecond=0)
-        wanted: Any = _wanted(subscription, quantity, at)
-        with asking():
-            found = payments.client.v1.invoices.create_preview(
-                {"subscription": subscription.id, "subscription_details": wanted}
-            )
-        change = QuantityChange(
-            organisation_id=organisation.id,
-            subscription=subscription.id,
-            from_quantity=subscription.quantity,
-            to_quantity=quantity,
-            prorated_at=at,
-            currency=found.currency,
-            total=found.total,
-            lines=lines_of(found),
-            wanted_by=actor.identity,
-            created_at=at,
-        )
-        current.add(change)
-    return change
-
-
-def confirm(payments: Payments, actor: Actor, organisation: Organisation, change_id: UUID) -> QuantityChange:
-    """Say that a previewed change is wanted; a worker makes it, once, under the same instant of proration.
-
-    Raises:
-        NotFound: no such change of this organisation.
-        PreviewOutdated: it was shown too long ago, or something else was changed meanwhile.
-    """
-    with unit_of_work():
-        account = mirror.lock_account(organisation.id)
-        change = find_change(organisation, change_id)
-        subscription = running(organisation)
-        if change.state != ChangeState.PREVIEWED or payments.clock() > change.created_at + PREVIEW_HOLDS:
-            raise PreviewOutdated(change_id)
-        if (subscription.id, subscription.quantity) != (change.subscription, change.from_quantity):
-            raise PreviewOutdated(change_id)
-        _check_quantity(payments, organisation, account, plans.BY_KEY[subscription.price_key], change.to_quantity)
-        change.state, change.confirmed_at = ChangeState.CONFIRMED, payments.clock()
-        record(
-            actor,
-            "billing.quantity_wanted",
-            subscription.id,
-            {"from": change.from_quantity, "to": change.to_quantity, "total": change.total},
-            organisation_id=organisation.id,
-        )
-        enqueue_after_commit("billing.apply_change", change_id=str(change.id))
-    return change
-
-
-def apply_change(payments: Payments, change_id: UUID) -> None:
-    """Make a confirmed change at the provider; as often as one likes, it happens once.
-
-    Raises:
-        PaymentsAway: not known whether it was made; the same call again finds out.
-    """
-    with unit_of_work() as current:
-        change = current.get(QuantityChange, change_id, populate_existing=True)
-        if change is None:
-            return
-        account = mirror.lock_account(change.organisation_id)
-        current.refresh(change)
-        if change.state != ChangeState.CONFIRMED:
-            return
-        subscription = current.get(Subscription, change.subscription, populate_existing=True)
-        assert subscription is not None
-        wanted = _wanted(subscription, change.to_quantity, change.prorated_at)
-        try:
-            with asking():
-                payments.client.v1.subscriptions.update(subscription.id, wanted, once(change.id))  # type: ignore[arg-type]
-                mirror.fetch_subscription(payments.client, account, subscription.id)
-        except PaymentRefused as refusal:
-            change.state, change.reason = ChangeState.REFUSED, str(refusal)[:200]
-            return
-        change.state = ChangeState.APPLIED
-        enqueue_after_commit("billing.enforce", organisation_id=str(change.organisation_id))
 
 
 def cancel(payments: Payments, actor: Actor, organisation: Organisation, *, ends: bool) -> None:
@@ -320,35 +220,10 @@ def running(organisation: Organisation) -> Subscription:
     return found
 
 
-def find_change(organisation: Organisation, change_id: UUID) -> QuantityChange:
-    """Return a change of this organisation.
-
-    Raises:
-        NotFound: it has none such.
-    """
-    found = session().get(QuantityChange, change_id, populate_existing=True)
-    if found is None or found.organisation_id != organisation.id:
-        raise NotFound(change_id)
-    return found
-
-
 def _take_coupon(organisation: Organisation, coupon: str) -> bool:
     """Note that an organisation uses a coupon; False if it did before."""
     noted = insert(UsedCoupon).values(organisation_id=organisation.id, coupon=coupon).on_conflict_do_nothing()
     return session().execute(noted.returning(UsedCoupon.coupon)).one_or_none() is not None
-
-
-def _check_quantity(
-    payments: Payments, organisation: Organisation, account: BillingAccount, plan: Plan, quantity: int
-) -> None:
-    if not plan.least_units <= quantity <= plan.most_units:
-        raise ValueInvalid(f"{plan.least_units} to {plan.most_units}")
-    if account.spend_cap is not None and plan.unit_amount * quantity > account.spend_cap:
-        raise BeyondSpendCap(plan.unit_amount * quantity)
-    if plan.unit is Unit.SEAT and payments.mail.tenants.find(organisation.tenant_id) is not None:
-        used = payments.mail.users.count_of_tenant(organisation.tenant_id)
-        if quantity < used:
-            raise SeatsInUse(used)
 
 
 def _customer(payments: Payments, organisation: Organisation, account: BillingAccount, actor: Actor) -> str:
@@ -370,7 +245,7 @@ def _checkout(
     payments: Payments, organisation: Organisation, plan: Plan, quantity: int, customer: str
 ) -> dict[str, Any]:
     prices = catalogue.price_ids(payments.client)
-    data: dict[str, Any] = {"metadata": {"organisation": str(organisation.id)}}
+    data: dict[str, Any] = {"metadata": {"organisation": str(organisation.id)}, "billing_mode": {"type": "flexible"}}
     trial_end = organisation.created_at + plans.TRIAL
     if trial_end >= payments.clock() + LEAST_TRIAL:
         data["trial_end"] = int(trial_end.timestamp())
@@ -386,14 +261,3 @@ def _checkout(
         "success_url": f"{payments.public_url}/billing/welcome?session={{CHECKOUT_SESSION_ID}}",
         "cancel_url": f"{payments.public_url}/billing",
     }
-
-
-def _wanted(subscription: Subscription, quantity: int, at: datetime) -> dict[str, Any]:
-    """Return the change as the provider takes it: the same for the preview and for the real one."""
-    wanted: dict[str, Any] = {
-        "items": [{"id": subscription.item, "quantity": quantity}],
-        "proration_behavior": "create_prorations",
-    }
-    if subscription.status != "trialing":
-        wanted["proration_date"] = int(at.timestamp())
-    return wanted

@@ -15,10 +15,10 @@ from mailcore.errors import Conflict, LimitExceeded, NotFound, Refused, SyntaxFa
 from mailcore.model.ids import UserId
 from portal.access import actor, current_organisation, requires
 from portal.audit.services import record
-from portal.billing import enforcement, plans, queries, services, words
+from portal.billing import changes, enforcement, plans, queries, services, showing, words
+from portal.billing.changes import PreviewOutdated
 from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription, entitlements
-from portal.billing.forms import CheckoutForm, CouponForm, QuantityForm, SpendCapForm, TaxIdForm
-from portal.billing.plans import PLANS
+from portal.billing.forms import ChangeForm, CheckoutForm, CouponForm, SpendCapForm, TaxIdForm
 from portal.billing.services import Payments
 from portal.billing.words import reason_of
 from portal.database import unit_of_work
@@ -47,7 +47,7 @@ def index() -> ResponseReturnValue:
         return render_template("billing/none.html")
     subscription = current_subscription(organisation)
     runs = subscription is not None and subscription.status not in ENDED | NOT_BEGUN
-    tenant = parts.mail.tenants.find(organisation.tenant_id)
+    users, used_bytes = showing.use_of(parts.mail, organisation)
     return render_template(
         "billing/index.html",
         organisation=organisation,
@@ -55,11 +55,11 @@ def index() -> ResponseReturnValue:
         entitled=entitlements(organisation, parts.clock()),
         account=queries.account_of(organisation),
         change=queries.change_under_way(organisation),
-        plans=PLANS.values(),
-        users=parts.mail.users.count_of_tenant(organisation.tenant_id) if tenant is not None else 0,
-        used_bytes=tenant.used_bytes if tenant is not None else 0,
+        choices=showing.choices(subscription if runs else None, users, used_bytes),
+        users=users,
+        used_bytes=used_bytes,
         trial_end=organisation.created_at + plans.TRIAL,
-        quantity=QuantityForm(quantity=subscription.quantity if subscription is not None else 1),
+        quantity=ChangeForm(quantity=subscription.quantity if subscription is not None else 1),
         cap=SpendCapForm(),
         coupon=CouponForm(),
         tax_id=TaxIdForm(),
@@ -113,32 +113,46 @@ def ask_provider() -> ResponseReturnValue:
 @blueprint.post("/preview")
 @requires(Permission.MANAGE_BILLING)
 def preview() -> ResponseReturnValue:
-    """Work out the next invoice for another number of seats or GB."""
-    form = QuantityForm()
+    """Work out the next invoice for another number of seats or GB, or for another plan."""
+    form = ChangeForm()
     if not form.validate_on_submit():
         return _back(_told(form))
-    try:
-        change = services.preview(_payments(), actor(), current_organisation(), form.quantity.data or 0)
-    except REFUSALS as error:
-        return _back(reason_of(error))
-    return redirect(url_for("billing.change", change_id=change.id), code=303)
+    return _show_preview(form.quantity.data or 0, form.plan.data or None)
 
 
 @blueprint.get("/changes/<uuid:change_id>")
 @requires(Permission.MANAGE_BILLING)
 def change(change_id: UUID) -> ResponseReturnValue:
     """Show the next invoice as it will be, before anything is changed."""
-    return render_template("billing/change.html", change=services.find_change(current_organisation(), change_id))
+    organisation = current_organisation()
+    found = changes.find_change(organisation, change_id)
+    users, used_bytes = showing.use_of(portal().mail, organisation)
+    return render_template(
+        "billing/change.html",
+        change=found,
+        before=showing.side(found.from_price, found.from_quantity),
+        after=showing.side(found.to_price, found.to_quantity),
+        users=users,
+        used_bytes=used_bytes,
+        subscription=showing.subscription_of(found),
+        account=queries.account_of(organisation),
+    )
 
 
 @blueprint.post("/changes/<uuid:change_id>")
 @requires(Permission.MANAGE_BILLING)
 def confirm(change_id: UUID) -> ResponseReturnValue:
-    """Make the change that was shown."""
+    """Make the change that was shown; where that no longer holds, show it as it is now."""
+    organisation = current_organisation()
     try:
-        services.confirm(_payments(), actor(), current_organisation(), change_id)
+        changes.confirm(_payments(), actor(), organisation, change_id)
     except NotFound:
         abort(404)
+    except PreviewOutdated as error:
+        flash(reason_of(error), "error")
+        shown = changes.find_change(organisation, change_id)
+        other = plans.BY_KEY.get(shown.to_price) if shown.to_price != shown.from_price else None
+        return _show_preview(shown.to_quantity, other.code if other is not None else None)
     except REFUSALS as error:
         return _back(reason_of(error))
     flash(_("Your plan is being changed. It takes a moment."), "success")
@@ -253,6 +267,15 @@ def remove_tax_id(tax_id: str) -> ResponseReturnValue:
     """Take a number off the coming invoices."""
     services.remove_tax_id(_payments(), actor(), current_organisation(), tax_id)
     return redirect(url_for("billing.index"), code=303)
+
+
+def _show_preview(quantity: int, code: str | None) -> ResponseReturnValue:
+    """Lead to the next invoice as it would be, or back to the page that says why not."""
+    try:
+        change = changes.preview(_payments(), actor(), current_organisation(), quantity, code)
+    except REFUSALS as error:
+        return _back(reason_of(error))
+    return redirect(url_for("billing.change", change_id=change.id), code=303)
 
 
 def _payments() -> Payments:

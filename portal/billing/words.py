@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
+from babel.numbers import format_currency
 from flask import Flask
 from flask_babel import format_date, get_locale
 from flask_babel import gettext as _
 
 from mailcore.errors import MailError
+from portal.billing.changes import (
+    NO_LONGER_FITS,
+    OUTDATED,
+    ChangeUnderWay,
+    NothingChanges,
+    PaymentDue,
+    PreviewOutdated,
+)
+from portal.billing.fitting import BeyondSpendCap, SeatsInUse, StorageInUse
 from portal.billing.gateway import PaymentRefused
 from portal.billing.money import Money
-from portal.billing.plans import Unit
-from portal.billing.services import BeyondSpendCap, CouponUsed, PreviewOutdated, SeatsInUse, SubscriptionRuns
+from portal.billing.plans import BY_KEY, CURRENCY, GIB, Plan, Tier, Unit
+from portal.billing.services import CouponUsed, NoSubscription, SubscriptionRuns
 from portal.billing.stages import Stage
 
 
@@ -26,6 +37,9 @@ def set_up(app: Flask) -> None:
     app.add_template_global(unit_price)
     app.add_template_global(unit_question)
     app.add_template_global(invoice_state)
+    app.add_template_global(refused_because)
+    app.add_template_global(metered_price)
+    app.add_template_global(units_of)
     app.add_template_global(Money, "amount_of")
 
 
@@ -49,6 +63,29 @@ def unit_price(unit: Unit, amount: str) -> str:
     if unit is Unit.SEAT:
         return _("%(amount)s a month for each user, with 30 GB each in a common pool.", amount=amount)
     return _("%(amount)s a month for each GB, for as many users as you like.", amount=amount)
+
+
+def metered_price(plan: Plan) -> str:
+    """Return what is paid for use beside the plan's price."""
+    cents = {one.tier: one.unit_amount_decimal for one in plan.metered}
+    locale = str(get_locale() or "en")
+    shown = {
+        tier: format_currency(Decimal(amount) / 100, CURRENCY.upper(), locale=locale, decimal_quantization=False)
+        for tier, amount in cents.items()
+    }
+    return _(
+        "And what is stored: %(ssd)s a day for each GB on SSD, %(hdd)s on HDD.",
+        ssd=shown[Tier.SSD],
+        hdd=shown[Tier.HDD],
+    )
+
+
+def units_of(price: str, quantity: int) -> str:
+    """Return a plan with how much of it."""
+    plan = BY_KEY.get(price)
+    if plan is None:
+        return str(quantity)
+    return _("%(plan)s for %(number)s %(unit)s", plan=plan.name, number=quantity, unit=unit_name(plan.unit))
 
 
 def unit_question(unit: Unit) -> str:
@@ -88,12 +125,36 @@ def invoice_state(status: str) -> tuple[str, str]:
     }.get(status, (status, "off"))
 
 
+def refused_because(reason: str) -> str:
+    """Return why a change that was confirmed was not made: a word of ours, or what the provider said."""
+    known = {
+        OUTDATED: _("something else was changed meanwhile. Please look at the preview again."),
+        NO_LONGER_FITS: _("users or mail came meanwhile that it has no room for."),
+    }
+    return known.get(reason, reason)
+
+
 def reason_of(error: MailError) -> str:
     """Return why something was refused, and what to do."""
     if isinstance(error, SeatsInUse):
         return _("You have %(number)s users: remove some first, or keep as many seats.", number=error.details[0])
     if isinstance(error, BeyondSpendCap):
         return _("That would cost more each month than your spend cap. Raise the cap first.")
+    if isinstance(error, StorageInUse):
+        stored, units = error.details
+        return _(
+            "You store %(stored)s GB, more than that has room for: choose at least %(units)s, or delete mail first.",
+            stored=-(-int(str(stored)) // GIB),
+            units=units,
+        )
+    if isinstance(error, PaymentDue):
+        return _("An invoice is not paid yet. Pay it first, with another card if need be; then change the plan.")
+    if isinstance(error, ChangeUnderWay):
+        return _("Another change is being made. Wait a moment, then look at the preview again.")
+    if isinstance(error, NothingChanges):
+        return _("That is what you have already: choose another number or another plan.")
+    if isinstance(error, NoSubscription):
+        return _("You have no plan that runs: choose one.")
     if isinstance(error, PreviewOutdated):
         return _("What was shown no longer holds. Please look at the new preview.")
     if isinstance(error, SubscriptionRuns):

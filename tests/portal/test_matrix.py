@@ -24,7 +24,7 @@ from portal.access import Open, need_of
 from portal.accounts import sessions
 from portal.accounts.models import Membership
 from portal.app import UNGUARDED
-from portal.billing.models import QuantityChange
+from portal.billing.models import PlanChange
 from portal.database import unit_of_work, utc_now
 from portal.domains import services as domains
 from portal.domains.wanted import ServiceNames
@@ -81,9 +81,11 @@ def _grant(_: MailServices, made: MadeOrganisation) -> str:
 
 
 def _billing_change(_: MailServices, made: MadeOrganisation) -> str:
-    change = QuantityChange(
+    change = PlanChange(
         organisation_id=made.organisation.id,
         subscription="sub_none",
+        from_price="eider_team_seat_month_eur",
+        to_price="eider_pool_gb_month_eur",
         from_quantity=1,
         to_quantity=2,
         prorated_at=utc_now(),

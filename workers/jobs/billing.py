@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
-from portal.billing import enforcement, metering, services, telling
+from portal.billing import changes, enforcement, metering, telling
 from portal.billing.services import Payments
 from portal.mail_plane import Portal
 from workers.context import JobContext
 
 
 def apply_change(context: JobContext, change_id: str) -> None:
-    """Make a change of seats or GB that was confirmed."""
+    """Make a change of the plan, of seats or of GB that was confirmed."""
     with context.in_portal() as portal:
-        services.apply_change(Payments.of(portal), UUID(change_id))
+        changes.apply_change(Payments.of(portal), UUID(change_id))
 
 
 def enforce(context: JobContext, organisation_id: str) -> None:

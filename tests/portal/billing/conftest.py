@@ -202,5 +202,6 @@ def billed(billed_portal: Billed) -> Iterator[Billed]:
         server.world.events.clear()
     with billed_portal.parts.database.scope():
         session().execute(text("TRUNCATE billing_accounts, billing_subscriptions, billing_invoices, billing_events"))
+        session().execute(text("TRUNCATE billing_changes"))
         session().commit()
         yield billed_portal

@@ -10,7 +10,7 @@ from werkzeug.serving import make_server
 
 from mailcore.model.secret import Secret
 from portal.accounts.models import Member
-from portal.billing import enforcement, services
+from portal.billing import changes, enforcement, services
 from portal.database import unit_of_work
 from portal.permissions import Role
 from portal.staff import grants
@@ -49,7 +49,7 @@ def made(billed: Billed) -> MadeOrganisation:
 def test_no_page_of_billing_has_anything_to_find(billed: Billed, made: MadeOrganisation, address: str) -> None:
     organisation = made.organisation
     services.add_tax_id(billed.payments, OWNER, organisation, "eu_vat", "DE123456789")
-    change = services.preview(billed.payments, OWNER, organisation, 5)
+    change = changes.preview(billed.payments, OWNER, organisation, 5)
     below = ("", "/invoices", "/cancel", "/export", "/welcome", f"/changes/{change.id}")
     pages = [f"/billing{page}" for page in below]
     who = (made.members[Role.OWNER].email, PASSWORD)

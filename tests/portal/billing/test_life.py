@@ -10,12 +10,14 @@ import pytest
 
 from mailcore.errors import TooManyUsers
 from mailcore.model.tenant import Standing
-from portal.billing import enforcement, metering, plans, services
+from portal.billing import changes, enforcement, metering, plans, services
+from portal.billing.changes import PreviewOutdated
 from portal.billing.entitlements import Facts, derive
-from portal.billing.gateway import PaymentsAway
-from portal.billing.models import ChangeState, QuantityChange
+from portal.billing.fitting import BeyondSpendCap, SeatsInUse
+from portal.billing.gateway import PaymentRefused, PaymentsAway
+from portal.billing.models import ChangeState, PlanChange
 from portal.billing.money import CurrencyMismatch, Money
-from portal.billing.services import BeyondSpendCap, CouponUsed, PreviewOutdated, SeatsInUse, SubscriptionRuns
+from portal.billing.services import CouponUsed, SubscriptionRuns
 from portal.billing.stages import STEPS, Stage, stage_at
 from portal.database import session
 from tests.builders import OPERATOR
@@ -49,9 +51,9 @@ def test_a_trial_that_ends_without_a_plan_goes_through_the_stages(billed: Billed
 def test_the_preview_is_the_invoice_that_comes(billed: Billed) -> None:
     organisation = billed.subscribed(quantity=3)
     billed.advance(days=20)
-    change = services.preview(billed.payments, OWNER, organisation, 8)
+    change = changes.preview(billed.payments, OWNER, organisation, 8)
     assert billed.subscription(organisation).quantity == 3
-    services.confirm(billed.payments, OWNER, organisation, change.id)
+    changes.confirm(billed.payments, OWNER, organisation, change.id)
     billed.settle()
     assert billed.subscription(organisation).quantity == 8
     assert billed.mail.tenants.get(organisation.tenant_id).limits.users == 8
@@ -64,23 +66,24 @@ def test_the_preview_is_the_invoice_that_comes(billed: Billed) -> None:
 def test_a_change_that_is_made_twice_is_made_once(billed: Billed) -> None:
     organisation = billed.subscribed(quantity=3)
     billed.advance(days=20)
-    change = services.preview(billed.payments, OWNER, organisation, 4)
-    services.confirm(billed.payments, OWNER, organisation, change.id)
-    services.apply_change(billed.payments, change.id)
-    services.apply_change(billed.payments, change.id)
+    change = changes.preview(billed.payments, OWNER, organisation, 4)
+    changes.confirm(billed.payments, OWNER, organisation, change.id)
+    changes.apply_change(billed.payments, change.id)
+    changes.apply_change(billed.payments, change.id)
     pending = billed.server.world.of_kind("invoiceitem", customer=billed.customer(organisation))
     assert len(pending) == 2  # one that gives back, one that costs
-    with pytest.raises(PreviewOutdated):
-        services.confirm(billed.payments, OWNER, organisation, change.id)
+    changes.confirm(billed.payments, OWNER, organisation, change.id)
+    billed.settle()
+    assert len(billed.server.world.of_kind("invoiceitem", customer=billed.customer(organisation))) == 2
 
 
 def test_a_worker_that_died_after_the_call_is_followed_by_one_that_changes_nothing(billed: Billed) -> None:
     organisation = billed.subscribed(quantity=3)
     billed.advance(days=20)
-    change = services.preview(billed.payments, OWNER, organisation, 6)
-    services.confirm(billed.payments, OWNER, organisation, change.id)
-    services.apply_change(billed.payments, change.id)
-    found = session().get(QuantityChange, change.id, populate_existing=True)
+    change = changes.preview(billed.payments, OWNER, organisation, 6)
+    changes.confirm(billed.payments, OWNER, organisation, change.id)
+    changes.apply_change(billed.payments, change.id)
+    found = session().get(PlanChange, change.id, populate_existing=True)
     assert found is not None
     found.state = ChangeState.CONFIRMED  # as if the commit had been lost
     session().commit()
@@ -92,20 +95,20 @@ def test_a_worker_that_died_after_the_call_is_followed_by_one_that_changes_nothi
 
 def test_two_previews_cannot_both_be_confirmed(billed: Billed) -> None:
     organisation = billed.subscribed(quantity=3)
-    first = services.preview(billed.payments, OWNER, organisation, 4)
-    second = services.preview(billed.payments, OWNER, organisation, 5)
-    services.confirm(billed.payments, OWNER, organisation, first.id)
+    first = changes.preview(billed.payments, OWNER, organisation, 4)
+    second = changes.preview(billed.payments, OWNER, organisation, 5)
+    changes.confirm(billed.payments, OWNER, organisation, first.id)
     billed.settle()
     with pytest.raises(PreviewOutdated):
-        services.confirm(billed.payments, OWNER, organisation, second.id)
+        changes.confirm(billed.payments, OWNER, organisation, second.id)
 
 
 def test_a_preview_holds_for_an_hour(billed: Billed) -> None:
     organisation = billed.subscribed(quantity=3)
-    change = services.preview(billed.payments, OWNER, organisation, 4)
+    change = changes.preview(billed.payments, OWNER, organisation, 4)
     billed.server.advance(seconds=3601)
     with pytest.raises(PreviewOutdated):
-        services.confirm(billed.payments, OWNER, organisation, change.id)
+        changes.confirm(billed.payments, OWNER, organisation, change.id)
 
 
 def test_what_is_not_paid_goes_stage_by_stage_and_comes_back(billed: Billed) -> None:
@@ -202,15 +205,15 @@ def test_seats_are_never_fewer_than_users_and_users_never_more_than_seats(billed
     with pytest.raises(TooManyUsers):
         billed.mail.users.create(OPERATOR, f"u3@{domain}", None, "", organisation.tenant_id)
     with pytest.raises(SeatsInUse):
-        services.preview(billed.payments, OWNER, organisation, 1)
+        changes.preview(billed.payments, OWNER, organisation, 1)
 
 
 def test_no_change_goes_beyond_the_spend_cap(billed: Billed) -> None:
     organisation = billed.subscribed(quantity=3)
     services.set_spend_cap(OWNER, organisation, 2000)
-    assert services.preview(billed.payments, OWNER, organisation, 4).to_quantity == 4
+    assert changes.preview(billed.payments, OWNER, organisation, 4).to_quantity == 4
     with pytest.raises(BeyondSpendCap):
-        services.preview(billed.payments, OWNER, organisation, 5)
+        changes.preview(billed.payments, OWNER, organisation, 5)
 
 
 def test_storage_billed_by_use_stops_before_the_cap(billed: Billed) -> None:
@@ -224,6 +227,9 @@ def test_storage_billed_by_use_stops_before_the_cap(billed: Billed) -> None:
 
 def test_what_is_stored_is_reported_once_a_day_for_each_tier(billed: Billed) -> None:
     organisation = billed.subscribed("pool", 100)
+    metering.report(billed.payments, organisation.id)
+    assert not billed.server.world.of_kind("billing.meter_event"), "a trial is free"
+    billed.advance(days=20)
     for _ in range(3):
         metering.report(billed.payments, organisation.id)
     events = [
@@ -274,7 +280,7 @@ def test_tax_numbers_come_and_go(billed: Billed) -> None:
     [found] = billed.server.world.of_kind("tax_id", customer=billed.customer(organisation))
     services.remove_tax_id(billed.payments, OWNER, organisation, found["id"])
     assert not billed.server.world.of_kind("tax_id", customer=billed.customer(organisation))
-    with pytest.raises(services.PaymentRefused):
+    with pytest.raises(PaymentRefused):
         services.add_tax_id(billed.payments, OWNER, organisation, "eu_vat", "nonsense !")
 
 

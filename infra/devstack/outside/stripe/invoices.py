@@ -33,11 +33,16 @@ def metered_lines(world: World, subscription: Object, start: int, end: int) -> l
     """Return what was used from `start` until `end`."""
     lines = []
     for item in subscription["items"]["data"]:
-        meter_id = item["price"]["recurring"].get("meter")
-        if meter_id is not None:
-            used = metered(world, meter_id, subscription["customer"], start, end)
+        if item["price"]["recurring"].get("meter") is not None:
+            used = _used(world, subscription, item, start, end)
             lines.append(_line(world, subscription, item, cents(_unit(item["price"]) * used), int(used), start, end))
     return lines
+
+
+def _used(world: World, subscription: Object, item: Object, start: int, end: int) -> Decimal:
+    """Return what an item's meter has within [start, end), since the item is there."""
+    since = max(start, item.get("_used_since", start))
+    return metered(world, item["price"]["recurring"]["meter"], subscription["customer"], since, end)
 
 
 def metered(world: World, meter_id: str, customer: str, start: int, end: int) -> Decimal:
@@ -61,21 +66,43 @@ def add_proration(world: World, subscription: Object, item: Object, before: Obje
     part = Decimal(end - at) / (end - item["current_period_start"])
     for old, sign, text in ((before, -1, "Unused time on"), (item, 1, "Remaining time on")):
         amount = sign * cents(_unit(old["price"]) * old["quantity"] * part)
-        world.add(
-            "ii",
-            "invoiceitem",
-            amount=amount,
-            currency=subscription["currency"],
-            customer=subscription["customer"],
-            description=f"{text} {old['quantity']} × {old['price']['nickname'] or old['price']['id']}",
-            invoice=None,
-            period={"start": at, "end": end},
-            proration=True,
-            quantity=old["quantity"],
-            pricing={"type": "price_details", "price_details": {"price": old["price"]["id"]}},
-            parent={"type": "subscription_details", "subscription_details": {"subscription": subscription["id"]}},
-            metadata={},
-        )
+        what = f"{text} {old['quantity']} × {_name(old['price'])}"
+        _note(world, subscription, old["price"], old["quantity"], amount, what, at, end)
+
+
+def add_use(world: World, subscription: Object, item: Object, at: int) -> None:
+    """Note what was used of a metered item that is taken away, for the next invoice."""
+    if item["price"]["recurring"].get("meter") is None:
+        return
+    start = item["current_period_start"]
+    used = _used(world, subscription, item, start, at)
+    amount = cents(_unit(item["price"]) * used)
+    _note(world, subscription, item["price"], int(used), amount, f"{int(used)} × {_name(item['price'])}", start, at)
+
+
+def _note(
+    world: World, subscription: Object, price: Object, quantity: int, amount: int, text: str, start: int, end: int
+) -> None:
+    """Keep something for the next invoice."""
+    world.add(
+        "ii",
+        "invoiceitem",
+        amount=amount,
+        currency=subscription["currency"],
+        customer=subscription["customer"],
+        description=text,
+        invoice=None,
+        period={"start": start, "end": end},
+        proration=True,
+        quantity=quantity,
+        pricing={"type": "price_details", "price_details": {"price": price["id"]}},
+        parent={"type": "subscription_details", "subscription_details": {"subscription": subscription["id"]}},
+        metadata={},
+    )
+
+
+def _name(price: Object) -> str:
+    return str(price["nickname"] or price["id"])
 
 
 def pending_lines(world: World, subscription: Object, invoice_id: str) -> list[Object]:

@@ -48,6 +48,7 @@ def create(world: World, given: dict[str, Any]) -> Object:
         ended_at=None,
         collection_method="charge_automatically",
         default_payment_method=given.get("default_payment_method"),
+        billing_mode={"type": "flexible", **given.get("billing_mode", {})},
         latest_invoice=None,
         discounts=[],
         metadata=given.get("metadata", {}),
@@ -159,7 +160,7 @@ def _pass_time(world: World, subscription: Object) -> None:
         subscription.update(status="active", billing_cycle_anchor=end)
     _set_period(subscription, end, _next_end(subscription, end))
     world.tell("customer.subscription.updated", subscription)
-    _bill(world, subscription, "subscription_cycle", start)
+    _bill(world, subscription, "subscription_cycle", None if is_trial else start)
 
 
 def _next_moment(world: World) -> int | None:
@@ -184,7 +185,8 @@ def _next_invoice(world: World, subscription: Object) -> Object:
         lines = invoices.metered_lines(world, subscription, start, end)
     else:
         _set_period(subscription, end, _next_end(subscription, end))
-        lines = invoices.lines_of_period(world, subscription, end, start)
+        used_since = None if subscription["status"] == "trialing" else start
+        lines = invoices.lines_of_period(world, subscription, end, used_since)
     return invoices.make(world, subscription, "upcoming", lines)
 
 
@@ -212,6 +214,8 @@ def _add_item(world: World, subscription: Object, given: dict[str, Any]) -> Obje
     price = world.get("price", given["price"])
     if subscription["currency"] not in ("", price["currency"]):
         raise ApiFault("All prices of a subscription have one currency", code="currency_mismatch", param="items")
+    if price["id"] in [each["price"]["id"] for each in subscription["items"]["data"]]:
+        raise ApiFault(f"A subscription has no two items of one price: {price['id']}", param="items")
     subscription["currency"] = price["currency"]
     item = world.add(
         "si",
@@ -235,7 +239,7 @@ def _change_item(world: World, subscription: Object, given: dict[str, Any], at: 
     start, end = _period(subscription)
     if "id" not in given:
         item = _add_item(world, subscription, given)
-        item.update(current_period_start=start, current_period_end=end)
+        item.update(current_period_start=start, current_period_end=end, _used_since=world.now)
         return
     items = subscription["items"]["data"]
     found = [each for each in items if each["id"] == given["id"]]
@@ -243,15 +247,18 @@ def _change_item(world: World, subscription: Object, given: dict[str, Any], at: 
         raise missing("subscription_item", given["id"])
     item = found[0]
     before = copy.deepcopy(item)
+    bills = prorate and subscription["status"] != "trialing"
     if given.get("deleted"):
         items.remove(item)
+        if bills and subscription["billing_mode"]["type"] == "flexible":
+            invoices.add_use(world, subscription, item, at)
         return
     if "price" in given:
         item["price"] = copy.deepcopy(world.get("price", given["price"]))
     if "quantity" in given:
         item["quantity"] = given["quantity"]
     changed = (item["price"]["id"], item.get("quantity")) != (before["price"]["id"], before.get("quantity"))
-    if changed and prorate and subscription["status"] != "trialing" and "quantity" in item:
+    if changed and bills and "quantity" in item:
         if not start <= at <= end:
             raise ApiFault("The proration date lies outside the current period", param="proration_date")
         invoices.add_proration(world, subscription, item, before, at)
