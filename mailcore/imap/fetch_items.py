@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Indexes = npt.NDArray[np.int64]
 Cells = Sequence[object]
 
-_VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.HAS_NOTE)
+_VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.INTERNAL_MASK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ Positions = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 """Indexes into a view, -1 where the message is gone."""
 
-VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.HAS_NOTE)
+VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.INTERNAL_MASK)
 _EMPTY = np.empty(0, np.int64)
 ALL_FLAGS = (1 << 64) - 1
 

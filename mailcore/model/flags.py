@@ -1,4 +1,4 @@
-"""Flags as bits: five system flags, one internal mark, 56 keywords of the mailbox (RFC 9051 §2.3.2)."""
+"""Flags as bits: five system flags, two internal marks, 56 keywords of the mailbox (RFC 9051 §2.3.2)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ DELETED = 1 << 3
 DRAFT = 1 << 4
 HAS_NOTE = 1 << 5
 """Internal: a document in `notes` belongs to this copy. Never shown to clients."""
+LEAVING = 1 << 6
+"""Internal: whoever set it takes this copy away if the message lies elsewhere; so it keeps nobody else's."""
+INTERNAL_MASK = HAS_NOTE | LEAVING
 KEYWORD_SHIFT = 8
 """Bit of the first entry of the mailbox's keyword list."""
 

@@ -24,11 +24,13 @@ def ids_of(columns: MailboxView | Columns, rows: Rows | None = None) -> Ids:
     return np.ascontiguousarray(oids).view(f"S{OID_BYTES}").ravel()
 
 
-def held(ids: Ids, view: MailboxView) -> Mask:
-    """Return which of the ids, ascending and each once, a mailbox holds."""
+def held(ids: Ids, view: MailboxView, *, without: int = 0) -> Mask:
+    """Return which of the ids, ascending and each once, a mailbox holds; copies flagged `without` do not count."""
     found = np.zeros(len(ids), np.bool_)
     if len(ids):
         others = ids_of(view)
+        if without:
+            others = others[(view.flags & np.uint64(without)) == 0]
         at = np.minimum(np.searchsorted(ids, others), len(ids) - 1)
         found[at[ids[at] == others]] = True
     return found

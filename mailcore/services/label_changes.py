@@ -16,7 +16,7 @@ import numpy as np
 from mailcore import fault
 from mailcore.errors import MailboxExists
 from mailcore.model.actor import Actor
-from mailcore.model.flags import FlagOperation, FlagSet
+from mailcore.model.flags import LEAVING, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, ModSeq, UserId
 from mailcore.model.labels import FLAGS, NAMES, Label, LabelSet, SystemLabel, label_of, mailbox_of
 from mailcore.model.mailbox import MailboxEntry, MailboxTree, SpecialUse
@@ -182,8 +182,21 @@ class LabelChanges:
             if entry.id not in {target.id, chosen.mailbox_id}
             and _LEAVE in self._mailboxes.access.rights(chosen.owner_id, chosen.actor, entry)
         ]
+        self._mark(chosen, others, ids)
+        staying = np.zeros(len(ids), np.bool_)
+        for _, view in self._labels.filled(chosen.owner_id, [target]):
+            staying = held(ids, view, without=LEAVING)
         for entry, view in self._labels.filled(chosen.owner_id, others):
-            self._expunge(chosen, entry, view, ids)
+            self._expunge(chosen, entry, view, ids[staying])
+        self._mark(chosen, others, ids[~staying], is_leaving=False)
+
+    def _mark(self, chosen: _Chosen, entries: Sequence[MailboxEntry], ids: Ids, *, is_leaving: bool = True) -> None:
+        """Mark the copies of messages that mailboxes hold, or take the mark off."""
+        for entry, view in self._labels.filled(chosen.owner_id, entries):
+            rows = rows_of(ids, view)
+            if len(rows):
+                uids = uid_set_of(view.uids[rows])
+                self._messages.mark_leaving(chosen.owner_id, chosen.actor, entry.id, uids, is_leaving=is_leaving)
 
     def _moved(self, chosen: _Chosen, view: MailboxView, uids: UidSet, target: MailboxEntry) -> Ids:
         """Move messages out of a mailbox; return the ids of those that were still there."""
@@ -193,12 +206,17 @@ class LabelChanges:
     def _leave(self, chosen: _Chosen, tree: MailboxTree, leaving: Sequence[MailboxEntry]) -> None:
         """Expunge copies; those that nothing else keeps are moved to the archive.
 
-        Two who take away each other's last label at once both find another that keeps it. So whoever expunged looks
-        again: of two such looks, the later one sees that the message is nowhere, and brings it back.
+        Whoever takes a copy away marks it first and then looks who keeps the message; a marked copy keeps nobody's. Of
+        two who take away each other's last label, the later one to look sees the mark of the other, and archives. So
+        a message lies somewhere at every moment, whoever dies where; a mark that is left behind harms nothing.
+
+        Who expunges by other commands marks nothing. So whoever took copies away looks again, and brings back.
         """
         for entry in leaving:
             self._mailboxes.access.require_on(chosen.owner_id, chosen.actor, entry, _LEAVE)
-        kept, emptied = self._places(chosen, tree, leaving)
+        self._mark(chosen, leaving, chosen.ids)
+        fault.hit("labels.marked")
+        kept, emptied = self._places(chosen, tree, leaving, marked=LEAVING)
         archive, archived = self._archive(chosen, leaving, chosen.ids[~kept])
         fault.hit("labels.before_expunge")
         expunged = np.zeros(len(chosen.ids), np.bool_)
@@ -211,13 +229,15 @@ class LabelChanges:
             kept_now, emptied_now = self._places(chosen, self._mailboxes.tree(chosen.owner_id), ())
             self._bring_back(chosen, chosen.ids[expunged & ~kept_now & ~(emptied_now & ~emptied)])
 
-    def _places(self, chosen: _Chosen, tree: MailboxTree, without: Sequence[MailboxEntry]) -> tuple[Mask, Mask]:
-        """Return which messages lie in a mailbox that keeps them, and which in one that is emptied."""
+    def _places(
+        self, chosen: _Chosen, tree: MailboxTree, without: Sequence[MailboxEntry], *, marked: int = 0
+    ) -> tuple[Mask, Mask]:
+        """Return which messages a mailbox keeps, `marked` copies aside, and which lie in one that is emptied."""
         kept, emptied = np.zeros((2, len(chosen.ids)), np.bool_)
         others = [entry for entry in tree if entry not in without]
         for entry, view in self._labels.filled(chosen.owner_id, others):
             mask = emptied if entry.special_use in _EMPTIED else kept
-            mask |= held(chosen.ids, view)
+            mask |= held(chosen.ids, view, without=marked)
         return kept, emptied
 
     def _archive(
@@ -233,6 +253,7 @@ class LabelChanges:
         ):
             rows = rows_of(left, view)
             if entry.id == archive.id:
+                self._mark(chosen, [archive], left, is_leaving=False)
                 lonely = left = left[~held(left, view)]
             elif len(rows):
                 left = np.setdiff1d(left, self._moved(chosen, view, uid_set_of(view.uids[rows]), archive))

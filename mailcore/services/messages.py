@@ -11,7 +11,7 @@ from mailcore import fault
 from mailcore.errors import ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
-from mailcore.model.flags import HAS_NOTE, SYSTEM_MASK, FlagOperation, FlagSet
+from mailcore.model.flags import HAS_NOTE, INTERNAL_MASK, LEAVING, SYSTEM_MASK, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, ModSeq, UserId
 from mailcore.model.mailbox import parse_mailbox_name
 from mailcore.model.rights import Right
@@ -40,7 +40,7 @@ __all__ = [
     "StoreResult",
 ]  # fmt: skip
 
-_KEEP_NOTE: Final = ((1 << 64) - 1) & ~HAS_NOTE
+_CLEAR_ALL: Final = ((1 << 64) - 1) & ~INTERNAL_MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,21 @@ class Messages(Appending):
                 return bits, 0
             if operation is FlagOperation.REMOVE:
                 return 0, bits
-            return bits, _KEEP_NOTE & may_clear
+            return bits, _CLEAR_ALL & may_clear
 
         return self._changes.change_flags(user_id, actor, mailbox_id, uids, masks, unchanged_since)
+
+    def mark_leaving(
+        self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uids: UidSet, *, is_leaving: bool
+    ) -> None:
+        """Mark copies that are about to be taken away, or take the mark off; one round trip, as a rule.
+
+        Raises:
+            MailboxChanged: the mailbox is deleted.
+            MailboxBusy: others kept changing flags for 3 s.
+        """
+        wanted = (LEAVING, 0) if is_leaving else (0, LEAVING)
+        self._changes.change_flags(user_id, actor, mailbox_id, uids, lambda _: wanted, None)
 
     def put_note(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, uid: int, note: Note | None) -> None:
         """Give one copy of a message a note, or take it away (None).

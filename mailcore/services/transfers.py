@@ -12,7 +12,7 @@ from mailcore import fault
 from mailcore.errors import MailboxChanged, MailboxMoving, MailboxNotFound
 from mailcore.model.actor import SYSTEM, Actor
 from mailcore.model.changes import Cause
-from mailcore.model.flags import HAS_NOTE, keyword_bit
+from mailcore.model.flags import HAS_NOTE, LEAVING, keyword_bit
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.rights import Right
 from mailcore.model.uid_set import UidSet
@@ -324,7 +324,7 @@ class Transfers:
         packed["message_oid"] = view.message_oids[rows]
         rights = self._mailboxes.access.require(user_id, actor, target_id, Right.NONE)
         packed["flags"] = self._translated(user_id, view, rows, target_id, target.keywords)
-        packed["flags"] &= np.uint64(flag_mask(rights))
+        packed["flags"] &= np.uint64(flag_mask(rights) & ~LEAVING)
         packed["size_bytes"] = view.sizes[rows]
         packed["internal_date"] = view.internal_dates[rows]
         packed["saved_date"] = self._commits.now_s()

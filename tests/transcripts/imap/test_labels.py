@@ -286,9 +286,26 @@ def test_two_who_take_away_each_others_last_label_lose_nothing(imap: Imap) -> No
 
 
 def test_who_does_not_look_again_would_be_seen(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control."""
+    """Control: nor marks what it takes away."""
+    monkeypatch.setattr(LabelChanges, "_mark", lambda *_, **__: None)
     monkeypatch.setattr(LabelChanges, "_bring_back", lambda *_: None)
     assert _race(imap) == []
+
+
+def test_who_expunges_without_a_mark_is_seen_by_the_second_look(imap: Imap) -> None:
+    """Another's EXPUNGE of the last copy, just when the label goes that it was left for."""
+    imap.append(*messages(b"a"))
+    first, second = imap.sign_in("1", select="INBOX"), imap.sign_in("2", select="INBOX")
+    first.run("STORE 1 +X-GM-LABELS (one)")
+
+    def meanwhile() -> None:
+        fault.install({})
+        second.run("STORE 1 +FLAGS (\\Deleted)")
+        second.run("EXPUNGE")
+
+    fault.install({"labels.before_expunge": meanwhile})
+    first.run("UID STORE 1 -X-GM-LABELS (one)")
+    assert places(imap, b"a") == ["Archive"]
 
 
 def _archived(imap: Imap) -> list[str]:
