@@ -42,6 +42,7 @@ FEATURES = (
     "portal.staff.tenant_views",
     "portal.staff.views",
     "portal.staff.abuse",
+    "portal.staff.feature_views",
     "portal.deliveries.views",
     "portal.dashboards.views",
     "portal.people.actions",

@@ -75,6 +75,8 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("domains.write", "workers.jobs.domains.write", PORTAL, 900),
         RegisteredJob("domains.rotate", "workers.jobs.domains.rotate", PORTAL, 600),
         RegisteredJob("domains.reconcile", "workers.jobs.domains.reconcile", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("features.apply", "workers.jobs.features.apply", PORTAL, 300),
+        RegisteredJob("features.all", "workers.jobs.features.apply_all", MAINTENANCE, HOUR_S),
         RegisteredJob("reputation.watch", "workers.jobs.reputation.watch", MAINTENANCE, 300),
         RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
         RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),

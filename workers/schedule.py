@@ -38,6 +38,7 @@ SCHEDULE = (
     Periodic("portal.compare", timedelta(hours=1)),
     Periodic("domains.due", timedelta(minutes=1)),
     Periodic("domains.reconcile", timedelta(hours=1)),
+    Periodic("features.all", timedelta(hours=1)),
     Periodic("webhooks.deliver", timedelta(seconds=10)),
     Periodic("reputation.watch", timedelta(minutes=1)),
     Periodic("audits.copy_due", timedelta(minutes=1)),

@@ -13,6 +13,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.factors import Factor
+from mailcore.model.features import BY_DEFAULT, Feature
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SendingLimits, limits_of_age
 from mailcore.model.mta_sts import StsMode
@@ -128,6 +129,12 @@ class Tenant:
     """None: nobody has told, or nobody pays here."""
     sending_hold: SendingHold | None = None
     """All of its outgoing mail waits."""
+    features: Mapping[Feature, bool] = field(default_factory=dict)
+    """Where staff said otherwise than `BY_DEFAULT`."""
+
+    def has(self, feature: Feature) -> bool:
+        """Tell whether it may use a feature."""
+        return self.features.get(feature, BY_DEFAULT[feature])
 
     def sending_limits(self, platform: SendingLimits, at: datetime) -> SendingLimits:
         """Return what holds for sending: what was set for it, else what its age allows if it came by itself."""

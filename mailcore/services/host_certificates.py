@@ -12,6 +12,7 @@ from typing import Final
 
 from mailcore.errors import DomainNotFound, NotPermitted
 from mailcore.model.actor import Actor
+from mailcore.model.features import Feature
 from mailcore.model.ids import TenantId
 from mailcore.services.acme import RENEW_BEFORE
 from mailcore.services.audit import Audit
@@ -51,7 +52,8 @@ class HostCertificates:
     ) -> None:
         """Want certificates for these hosts of a domain, A-labels, and for no others; as they are for those to `keep`.
 
-        Two round trips if nothing changes. Without an authority nothing is ordered. Twice is once.
+        Two round trips if nothing changes. Without an authority nothing is ordered, and nothing new
+        for a tenant without this feature. Twice is once.
 
         Raises:
             DomainNotFound: the tenant has none such.
@@ -67,7 +69,7 @@ class HostCertificates:
         ordered = {order.names[0] for order in self._directory.acme.list_of_domain(tenant_id, name)}
         wanted = {f"{label}.{name}" for label in LABELS if label in labels}
         kept = {f"{label}.{name}" for label in keep}
-        new = sorted(wanted - ordered)
+        new = sorted(wanted - ordered) if self._may_order(tenant_id) else []
         ends = self._directory.certs.ends(new) if new else {}
         for host in new:
             at = max(ends[host] - RENEW_BEFORE, now()) if host in ends else now()
@@ -76,6 +78,10 @@ class HostCertificates:
         for host in sorted(ordered - wanted - kept):
             with self._audit.of_tenant(actor, "certificate.withdrawn", tenant_id, {"host": host}):
                 self._directory.acme.delete_host_order(tenant_id, host)
+
+    def _may_order(self, tenant_id: TenantId) -> bool:
+        tenant = self._directory.tenants.find(tenant_id)
+        return tenant is not None and tenant.has(Feature.HOST_CERTIFICATES)
 
     def give_up(self, actor: Actor, tenant_id: TenantId, name: str) -> None:
         """Let a domain that is the tenant's no more have neither orders nor certificates; twice is once."""

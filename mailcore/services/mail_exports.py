@@ -15,10 +15,11 @@ from typing import Final
 from bson import ObjectId
 
 from mailcore import fault
-from mailcore.errors import FileNotFound, MailError, NotFound
+from mailcore.errors import FileNotFound, MailError, NotFound, NotPermitted
 from mailcore.model.actor import SYSTEM, Actor
 from mailcore.model.event import Details
-from mailcore.model.ids import UserId
+from mailcore.model.features import Feature
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.mail_export import KEPT_FOR, PIECES_KEPT_FOR, ExportState, MailExport
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
@@ -47,7 +48,10 @@ class MailExports:
 
         Raises:
             UserNotFound: there is no such user.
+            NotPermitted: the tenant is without this feature now.
         """
+        if not self._may_make(self._placement.home(user_id).tenant_id):
+            raise NotPermitted("mail exports are switched off for this organisation: ask support")
         before = self._exports.find(user_id)
         if before is not None and before.state is ExportState.MAKING:
             return before
@@ -124,8 +128,13 @@ class MailExports:
     def _work(self, export: MailExport) -> None:
         if export.expires_at <= now():
             self._remove(SYSTEM, export)
-        elif export.state is ExportState.MAKING:
+        elif export.state is ExportState.MAKING and self._may_make(export.tenant_id):
             self._make(export)
+        else:
+            self._exports.settle(export, now() + AGAIN)
+
+    def _may_make(self, tenant_id: TenantId) -> bool:
+        return self._placement.tenant(tenant_id).has(Feature.MAIL_EXPORTS)
 
     def _make(self, export: MailExport) -> None:
         if not export.mailboxes:

@@ -65,6 +65,8 @@ class ProgramCache:
             tenants = self._of(home.tenant_id, home.tenant_filters_version, sets, Origin.TENANT)
         if home.filters_version:
             own = self._of(home.user_id, home.filters_version, home.shard.filters, Origin.USER)
+            if not home.scripts_run:
+                own = tuple(program for program in own if program.origin is not Origin.SCRIPT)
         return Programs(tenants + own)
 
     def untold(self, home: Home, faults: Sequence[ProgramFault]) -> list[ProgramFault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from collections.abc import Mapping
 from datetime import timedelta
 
 from bson import ObjectId
@@ -12,6 +13,7 @@ from mailcore.errors import RegionForbids, ShardNotFound, TenantExists, TenantNo
 from mailcore.model.access import CAN_BE_DISABLED, Protocol
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
+from mailcore.model.features import Feature
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SENDING_LIMITS
 from mailcore.model.sending import ForeignSender
@@ -227,6 +229,20 @@ class Tenants:
         with self._audit.of_tenant(actor, "tenant.cold_after", tenant_id, {"seconds": seconds}) as change:
             change.before["seconds"] = self._placement.tenant(tenant_id).cold_after.total_seconds()
             if not self._directory.tenants.set_cold_after(tenant_id, cold_after):
+                raise TenantNotFound(tenant_id)
+        self._placement.forget_tenant(tenant_id)
+
+    def set_features(self, actor: Actor, tenant_id: TenantId, features: Mapping[Feature, bool]) -> None:
+        """Say which features a tenant has otherwise than usual; all others are as usual. Known everywhere in 30 s.
+
+        Raises:
+            TenantNotFound: there is none.
+        """
+        told = {feature.value: is_on for feature, is_on in sorted(features.items())}
+        with self._audit.of_tenant(actor, "tenant.features", tenant_id, {"features": told}) as change:
+            before = self._placement.tenant(tenant_id).features
+            change.before["features"] = {feature.value: is_on for feature, is_on in sorted(before.items())}
+            if not self._directory.tenants.set_features(tenant_id, features):
                 raise TenantNotFound(tenant_id)
         self._placement.forget_tenant(tenant_id)
 

@@ -10,6 +10,7 @@ from threading import Lock
 
 from mailcore.errors import ShardNotFound, TenantNotFound, UserNotFound
 from mailcore.model.encryption import NO_ENCRYPTION, Encryption
+from mailcore.model.features import Feature
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
 from mailcore.model.reputation import SendingHold
@@ -66,6 +67,8 @@ class Home:
     """The tenant's."""
     sending_hold: SendingHold | None = None
     """The tenant's, else the user's own: outgoing mail waits."""
+    scripts_run: bool = True
+    """Whether the tenant has `Feature.USER_SCRIPTS`."""
 
 
 class Placement:
@@ -141,6 +144,7 @@ class Placement:
             domain_access_version=tenant.domain_access_version,
             encryption=user.encryption,
             smarthost=user.smarthost or tenant.smarthost,
+            scripts_run=tenant.has(Feature.USER_SCRIPTS),
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()

@@ -37,6 +37,10 @@ class ProviderFailed(Exception):
     """The DNS provider refused or did not answer; the text is for people."""
 
 
+class WritingOff(ProviderFailed):
+    """Support has switched writing off for this organisation."""
+
+
 class PlanChanged(Exception):
     """What stands at the provider is no longer what the preview was made from."""
 

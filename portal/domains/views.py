@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 
 from mailcore.errors import DomainInvalid
 from mailcore.model.address import display_domain
+from mailcore.model.features import Feature
 from mailcore.model.mta_sts import StsMode
 from mailcore.model.secret import Secret
 from portal.access import actor, current_organisation, requires
@@ -22,6 +23,7 @@ from portal.mail_plane import mail, portal
 from portal.permissions import Permission
 from portal.progress import stream
 from portal.rate_limits import Rate, limit
+from portal.staff import features
 
 blueprint = Blueprint("domains", __name__, url_prefix="/domains")
 
@@ -157,6 +159,9 @@ def remove(domain_id: UUID) -> ResponseReturnValue:
 def provider(domain_id: UUID) -> ResponseReturnValue:
     """Ask for the provider and its token, then show what would be written there."""
     claim = _claim(domain_id)
+    if not features.is_on(current_organisation(), Feature.DNS_WRITING):
+        flash(_("Support has switched writing off for now. Enter the records by hand."), "warning")
+        return redirect(url_for("domains.show", domain_id=domain_id), code=303)
     kept = writing.kept_access(portal(), claim)
     form = ProviderForm(provider=claim.provider, zone=_zone_of(claim), records=writing.chosen_keys(claim.results))
     shown = None

@@ -12,19 +12,21 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from mailcore.model.actor import Actor
+from mailcore.model.features import Feature
 from mailcore.model.secret import Secret
 from mailcore.services.sealing import SealBroken
 from portal.accounts.models import Organisation
 from portal.audit.services import record
-from portal.database import unit_of_work
+from portal.database import session, unit_of_work
 from portal.domains import queries
-from portal.domains.errors import ProviderFailed
+from portal.domains.errors import ProviderFailed, WritingOff
 from portal.domains.models import DomainClaim, RecordResult
 from portal.domains.providers.plan import Change, digest, plan
 from portal.domains.providers.table import PROVIDERS
 from portal.domains.providers.writer import ZoneWriter
 from portal.domains.records import RecordKind, Wanted
 from portal.mail_plane import Portal
+from portal.staff import features
 
 TIMEOUT_S: Final = 30.0
 """For all that is said to a provider in one go: its library waits for ever."""
@@ -32,6 +34,7 @@ HANDED_ON: Final = "dns.handed_on"
 KEPT: Final = "dns.credentials"
 WRITING: Final = "dns.writing"
 """What an access is sealed for."""
+OFF: Final = "writing is switched off"
 
 T = TypeVar("T")
 
@@ -69,7 +72,11 @@ def preview(parts: Portal, claim: DomainClaim, access: Access) -> Preview:
 
     Raises:
         ProviderFailed: it refused, or did not answer.
+        WritingOff: the organisation is without this feature now.
     """
+    organisation = session().get_one(Organisation, claim.organisation_id)
+    if not features.is_on(organisation, Feature.DNS_WRITING):
+        raise WritingOff(OFF)
     provider = PROVIDERS[access.provider]
     chosen = [wanted_of_result(result) for result in claim.results if result.key in access.records]
     written = [wanted for wanted in chosen if wanted.type in provider.types]

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from mailcore.errors import FileNotFound, MailError, Unavailable
+from mailcore.errors import FileNotFound, MailError, NotPermitted, Unavailable
 from mailcore.model.mail_export import ExportState, MailExport
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
@@ -48,9 +48,13 @@ def ask() -> ResponseReturnValue:
     """Ask for the file, with the password: a browser left open is not enough."""
     user = me()
     if _is_proven(user):
-        mail().mail_exports.ask(acting(user), user.id)
-        enqueue_now(portal().redis, "exports.make_due")
-        flash(_("Your file is being made. You may leave this page; it goes on."), "success")
+        try:
+            mail().mail_exports.ask(acting(user), user.id)
+        except NotPermitted:
+            flash(_("Files of all mail are switched off for your organisation now. Ask support."), "error")
+        else:
+            enqueue_now(portal().redis, "exports.make_due")
+            flash(_("Your file is being made. You may leave this page; it goes on."), "success")
     return redirect(url_for("own_exports.index"), code=303)
 
 

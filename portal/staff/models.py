@@ -68,3 +68,29 @@ class Approval(Base):
     decided_by: Mapped[str | None] = mapped_column(String(254))
     decided_at: Mapped[datetime | None]
     state: Mapped[ApprovalState] = mapped_column(String(16), default=ApprovalState.ASKED)
+
+
+class FeatureChoice(Base):
+    """Staff switched a feature on or off for one organisation, whatever the share of all others is."""
+
+    __tablename__ = "feature_choices"
+
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), primary_key=True)
+    feature: Mapped[str] = mapped_column(String(40), primary_key=True)
+    is_on: Mapped[bool]
+    reason: Mapped[str] = mapped_column(String(300))
+    chosen_by: Mapped[str] = mapped_column(String(254))
+    chosen_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class FeatureShare(Base):
+    """So many of a hundred organisations have a feature, unless staff chose otherwise for one."""
+
+    __tablename__ = "feature_shares"
+    __table_args__ = (CheckConstraint("percent BETWEEN 0 AND 100", "percent"),)
+
+    feature: Mapped[str] = mapped_column(String(40), primary_key=True)
+    percent: Mapped[int]
+    reason: Mapped[str] = mapped_column(String(300))
+    chosen_by: Mapped[str] = mapped_column(String(254))
+    chosen_at: Mapped[datetime] = mapped_column(default=utc_now)

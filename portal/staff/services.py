@@ -30,7 +30,7 @@ def suspend(actor: Actor, organisation: Organisation, reason: str, appeal: str) 
         ValueInvalid: without a reason or a word on how to object.
         Conflict: it is not active.
     """
-    reason, appeal = _words(reason), _words(appeal)
+    reason, appeal = words(reason), words(appeal)
     with unit_of_work() as current:
         current.refresh(organisation, with_for_update=True)
         if organisation.state != OrganisationState.ACTIVE:
@@ -57,7 +57,7 @@ def lift(actor: Actor, organisation: Organisation, reason: str) -> None:
         ValueInvalid: without a reason.
         Conflict: it is not suspended.
     """
-    reason = _words(reason)
+    reason = words(reason)
     with unit_of_work() as current:
         current.refresh(organisation, with_for_update=True)
         if organisation.state != OrganisationState.SUSPENDED:
@@ -77,7 +77,7 @@ def ask_to_close(actor: Actor, organisation: Organisation, reason: str) -> Appro
         ValueInvalid: without a reason.
     """
     with unit_of_work() as current:
-        asked = Approval(organisation_id=organisation.id, what=CLOSE, reason=_words(reason), asked_by=actor.identity)
+        asked = Approval(organisation_id=organisation.id, what=CLOSE, reason=words(reason), asked_by=actor.identity)
         current.add(asked)
         current.flush()
         details = {"reason": asked.reason}
@@ -128,8 +128,13 @@ def retry_job(actor: Actor, redis: Redis, job_id: str) -> None:
     raise NotFound(job_id)
 
 
-def _words(text: str) -> str:
-    words = " ".join(text.split())[:300]
-    if not words:
+def words(text: str) -> str:
+    """Return a reason on one line.
+
+    Raises:
+        ValueInvalid: there is none.
+    """
+    reason = " ".join(text.split())[:300]
+    if not reason:
         raise ValueInvalid("give a reason")
-    return words
+    return reason

@@ -110,6 +110,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "queue_id": lambda *_: "0" * 24,
     "sent_id": people.make_sent,
     "act": lambda *_: "hold",
+    "feature": lambda *_: "dns_writing",
     "job_id": lambda *_: "none",
     "tax_id": lambda *_: "txi_none",
     "member_id": _member,

@@ -32,6 +32,7 @@ from mailcore.model.audit_case import AuditCase
 from mailcore.model.changes import Cause
 from mailcore.model.event import PLATFORM, Event, Outcome
 from mailcore.model.factors import Factor
+from mailcore.model.features import Feature
 from mailcore.model.filter import RuleContent, Verdict, of_user
 from mailcore.model.flags import DRAFT, SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
@@ -590,6 +591,9 @@ CALLS: dict[str, Call] = {
     "files.add": lambda s: s.services.files.add(s.actor, s.user.user_id, b"x", "x.txt", "text/plain"),
     "files.delete": lambda s: s.services.files.delete(
         s.actor, s.user.user_id, s.services.files.add(OPERATOR, s.user.user_id, b"x", "x.txt", "text/plain")
+    ),
+    "tenants.set_features": lambda s: s.services.tenants.set_features(
+        s.actor, s.user.tenant_id, {Feature.MAIL_EXPORTS: True}
     ),
     "tenants.set_foreign_sender": lambda s: s.services.tenants.set_foreign_sender(
         s.actor, s.user.tenant_id, ForeignSender.REWRITE

@@ -12,6 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from mailcore.model.access import Protocol
+from mailcore.model.features import Feature, read_features
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.sending import ForeignSender
@@ -151,6 +152,12 @@ class Tenants:
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {"disabled_protocols": names}})
         return result.matched_count == 1
 
+    def set_features(self, tenant_id: TenantId, features: Mapping[Feature, bool]) -> bool:
+        """Say where a tenant's features are not as usual; False if there is no such tenant."""
+        stored = {feature.value: is_on for feature, is_on in features.items()}
+        with deadline():
+            return self._collection.update_one({"_id": tenant_id}, {"$set": {"features": stored}}).matched_count == 1
+
     def set_foreign_sender(self, tenant_id: TenantId, value: ForeignSender) -> bool:
         """Say what becomes of mail in others' names; False if there is no such tenant."""
         with deadline():
@@ -230,4 +237,5 @@ def _tenant(document: Document) -> Tenant:
         used_at=(document.get("use") or {}).get("at"),
         pays=document.get("pays"),
         sending_hold=read_hold(document),
+        features=read_features(document.get("features") or {}),
     )
