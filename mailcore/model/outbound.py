@@ -27,6 +27,8 @@ class Reason(StrEnum):
 
 AUTHORED: Final = frozenset({Reason.SUBMISSION, Reason.API})
 """What somebody wrote and had sent."""
+HELD_WITH_SENDER: Final = AUTHORED | {Reason.FORWARD, Reason.MODERATION}
+"""What waits while the mail of whom it goes out for is held: that it comes from elsewhere helps nobody who gets it."""
 BURST: Final = "burst"
 """Why mail is held that a user sends far faster than people do."""
 SENDING_HOLD: Final = "sending hold"

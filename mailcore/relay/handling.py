@@ -11,7 +11,7 @@ from mailcore.errors import DomainInvalid, MailError, ValueInvalid
 from mailcore.metrics import Tally
 from mailcore.model.address import domain_name
 from mailcore.model.forward_target import TargetUrl, read_target_url
-from mailcore.model.outbound import AUTHORED, SENDING_HOLD, Answer, RecipientState, RecipientStatus
+from mailcore.model.outbound import AUTHORED, HELD_WITH_SENDER, SENDING_HOLD, Answer, RecipientState, RecipientStatus
 from mailcore.model.reputation import Fate
 from mailcore.model.tenant import State
 from mailcore.net.outgoing import OutgoingClient
@@ -98,9 +98,9 @@ class Handling:
     # -- whom -------------------------------------------------------------------------------
 
     def _is_to_wait(self) -> bool:
-        """Whether all outgoing mail of who wrote it is held, whatever else is to be done: it must not expire either."""
+        """Whether all outgoing mail of whose it is waits, whatever else is to be done: it must not expire either."""
         entry = self._claim.entry
-        return entry.reason in AUTHORED and self._parts.placement.home(entry.user_id).sending_hold is not None
+        return entry.reason in HELD_WITH_SENDER and self._parts.placement.home(entry.user_id).sending_hold is not None
 
     def _all(self) -> Group:
         return self._claim.recipients()

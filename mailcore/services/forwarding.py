@@ -14,7 +14,7 @@ from mailcore.message.headers import iter_fields
 from mailcore.metrics import Tally
 from mailcore.model.forward_target import is_url
 from mailcore.model.limits import DEFAULT_LIMITS, Spending
-from mailcore.model.outbound import NewOutbound, OutboundRecipient, QueueId, Reason
+from mailcore.model.outbound import SENDING_HOLD, NewOutbound, OutboundRecipient, QueueId, Reason
 from mailcore.model.plan import Forward
 from mailcore.services.arc import Arc
 from mailcore.services.arrival import LOOP_MARK, Arrival, compared
@@ -52,7 +52,7 @@ class Forwarding:
     def admitted(self, arrival: Arrival, home: Home, address: str, forwards: Sequence[Forward]) -> tuple[Forward, ...]:
         """Return what may be sent on of mail to an address; nothing of what came through here before.
 
-        One round trip to Redis where there is anything to send on.
+        Three round trips to Redis where there is anything to send on.
         """
         if not forwards:
             return ()
@@ -64,6 +64,7 @@ class Forwarding:
         else:
             try:
                 self._usage.spend(home.user_id, Spending.FORWARDS, len(forwards))
+                self._usage.spend_unasked(home.tenant_id, len(forwards))
             except RateExceeded:
                 refused = "too_many"
         if refused:
@@ -90,9 +91,11 @@ class Forwarding:
 
     def send(
         self, arrival: Arrival, home: Home, address: str, key: bytes, forwards: Sequence[Forward], trace: bytes,
-        *, is_kept: bool,
+        *, is_kept: bool, reason: Reason = Reason.FORWARD, held: str | None = None,
     ) -> list[QueueId]:  # fmt: skip
         """Queue a message for everybody it is sent on to, and return by which entries; a repeat queues nothing new.
+
+        It waits there while outgoing mail of who sends it on is held.
 
         Args:
             arrival: the message.
@@ -102,6 +105,8 @@ class Forwarding:
             forwards: what was admitted.
             trace: the fields of this hop, whole lines.
             is_kept: a copy is committed here.
+            reason: API if somebody wants just this message sent on.
+            held: why it is to wait if nothing else of the sender does.
 
         Raises:
             EncryptionFailed: the user wants it encrypted, and it cannot be.
@@ -131,7 +136,8 @@ class Forwarding:
                     reverse_path=reverse_path,
                     forward_paths=tuple(map(OutboundRecipient, some)),
                     message=message,
-                    reason=Reason.FORWARD,
+                    reason=reason,
+                    held=held or held_with(home),
                     key=hashlib.sha256(b"forward\0" + key + (mark or bytes([number])) + (header or b"")).digest(),
                     is_utf8=not (reverse_path + "".join(some)).isascii(),
                     header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
@@ -153,6 +159,11 @@ class Forwarding:
         what = form.encode() + (b"\0kept\0" if is_kept else b"\0gone\0") + hashlib.sha256(beneath).digest()
         proof = hmac.digest(self._key.get(), b"mark\0" + what, hashlib.sha256)[:16].hex()
         return MARK + b": " + form.encode() + b"; " + proof.encode() + b"\r\n"
+
+
+def held_with(home: Home) -> str | None:
+    """Return why what goes out on somebody's behalf waits, None if it may go."""
+    return SENDING_HOLD if home.sending_hold is not None else None
 
 
 def without_return_path(trace: bytes) -> bytes:

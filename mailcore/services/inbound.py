@@ -93,9 +93,10 @@ class Inbound:
         admitted: tuple[Forward, ...] = ()
         if not draft.is_spam:
             admitted = self._forwarding.admitted(arrival, recipient.home, recipient.address, wanted)
-        goes_elsewhere = bool(admitted) and bool(settings.targets) and not settings.keeps_forwarded
+        leaves = bool(admitted) and recipient.home.sending_hold is None  # what only waits is kept here all the same
+        goes_elsewhere = leaves and bool(settings.targets) and not settings.keeps_forwarded
         filings = draft.filings(keeps=not goes_elsewhere)
-        if not filings and not admitted:
+        if not filings and not leaves:
             filings = (draft.keep(),)
         replies = draft.replies
         if not draft.is_spam and not replies and (due := self._autoreplies.due(recipient.home)) is not None:

@@ -17,7 +17,7 @@ from mailcore.model.routing import ForwardedAddress, ForwardedAutoreply, Group, 
 from mailcore.services.arrival import Arrival, compared
 from mailcore.services.bounces import Bounce
 from mailcore.services.clock import now
-from mailcore.services.forwarding import Forwarding, batches, without_return_path
+from mailcore.services.forwarding import Forwarding, batches, held_with, without_return_path
 from mailcore.services.outbound import Outbound
 from mailcore.services.resolution import Resolution
 from mailcore.services.responder import Responder, Voice
@@ -50,7 +50,7 @@ class Onward:
 
         Raises:
             MailLoop: it came through here before.
-            RateExceeded: a forwarded address has sent on as much as it may.
+            RateExceeded: a forwarded address, or its tenant, has sent on as much as it may.
             UserDisabled: nobody of the tenant is there on whose behalf it could be sent.
             StoreUnavailable, StoreFull: not queued, as far as is known; the same delivery again is safe.
         """
@@ -68,6 +68,7 @@ class Onward:
             self._check_loop(arrival, entry.display)
             limit = entry.forwards_per_day if isinstance(entry, ForwardedAddress) else 0
             self._usage.spend_of(entry.id, Spending.FORWARDS, limit or DEFAULT_USER_LIMITS.forwards_per_day)
+            self._usage.spend_unasked(entry.tenant_id, len(resolution.forwards))
             forwards = [Forward(target.address) for target in resolution.forwards]
             is_kept = bool(resolution.recipients)
             key = _key(arrival, entry.id)
@@ -79,6 +80,7 @@ class Onward:
         """Queue a bounce for who sent the message that was sent on."""
         if arrival.hops > DEFAULT_LIMITS.received_fields:
             raise MailLoop(bounce.address)
+        self._usage.spend_unasked(bounce.home.tenant_id, 1)
         new = NewOutbound(
             user_id=bounce.home.user_id,
             tenant_id=bounce.home.tenant_id,
@@ -86,6 +88,7 @@ class Onward:
             forward_paths=(OutboundRecipient(bounce.address, frozenset()),),
             message=without_return_path(trace) + arrival.raw,
             reason=Reason.FORWARD,
+            held=held_with(bounce.home),
             key=hashlib.sha256(b"bounce\0" + _key(arrival, bounce.home.user_id)).digest(),
             is_utf8=not bounce.address.isascii(),
             header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
@@ -96,6 +99,7 @@ class Onward:
         self, arrival: Arrival, home: Home, moderator_id: UserId, entry: ForwardedAddress | Group, trace: bytes
     ) -> None:
         """Queue a post for all members until a moderator lets it go; each gets it then by the usual way."""
+        self._usage.spend_unasked(home.tenant_id, len(onward(entry)))
         reverse_path = self._forwarding.reverse_path(arrival, home, entry.display)
         for number, members in enumerate(batches(onward(entry))):
             new = NewOutbound(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -32,7 +32,7 @@ FLUSH_S: Final = 2.0
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MOST: Final = 200
+TOGETHER = 200
 """Tenants that are looked at together."""
 _NOT_ITS_FAULT: Final = ("5.3.", "5.4.", "5.5.")
 """Statuses of systems, ways and protocols (RFC 3463 §3): they say nothing about addresses or content."""
@@ -115,23 +115,37 @@ class Reputation:
                 joint[user_id] = own[user_id]
         return own, joint
 
-    def troubled(self, since: datetime) -> list[TenantId]:
-        """Return tenants of whose mail anything bad was counted since then; one round trip a shard."""
-        return [each for shard in self._placement.shards() for each in shard.sending_counts.troubled(since, MOST)]
+    def troubled(self, since: datetime) -> Iterator[TenantId]:
+        """Yield every tenant of whose mail anything bad was counted since then; a round trip for each 200 of a shard.
 
-    def of_troubled(self) -> dict[TenantId, Users]:
-        """Return the rates of the users of all tenants with any trouble this week; three round trips a shard."""
-        at = now()
-        found: dict[TenantId, Users] = {}
+        A shard that does not answer is left out.
+        """
         for shard in self._placement.shards():
-            tenants = shard.sending_counts.troubled(at - WEEK, MOST)
-            week = shard.sending_counts.of_tenants(tenants, at - WEEK)
-            day = shard.sending_counts.of_tenants(tenants, at - DAY)
-            for (tenant_id, user_id), sums in week.items():
-                found.setdefault(tenant_id, {})[user_id] = Rates(day.get((tenant_id, user_id), Counts()), sums)
-        return found
+            for page in self._pages(shard, since):
+                yield from page
+
+    def of_troubled(self) -> Iterator[tuple[TenantId, Users]]:
+        """Yield tenants with any trouble this week and the rates of their users, as `troubled`; three round trips."""
+        at = now()
+        for shard in self._placement.shards():
+            for tenants in self._pages(shard, at - WEEK):
+                week = shard.sending_counts.of_tenants(tenants, at - WEEK)
+                day = shard.sending_counts.of_tenants(tenants, at - DAY)
+                found: dict[TenantId, Users] = {}
+                for (tenant_id, user_id), sums in week.items():
+                    found.setdefault(tenant_id, {})[user_id] = Rates(day.get((tenant_id, user_id), Counts()), sums)
+                yield from found.items()
 
     # -- parts ------------------------------------------------------------------------------
+
+    def _pages(self, shard: ShardStores, since: datetime) -> Iterator[list[TenantId]]:
+        after: TenantId | None = None
+        try:
+            while page := shard.sending_counts.troubled(since, after, TOGETHER):
+                yield page
+                after = page[-1]
+        except MailError as error:
+            log.warning("reputation.shard_away", extra={"shard": shard.name, "reason": type(error).__name__})
 
     def _shard(self, tenant_id: TenantId) -> ShardStores:
         return self._placement.shard(self._placement.tenant(tenant_id).home_shard)

@@ -56,8 +56,10 @@ class Responder:
     def answer(self, arrival: Arrival, voice: Voice, key: bytes, reply: AutomaticReply) -> bool:
         """Queue an answer to the sender if RFC 3834 §2 allows one; a repeat of the delivery queues it no second time.
 
+        Nothing is answered while outgoing mail of the answerer is held: who waits for days wants no answer any more.
+
         Whom it goes to is remembered before it is queued, by one compare-and-insert on the user's shard, so that of
-        servers that get mail of one sender at once one answers. Three round trips where it is queued, one where the
+        servers that get mail of one sender at once one answers. Five round trips where it is queued, one where the
         sender was answered not long ago, none where nothing may answer.
 
         Raises:
@@ -74,8 +76,12 @@ class Responder:
         if reply.every_s and remembered.is_claimed(user_id, what, key, moment):
             ANSWERS.inc("answered_before")
             return False
+        if voice.home.sending_hold is not None:
+            ANSWERS.inc("held")
+            return False
         try:
             self._usage.spend(user_id, Spending.AUTOREPLIES)
+            self._usage.spend_unasked(voice.home.tenant_id, 1)
         except RateExceeded:
             log.warning("autoreply.too_many", extra={"user": str(user_id)})
             ANSWERS.inc("too_many")

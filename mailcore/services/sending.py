@@ -44,6 +44,7 @@ from mailcore.services.messages import Messages, NewMessage
 from mailcore.services.originals import Following, Originals, Reference
 from mailcore.services.quotas import Quotas
 from mailcore.services.sent_copies import Filed, SentCopies
+from mailcore.services.standing import check_sending
 from mailcore.services.submission import Sender, Submission, Submitted, Taken
 from mailcore.services.usage import Usage
 from mailcore.store.mailbox.notes import Note
@@ -276,15 +277,20 @@ class Sending:
     ) -> tuple[QueueId, Sequence[str]]:
         """Send a message on as it is, under a reverse-path of ours; return by which entry, and to whom.
 
+        It counts, and is held, as whatever else the user sends.
+
         Raises:
             UserDisabled: the user may not send.
+            SendingStopped: the tenant sends nothing now.
             MailboxNotFound, MessageNotFound: it is not there.
             NoRecipients: nobody to send it to.
             MailLoop: it came through too many servers already.
-            RateExceeded: so much may not be sent on today.
+            RateExceeded: so much may not be sent, or sent on, now.
             StoreUnavailable, StoreFull: not queued, as far as is known.
         """
         self._check_active(user_id)
+        home = self._placement.home(user_id)
+        check_sending(home)
         view, row = self._find(user_id, place)
         if not addresses:
             raise NoRecipients(user_id)
@@ -297,9 +303,12 @@ class Sending:
         reference = Reference(place.mailbox_id, place.uid, Following.FORWARD)
         self._originals.mark(actor, user_id, reference)  # ends a dry run before anything is sent
         self._usage.spend(user_id, Spending.FORWARDS, len(targets))
+        sender = Sender(user_id, home.tenant_id, own)
+        held = self._submission.spend(actor, sender, own.rpartition("@")[2], len(targets))
         forwards = [Forward(address) for address in targets]
-        home = self._placement.home(user_id)
-        queue_ids = self._forwarding.send(arrival, home, own, ObjectId().binary, forwards, b"", is_kept=True)
+        queue_ids = self._forwarding.send(
+            arrival, home, own, ObjectId().binary, forwards, b"", is_kept=True, reason=Reason.API, held=held
+        )
         note = self._mailboxes.notes(user_id, place.mailbox_id, [place.uid]).get(place.uid, Note())
         background = Background.unpack(note.composed)
         known = tuple(dict.fromkeys((*background.forwarded_to, *targets)))[-DEFAULT_LIMITS.forward_targets :]

@@ -14,12 +14,12 @@ from typing import Final
 
 from bson import ObjectId
 
-from mailcore.errors import Conflict, MailError, TenantNotFound, UserNotFound, ValueInvalid
+from mailcore.errors import Conflict, MailError, NotFound, TenantNotFound, UserNotFound, ValueInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
-from mailcore.model.outbound import AUTHORED, HELD_FOR_ABUSE, SENDING_HOLD
-from mailcore.model.reputation import NOTHING_SENT, Counts, HeldSender, HoldCause, SendingHold, judge
+from mailcore.model.outbound import BURST, HELD_FOR_ABUSE, HELD_WITH_SENDER, SENDING_HOLD
+from mailcore.model.reputation import NOTHING_SENT, Counts, HeldSender, HoldCause, SendingHold, cause_in, judge
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.outbound import Outbound
@@ -35,7 +35,7 @@ LONGEST_WORDS: Final = 1000
 LOOKED_BACK: Final = timedelta(minutes=15)
 """So far back a run looks for trouble: several runs may have been missed, or counts written late."""
 HOUR: Final = timedelta(hours=1)
-_AUTHORED: Final = sorted(each.value for each in AUTHORED)
+_HELD_WITH_SENDER: Final = sorted(each.value for each in HELD_WITH_SENDER)
 _FOR_ABUSE: Final = sorted(HELD_FOR_ABUSE)
 
 
@@ -101,7 +101,7 @@ class SendingHolds:
             return False
         self._forget(tenant_id, user_id)
         for shard in self._shards(tenant_id):
-            shard.outbound.hold_all(tenant_id, user_id, _AUTHORED, SENDING_HOLD)
+            shard.outbound.hold_all(tenant_id, user_id, _HELD_WITH_SENDER, SENDING_HOLD)
         return True
 
     def release(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None, why: str) -> int:
@@ -121,18 +121,21 @@ class SendingHolds:
         self._forget(tenant_id, user_id)
         return self._let_go(tenant_id, user_id)
 
-    def keep(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None, why: str, *, stops: bool = False) -> None:
-        """Note that a hold stays, and why; `stops`: new mail is refused from now on.
+    def keep(
+        self, actor: Actor, tenant_id: TenantId, user_id: UserId | None, why: str, *, stops: bool | None = None
+    ) -> None:
+        """Note that a hold stays, and why; `stops`: whether new mail is refused from now on, None: as before.
 
         Raises:
             Conflict: nothing is held.
             ValueInvalid: without a reason.
         """
         held, why = self._held(tenant_id, user_id), _words(why)
-        holds = self._directory.sending_holds
-        with self._audit.of_tenant(actor, "sending.kept", tenant_id, {"why": why, "stops": stops}, new_user=user_id):
+        holds, after = self._directory.sending_holds, held.stops if stops is None else stops
+        with self._audit.of_tenant(actor, "sending.kept", tenant_id, {"why": why, "stops": after}, new_user=user_id):
             holds.set_field(tenant_id, user_id, held.id, "note", why)
-            holds.set_field(tenant_id, user_id, held.id, "stops", stops)
+            if stops is not None:
+                holds.set_field(tenant_id, user_id, held.id, "stops", stops)
         self._forget(tenant_id, user_id)
 
     def appeal(self, actor: Actor, tenant_id: TenantId, user_id: UserId | None, words: str) -> None:
@@ -155,28 +158,45 @@ class SendingHolds:
     def watch(self) -> list[HeldSender]:
         """Hold whom the counts of the last minutes tell to; return who is held and was not told yet.
 
-        What a process queued as held that had not heard of the end of a hold is let go, too.
+        Whose mail waits for a burst is held whatever was counted, so that somebody sees it; what a process queued as
+        held that had not heard of the end of a hold is let go.
         """
         for tenant_id in self._reputation.troubled(now() - LOOKED_BACK):
             try:
                 self._judge(tenant_id)
             except MailError as error:
                 log.warning("reputation.not_judged", extra={"tenant": str(tenant_id), "reason": type(error).__name__})
+        self._hold_bursts()
         held = self.list_all()
         self._let_strays_go(held)
         return [one for one in held if not one.hold.is_told]
 
     def _judge(self, tenant_id: TenantId) -> None:
         own, joint = self._reputation.counting(tenant_id)
+        guilty = [user_id for user_id, rates in own.items() if cause_in(rates, self._limits.reputation)]
+        left = self._directory.users.among(tenant_id, guilty)
+        own = {user_id: own[user_id] for user_id in left}  # who was deleted explains nothing, and counts for the rest
         for user_id, (cause, counts) in judge(own, joint, self._limits.reputation).items():
-            fields = {"tenant": str(tenant_id), "user": str(user_id or ""), "cause": cause.value}
+            self._hold_by_itself(tenant_id, user_id, cause, counts)
+
+    def _hold_bursts(self) -> None:
+        """Hold whose mail waits for a burst: its counts may be lost, or older than a release in the same hour."""
+        for shard in self._placement.shards():
             try:
-                is_new = self.hold(WATCH, tenant_id, user_id, cause, f"by itself: {cause.value}", counts=counts)
-            except UserNotFound:
-                log.info("reputation.user_gone", extra=fields)
-                continue
-            if is_new:
-                log.warning("reputation.held", extra=fields)
+                for tenant_id, user_id in shard.outbound.senders_held(BURST):
+                    self._hold_by_itself(tenant_id, user_id, HoldCause.BURST, NOTHING_SENT)
+            except MailError as error:
+                log.warning("reputation.bursts_wait", extra={"shard": shard.name, "reason": type(error).__name__})
+
+    def _hold_by_itself(self, tenant_id: TenantId, user_id: UserId | None, cause: HoldCause, counts: Counts) -> None:
+        fields = {"tenant": str(tenant_id), "user": str(user_id or ""), "cause": cause.value}
+        try:
+            is_new = self.hold(WATCH, tenant_id, user_id, cause, f"by itself: {cause.value}", counts=counts)
+        except NotFound:
+            log.info("reputation.user_gone", extra=fields)
+            return
+        if is_new:
+            log.warning("reputation.held", extra=fields)
 
     def _let_strays_go(self, held: Sequence[HeldSender]) -> None:
         tenants = [one.tenant_id for one in held if one.user_id is None]

@@ -168,7 +168,8 @@ class Submission:
         queue_id = queue_id_of(sender.user_id, key)
         outgoing = self._completed(outgoing, sender, queue_id)
         message_id = _message_id(outgoing)
-        held = self._spend(actor, sender, submitted, outgoing)
+        domain = _from_domain(outgoing) or sender.address.rpartition("@")[2]
+        held = self.spend(actor, sender, domain, len(submitted.recipients))
         public = outgoing.without(REMOVED_FIELDS)
         self._record(actor, sender, submitted, public, queue_id)
         self._outbound.enqueue(
@@ -230,13 +231,14 @@ class Submission:
             ),
         )
 
-    def _spend(self, actor: Actor, sender: Sender, submitted: Submitted, outgoing: Outgoing) -> str | None:
-        """Count what is about to be taken; return why it is held back, None if it may go.
+    def spend(self, actor: Actor, sender: Sender, domain: str, recipients: int) -> str | None:
+        """Count what somebody is about to send; return why it is held back, None if it may go.
 
         Of a burst an event tells, once an hour for each user and process.
+
+        Raises:
+            RateExceeded: so much may not be sent now.
         """
-        domain = _from_domain(outgoing) or sender.address.rpartition("@")[2]
-        recipients = len(submitted.recipients)
         try:
             held = self._usage.spend_on_sending(sender.user_id, sender.tenant_id, domain, recipients)
         except RateExceeded:

@@ -5,6 +5,7 @@ Who goes on writing to addresses that do not exist is taken for a spammer, and e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from mailcore.store.shard import ShardStores
 
 HARD_BOUNCES: Final = frozenset({"5.1.1", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 """Statuses of RFC 3463 (and RFC 7505) that say that the address is no good, whatever the message is."""
+COMPLAINED_OF: Final = re.compile(r"reported as \S+ by its owner")
+"""The reason of an address whose owner complained."""
 MOST: Final = 1000
 
 
@@ -54,7 +57,7 @@ class Suppressions:
     def note_complaint(self, tenant_id: TenantId, address: str, kind: str, queue_id: str) -> None:
         """Suppress an address whose owner complained of a message."""
         kept = timedelta(seconds=self._limits.complained_s)
-        reason = f"reported as {kind} by its owner"
+        reason = f"reported as {kind} by its owner"  # as COMPLAINED_OF
         self._shard(tenant_id).suppressions.add(tenant_id, address, reason[:500], queue_id, kept)
 
     def among(self, tenant_id: TenantId, addresses: Iterable[str]) -> dict[str, Suppression]:

@@ -99,6 +99,20 @@ class Usage:
         if not let_in:
             raise RateExceeded(owner_id, what.value, limit)
 
+    def spend_unasked(self, tenant_id: TenantId, recipients: int) -> None:
+        """Count for a tenant what goes out because mail came in; two round trips to Redis.
+
+        It counts as whatever the tenant sends, and takes no more than half of a day's recipients: who writes to a
+        tenant cannot use up what its people need.
+
+        Raises:
+            RateExceeded: so much is not left.
+        """
+        limit = self.sending_limits(tenant_id).tenant_recipients_per_day
+        if limit:
+            self.spend_of(tenant_id, Spending.FORWARDS, max(limit // 2, 1), recipients)
+            self.spend_of(tenant_id, Spending.RECIPIENTS, limit, recipients)
+
     def counted(self, owner_id: ObjectId, what: Spending) -> int:
         """Return what is counted for an owner now, 0 without Redis; one round trip to Redis."""
         key, seconds = _spent(owner_id, what)

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from mailcore.errors import NotFound
-from portal.access import current_organisation, requires
+from portal.access import current, current_organisation, requires
 from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription
 from portal.billing.plans import BY_KEY, Plan
 from portal.dashboards.charts import NAMES, SPANS, USUAL, Chart, charts_of
@@ -24,7 +24,7 @@ blueprint = Blueprint("dashboards", __name__, url_prefix="/statistics")
 @blueprint.get("")
 @requires(Permission.VIEW_DELIVERIES)
 def index() -> ResponseReturnValue:
-    """Show every chart with its table, and what storage costs."""
+    """Show every chart with its table, and what storage costs to those who may see bills."""
     charts = _charts()
     measured = mail().rollups.stored(current_tenant(), charts[0].days[0])
     last, plan = (measured[-1] if measured else None), _plan()
@@ -89,6 +89,9 @@ def _days() -> int:
 
 
 def _plan() -> Plan | None:
+    """Return what is paid by, None where nothing is or it is none of the reader's business."""
+    if not current().may(Permission.VIEW_BILLING):
+        return None
     subscription = current_subscription(current_organisation())
     runs = subscription is not None and subscription.status not in ENDED | NOT_BEGUN
     return BY_KEY[subscription.price_key] if subscription is not None and runs else None

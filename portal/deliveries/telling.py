@@ -6,7 +6,7 @@ import logging
 
 from sqlalchemy import select
 
-from mailcore.errors import MailError
+from mailcore.errors import MailError, NotFound
 from mailcore.model.reputation import HeldSender
 from mailcore.services import MailServices
 from portal.accounts.models import Member, Membership, Organisation
@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 def tell(mail: MailServices, settings: PortalSettings, held: HeldSender) -> bool:
     """Write to whom a hold concerns, each once; tell whether all were written to."""
-    user = None if held.user_id is None else mail.users.get(held.user_id)
+    try:
+        user = None if held.user_id is None else mail.users.get(held.user_id)
+    except NotFound:  # deleted, and the hold with it
+        log.info("deliveries.nobody_to_tell", extra={"hold": str(held.hold.id)})
+        return False
     address = "" if user is None else user.address
     people = [(member.email, member.language or "en") for member in _owners(held)]
     if user is not None:

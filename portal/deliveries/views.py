@@ -11,9 +11,11 @@ from flask_babel import gettext as _
 
 from mailcore.errors import BeingSent, Conflict, NotFound, NotPermitted, ValueInvalid
 from mailcore.model.ids import UserId
+from mailcore.model.tenant import User
 from mailcore.services.trace import TraceRow
 from portal.access import actor, requires
 from portal.deliveries.forms import SearchForm
+from portal.deliveries.showing import whose_hold, why_suppressed
 from portal.deliveries.words import CAUSES, STEPS, advice
 from portal.mail_plane import current_tenant, mail
 from portal.permissions import Permission
@@ -104,7 +106,7 @@ def suppressed() -> ResponseReturnValue:
     after = request.args.get("after", "")[:320]
     rows = mail().suppressions.list_of(current_tenant(), after, PAGE)
     further = url_for("deliveries.suppressed", after=rows[-1].address) if len(rows) == PAGE else None
-    return render_template("deliveries/suppressed.html", rows=rows, further=further)
+    return render_template("deliveries/suppressed.html", rows=rows, further=further, why=why_suppressed)
 
 
 @blueprint.post("/suppressed")
@@ -126,16 +128,23 @@ def remove() -> ResponseReturnValue:
 def hold() -> ResponseReturnValue:
     """Show whose mail is held, why, and what to do."""
     holds = mail().sending_holds.list_of_tenant(current_tenant())
-    held = [(one, None if one.user_id is None else mail().users.get(one.user_id)) for one in holds[:PAGE]]
-    return render_template("deliveries/hold.html", held=held, causes=CAUSES)
+    held = [(one, None if one.user_id is None else _find_user(one.user_id)) for one in holds[:PAGE]]
+    shown = [(one, user) for one, user in held if one.user_id is None or user is not None]
+    return render_template("deliveries/hold.html", held=shown, causes=CAUSES)
+
+
+def _find_user(user_id: UserId) -> User | None:
+    try:
+        return mail().users.get(user_id)
+    except NotFound:  # deleted since its hold was read
+        return None
 
 
 @blueprint.post("/hold")
 @requires(Permission.MANAGE_DELIVERIES)
 def appeal() -> ResponseReturnValue:
     """Tell staff what happened."""
-    user = request.form.get("user", "")
-    user_id = UserId(ObjectId(user)) if ObjectId.is_valid(user) else None
+    user_id = whose_hold(request.form.get("user", ""))
     try:
         mail().sending_holds.appeal(actor(), current_tenant(), user_id, request.form.get("words", ""))
     except ValueInvalid:

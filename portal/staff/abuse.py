@@ -5,11 +5,11 @@ It shows rates and states, as the platform has to protect itself; who wrote to w
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from bson import ObjectId
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
@@ -24,6 +24,7 @@ from mailcore.services.reputation import badness
 from portal.access import actor, requires
 from portal.accounts.models import Organisation
 from portal.database import session
+from portal.deliveries.showing import whose_hold
 from portal.mail_plane import mail
 from portal.permissions import Permission
 from portal.staff import queries
@@ -58,12 +59,10 @@ class Held:
 def index() -> ResponseReturnValue:
     """Show holds, and tenants by how bad their week was."""
     services = mail()
-    found = [
-        (tenant_id, users, together(users.values())) for tenant_id, users in services.reputation.of_troubled().items()
-    ]
-    found.sort(key=lambda one: badness(one[2]), reverse=True)
+    troubled = ((tenant_id, users, together(users.values())) for tenant_id, users in services.reputation.of_troubled())
+    worst = heapq.nlargest(SHOWN, troubled, key=lambda one: badness(one[2]))
     holds = services.sending_holds.list_all()[:SHOWN]
-    organisations = _organisations([one[0] for one in found[:SHOWN]] + [one.tenant_id for one in holds])
+    organisations = _organisations([one[0] for one in worst] + [one.tenant_id for one in holds])
     senders = [
         Sender(
             organisations.get(str(tenant_id)),
@@ -72,7 +71,7 @@ def index() -> ResponseReturnValue:
             _address(services, max(users, key=lambda user_id: badness(users[user_id]))),
             services.usage.sending_limits(tenant_id),
         )
-        for tenant_id, users, rates in found[:SHOWN]
+        for tenant_id, users, rates in worst
     ]
     held = [
         Held(
@@ -89,12 +88,11 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/<uuid:organisation_id>/<act>")
 @requires(Permission.STAFF_MANAGE)
 def change(organisation_id: UUID, act: str) -> ResponseReturnValue:
-    """Hold, stop, keep held or let go, or raise a limit: each with a reason, which the audit log keeps."""
+    """Hold, stop, take mail again, keep held or let go, or raise a limit: each with a reason for the audit log."""
     organisation = queries.get_organisation(organisation_id)
-    if act not in {"hold", "stop", "keep", "release", "limit"}:
+    if act not in {"hold", "stop", "take", "keep", "release", "limit"}:
         abort(404)
-    why, user = request.form.get("reason", ""), request.form.get("user", "")
-    user_id = UserId(ObjectId(user)) if ObjectId.is_valid(user) else None
+    why, user_id = request.form.get("reason", ""), whose_hold(request.form.get("user", ""))
     tenant_id, holds = organisation.tenant_id, mail().sending_holds
     try:
         if act == "release":
@@ -102,10 +100,12 @@ def change(organisation_id: UUID, act: str) -> ResponseReturnValue:
             flash(_("What waited goes out now."), "success")
         elif act == "keep":
             holds.keep(actor(), tenant_id, user_id, why)
+        elif act == "take":
+            holds.keep(actor(), tenant_id, user_id, why, stops=False)
         elif act == "limit":
             _raise_limit(tenant_id, why)
         elif not holds.hold(actor(), tenant_id, user_id, HoldCause.STAFF, why, stops=act == "stop"):
-            holds.keep(actor(), tenant_id, user_id, why, stops=act == "stop")
+            holds.keep(actor(), tenant_id, user_id, why, stops=True if act == "stop" else None)
     except ValueInvalid:
         flash(_("Give a reason, and a number that is 0 or more."), "error")
     except Conflict:

@@ -19,13 +19,16 @@ from mailcore.model.secret import Secret
 from mailcore.model.tally import Stored
 from mailcore.services import MailServices
 from mailcore.services.rollups import Rollups
+from portal.access import SignedIn
+from portal.billing.models import Subscription
 from portal.billing.money import Money
-from portal.billing.plans import GIB, PLANS
+from portal.billing.plans import BY_KEY, GIB, PLANS
 from portal.dashboards import charts
 from portal.dashboards.charts import NAMES, USUAL, of_stored
 from portal.dashboards.storage import choices, cost_of_month
+from portal.database import unit_of_work
 from portal.mail_plane import EXTENSION
-from portal.permissions import Role
+from portal.permissions import Permission, Role, allows
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_user
 from tests.portal.conftest import Browser, MadeOrganisation, browser_of, make_organisation
 from tests.portal.test_pages import faults, look, served
@@ -157,6 +160,52 @@ def test_the_table_has_the_same_numbers_and_the_days_with_nothing_are_left_out(s
     for path in ("/statistics?days=7", "/statistics?days=x", "/statistics?days=100000"):
         assert scene.browser.get(path).status_code == 200
     assert scene.browser.get("/statistics/export.csv?chart=none").status_code == 404
+
+
+def pays_by_use(scene: Scene) -> None:
+    """Its plan charges storage by where it lies."""
+    price_key = next(key for key, plan in BY_KEY.items() if plan.metered)
+    at = datetime.now(UTC)
+    with unit_of_work() as current:
+        current.add(
+            Subscription(
+                id=f"sub_{scene.made.organisation.id.hex}",
+                organisation_id=scene.made.organisation.id,
+                status="active",
+                currency="eur",
+                price_key=price_key,
+                item="si_1",
+                quantity=1,
+                discounts=[],
+                period_start=at,
+                period_end=at + timedelta(days=30),
+                trial_end=None,
+                cancel_at_period_end=False,
+                started_at=at,
+                ended_at=None,
+            )
+        )
+
+
+def sees_costs(scene: Scene, portal_app: Flask, role: Role) -> bool:
+    text = browser_of(portal_app, scene.made.members[role]).get("/statistics").get_data(as_text=True)
+    assert "What if older attachments went to HDD?" in text
+    assert "does not charge storage" not in text
+    return "Cost of 30 days" in text or "That costs" in text
+
+
+@pytest.mark.parametrize("role", [role for role in Role if allows(role, Permission.VIEW_DELIVERIES)])
+def test_costs_are_seen_by_those_alone_who_may_see_bills(scene: Scene, portal_app: Flask, role: Role) -> None:
+    pays_by_use(scene)
+    assert sees_costs(scene, portal_app, role) is allows(role, Permission.VIEW_BILLING)
+
+
+def test_control_a_role_that_may_see_bills_would_see_costs(
+    scene: Scene, portal_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pays_by_use(scene)
+    monkeypatch.setattr(SignedIn, "may", lambda *_: True)
+    assert sees_costs(scene, portal_app, Role.HELPDESK)
 
 
 def sees_others(scene: Scene, portal_app: Flask) -> bool:

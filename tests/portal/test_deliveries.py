@@ -244,6 +244,34 @@ def test_who_could_not_be_written_to_is_written_to_later(scene: Scene, portal_se
     assert not still.hold.is_told
 
 
+def test_a_user_who_vanished_keeps_nobody_from_being_told(scene: Scene, portal_settings: PortalSettings) -> None:
+    scene.mail.sending_holds.hold(OPERATOR, scene.tenant_id, scene.user_id, HoldCause.STAFF, "a look")
+    (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    scene.mail.deleted_users.delete(OPERATOR, scene.user_id)
+    assert not telling.tell(scene.mail, portal_settings, held)
+
+
+def test_an_appeal_of_nobody_is_not_the_whole_tenants(scene: Scene) -> None:
+    scene.mail.sending_holds.hold(OPERATOR, scene.tenant_id, None, HoldCause.STAFF, "a look")
+    said = {"user": "nobody", "words": "we are a choir"}
+    assert scene.browser().post("/deliveries/hold", said).status_code == 404
+    (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert held.hold.appeal == ""
+
+
+def test_why_an_address_gets_no_mail_is_told_in_the_readers_language(scene: Scene) -> None:
+    suppressions = scene.mail.suppressions
+    suppressions.note_complaint(scene.tenant_id, "ann@else.test", "abuse", "0" * 24)
+    suppressions.note_bounce(scene.tenant_id, "bob@else.test", "5.1.1", "no such user", "0" * 24)
+    suppressions.add(OPERATOR, scene.tenant_id, "eve@else.test", "she asked us to")
+    browser = scene.browser()
+    german = browser.get("/deliveries/suppressed", headers={"Accept-Language": "de"}).get_data(as_text=True)
+    for words in ("hat Mail als Spam gemeldet", "Endgültig abgelehnt: 5.1.1 no such user", "she asked us to"):
+        assert words in german
+    assert "reported as abuse" not in german
+    assert "The recipient reported mail as spam." in page(browser, "/deliveries/suppressed")
+
+
 def test_holding_what_is_held_for_a_burst_does_not_let_it_go(scene: Scene) -> None:
     queue_id = scene.queue(held=BURST)
     path = f"/deliveries/waiting/{scene.user_id}/{queue_id}/"

@@ -10,10 +10,10 @@ import pytest
 from infra.devstack.outside.mail_exchanger import Behaviour
 from mailcore.errors import Conflict, NotPermitted, SendingStopped, UserNotFound, ValueInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.outbound import SENDING_HOLD, EntryState, OutboundRecipient, QueueId, RecipientState
+from mailcore.model.outbound import BURST, SENDING_HOLD, EntryState, OutboundRecipient, QueueId, RecipientState
 from mailcore.model.reputation import Counts, Fate, HeldSender, HoldCause, Rates
 from mailcore.relay.handling import Handling
-from mailcore.services import MailServices, sending_holds
+from mailcore.services import MailServices, reputation, sending_holds
 from mailcore.services.clock import now
 from mailcore.services.origin_marks import OriginMarks
 from mailcore.services.reputation import Reputation
@@ -105,10 +105,10 @@ def test_mail_within_the_house_counts_nothing(relaying: Relaying) -> None:
 def test_counts_of_several_processes_add_up(relaying: Relaying, domain: str) -> None:
     services = relaying.services
     other = Reputation(services.placement.directory, services.placement)
-    for reputation in (services.reputation, other):
+    for one in (services.reputation, other):
         for _ in range(3):
-            reputation.note(relaying.user.tenant_id, relaying.user.user_id, Fate.SENT)
-        reputation.flush()
+            one.note(relaying.user.tenant_id, relaying.user.user_id, Fate.SENT)
+        one.flush()
     assert rates(relaying).day.sent == 6
 
 
@@ -214,13 +214,14 @@ def test_many_users_who_do_a_little_each_hold_the_tenant(relaying: Relaying, dom
     relaying.run()
     (held,) = watch(services, *users)
     assert (held.user_id, held.hold.cause, held.hold.counts.bounced) == (None, HoldCause.BOUNCES, 27)
-    late = submit(relaying, f"ann@{domain}", user=make_user(services, tenant=tenant))
+    newcomer = make_user(services, tenant=tenant)
+    late = submit(relaying, f"ann@{domain}", user=newcomer)
     assert [one.hold for one in services.sending_holds.list_of_tenant(tenant[0])] == [held.hold]
     relaying.run()
     assert taken(relaying, domain) == 0
     services.sending_holds.release(OPERATOR, tenant[0], None, "sorted out")
     relaying.run()
-    assert late
+    assert relaying.entry(late, newcomer).state is EntryState.DONE, relaying.entry(late, newcomer)
     assert taken(relaying, domain) == 1
     assert watch(services, *users) == [], "what was counted before does not hold again"
 
@@ -242,6 +243,75 @@ def test_a_burst_holds_and_its_messages_are_let_go_with_the_hold(relaying: Relay
     assert watch(services, user) == []
 
 
+def burst_after_release(relaying: Relaying, domain: str) -> QueueId:
+    """Mail held for a burst in the hour in which staff let another burst go; counted as what counts no more."""
+    services, user = relaying.services, relaying.user
+    services.users.set_limit(OPERATOR, user.user_id, "recipients_per_burst", 1)
+    submit(relaying, f"a@{domain}")
+    submit(relaying, f"b@{domain}")
+    assert len(watch(services, user)) == 1
+    services.sending_holds.release(OPERATOR, user.tenant_id, user.user_id, "a newsletter")
+    relaying.run()
+    again = submit(relaying, f"c@{domain}")
+    assert relaying.entry(again).held == BURST
+    return again
+
+
+def test_a_burst_in_the_hour_of_a_release_waits_under_a_hold_that_is_seen(relaying: Relaying, domain: str) -> None:
+    services, user = relaying.services, relaying.user
+    again = burst_after_release(relaying, domain)
+    (held,) = watch(services, user)
+    assert (held.user_id, held.hold.cause) == (user.user_id, HoldCause.BURST)
+    assert relaying.entry(again).held == SENDING_HOLD
+    assert services.sending_holds.waiting(held) == 1
+    services.sending_holds.release(OPERATOR, user.tenant_id, user.user_id, "the rest of it")
+    assert watch(services, user) == [], "what went is no reason for another hold"
+    relaying.run()
+    assert relaying.entry(again).state is EntryState.DONE
+    assert taken(relaying, domain) == 3
+
+
+def test_a_burst_that_was_not_counted_is_held_visibly(relaying: Relaying, domain: str) -> None:
+    """The process that counted it died before it wrote its counts."""
+    services, user = relaying.services, relaying.user
+    relaying.send(f"a@{domain}", held=BURST)
+    (held,) = watch(services, user)
+    assert (held.user_id, held.hold.cause) == (user.user_id, HoldCause.BURST)
+
+
+def test_without_a_look_into_the_queue_a_burst_would_wait_unseen(
+    relaying: Relaying, domain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the above."""
+    burst_after_release(relaying, domain)
+    monkeypatch.setattr(SendingHolds, "_hold_bursts", lambda _: None)
+    assert watch(relaying.services, relaying.user) == []
+
+
+def test_users_who_are_deleted_still_count_for_the_tenant(relaying: Relaying, domain: str) -> None:
+    """Many who do a little each: made, used and deleted again."""
+    services = relaying.services
+    tenant = make_tenant(services, "a")
+    users = [make_user(services, tenant=tenant) for _ in range(2)]
+    stays = make_user(services, tenant=tenant)
+    for user in users:
+        services.reputation.note(tenant[0], user.user_id, Fate.BOUNCED, 25)
+        services.deleted_users.delete(OPERATOR, user.user_id)
+    (held,) = watch(services, stays)
+    assert (held.user_id, held.hold.cause, held.hold.counts.bounced) == (None, HoldCause.BOUNCES, 50)
+
+
+def test_every_tenant_in_trouble_is_looked_at(relaying: Relaying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are on a shard."""
+    services = relaying.services
+    users = [make_user(services, shard="a") for _ in range(5)]
+    for user in users:
+        services.reputation.note(user.tenant_id, user.user_id, Fate.BOUNCED, 25)
+    monkeypatch.setattr(reputation, "TOGETHER", 2)
+    assert {one.user_id for one in watch(services, *users)} == {user.user_id for user in users}
+    assert {user.tenant_id for user in users} <= {tenant_id for tenant_id, _ in services.reputation.of_troubled()}
+
+
 def test_who_only_released_one_message_of_a_held_sender_is_told(relaying: Relaying, domain: str) -> None:
     services, user = relaying.services, relaying.user
     services.sending_holds.hold(OPERATOR, user.tenant_id, user.user_id, HoldCause.STAFF, "a look")
@@ -257,6 +327,11 @@ def test_staff_may_stop_new_mail_too(relaying: Relaying, domain: str) -> None:
         submit(relaying, f"ann@{domain}")
     services.sending_holds.keep(OPERATOR, user.tenant_id, None, "held is enough", stops=False)
     submit(relaying, f"ann@{domain}")
+    services.sending_holds.keep(OPERATOR, user.tenant_id, None, "spam after all", stops=True)
+    services.sending_holds.keep(OPERATOR, user.tenant_id, None, "looked at")
+    with pytest.raises(SendingStopped):
+        submit(relaying, f"eve@{domain}")
+    services.sending_holds.keep(OPERATOR, user.tenant_id, None, "held is enough", stops=False)
     services.sending_holds.appeal(OPERATOR, user.tenant_id, None, "we are a choir")
     (held,) = services.sending_holds.list_of_tenant(user.tenant_id)
     assert (held.hold.note, held.hold.appeal, held.hold.stops) == ("held is enough", "we are a choir", False)

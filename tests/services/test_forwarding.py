@@ -11,10 +11,12 @@ import pytest
 from mailcore import fault
 from mailcore.errors import AddressNotFound, MailLoop, RateExceeded, StoreUnavailable
 from mailcore.message.headers import find_all, iter_fields
-from mailcore.model.outbound import OutboundEntry, Reason
+from mailcore.model.outbound import SENDING_HOLD, EntryState, OutboundEntry, Reason
+from mailcore.model.reputation import HoldCause
 from mailcore.services import MailServices, forwarding
 from mailcore.services.arrival import Arrival
 from mailcore.services.forwarding import Forwarding
+from mailcore.services.usage import Usage
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.services.inbound_mail import SENDER, box, content, count, mail, queued, take
 
@@ -157,6 +159,114 @@ def test_too_many_forwards_of_a_day_never_cost_the_copy_here(services: MailServi
 
 class Crash(BaseException):
     """As if the process had ended here."""
+
+
+# -- holds and limits of the tenant -----------------------------------------------------------
+
+
+def hold(services: MailServices, user: MadeUser) -> None:
+    services.sending_holds.hold(OPERATOR, user.tenant_id, None, HoldCause.STAFF, "a look")
+
+
+def check_held(services: MailServices) -> None:
+    """What comes in is delivered; what goes on waits under the hold, and goes when it ends."""
+    user = forwarder(services, keeps=False)
+    waiting = take(services, mail(user.address), user.address)
+    [before] = queued(services, user)
+    hold(services, user)
+    assert waiting == take(services, mail(user.address), user.address) == [None]
+    entries = queued(services, user)
+    assert [(one.state, one.held) for one in entries] == [(EntryState.HELD, SENDING_HOLD)] * 2
+    assert count(services, user) == 1, "kept here as well, as nobody knows how long it waits"
+    (held,) = services.sending_holds.list_of_tenant(user.tenant_id)
+    assert services.sending_holds.waiting(held) == 2
+    assert services.sending_holds.release(OPERATOR, user.tenant_id, None, "all is well") == 2
+    assert {one.state for one in queued(services, user)} == {EntryState.QUEUED}
+    assert before.id in {one.id for one in queued(services, user)}
+
+
+def test_forwards_of_a_held_tenant_wait_and_the_mail_is_delivered(services: MailServices) -> None:
+    check_held(services)
+
+
+def test_forwards_that_know_no_holds_would_leave(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of the above."""
+    monkeypatch.setattr(forwarding, "held_with", lambda _: None)
+    with pytest.raises(AssertionError):
+        check_held(services)
+
+
+def test_a_forwarded_address_and_a_group_of_a_held_tenant_wait(services: MailServices) -> None:
+    tenant_id, domain = make_tenant(services)
+    owner = make_user(services, tenant=(tenant_id, domain))
+    services.forwarded_addresses.create(OPERATOR, tenant_id, f"info@{domain}", [TARGET])
+    services.groups.create(OPERATOR, tenant_id, f"all@{domain}", [TARGET, owner.address])
+    hold(services, owner)
+    for address in (f"info@{domain}", f"all@{domain}"):
+        assert take(services, mail(address), address) == [None]
+    assert [one.held for one in queued(services, owner)] == [SENDING_HOLD] * 2
+    assert count(services, owner) == 1
+
+
+def test_a_held_tenant_answers_nobody_by_itself(services: MailServices) -> None:
+    user = make_user(services)
+    services.autoreplies.set(OPERATOR, user.user_id, {"is_on": True, "text": "away"})
+    hold(services, user)
+    assert take(services, mail(user.address), user.address) == [None]
+    assert (count(services, user), queued(services, user)) == (1, [])
+    services.sending_holds.release(OPERATOR, user.tenant_id, None, "all is well")
+    take(services, mail(user.address), user.address)
+    assert [one.reason for one in queued(services, user)] == [Reason.AUTOREPLY]
+
+
+def limited(services: MailServices, recipients: int) -> MadeUser:
+    """A user who has mail sent on, of a tenant that may send to so many a day."""
+    user = forwarder(services, keeps=False)
+    services.tenants.set_sending_limit(OPERATOR, user.tenant_id, "tenant_recipients_per_day", recipients, "young")
+    return user
+
+
+def check_counted(services: MailServices) -> None:
+    user = limited(services, 4)
+    for _ in range(4):
+        assert take(services, mail(user.address), user.address) == [None]
+    assert (len(queued(services, user)), count(services, user)) == (2, 2), "half of a day's; the rest is kept"
+    assert services.usage.used_of_tenant(user.tenant_id)["tenant_recipients_per_day"] == 2
+    for _ in range(2):
+        services.usage.spend_on_sending(user.user_id, user.tenant_id, "x.test", 1)
+    with pytest.raises(RateExceeded):
+        services.usage.spend_on_sending(user.user_id, user.tenant_id, "x.test", 1)
+
+
+def test_forwards_count_for_the_tenant_and_leave_half_for_its_people(services: MailServices) -> None:
+    check_counted(services)
+
+
+def test_forwards_that_count_for_nobody_would_pass_the_limit(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the above."""
+    monkeypatch.setattr(Usage, "spend_unasked", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_counted(services)
+
+
+def test_forwards_get_nothing_where_people_have_sent_all(services: MailServices) -> None:
+    user = limited(services, 4)
+    services.usage.spend_on_sending(user.user_id, user.tenant_id, "x.test", 4)
+    assert take(services, mail(user.address), user.address) == [None]
+    assert (queued(services, user), count(services, user)) == ([], 1)
+
+
+def test_a_forwarded_address_of_a_tenant_without_room_is_tried_again(services: MailServices) -> None:
+    tenant_id, domain = make_tenant(services)
+    owner = make_user(services, tenant=(tenant_id, domain))
+    services.tenants.set_sending_limit(OPERATOR, tenant_id, "tenant_recipients_per_day", 2, "young")
+    services.forwarded_addresses.create(OPERATOR, tenant_id, f"info@{domain}", [TARGET])
+    assert take(services, mail(f"info@{domain}"), f"info@{domain}") == [None]
+    [refused] = take(services, mail(f"info@{domain}"), f"info@{domain}")
+    assert isinstance(refused, RateExceeded)
+    assert len(queued(services, owner)) == 1
 
 
 def crash() -> None:

@@ -58,7 +58,7 @@ class SendingHolds:
         with deadline():
             found = [
                 HeldSender(TenantId(document["_id"]), None, held)
-                for document in tenants.find({f"{HOLD}.since": {"$exists": True}}, {HOLD: 1}).limit(MOST)
+                for document in tenants.find({f"{HOLD}.since": {"$exists": True}}, {HOLD: 1})
                 if (held := read_hold(document)) is not None
             ]
             found += [_of_user(document) for document in users.find({f"{HOLD}.since": {"$exists": True}}, _FIELDS)]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bson import ObjectId
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -138,6 +139,13 @@ class OutboundEntries:
         query = _of(tenant_id, user_id) | {"held": {"$in": list(held)}, "state": EntryState.HELD.value}
         with deadline():
             return self._collection.count_documents(query)
+
+    def senders_held(self, held: str) -> set[tuple[TenantId, UserId]]:
+        """Return of whom anything is held for a cause, whosever it is; one round trip for each thousand entries."""
+        query = {"held": held, "state": EntryState.HELD.value}
+        with deadline(10.0):
+            found = self._of_everybody.find(query, {"tenant": 1}).batch_size(1000)
+            return {(TenantId(_oid(one["tenant"])), UserId(_oid(one["_id"][:12]))) for one in found}
 
     def retry(self, user_id: UserId, oid: bytes) -> bool:
         """Try an entry that waits for another attempt now; False if none does."""
@@ -269,6 +277,10 @@ def _released(kept: timedelta) -> list[Document]:
 
 def _held_lease(key: bytes, lease_number: int) -> Document:
     return {"_id": key, "lease": lease_number, "is_leased": True}
+
+
+def _oid(binary: bytes) -> ObjectId:
+    return ObjectId(bytes(binary))
 
 
 def _ms(duration: timedelta) -> int:

@@ -61,12 +61,15 @@ class SendingCounts:
         found = [(datetime.fromtimestamp(one["_id"] * HOUR_S, UTC), Counts.of(one)) for one in rows]
         return sorted(found, key=lambda one: one[0])
 
-    def troubled(self, since: datetime, limit: int) -> list[TenantId]:
-        """Return tenants of whose mail anything but success was counted since then; one round trip."""
+    def troubled(self, since: datetime, after: TenantId | None, limit: int) -> list[TenantId]:
+        """Return a page of the tenants of whose mail anything but success was counted since then; one round trip."""
+        match: Document = {"trouble_at": {"$gte": since}}
+        if after is not None:
+            match["tenant"] = {"$gt": after}
         stages: list[Document] = [
-            {"$match": {"trouble_at": {"$gte": since}}},
-            {"$group": {"_id": "$tenant", "at": {"$max": "$trouble_at"}}},
-            {"$sort": {"at": -1}},
+            {"$match": match},
+            {"$group": {"_id": "$tenant"}},
+            {"$sort": {"_id": 1}},
             {"$limit": limit},
         ]
         with deadline(10.0):

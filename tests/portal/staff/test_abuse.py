@@ -65,6 +65,32 @@ def test_staff_hold_keep_and_let_go_each_with_a_reason(scene: Scene, staff: Brow
     assert all(each.actor.kind == "staff" for each in events)
 
 
+def test_keeping_a_hold_leaves_it_as_it_is(scene: Scene, staff: Browser) -> None:
+    """New mail is refused until staff say otherwise in so many words."""
+    act(staff, scene, "stop", reason="spam")
+    for what in ("keep", "hold"):
+        act(staff, scene, what, reason="looked at")
+        (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+        assert (held.hold.stops, held.hold.note) == (True, "looked at")
+    assert "Take new mail again" in page(staff, "/staff/abuse")
+    act(staff, scene, "take", reason="held is enough")
+    (held,) = scene.mail.sending_holds.list_of_tenant(scene.tenant_id)
+    assert not held.hold.stops
+
+
+@pytest.mark.parametrize("what", ["hold", "stop", "take", "keep", "release"])
+@pytest.mark.parametrize("user", ["x", "0" * 23, " ", "null"])
+def test_a_user_id_that_is_none_is_not_the_whole_tenant(scene: Scene, staff: Browser, what: str, user: str) -> None:
+    assert act(staff, scene, what, reason="a look", user=user) == 404
+    assert scene.mail.sending_holds.list_of_tenant(scene.tenant_id) == []
+
+
+def test_a_user_of_another_tenant_is_not_found(scene: Scene, staff: Browser) -> None:
+    other = Scene(scene.app, scene.mail)
+    assert act(staff, scene, "hold", reason="a look", user=str(other.user_id)) == 404
+    assert scene.mail.sending_holds.list_of_tenant(other.tenant_id) == []
+
+
 def test_staff_raise_a_limit_with_a_reason(scene: Scene, staff: Browser) -> None:
     wanted = {"limit": "tenant_messages_per_hour", "number": "12345"}
     act(staff, scene, "limit", **wanted, reason="")
@@ -76,7 +102,7 @@ def test_staff_raise_a_limit_with_a_reason(scene: Scene, staff: Browser) -> None
     assert scene.mail.usage.sending_limits(scene.tenant_id).tenant_messages_per_hour == 12345
 
 
-@pytest.mark.parametrize("what", ["hold", "stop", "keep", "release", "limit"])
+@pytest.mark.parametrize("what", ["hold", "stop", "take", "keep", "release", "limit"])
 def test_members_take_no_step_of_staff(scene: Scene, what: str) -> None:
     assert act(scene.browser(Role.OWNER), scene, what, reason="mine") == 403
     assert scene.mail.sending_holds.list_of_tenant(scene.tenant_id) == []
