@@ -641,8 +641,10 @@ READS = {
     "sharing.visible",
 }
 """Change nothing: they take the actor for what it may see."""
-TRACED = {"outbound.enqueue"}
-"""The queue entry names its actor, and the message trace tells of it: `test_queued_message_names_its_actor`."""
+TRACED = {"outbound.enqueue", "submission.spend"}
+"""The queue entry names its actor, and the message trace tells of it: `test_queued_message_names_its_actor`.
+
+What is counted before is that entry, and tells of a burst by itself."""
 
 
 def methods_with_an_actor() -> list[str]:
