@@ -20,8 +20,8 @@ class SearchForm(FlaskForm):
 
         csrf = False
 
-    sender = StringField(_("From"), validators=[Optional(), Length(max=LONGEST)])
-    recipient = StringField(_("To"), validators=[Optional(), Length(max=LONGEST)])
+    sender = StringField(_("Sender"), validators=[Optional(), Length(max=LONGEST)])
+    recipient = StringField(_("Recipient"), validators=[Optional(), Length(max=LONGEST)])
     message_id = StringField("Message-ID", validators=[Optional(), Length(max=LONGEST)])
     queue_id = StringField(_("Queue id"), validators=[Optional(), Length(max=LONGEST)])
     since = DateField(_("First day"), validators=[Optional()])

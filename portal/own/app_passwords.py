@@ -42,6 +42,7 @@ def index() -> ResponseReturnValue:
             field = form.present if isinstance(error, AuthenticationFailed) else form.description
             field.errors = [refusal(error)]
         else:
+            form = AppPasswordForm(formdata=None)
             made = " ".join(letters.reveal_text()[start : start + 4] for start in range(0, 16, 4))
     return render_template(
         "own/app_passwords.html",

@@ -108,7 +108,7 @@ def noted(scene: Scene, recipient: str, at: datetime) -> None:
 
 
 def recipients(text: str) -> list[str]:
-    return re.findall(r'data-label="To">([^<]+)<', text)
+    return re.findall(r'data-label="Recipient">([^<]+)<', text)
 
 
 def test_days_are_looked_for(scene: Scene) -> None:

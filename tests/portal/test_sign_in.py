@@ -200,7 +200,7 @@ def test_an_invitation_leads_to_a_member_of_that_role(
     german = {"Accept-Language": "de"}
     page = client.get(f"/invitation/{token}", headers=german).text
     assert "beitreten" in page
-    assert "freiwillig" not in page, "name and password are needed, though the other way needs none"
+    assert "optional" not in page, "name and password are needed, though the other way needs none"
     assert client.post(f"/invitation/{token}", fields, headers=german).status_code == 303
     assert is_signed_in(client)
     assert client.get("/members").status_code == 403, "the role is billing"
