@@ -36,13 +36,15 @@ class MadeUser:
     password: str = PASSWORD
 
 
-def make_settings(directory_uri: str, redis_url: str | None = None, **variables: str) -> MailSettings:
+def make_settings(
+    directory_uri: str, redis_url: str | None = None, logins: LoginLimits = GENEROUS, **variables: str
+) -> MailSettings:
     """Settings as a process would read them, but for the limit of failed logins: tests have many from one address."""
     environment = {"MONGO_URI": directory_uri, "EIDER_SEALING_KEYS": SEALING_KEYS, **variables}
     if redis_url:
         environment["REDIS_URL"] = redis_url
     settings = MailSettings.from_environment(environment)
-    return replace(settings, limits=replace(settings.limits, logins=GENEROUS))
+    return replace(settings, limits=replace(settings.limits, logins=logins))
 
 
 def make_services(
@@ -50,10 +52,11 @@ def make_services(
     shard_uris: Mapping[str, Any],
     redis_url: str | None = None,
     offload: Offload | None = None,
+    logins: LoginLimits = GENEROUS,
     **variables: str,
 ) -> MailServices:
     """Connected services whose directory knows the given shards, all in region `eu`."""
-    services = connect(make_settings(directory_uri, redis_url, **variables), offload)
+    services = connect(make_settings(directory_uri, redis_url, logins, **variables), offload)
     known = {shard.name for shard in services.shards.list_all()}
     for name, uris in shard_uris.items():
         if name not in known:

@@ -13,7 +13,7 @@ from mailcore.api.fields import Flag, Input, Nothing, Output
 from mailcore.api.operation import Operation, Permission
 from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
 from mailcore.model.access import Protocol
-from mailcore.model.factors import Factor
+from mailcore.model.factors import CHECKED
 from mailcore.model.ids import UserId
 from mailcore.model.roles import Action, Resource, Role, may
 from mailcore.model.secret import Secret
@@ -30,8 +30,6 @@ SCOPES: Final = {
     "pop3": Protocol.POP3,
     "smtp": Protocol.SMTP,
 }
-CHECKED: Final = frozenset({Factor.TOTP, Factor.WEBAUTHN})
-"""Factors that are checked here; a custom one is for whoever switched it on."""
 UserName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 _Scope = Literal["master", "imap", "pop3", "smtp"]
 
@@ -85,7 +83,7 @@ def pre_authenticate(call: Call, given: PreAuth) -> dict[str, Any]:
         route = call.services.addresses.find(given.username)
     except AddressInvalid:
         route = None
-    if route is None or not call.sees(route.tenant_id):
+    if route is None or not call.sees(route.tenant_id) or call.token_user not in {None, route.user_id}:
         raise AuthenticationFailed("nobody of that name")
     try:
         user = call.services.users.get(route.user_id)
@@ -99,7 +97,7 @@ def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:
 
     Raises:
         ApiError: the token may not mint others.
-        AuthenticationFailed: unknown, wrong, or not of the token's tenant.
+        AuthenticationFailed: unknown, wrong, or not of the token's tenant; each at the same cost.
     """
     if given.token and not may(call.role, Action.CREATE, Resource.AUTHENTICATION, own=False):
         raise ApiError(403, "MissingPrivileges", "This token may not make tokens")
@@ -108,11 +106,10 @@ def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:
         if given.username.strip().lower() not in _names(call.services.users.get(call.token_user)):
             raise AuthenticationFailed("another user's")
         remote = call.actor.remote_address
+    within = call.tenant_id if call.token_user is None else None
     identity = call.services.authentication.login(
-        given.username, Secret(given.password.encode()), SCOPES[given.scope], remote
+        given.username, Secret(given.password.encode()), SCOPES[given.scope], remote, within=within
     )
-    if not call.sees(identity.tenant_id):
-        raise AuthenticationFailed("another tenant's")
     user = call.services.users.get(identity.user_id)
     found = _known(user, given.scope) | {
         "require2faEnabled": user.settings.requires_2fa or bool(user.enabled_2fa),
@@ -175,7 +172,7 @@ def _known(user: User, scope: str) -> dict[str, Any]:
     }
 
 
-_READ: Final = Permission(Resource.AUTHENTICATION, Action.READ)
+_READ: Final = Permission(Resource.AUTHENTICATION, Action.READ, own_without_user=True)
 OPERATIONS: Final = (
     Operation(
         "POST", "/preauth", "preAuthenticate", "Find who wants to sign in", _READ, PreAuth, Known, pre_authenticate,
@@ -183,7 +180,7 @@ OPERATIONS: Final = (
     Operation("POST", "/authenticate", "authenticate", "Check a password", _READ, Authenticate, SignedIn, authenticate),
     Operation(
         "DELETE", "/authenticate", "revokeToken", "Take this token back",
-        Permission(Resource.AUTHENTICATION, Action.DELETE), Nothing, Output, revoke_token,
+        Permission(Resource.AUTHENTICATION, Action.DELETE, own_without_user=True), Nothing, Output, revoke_token,
     ),
     Operation("GET", "/authenticated", "checkToken", "Is this token good?", _READ, Nothing, TokenChecked, check_token),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Factor(StrEnum):
@@ -16,6 +17,10 @@ class Factor(StrEnum):
     """Passkeys and security keys (W3C Web Authentication Level 3)."""
     CUSTOM = "custom"
     """One that somebody else checks; it only closes the mail protocols to the master password."""
+
+
+CHECKED: Final = frozenset({Factor.TOTP, Factor.WEBAUTHN})
+"""Factors that are checked here; a custom one is for whoever switched it on."""
 
 
 @dataclass(frozen=True, slots=True)

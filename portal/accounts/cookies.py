@@ -37,24 +37,24 @@ def start_over() -> None:
     session.update(kept)
 
 
-def await_second_step(who: str) -> None:
-    """Remember whose password was right; the second factor is still to come."""
+def await_second_step(member_id: UUID, version: str) -> None:
+    """Remember which member's password was right, and which it was; the second factor is still to come."""
     start_over()
-    session[SECOND_STEP] = [who, int(time.time())]
+    session[SECOND_STEP] = [str(member_id), version, int(time.time())]
 
 
-def second_step() -> str | None:
-    """Return whose password was right within the last five minutes, or None."""
+def second_step() -> tuple[UUID, str] | None:
+    """Return whose password was right within the last five minutes, and which it was, or None."""
     found = session.get(SECOND_STEP)
-    if not isinstance(found, list) or len(found) != 2 or time.time() - int(found[1]) > SECOND_STEP_S:
+    if not isinstance(found, list) or len(found) != 3 or time.time() - int(found[2]) > SECOND_STEP_S:
         return None
-    return str(found[0])
+    return UUID(found[0]), str(found[1])
 
 
 def member_of_second_step() -> UUID | None:
     """Return the member of the second step, or None."""
-    who = second_step()
-    return UUID(who.removeprefix("member:")) if who is not None and who.startswith("member:") else None
+    found = second_step()
+    return found[0] if found is not None else None
 
 
 def binding() -> str:

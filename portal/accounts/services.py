@@ -12,10 +12,11 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed, NonceInvalid
+from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed, NonceInvalid, Unavailable
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
+from mailcore.services.login_guard import Permit
 from mailcore.services.tenants import clean_name
 from portal.accounts import links, sessions
 from portal.accounts.emails import lookalike_of, read_email
@@ -110,12 +111,36 @@ def check_password(mail: MailServices, email: str, password: Secret, remote_addr
         TooManyAttempts: too many were wrong; the password was not looked at.
         ServerBusy: too many hashes wait.
     """
-    permit = mail.failed_logins.admit(f"member:{_counted(email)}", None, None, remote_address)
+    permit = admit(mail, email, remote_address)
     member = find_member(email)
-    if not mail.passwords.verify(member.password_hash if member is not None else None, password) or member is None:
+    if not is_right(mail, permit, member, password) or member is None:
         raise AuthenticationFailed
-    mail.failed_logins.take_back(permit, is_good=True)
     return member
+
+
+def admit(mail: MailServices, email: str, remote_address: str) -> Permit:
+    """Count a try at the password of the member of an address, whether there is one or not.
+
+    Raises:
+        TooManyAttempts: too many were wrong.
+    """
+    return mail.failed_logins.admit(f"member:{_counted(email)}", None, None, remote_address)
+
+
+def is_right(mail: MailServices, permit: Permit, member: Member | None, password: Secret) -> bool:
+    """Return whether it is the member's password, for None after the same work; only a wrong one stays counted.
+
+    Raises:
+        ServerBusy: too many hashes wait.
+    """
+    try:
+        found = mail.passwords.verify(member.password_hash if member is not None else None, password)
+    except Unavailable:
+        mail.failed_logins.take_back(permit)
+        raise
+    if found:
+        mail.failed_logins.take_back(permit, is_good=True)
+    return found
 
 
 def _counted(email: str) -> str:

@@ -2,180 +2,117 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+import hashlib
 from uuid import UUID
 
-from bson import ObjectId
+from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from mailcore.errors import AuthenticationFailed, NonceInvalid, NotFound, SecondFactorWrong
+from mailcore.errors import AuthenticationFailed, MailError, ServerBusy, TooManyAttempts, Unavailable
 from mailcore.model.access import Protocol
-from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from portal.accounts import factors, services, sessions
-from portal.accounts.models import Member, MemberPasskey, PortalSession
-from portal.accounts.sessions import Browser
-from portal.database import session, unit_of_work, utc_now
-
-MEMBER: Final = "member"
-USER: Final = "user"
+from mailcore.services.identity import Identity
+from portal.accounts import factors, services
+from portal.accounts.models import Member, MemberPasskey
+from portal.database import session
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Whose password was right; `name` stands for them in the signed cookie until the second step is done."""
+def sign_in(mail: MailServices, email: str, password: Secret, remote_address: str) -> Member | Identity:
+    """Return whose password it is: a member's, else a mail user's.
 
-    name: str
-    needs_second_step: bool
-    has_code: bool = False
-    has_passkey: bool = False
-    member: Member | None = None
-    user_id: UserId | None = None
-    auth_version: int = 0
-    nonce: Secret | None = None
-    needs_password: bool = False
-    """Somebody else chose it: another comes before anything else."""
-
-
-def sign_in(mail: MailServices, email: str, password: Secret, remote_address: str) -> Found:
-    """Return whose password it is: a member's, else a mail user's; unknown ones cost as much as wrong ones.
+    A mail user is counted as at every other door and as nothing else: guesses at an address where no member is
+    bar nobody here. Whatever there is of a member and a mail user, a wrong password costs and counts the same.
 
     Raises:
         AuthenticationFailed: nobody's.
         TooManyAttempts, ServerBusy: not looked at, or not now.
+        UserDisabled, PasswordNotYetValid: a mail user's who may not sign in.
     """
+    member = services.find_member(email)
+    if member is not None:
+        return _member_first(mail, member, password, remote_address)
     try:
-        member = services.check_password(mail, email, password, remote_address)
-    except AuthenticationFailed:
         return _mail_user(mail, email, password, remote_address)
-    return _of_member(member)
+    except (AuthenticationFailed, TooManyAttempts):
+        services.check_password(mail, email, password, remote_address)
+        raise
 
 
-def find_signing_in(mail: MailServices, name: str) -> Found | None:
-    """Return who is in the middle of signing in, by the name that stands in the cookie."""
-    kind, _, rest = name.partition(":")
-    if kind == MEMBER:
-        member = (
-            session()
-            .scalars(select(Member).where(Member.id == UUID(rest)).options(selectinload(Member.passkeys)))
-            .one_or_none()
-        )
-        return _of_member(member) if member is not None else None
-    identity, _, nonce = rest.partition(":")
-    user_id = UserId(ObjectId(identity))
+def _member_first(mail: MailServices, member: Member, password: Secret, remote_address: str) -> Member | Identity:
+    """Look at the member's password, then at that of the mail user of the same address, if there is one."""
     try:
-        user = mail.users.get(user_id)
-    except NotFound:
-        return None
-    has = set(user.enabled_2fa)
-    return Found(name, True, "totp" in has, "webauthn" in has, None, user_id, user.auth_version, Secret(nonce))
+        permit = services.admit(mail, member.email, remote_address)
+    except TooManyAttempts as locked:
+        try:
+            return _mail_user(mail, member.email, password, remote_address)
+        except AuthenticationFailed:
+            raise locked from None
+    if services.is_right(mail, permit, member, password):
+        return member
+    try:
+        identity = _mail_user(mail, member.email, password, remote_address)
+    except (AuthenticationFailed, TooManyAttempts):
+        raise
+    except MailError:
+        mail.failed_logins.take_back(permit)
+        raise
+    mail.failed_logins.take_back(permit)
+    return identity
 
 
-def check_code(mail: MailServices, found: Found, code: str, remote_address: str) -> str:
+def _mail_user(mail: MailServices, email: str, password: Secret, remote_address: str) -> Identity:
+    return mail.authentication.login(email, password, Protocol.PORTAL, remote_address)
+
+
+def refusal_of(error: MailError) -> tuple[str, int]:
+    """Return what is said to who is not let in, and with which status.
+
+    Raises:
+        Unavailable: it was our own trouble.
+    """
+    if isinstance(error, TooManyAttempts | ServerBusy):
+        return _("Too many tries. Wait a few minutes, then try it again."), 429
+    if isinstance(error, Unavailable):
+        raise error
+    if isinstance(error, AuthenticationFailed):
+        return _("Address or password is wrong."), 400
+    return _("You cannot sign in. Ask your administrator."), 400
+
+
+# -- the second step of members -----------------------------------------------------------------
+
+
+def password_version(member: Member) -> str:
+    """Return what changes with a member's password; the salt in its hash keeps this from telling anything of it."""
+    return hashlib.sha256(b"eider second step" + (member.password_hash or "").encode()).hexdigest()[:32]
+
+
+def find_in_second_step(member_id: UUID, version: str) -> Member | None:
+    """Return who gave the right password and still has it."""
+    wanted = select(Member).where(Member.id == member_id).options(selectinload(Member.passkeys))
+    member = session().scalars(wanted).one_or_none()
+    return member if member is not None and password_version(member) == version else None
+
+
+def check_code(mail: MailServices, member: Member, code: str, remote_address: str) -> str:
     """Use up a code of the app or a recovery code, and return which it was.
 
     Raises:
         SecondFactorWrong: neither.
-        TooManyAttempts: five were wrong lately.
+        TooManyAttempts: too many were wrong lately.
     """
     is_recovery = "-" in code or len(code.strip()) > 8
-    factor = "recovery" if is_recovery else "totp"
-    if found.member is not None:
-        permit = mail.failed_logins.admit(f"member-code:{found.member.id}", None, None, remote_address)
-        if is_recovery:
-            factors.use_recovery_code(found.member, code)
-        else:
-            factors.use_code(mail, found.member, code)
-        mail.failed_logins.take_back(permit, is_good=True)
-        return factor
-    _finish_step(mail, found, _user_check(mail, found, code, remote_address, is_recovery=is_recovery))
-    return factor
-
-
-def open_session(mail: MailServices, found: Found, factor: str, browser: Browser) -> Secret:
-    """Sign in who was found, and return the token for the cookie."""
-    if found.member is not None:
-        return sessions.open_session(found.member, factor, browser)
-    assert found.user_id is not None
-    user = mail.users.get(found.user_id)
-    token = secrets.token_urlsafe(sessions.TOKEN_BYTES)
-    with unit_of_work() as current:
-        current.add(
-            PortalSession(
-                digest=sessions.digest(token),
-                mail_user=str(user.id),
-                mail_tenant=str(user.tenant_id),
-                mail_address=user.address,
-                mail_auth_version=found.auth_version,
-                factor=sessions.TEMPORARY if found.needs_password else factor,
-                remote_address=browser.remote_address[:64],
-                user_agent=sessions.clean(browser.user_agent),
-                expires_at=utc_now() + sessions.LIVES_FOR,
-            )
-        )
-    return Secret(token)
+    permit = mail.failed_logins.admit(f"member-code:{member.id}", None, None, remote_address)
+    if is_recovery:
+        factors.use_recovery_code(member, code)
+    else:
+        factors.use_code(mail, member, code)
+    mail.failed_logins.take_back(permit, is_good=True)
+    return "recovery" if is_recovery else "totp"
 
 
 def passkey_ids(member_id: UUID) -> list[bytes]:
     """Return the ids of a member's passkeys."""
     return list(session().scalars(select(MemberPasskey.id).where(MemberPasskey.member_id == member_id)))
-
-
-def _of_member(member: Member) -> Found:
-    return Found(
-        f"{MEMBER}:{member.id}",
-        member.has_second_factor,
-        member.sealed_totp_seed is not None,
-        bool(member.passkeys),
-        member,
-    )
-
-
-def _mail_user(mail: MailServices, email: str, password: Secret, remote_address: str) -> Found:
-    identity = mail.authentication.login(email, password, Protocol.PORTAL, remote_address)
-    if not identity.second_step:
-        return Found(
-            f"{USER}:{identity.user_id}",
-            False,
-            user_id=identity.user_id,
-            auth_version=identity.auth_version,
-            needs_password=identity.password_change_needed,
-        )
-    nonce = mail.second_factors.begin_step(identity)
-    has = set(identity.second_step)
-    return Found(
-        f"{USER}:{identity.user_id}:{nonce.reveal_text()}",
-        True,
-        "totp" in has,
-        "webauthn" in has,
-        None,
-        identity.user_id,
-        identity.auth_version,
-        nonce,
-    )
-
-
-def _user_check(
-    mail: MailServices, found: Found, code: str, remote_address: str, *, is_recovery: bool
-) -> Callable[[], object]:
-    assert found.user_id is not None
-    user_id = found.user_id
-    actor = Actor(ActorKind.USER, Door.PORTAL, str(user_id), None, remote_address)
-    if is_recovery:
-        return lambda: mail.second_factors.check_recovery_code(actor, user_id, Secret(code.strip()))
-    return lambda: mail.totp.check(user_id, code)
-
-
-def _finish_step(mail: MailServices, found: Found, check: Callable[[], object]) -> None:
-    assert found.user_id is not None
-    assert found.nonce is not None
-    try:
-        mail.second_factors.finish_step(found.user_id, found.nonce, check)
-    except NonceInvalid as error:
-        raise SecondFactorWrong from error

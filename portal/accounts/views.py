@@ -8,16 +8,9 @@ from flask import Blueprint, Response, redirect, render_template, request, sessi
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from mailcore.errors import (
-    AuthenticationFailed,
-    FactorIsOff,
-    NonceInvalid,
-    SecondFactorWrong,
-    ServerBusy,
-    TooManyAttempts,
-    UserDisabled,
-)
+from mailcore.errors import MailError, NonceInvalid, SecondFactorWrong, TooManyAttempts
 from mailcore.model.secret import Secret
+from mailcore.services.identity import Identity
 from portal.access import current, public, signed_in, signed_in_only
 from portal.accounts import cookies, passkeys, services, sessions, signing_in
 from portal.accounts.forms import MAX_CREDENTIAL, SecondStepForm, SignInForm
@@ -26,6 +19,7 @@ from portal.database import session as database_session
 from portal.destinations import local_path
 from portal.languages import LANGUAGES
 from portal.mail_plane import mail, portal
+from portal.own.signing_in import go_on
 from portal.rate_limits import Rate, limit
 
 blueprint = Blueprint("accounts", __name__)
@@ -44,54 +38,53 @@ def sign_in() -> ResponseReturnValue:
         password = Secret(form.password.data or "")
         try:
             found = signing_in.sign_in(mail(), form.email.data or "", password, request.remote_addr or "")
-        except AuthenticationFailed:
-            form.password.errors = [_("Address or password is wrong.")]
-            status = 400
-        except UserDisabled:
-            form.password.errors = [_("You cannot sign in. Ask your administrator.")]
-            status = 400
-        except (TooManyAttempts, ServerBusy):
-            form.password.errors = [_("Too many tries. Wait a few minutes, then try it again.")]
-            status = 429
+        except MailError as error:
+            told, status = signing_in.refusal_of(error)
+            form.password.errors = [told]
         else:
-            if found.needs_second_step:
-                cookies.await_second_step(found.name)
-                return redirect(url_for("accounts.second_step", next=wanted), code=303)
-            cookies.sign_in(signing_in.open_session(mail(), found, "password", cookies.browser()))
-            return redirect(wanted or url_for("overview.front"), code=303)
+            if isinstance(found, Identity):
+                return go_on(found, wanted)
+            return _go_on(found, wanted)
     elif form.errors:
         status = 400
     return render_template("accounts/sign_in.html", form=form, wanted=wanted), status
 
 
+def _go_on(member: Member, wanted: str | None) -> ResponseReturnValue:
+    """Ask a member for the second factor if there is one, else let in."""
+    if member.has_second_factor:
+        cookies.await_second_step(member.id, signing_in.password_version(member))
+        return redirect(url_for("accounts.second_step", next=wanted), code=303)
+    cookies.sign_in(sessions.open_session(member, "password", cookies.browser()))
+    return redirect(wanted or url_for("overview.front"), code=303)
+
+
 @blueprint.route("/sign-in/second-step", methods=["GET", "POST"])
 @public
 def second_step() -> ResponseReturnValue:
-    """Ask whose password was right for the second factor."""
+    """Ask the member whose password was right for the second factor."""
     wanted = local_path(request.args.get("next"))
-    name = cookies.second_step()
-    if name is None:
+    noted = cookies.second_step()
+    member = signing_in.find_in_second_step(*noted) if noted is not None else None
+    if member is None:
         return redirect(url_for("accounts.sign_in", next=wanted), code=303)
     form = SecondStepForm()
-    found = signing_in.find_signing_in(mail(), name)
-    if found is None:
-        return redirect(url_for("accounts.sign_in"), code=303)
     status = 200
     if form.validate_on_submit():
         try:
-            factor = signing_in.check_code(mail(), found, form.code.data or "", request.remote_addr or "")
-        except (SecondFactorWrong, FactorIsOff):
+            factor = signing_in.check_code(mail(), member, form.code.data or "", request.remote_addr or "")
+        except SecondFactorWrong:
             form.code.errors = [_("That code is wrong, or was used already.")]
             status = 400
         except TooManyAttempts:
             form.code.errors = [_("Too many tries. Wait a few minutes, then try it again.")]
             status = 429
         else:
-            cookies.sign_in(signing_in.open_session(mail(), found, factor, cookies.browser()))
+            cookies.sign_in(sessions.open_session(member, factor, cookies.browser()))
             return redirect(wanted or url_for("overview.front"), code=303)
     elif form.errors:
         status = 400
-    return render_template("accounts/second_step.html", form=form, wanted=wanted, found=found), status
+    return render_template("accounts/second_step.html", form=form, wanted=wanted, member=member), status
 
 
 @blueprint.post("/sign-in/passkey/options")

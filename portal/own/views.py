@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 from bson import ObjectId
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, session, url_for
@@ -11,34 +11,29 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from mailcore.errors import (
-    AuthenticationFailed,
     FactorIsOff,
     MailError,
     NonceInvalid,
     SecondFactorWrong,
-    ServerBusy,
     TooManyAttempts,
-    Unavailable,
+    UserDisabled,
+    UserNotFound,
 )
 from mailcore.model.access import Protocol
-from mailcore.model.factors import Factor
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from portal.access import public, requires
 from portal.accounts import cookies
-from portal.accounts.sessions import TEMPORARY
+from portal.accounts.signing_in import refusal_of
 from portal.destinations import local_path
 from portal.mail_plane import mail, portal
 from portal.own import sessions
 from portal.own.forms import OwnSignInForm, SecondStepForm
 from portal.own.sessions import PasswordFirst, SignedOutMeanwhile, me
+from portal.own.signing_in import STEP, enter, go_on
 from portal.permissions import Permission
 
 blueprint = Blueprint("own", __name__, url_prefix="/account")
-
-STEP: Final = "own_step"
-"""Key of the cookie's note between password and second factor: user and nonce."""
-CHECKED: Final = frozenset({Factor.TOTP, Factor.WEBAUTHN})
 
 
 @blueprint.app_errorhandler(SignedOutMeanwhile)
@@ -58,31 +53,18 @@ def _password_first(_error: PasswordFirst) -> ResponseReturnValue:
 def sign_in() -> ResponseReturnValue:
     """Sign in by mail address and password; a second factor is asked for on the next page."""
     form = OwnSignInForm()
-    wanted = local_path(request.args.get("next")) or url_for("own.home")
+    wanted = local_path(request.args.get("next"))
     status = 200
     if form.validate_on_submit():
         try:
             identity = mail().authentication.login(
                 form.address.data or "", Secret(form.password.data or ""), Protocol.PORTAL, request.remote_addr or ""
             )
-        except (TooManyAttempts, ServerBusy):
-            form.password.errors = [_("Too many tries. Wait a few minutes, then try it again.")]
-            status = 429
-        except Unavailable:
-            raise
         except MailError as error:
-            is_wrong = isinstance(error, AuthenticationFailed)
-            form.password.errors = [
-                _("Address or password is wrong.") if is_wrong else _("You cannot sign in. Ask your administrator.")
-            ]
-            status = 400
+            told, status = refusal_of(error)
+            form.password.errors = [told]
         else:
-            cookies.start_over()
-            if CHECKED & set(identity.second_step):
-                nonce = mail().second_factors.begin_step(identity).reveal_text()
-                session[STEP] = [str(identity.user_id), nonce, identity.password_change_needed]
-                return redirect(url_for("own.second_step", next=wanted), code=303)
-            return _enter(identity.user_id, "password", wanted, change_needed=identity.password_change_needed)
+            return go_on(identity, wanted)
     elif form.errors:
         status = 400
     return render_template("own/sign_in.html", form=form), status
@@ -97,8 +79,8 @@ def second_step() -> ResponseReturnValue:
         return redirect(url_for("overview.front"), code=303)
     user_id, nonce = UserId(ObjectId(noted[0])), Secret(noted[1])
     form = SecondStepForm()
-    factors = mail().second_factors.status(user_id)
     try:
+        factors = mail().second_factors.status(user_id)
         if form.validate_on_submit():
             return _second(user_id, nonce, form)
     except (SecondFactorWrong, FactorIsOff, TooManyAttempts) as error:
@@ -106,7 +88,7 @@ def second_step() -> ResponseReturnValue:
         many = _("Too many tries. Wait a few minutes, then try it again.")
         form.code.errors = [many if isinstance(error, TooManyAttempts) else wrong]
         return render_template("own/second_step.html", form=form, factors=factors), 400
-    except NonceInvalid:
+    except (NonceInvalid, UserNotFound, UserDisabled):
         session.pop(STEP, None)
         flash(_("That took too long. Sign in again."), "warning")
         return redirect(url_for("own.sign_in"), code=303)
@@ -140,10 +122,9 @@ def _second(user_id: UserId, nonce: Secret, form: SecondStepForm) -> ResponseRet
         else:
             services.second_factors.check_recovery_code(actor, user_id, Secret(code))
 
-    services.second_factors.finish_step(user_id, nonce, check)
-    wanted = local_path(request.args.get("next")) or url_for("own.home")
-    change_needed = bool(session[STEP][2])
-    return _enter(user_id, "passkey" if credential else "totp", wanted, change_needed=change_needed)
+    user = services.second_factors.finish_step(user_id, nonce, check)
+    factor = "passkey" if credential else "totp"
+    return enter(user, factor, local_path(request.args.get("next")), change_needed=bool(session[STEP][2]))
 
 
 def _passkey_options(user_id: UserId, nonce: Secret) -> str:
@@ -169,14 +150,6 @@ def _check_passkey(user_id: UserId, nonce: Secret, text: str) -> None:
     except (ValueError, TypeError, LookupError) as error:
         raise SecondFactorWrong("passkey") from error
     services.passkeys.check(user_id, challenge=challenge, credential=answered, session=bound)
-
-
-def _enter(user_id: UserId, factor: str, wanted: str, *, change_needed: bool) -> ResponseReturnValue:
-    """Open a session and go where one wanted to go, or first to the choice of another password."""
-    user = mail().users.get(user_id)
-    how = TEMPORARY if change_needed else factor
-    cookies.sign_in(sessions.open_session(user, how, cookies.browser()))
-    return redirect(url_for("own_security.password") if change_needed else wanted, code=303)
 
 
 @blueprint.get("/")

@@ -173,7 +173,7 @@ def test_somebody_with_a_mailbox_signs_in_with_its_password_and_sees_nothing_of_
     client: Browser, mail_services: MailServices
 ) -> None:
     user = make_user(mail_services)
-    assert sign_in_by_form(client, user.address) == "/"
+    assert sign_in_by_form(client, user.address) == "/account/"
     assert client.get("/overview").status_code == 403
     assert client.get("/members").status_code == 403
 
