@@ -165,6 +165,7 @@ def check_permission(call: Call, needs: Permission) -> None:
     Raises:
         ApiError: it may not.
     """
-    is_own = not needs.of_tenant and (call.is_own or (call.user_id is None and call.token_user is not None))
+    is_own = call.is_own if call.user_id is not None else call.token_user is not None and needs.own_without_user
+    is_own = is_own and not needs.of_tenant
     if not may(call.role, needs.action, needs.resource, own=is_own):
         raise ApiError(403, "MissingPrivileges", "This token may not do this")

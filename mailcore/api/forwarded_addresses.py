@@ -298,8 +298,8 @@ def _fields(call: Call, found: ForwardedAddress) -> dict[str, Any]:
     }
 
 
-def _may(action: Action, *, of_tenant: bool = True) -> Permission:
-    return Permission(Resource.ADDRESSES, action, of_tenant)
+def _may(action: Action) -> Permission:
+    return Permission(Resource.ADDRESSES, action, of_tenant=True)
 
 
 _PATH: Final = "/addresses/forwarded"
@@ -322,6 +322,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET", "/addresses/resolve/{address}", "resolveAddress", "Find what an address is",
-        _may(Action.READ, of_tenant=False), ResolveAddress, ResolvedAddress, resolve_address,
+        Permission(Resource.ADDRESSES, Action.READ, own_without_user=True), ResolveAddress, ResolvedAddress,
+        resolve_address,
     ),
 )  # fmt: skip

@@ -29,12 +29,14 @@ class Media(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a token needs; none of it where there is no user in the path is `anybody's`."""
+    """What a token needs."""
 
     resource: Resource
     action: Action
     of_tenant: bool = False
     """No user's own token may, not even about that user."""
+    own_without_user: bool = False
+    """A user's own token may though the path names no user: the operation itself answers about that user alone."""
 
 
 @dataclass(frozen=True, slots=True)

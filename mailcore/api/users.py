@@ -377,8 +377,8 @@ OPERATIONS: Final = (
         CreateUser, NewUser, create_user,
     ),
     Operation(
-        "GET", "/users/resolve/{username}", "resolveUser", "Find the user of an address", _READ,
-        Nothing, NewUser, resolve_user_name,
+        "GET", "/users/resolve/{username}", "resolveUser", "Find the user of an address",
+        Permission(Resource.USERS, Action.READ, own_without_user=True), Nothing, NewUser, resolve_user_name,
     ),
     Operation("GET", _PATH, "getUser", "Get a user", _READ, Nothing, UserAnswer, get_user),
     Operation("PUT", _PATH, "updateUser", "Change a user", _UPDATE, UpdateUser, Output, update_user),

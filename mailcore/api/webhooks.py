@@ -101,15 +101,16 @@ def _item(hook: Webhook) -> dict[str, Any]:
     }
 
 
-def _may(action: Action, *, of_tenant: bool = True) -> Permission:
-    return Permission(Resource.WEBHOOKS, action, of_tenant=of_tenant)
+def _may(action: Action) -> Permission:
+    return Permission(Resource.WEBHOOKS, action, of_tenant=True)
 
 
 _PATH: Final = "/webhooks"
 OPERATIONS: Final = (
     Operation(
-        "GET", _PATH, "listWebhooks", "List webhooks", _may(Action.READ, of_tenant=False),
-        ListWebhooks, WebhookList, list_webhooks, is_list=True,
+        "GET", _PATH, "listWebhooks", "List webhooks",
+        Permission(Resource.WEBHOOKS, Action.READ, own_without_user=True), ListWebhooks, WebhookList,
+        list_webhooks, is_list=True,
     ),
     Operation(
         "POST", _PATH, "createWebhook", "Make a webhook", _may(Action.CREATE),

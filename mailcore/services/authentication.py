@@ -80,11 +80,20 @@ class Authentication:
             self._refuse(Attempt(offer.username, protocol, remote_address), Refusal.WRONG)
         return self.login(offer.username, offer.password, protocol, remote_address)
 
-    def login(self, username: str, password: Secret, protocol: Protocol, remote_address: str) -> Identity:
+    def login(
+        self,
+        username: str,
+        password: Secret,
+        protocol: Protocol,
+        remote_address: str,
+        *,
+        within: TenantId | None = None,
+    ) -> Identity:
         """Return who signs in with any of their addresses and a master, temporary or app password.
 
         Two round trips and a hash; one and none within a minute; two and none by an app password.
-        Unknown users cost what a wrong password costs.
+        Unknown users cost what a wrong password costs. For a tenant that asks, `within`, others' users are unknown
+        ones, and what it says of the address counts for it alone.
 
         Raises:
             AuthenticationFailed: unknown user or wrong password.
@@ -95,14 +104,14 @@ class Authentication:
             StoreUnavailable: the directory did not answer.
         """
         name = _canonical(username)
-        attempt = Attempt(name or username, protocol, remote_address)
+        attempt = Attempt(name or username, protocol, remote_address, within=within)
         if not 0 < len(password) <= MAX_PASSWORD_BYTES:
             self._refuse(attempt, Refusal.WRONG)
         key = self._verified.key(name or username, password)
         known = self._verified.find(key)
         found = self._directory.users.find_credentials(known.user_id) if known is not None else None
         credential = known.still_good(found) if known is not None and found is not None else None
-        if found is None or credential is None:
+        if found is None or credential is None or not attempt.may_be_of(found.user.tenant_id):
             self._verified.forget(key)
             attempt, found, credential = self._verify(name, password, attempt)
         attempt = _of(attempt, found, credential.kind)
@@ -145,9 +154,12 @@ class Authentication:
         Raises as `login`.
         """
         route = self._directory.addresses.find(name) if name is not None else None
+        if route is not None and not attempt.may_be_of(route.tenant_id):
+            route = None
         found = self._directory.users.find_credentials(route.user_id) if route is not None else None
         if route is None and name is not None:  # as many round trips, and the same count of the tenant's failures
-            attempt = replace(attempt, tenant_id=self._directory.domains.owner_of(name.rpartition("@")[2]))
+            owner = self._directory.domains.owner_of(name.rpartition("@")[2])
+            attempt = replace(attempt, tenant_id=attempt.within or owner)
         if found is not None:
             attempt = _of(attempt, found, None)
             app_password = self._app_passwords.matching(found.user.id, found.app_passwords, password)

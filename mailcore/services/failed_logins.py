@@ -91,16 +91,23 @@ class FailedLogins:
         self._admit_script: Any = link.script(_ADMIT)
         self._take_back_script: Any = link.script(_TAKE_BACK)
 
-    def admit(self, login: str, user_id: UserId | None, tenant_id: TenantId | None, remote_address: str) -> Permit:
+    def admit(
+        self,
+        login: str,
+        user_id: UserId | None,
+        tenant_id: TenantId | None,
+        remote_address: str,
+        said_by: TenantId | None = None,
+    ) -> Permit:
         """Count an attempt that needs a hash; one round trip to Redis.
 
         An unknown user is counted under `login`, and a domain of no tenant stands for one, so that unknown and
-        known ones are answered alike.
+        known ones are answered alike. What a tenant said of the address counts for that tenant alone.
 
         Raises:
             TooManyAttempts: it must wait, and was not counted.
         """
-        keys = _keys(login, user_id, tenant_id, address_range(remote_address))
+        keys = _keys(login, user_id, tenant_id, address_range(remote_address), said_by)
         answer: list[int] | None = self._link.ask(lambda _: self._admit_script(keys, self._numbers))
         if answer is None:
             is_known, wait_s = self._alone.admit(keys)
@@ -118,10 +125,8 @@ class FailedLogins:
 
     def before(self, attempt: Attempt) -> Attempt:
         """Count it as failed for now; raises as `admit`."""
-        return replace(
-            attempt,
-            permit=self.admit(attempt.username, attempt.user_id, attempt.tenant_id, attempt.remote_address),
-        )
+        given = attempt.username, attempt.user_id, attempt.tenant_id, attempt.remote_address
+        return replace(attempt, permit=self.admit(*given, attempt.within))
 
     def failed(self, attempt: Attempt, refusal: Refusal) -> None:
         """Leave a guess counted; a right password that is not enough here was none, but makes no range known."""
@@ -235,13 +240,15 @@ def _put(table: OrderedDict[str, Any], key: str, value: object) -> None:
         table.popitem(last=False)
 
 
-def _keys(login: str, user_id: UserId | None, tenant_id: TenantId | None, range_: str) -> tuple[str, ...]:
+def _keys(
+    login: str, user_id: UserId | None, tenant_id: TenantId | None, range_: str, said_by: TenantId | None
+) -> tuple[str, ...]:
     name = _digest(login) if user_id is None else str(user_id)
     owner = _digest(login.rpartition("@")[2]) if tenant_id is None else str(tenant_id)
     return (
         keyed("known", name, range_),
         keyed("failed", "user-range", name, range_),
-        keyed("failed", "range", range_),
+        keyed("failed", "range", range_) if said_by is None else keyed("failed", "range-of", said_by, range_),
         keyed("failed", "user", name),
         keyed("failed", "tenant", owner),
     )

@@ -62,6 +62,12 @@ class Attempt:
     """What was offered, once that is known."""
     permit: Permit | None = None
     """By which its password was hashed, if it was."""
+    within: TenantId | None = None
+    """The tenant that asks: others' users do not exist for it, and where they come from is only its word."""
+
+    def may_be_of(self, tenant_id: TenantId) -> bool:
+        """Whether a tenant's users exist for who asks."""
+        return self.within is None or self.within == tenant_id
 
 
 class LoginGuard(Interface):

@@ -17,10 +17,13 @@ from flask import Flask
 from mailcore.api import app as app_module
 from mailcore.api import operations
 from mailcore.api.app import create_app
-from mailcore.api.operation import Media, Operation
+from mailcore.api.call import Call
+from mailcore.api.fields import Nothing, Output
+from mailcore.api.operation import Media, Operation, Permission
 from mailcore.model.filter import Verdict
 from mailcore.model.ids import TenantId
-from mailcore.model.roles import ROLES, Resource, Role
+from mailcore.model.roles import ROLES, Action, Resource, Role
+from mailcore.model.roles import may as grants
 from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
 from mailcore.services.tokens import owner_of_tenant
@@ -30,6 +33,7 @@ from tests.api.test_matrix import MAKERS as OF_A_USER
 from tests.builders import OPERATOR, MadeUser, make_user
 
 Maker = Callable[[MailServices, MadeUser], str]
+Tokens = tuple[dict[Role, Api], MadeUser]
 
 
 def _domain(user: MadeUser) -> str:
@@ -169,7 +173,7 @@ def test_a_token_that_sees_every_tenant_would_be_seen(
 
 
 @pytest.fixture(scope="module")
-def by_role(app: Flask, services: MailServices) -> tuple[dict[Role, Api], MadeUser]:
+def by_role(app: Flask, services: MailServices) -> Tokens:
     """A token of each role: a user's own for the role of users, its tenant's for all others."""
     user = make_user(services)
     owners = {role: owner_of_tenant(TenantId(user.tenant_id)) for role in Role}
@@ -204,14 +208,47 @@ def may(operation: Operation, role: Role) -> bool:
         return False
     cell = ROLES[role].cells.get(operation.needs.resource, "")
     letter = operation.needs.action.value
-    return letter.upper() in cell or (letter in cell and role is Role.USER and not operation.needs.of_tenant)
+    own = "user" in operation.path_names or operation.needs.own_without_user
+    own = own and role is Role.USER and not operation.needs.of_tenant
+    return letter.upper() in cell or (letter in cell and own)
+
+
+def test_what_a_users_own_token_may_without_a_user_says_so() -> None:
+    """Attack W2: an operation that does not say so, as each new one, answers about anybody and is refused."""
+    assert {one.name for one in WITHOUT_USER if one.needs is not None and one.needs.own_without_user} == OF_USERS
+
+
+def test_an_operation_that_says_nothing_is_not_a_users(services: MailServices, by_role: Tokens) -> None:
+    tokens, _ = by_role
+    told = _unsaid(services, tokens[Role.USER])
+    assert (told.status, told.body["code"]) == (403, "MissingPrivileges")
+
+
+def test_a_permission_that_takes_every_such_operation_for_the_users_own_would_be_seen(
+    services: MailServices, by_role: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control of W2."""
+
+    def lenient(call: Call, needs: Permission) -> None:
+        assert grants(call.role, needs.action, needs.resource, own=True)
+
+    monkeypatch.setattr(app_module, "check_permission", lenient)
+    tokens, _ = by_role
+    assert _unsaid(services, tokens[Role.USER]).status == 200
+
+
+def _unsaid(services: MailServices, own: Api) -> Answer:
+    """Ask with a user's token for something new, about nobody, that the role of users may read of its own."""
+    needs = Permission(Resource.USERS, Action.READ)
+    new = Operation("GET", "/new", "new", "", needs, Nothing, Output, lambda *_: {})
+    return Api(create_app(services, [new]), own.token).get("/new")
 
 
 @pytest.mark.parametrize(
     "operation", [one for one in operations.ALL if one.needs is not None], ids=lambda one: one.name
 )
 def test_a_role_may_do_what_its_row_says_and_nothing_else(
-    services: MailServices, by_role: tuple[dict[Role, Api], MadeUser], operation: Operation
+    services: MailServices, by_role: Tokens, operation: Operation
 ) -> None:
     """Attack W2: dry, so that whoever may changes nothing; nothing of a deleted user's is there."""
     tokens, user = by_role
@@ -234,7 +271,7 @@ def test_a_role_may_do_what_its_row_says_and_nothing_else(
 
 
 def test_permissions_that_nobody_looks_at_would_be_seen(
-    services: MailServices, by_role: tuple[dict[Role, Api], MadeUser], monkeypatch: pytest.MonkeyPatch
+    services: MailServices, by_role: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control of W2."""
     monkeypatch.setattr(app_module, "check_permission", lambda *_: None)
