@@ -1,8 +1,8 @@
 """Pools: what all users of a tenant may store together, on what they really use.
 
 The use of every tenant is summed up by a job and kept in its document, which whoever takes mail has in memory anyway:
-to look at a pool costs no round trip. Between two sums each process counts what it lets in itself, so a pool is
-overrun by no more than what the other processes let in meanwhile; what is deleted makes room at the next sum.
+to see that a pool is full costs no round trip. Between two sums processes take room from that document (`pool_room`);
+what is deleted makes room at the next sum.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Pools:
         Raises:
             StoreUnavailable: a shard did not answer; nothing is noted, the former sums stay.
         """
+        self._directory.pool_use.begin_sum()
         by_user: Counter[UserId] = Counter()
         for shard in self._placement.shards():
             for user_id, size_bytes in shard.sizes.each():
@@ -107,7 +108,7 @@ class Pools:
         used: Counter[TenantId] = Counter()
         for user_id, tenant_id in self._directory.users.tenants_of_all():
             used[tenant_id] += by_user[user_id]
-        self._directory.tenants.note_use(used, now())
+        self._directory.pool_use.note(used, now())
         for tenant_id in used:
             self._placement.forget_tenant(tenant_id)
         return len(used)

@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Final
 
 from mailcore.errors import OverQuota
-from mailcore.model.ids import TenantId, UserId
+from mailcore.model.ids import UserId
+from mailcore.services.pool_room import PoolRoom
 from mailcore.store.placement import Placement
 
 CACHE_S: Final = 30.0
@@ -43,8 +43,7 @@ class Quotas:
         """Until when it may be used, bytes in use as far as known, and how much more may be let in on that."""
         self._holds: dict[UserId, _Hold] = {}
         self._lock = threading.Lock()
-        self._pooled: dict[TenantId, tuple[datetime | None, int]] = {}
-        """By tenant: since which sum, and how much was let in since."""
+        self._pool_room = PoolRoom(placement)
 
     def use(self, user_id: UserId, *, fresh: bool = False) -> int:
         """Return the bytes in use, at most 30 s old; one round trip unless known.
@@ -139,19 +138,7 @@ class Quotas:
             self._known[user_id] = (known[0], used + incoming_bytes, known[2] - incoming_bytes)
 
     def _check_pool(self, user_id: UserId, incoming_bytes: int) -> None:
-        """No round trip: the sum is in the tenant's document, what came since through this process is counted here."""
-        home = self._placement.home(user_id)
-        if home.pool is None:
-            return
-        used_at, let_in = self._pooled.get(home.tenant_id, (None, 0))
-        if used_at != home.pool.used_at:
-            let_in = 0
-        used = home.pool.used_bytes + let_in
-        if used + incoming_bytes > home.pool.quota_bytes:
-            raise OverQuota(user_id, used, home.pool.quota_bytes)
-        if len(self._pooled) >= MAX_CACHED:
-            self._pooled.clear()
-        self._pooled[home.tenant_id] = (home.pool.used_at, let_in + incoming_bytes)
+        self._pool_room.take(self._placement.home(user_id), incoming_bytes)
 
     def forget(self, user_id: UserId) -> None:
         """Ask the database next time: much was removed or added."""

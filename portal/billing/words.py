@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from babel.numbers import format_currency
+from babel.numbers import format_currency, format_decimal
 from flask import Flask
 from flask_babel import format_date, get_locale
 from flask_babel import gettext as _
@@ -31,6 +31,7 @@ def set_up(app: Flask) -> None:
     """Give templates the filters and functions of billing."""
     app.add_template_filter(money)
     app.add_template_filter(day)
+    app.add_template_filter(plan_size)
     app.add_template_global(stage_name)
     app.add_template_global(stage_text)
     app.add_template_global(unit_name)
@@ -51,6 +52,11 @@ def money(amount: Money) -> str:
 def day(seconds: int) -> str:
     """Return the day of an instant in seconds since 1970, as lines of invoices have it."""
     return format_date(datetime.fromtimestamp(seconds, UTC), "medium")
+
+
+def plan_size(size_bytes: int) -> str:
+    """Return bytes in the GB that plans are sold by, of which each has 2^30."""
+    return f"{format_decimal(Decimal(size_bytes) / GIB, '#,##0.#', locale=str(get_locale() or 'en'))} GB"
 
 
 def unit_name(unit: Unit) -> str:

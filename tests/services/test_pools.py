@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from mailcore.errors import OverQuota, ValueInvalid
+from mailcore.model.ids import TenantId
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
 from mailcore.services.messages import NewMessage
+from mailcore.services.pool_room import MOST, PARTS
 from mailcore.services.quotas import Quotas
-from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
+from mailcore.store.directory import pool_use
+from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.store.test_delivery import deliver, message
 
 
@@ -87,3 +98,95 @@ def test_a_pool_is_a_positive_number_or_none(services: MailServices) -> None:
         services.pools.set_quota(OPERATOR, one.tenant_id, 0)
     services.pools.set_quota(OPERATOR, one.tenant_id, None)
     append(services, one, 20_000)
+
+
+SERVERS = 3
+POOL = 200_000
+SIZE = 700
+
+
+def check_pool_of_processes(directory_uri: str, shard_uris: dict[str, Any], redis_url: str, *blind: str) -> None:
+    """Processes store until each is told that nothing fits, while the pool is summed up again and again."""
+    first = make_services(directory_uri, shard_uris, redis_url)
+    try:
+        tenant = make_tenant(first)
+        first.pools.set_quota(OPERATOR, tenant[0], POOL)
+        users = [make_user(first, tenant=tenant) for _ in range(SERVERS)]
+        shards = {name: asdict(uris) for name, uris in shard_uris.items()}
+        given = json.dumps(
+            {"directory": directory_uri, "shards": shards, "redis": redis_url, "size": SIZE, "pool": POOL}
+        )
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.services.pool_process", given, str(user.user_id), *blind],
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for user in users
+        ]
+        while any(one.poll() is None for one in running):
+            first.pools.sum_up()
+        stored = [int(one.communicate()[0]) for one in running]
+        assert all(one.returncode == 0 for one in running)
+        used = first.pools.used(tenant[0])
+        assert used >= sum(stored) * SIZE
+        assert POOL * 0.9 < used <= POOL + SERVERS * (POOL // PARTS + SIZE + 600), used
+    finally:
+        first.close()
+
+
+def test_processes_together_pass_the_pool_by_what_each_holds_at_most(
+    directory_uri: str, shard_uris: dict[str, Any], redis_url: str
+) -> None:
+    check_pool_of_processes(directory_uri, shard_uris, redis_url)
+
+
+def test_control_processes_that_take_without_a_look_would_be_seen(
+    directory_uri: str, shard_uris: dict[str, Any], redis_url: str
+) -> None:
+    with pytest.raises(AssertionError):
+        check_pool_of_processes(directory_uri, shard_uris, redis_url, "blind")
+
+
+def test_control_sums_that_forget_what_was_promised_would_be_seen(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is promised while a sum reads is missing in it, and must not be lost by its note."""
+    assert promised_while_summing(services, monkeypatch) == 4000
+    monkeypatch.setattr(
+        pool_use, "_summed", lambda size, at: {"$set": {"use": {"bytes": size, "at": at, "taken": size}}}
+    )
+    assert promised_while_summing(services, monkeypatch) == 0
+
+
+def promised_while_summing(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> int:
+    one, _ = pooled(services, 10_000)
+    uses = services.placement.directory.pool_use
+    with monkeypatch.context() as patch:
+        note = pool_use.PoolUse.note
+
+        def late(self: pool_use.PoolUse, used: dict[Any, int], at: datetime) -> None:
+            assert uses.take(one.tenant_id, 10_000, 4000)
+            note(self, used, at)
+
+        patch.setattr(pool_use.PoolUse, "note", late)
+        services.pools.sum_up()
+    room = next(size for size in range(10_000, -1, -1000) if uses.take(one.tenant_id, 10_000, size))
+    return 10_000 - room
+
+
+def test_room_is_taken_by_one_update_for_many_messages(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is spent of what a process holds asks nobody."""
+    one, _ = pooled(services, 1 << 40)
+    asked: list[int] = []
+    take = pool_use.PoolUse.take
+
+    def count(self: pool_use.PoolUse, tenant_id: TenantId, quota_bytes: int, size_bytes: int) -> bool:
+        asked.append(size_bytes)
+        return take(self, tenant_id, quota_bytes, size_bytes)
+
+    monkeypatch.setattr(pool_use.PoolUse, "take", count)
+    for _ in range(5):
+        append(services, one, 100)
+    assert asked == [MOST]

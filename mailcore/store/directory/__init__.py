@@ -22,6 +22,7 @@ from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.mail_exports import MailExports
 from mailcore.store.directory.mta_sts import MtaSts
 from mailcore.store.directory.nonces import Nonces
+from mailcore.store.directory.pool_use import PoolUse
 from mailcore.store.directory.sealed import SealedFields
 from mailcore.store.directory.second_factors import SecondFactors
 from mailcore.store.directory.send_as import SendAs
@@ -47,6 +48,7 @@ class Directory:
     database: Database[Document]
     shards: Shards
     tenants: Tenants
+    pool_use: PoolUse
     domains: Domains
     addresses: Addresses
     address_search: AddressSearch
@@ -85,6 +87,7 @@ class Directory:
             database,
             Shards(database),
             Tenants(database),
+            PoolUse(database),
             Domains(database),
             Addresses(database),
             AddressSearch(database),

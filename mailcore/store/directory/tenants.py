@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from bson import ObjectId
-from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
@@ -134,16 +133,6 @@ class Tenants:
         with deadline():
             result = self._collection.update_one({"_id": tenant_id}, {"$set": {f"limits.{name}": value}})
         return result.matched_count == 1
-
-    def note_use(self, used_bytes: Mapping[TenantId, int], at: datetime) -> None:
-        """Note what the mail of each of these tenants takes; one round trip for each thousand."""
-        requests = [
-            UpdateOne({"_id": tenant_id}, {"$set": {"use": {"bytes": size_bytes, "at": at}}})
-            for tenant_id, size_bytes in used_bytes.items()
-        ]
-        for first in range(0, len(requests), PAGE):
-            with deadline(30):
-                self._collection.bulk_write(requests[first : first + PAGE], ordered=False)
 
     def set_disabled_protocols(self, tenant_id: TenantId, protocols: frozenset[Protocol]) -> bool:
         """Switch protocols off for all users of a tenant, and all others on; False if there is no such tenant."""

@@ -13,11 +13,13 @@ import pytest
 from werkzeug.serving import make_server
 
 from mailcore.model.tenant import Standing
+from portal.billing import services
+from portal.billing.money import Money
 from portal.billing.stages import Stage
 from portal.database import unit_of_work
 from portal.permissions import Role
 from tests.builders import OPERATOR, PASSWORD
-from tests.portal.billing.conftest import Billed
+from tests.portal.billing.conftest import OWNER, Billed
 from tests.portal.billing.remote_page import RemotePage
 from tests.portal.conftest import make_organisation
 from tests.services.inbound_mail import mail, take
@@ -137,4 +139,65 @@ def test_from_trial_to_export(billed: Billed, page: RemotePage, address: str) ->
         kept = {one.name: archive.extractfile(one).read() for one in archive.getmembers()}  # type: ignore[union-attr]
     inbox = [kept[name] for name in sorted(kept) if name.startswith("INBOX/")]
     assert [whole.endswith(raw) for whole, raw in zip(inbox, arrived, strict=True)] == [True] * len(arrived)
+    assert page.problems() == []
+
+
+@pytest.mark.timeout(300)
+def test_from_seats_to_gigabytes_and_back(
+    billed: Billed, page: RemotePage, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other plan with what changes; a preview that no longer holds; in German, a plan that is too small."""
+    made = make_organisation(billed.mail, "Harbour Maps")
+    organisation, owner = made.organisation, made.members[Role.OWNER]
+    with unit_of_work() as current:
+        organisation.created_at = billed.now()
+        current.add(organisation)
+    billed.check_out(organisation, "team", 3)
+    billed.advance(days=20)
+    page.goto(f"{address}/sign-in")
+    page.fill("input[name=email]", owner.email)
+    page.fill("input[name=password]", PASSWORD)
+    page.press("Sign in")
+    page.goto(f"{address}/billing")
+    page.shot("plans-1-choose")
+    page.fill("#quantity-pool", "100")
+    page.press("Show what changes to Pool")
+    first = page.inner("#total")
+    assert "Pool for 100 GB" in page.text()
+    page.shot("plans-2-preview")
+
+    code = f"J{organisation.tenant}"
+    billed.client.v1.coupons.create({"id": code, "percent_off": 25, "duration": "forever"})
+    services.use_coupon(billed.payments, OWNER, organisation, code)
+    page.press("Confirm the change")
+    assert "no longer holds" in page.text()
+    shown = page.inner("#total")
+    assert shown != first
+    page.shot("plans-3-shown-again")
+    page.press("Confirm the change")
+    page.goto(f"{address}/billing")
+    assert "Being changed to Pool for 100 GB" in page.text()
+    billed.settle()
+    page.goto(f"{address}/billing")
+    assert "100 GB" in page.text()
+    page.shot("plans-4-changed")
+    assert billed.entitled(organisation).seats is None
+
+    with unit_of_work() as current:
+        current.merge(owner).language = "de"
+    monkeypatch.setattr(type(billed.mail.pools), "used", lambda *_: 100 << 30)
+    page.goto(f"{address}/billing")
+    page.shot("plans-5-german")
+    page.fill("#quantity-team", "3")
+    page.press("Zeigen, was mit Team anders wird")
+    assert "Wählen Sie mindestens 4" in page.text()
+    page.shot("plans-6-too-small")
+    page.fill("#quantity-team", "4")
+    page.press("Zeigen, was mit Team anders wird")
+    assert "Was sich ändert" in page.text()
+    page.shot("plans-7-preview-german")
+    billed.advance(days=25)
+    page.goto(f"{address}/billing/invoices")
+    paid = billed.server.world.of_kind("invoice", customer=billed.customer(organisation))[0]["total"]
+    assert Money(paid, "eur").shown("en") == shown, "the invoice is what the preview showed"
     assert page.problems() == []
