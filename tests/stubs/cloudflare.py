@@ -7,19 +7,15 @@ content, and takes no record twice nor anything beside a CNAME. Pages are short,
 from __future__ import annotations
 
 import itertools
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-TOKEN = "stub-token"
+from tests.stubs.json_api import Answer, json_api
+
 PAGE = 5
 TARGETS = ("CNAME", "MX")
-Answer = tuple[int, Any]
 
 
 @dataclass
@@ -51,6 +47,15 @@ class Cloudflare:
         records[record["id"]] = record | ({} if priority is None else {"priority": priority})  # type: ignore[index]
         return 200, _result(record)
 
+    def put(self, zone: str, kind: str, name: str, value: str) -> None:
+        """Make a record as somebody did at the provider's own pages; the value is as in a zone file."""
+        priority, _, host = value.rpartition(" ") if kind == "MX" else ("", "", value)
+        assert self.add(zone, kind, name, host, int(priority) if priority else None)[0] == 200
+
+    def rows(self, zone: str) -> set[tuple[str, str, str]]:
+        """Everything in a zone, as a zone file would say it."""
+        return {(one["type"], one["name"], _value(one)) for one in self.zones[zone].values()}
+
     def answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Answer:
         """Answer one request; zones have their names as ids."""
         match path.strip("/").split("/"):
@@ -75,6 +80,15 @@ class Cloudflare:
         return [one for one in self.zones[zone].values() if wanted.items() <= one.items()]
 
 
+def _value(record: dict[str, Any]) -> str:
+    text = str(record["content"])
+    if record["type"] == "TXT":
+        return text[1:-1]
+    if record["type"] == "MX":
+        return f"{record['priority']} {text}."
+    return f"{text}." if record["type"] == "CNAME" else text
+
+
 def _page(found: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
     page = int(query.get("page", 1))
     info = {"page": page, "per_page": PAGE, "total_pages": max(-(-len(found) // PAGE), 1)}
@@ -93,33 +107,5 @@ def _refused(status: int, code: int, text: str) -> Answer:
 def cloudflare() -> Iterator[Cloudflare]:
     """Serve until the end of the block."""
     served = Cloudflare()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-            parts = urlsplit(self.path)
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                status, told = _refused(403, 9109, "Invalid access token")
-            else:
-                status, told = served.answer(self.command, parts.path, dict(parse_qsl(parts.query)), body)
-            data = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815  as the library calls them
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    served.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with json_api(served.answer, _refused(403, 9109, "Invalid access token")) as served.url:
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()

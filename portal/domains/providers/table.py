@@ -59,7 +59,13 @@ PROVIDERS: Final = {
         DnsProvider(
             "cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}, module="portal.domains.providers.cloudflare"
         ),
-        DnsProvider("digitalocean", "DigitalOcean", _SIMPLE),
-        DnsProvider("hetzner", "Hetzner", _SIMPLE),
+        DnsProvider(
+            "digitalocean", "DigitalOcean", _SIMPLE | {"MX", "A", "AAAA"},
+            module="portal.domains.providers.digitalocean",
+        ),
+        DnsProvider(
+            "hetzner", "Hetzner", _SIMPLE | {"MX", "SRV", "A", "AAAA"}, exchangers=Exchangers.INSIDE,
+            module="portal.domains.providers.hetzner", removed_by_content=True,
+        ),
     )
 }  # fmt: skip
