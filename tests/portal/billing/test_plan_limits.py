@@ -6,29 +6,42 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from mailcore.api.app import create_app as create_api
-from mailcore.errors import OverQuota
-from mailcore.model.ids import UserId
+from mailcore.errors import OverQuota, TooManyUsers
+from mailcore.lmtp.policy import LmtpPolicy
+from mailcore.model.actions import Peer, Send
 from mailcore.model.roles import Role as TokenRole
-from mailcore.services.messages import NewMessage
+from mailcore.model.secret import Secret
+from mailcore.services.import_sources import find_mailboxes
 from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.usage import Usage
+from mailcore.smtp.connection import SmtpConnection
+from mailcore.store.directory.pool_use import PoolUse
+from mailcore.submission.policy import SubmissionPolicy
 from portal.accounts.models import Membership, Organisation
 from portal.database import unit_of_work
+from portal.people import imports
 from portal.permissions import Role
 from tests.api.conftest import Api
-from tests.builders import OPERATOR
+from tests.builders import OPERATOR, PASSWORD, MadeUser
 from tests.cli.conftest import Eider, eider
 from tests.portal.billing.conftest import Billed
 from tests.portal.conftest import browser_of, make_member
-from tests.services.inbound_mail import mail, take
+from tests.portal.people import MEMBER
+from tests.transcripts.imap.dialogue import Imap
+from tests.transcripts.submission.conftest import Client as Submission
 
 __all__ = ["eider"]
 SEATS = 3
 AT_ONCE = 50
 POOL = 200_000
+RAW = b"Subject: x\r\n\r\n" + b"x" * 20_000
+RECIPIENTS = 10
 _numbers = itertools.count(1)
 
 
@@ -52,9 +65,10 @@ class Customer:
         token = self.billed.mail.tokens.create(OPERATOR, owner, TokenRole.ROOT, "test")[1]
         return Api(create_api(self.billed.mail), token.reveal_text())
 
-    def user(self) -> UserId:
-        tenant_id = self.organisation.tenant_id
-        return self.billed.mail.users.create(OPERATOR, self.address(), None, "", tenant_id)
+    def user(self) -> MadeUser:
+        tenant_id, address = self.organisation.tenant_id, self.address()
+        user_id = self.billed.mail.users.create(OPERATOR, address, Secret(PASSWORD), "", tenant_id)
+        return MadeUser(user_id, tenant_id, address)
 
 
 @pytest.fixture
@@ -92,13 +106,48 @@ def by_command_line(customer: Customer) -> Callable[[], object]:
     )
 
 
-@pytest.mark.parametrize("door", [by_api, by_portal])
+def by_shared_mailbox(customer: Customer) -> Callable[[], object]:
+    """What several people read takes a seat, as anybody does."""
+    shared = customer.billed.mail.shared_mailboxes
+    tenant_id = customer.organisation.tenant_id
+
+    def add() -> object:
+        try:
+            return shared.create(OPERATOR, tenant_id, customer.address(), "Shared", [])
+        except TooManyUsers:
+            return None
+
+    return add
+
+
+def by_list(customer: Customer) -> Callable[[], object]:
+    """A list of people that a worker brings in, ten at a time."""
+    mail = customer.billed.mail
+
+    def add() -> object:
+        text = "\n".join(["address", *(customer.address() for _ in range(10))])
+        with customer.billed.parts.database.scope():
+            brought = imports.bring(mail, MEMBER, customer.organisation, "people.csv", text.encode())
+            imports.start(MEMBER, customer.organisation, brought.id)
+            return imports.run(mail, MEMBER, brought.id, lambda *_: None)
+
+    return add
+
+
+@pytest.mark.parametrize("door", [by_api, by_portal, by_shared_mailbox])
 def test_fifty_at_once_make_as_many_users_as_there_are_seats(
     customer: Customer, door: Callable[[Customer], Callable[[], object]]
 ) -> None:
     add = door(customer)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: add(), range(AT_ONCE)))
+    assert customer.users() == SEATS
+
+
+def test_lists_of_people_make_as_many_users_as_there_are_seats(customer: Customer) -> None:
+    add = by_list(customer)
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(lambda _: add(), range(5)))
     assert customer.users() == SEATS
 
 
@@ -109,43 +158,133 @@ def test_the_command_line_makes_as_many_users_as_there_are_seats(customer: Custo
     assert said[-1].status != 0  # type: ignore[attr-defined]
 
 
-def by_delivery(customer: Customer, user: UserId) -> Callable[[], object]:
-    address = customer.billed.mail.users.get(user).address
-    return lambda: take(customer.billed.mail, mail(address, body="x" * 20_000), address)
+def by_lmtp(customer: Customer, user: MadeUser) -> Callable[[], object]:
+    services = customer.billed.mail
+    policy = LmtpPolicy(services.delivery, services.spam, services.settings)
+
+    def deliver() -> object:
+        connection = SmtpConnection(policy, Peer("127.0.0.1", 2525, None, "session1"), offers_tls=False)
+        said = list(connection.greeting())
+        for line in ("LHLO mx.test", "MAIL FROM:<bob@else.test>", f"RCPT TO:<{user.address}>", "DATA"):
+            said += connection.receive(line.encode() + b"\r\n")
+        said += connection.receive(RAW + b"\r\n.\r\n")
+        return b"".join(each.data for each in said if isinstance(each, Send))
+
+    return deliver
 
 
-def by_upload(customer: Customer, user: UserId) -> Callable[[], object]:
+def by_upload(customer: Customer, user: MadeUser) -> Callable[[], object]:
     api = customer.api()
-    boxes = api.get(f"/users/{user}/mailboxes").body["results"]
+    boxes = api.get(f"/users/{user.user_id}/mailboxes").body["results"]
     inbox = next(box["id"] for box in boxes if box["path"] == "INBOX")
-    raw = "Subject: x\r\n\r\n" + "x" * 20_000
-    return lambda: api.post(f"/users/{user}/mailboxes/{inbox}/messages", {"raw": raw})
+    return lambda: api.post(f"/users/{user.user_id}/mailboxes/{inbox}/messages", {"raw": RAW.decode()})
 
 
-def by_append(customer: Customer, user: UserId) -> Callable[[], object]:
-    raw = b"Subject: x\r\n\r\n" + b"x" * 20_000
-    return lambda: customer.billed.mail.messages.append(user, OPERATOR, "INBOX", [NewMessage(raw)])
+def by_append(customer: Customer, user: MadeUser) -> Callable[[], object]:
+    imap = Imap(customer.billed.mail, user)
+
+    def append() -> object:
+        client = imap.sign_in(str(next(_numbers)))
+        try:
+            return client.ask(b"a APPEND INBOX {%d+}\r\n%s\r\n" % (len(RAW), RAW))
+        finally:
+            client.close()
+
+    return append
 
 
-@pytest.mark.parametrize("door", [by_delivery, by_upload, by_append])
+def by_copy(customer: Customer, user: MadeUser) -> Callable[[], object]:
+    imap = Imap(customer.billed.mail, user)
+    imap.append(RAW)
+
+    def copy() -> object:
+        client = imap.sign_in(str(next(_numbers)), select="INBOX")
+        try:
+            return client.ask(b"c COPY 1 INBOX\r\n")
+        finally:
+            client.close()
+
+    return copy
+
+
+def by_import(customer: Customer, user: MadeUser) -> Callable[[], object]:
+    def bring() -> object:
+        with TemporaryDirectory() as folder:
+            for part in ("cur", "new", "tmp"):
+                (Path(folder) / part).mkdir()
+            number = next(_numbers)
+            (Path(folder) / "cur" / f"{number}:2,").write_bytes(b"Message-ID: <%d@x>\r\n%s" % (number, RAW))
+            try:
+                return customer.billed.mail.imports.run(OPERATOR, user.user_id, find_mailboxes(Path(folder)))
+            except OverQuota:
+                return None
+
+    return bring
+
+
+def by_sending(customer: Customer, user: MadeUser) -> Callable[[], object]:
+    """The copy in Sent, and the queue's before it."""
+    submit = by_submission(customer, user)
+    return lambda: submit(RAW)
+
+
+STORING = [by_lmtp, by_upload, by_append, by_copy, by_import, by_sending]
+
+
+@pytest.mark.parametrize("door", STORING)
 def test_the_pool_of_the_plan_is_not_passed(
-    customer: Customer, door: Callable[[Customer, UserId], Callable[[], object]]
+    customer: Customer, door: Callable[[Customer, MadeUser], Callable[[], object]]
 ) -> None:
-    """Two users share it; a process that counts by itself lets in no more than the pool and what is on its way."""
+    """Two users share it, fifty ask at once: no more is stored, and so much that no message more fits."""
     services = customer.billed.mail
     services.pools.set_quota(OPERATOR, customer.organisation.tenant_id, POOL)
-    first, second = customer.user(), customer.user()
+    asks = [door(customer, customer.user()) for _ in range(2)]
     services.pools.sum_up()
-    asks = [door(customer, first), door(customer, second)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: asks[number % 2](), range(AT_ONCE)))
+    used = services.pools.used(customer.organisation.tenant_id)
+    assert POOL - 2 * len(RAW) < used <= POOL
 
-    def ask(number: int) -> None:
-        try:
-            asks[number % 2]()
-        except OverQuota:
-            pass
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, range(30)))
-    services.pools.sum_up()
-    used = services.tenants.get(customer.organisation.tenant_id).used_bytes
-    assert 0 < used <= POOL + 4 * 21_000
+def test_control_a_pool_that_nobody_looks_at_is_passed(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PoolUse, "take", lambda *_: True)
+    with pytest.raises(AssertionError):
+        test_the_pool_of_the_plan_is_not_passed(customer, by_append)
+
+
+def by_submission(customer: Customer, user: MadeUser) -> Callable[..., object]:
+    policy = SubmissionPolicy(customer.billed.mail, customer.billed.mail.settings)
+
+    def send(raw: bytes = b"Subject: x\r\n\r\nx") -> object:
+        client = Submission(customer.billed.mail, policy, user)
+        return client.sign_in().send(raw + b"\r\n")
+
+    return send
+
+
+def by_submit(customer: Customer, user: MadeUser) -> Callable[[], object]:
+    api = customer.api()
+    return lambda: api.post(
+        f"/users/{user.user_id}/submit", {"to": [{"address": "bob@else.test"}], "subject": "x", "text": "x"}
+    )
+
+
+@pytest.mark.parametrize("door", [by_submission, by_submit])
+def test_fifty_at_once_send_to_as_many_as_a_day_has(
+    customer: Customer, door: Callable[[Customer, MadeUser], Callable[[], object]]
+) -> None:
+    """What an organisation of this age may send in a day, whoever of its users asks."""
+    services = customer.billed.mail
+    tenant_id = customer.organisation.tenant_id
+    services.tenants.set_sending_limit(OPERATOR, tenant_id, "tenant_recipients_per_day", RECIPIENTS, "a small one")
+    users = [customer.user() for _ in range(2)]
+    asks = [door(customer, user) for user in users]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: asks[number % 2](), range(AT_ONCE)))
+    assert sum(len(services.outbound.list_of_user(user.user_id)) for user in users) == RECIPIENTS
+
+
+def test_control_recipients_that_nobody_counts_are_more(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Usage, "spend_on_sending", lambda *_: None)
+    with pytest.raises(AssertionError):
+        test_fifty_at_once_send_to_as_many_as_a_day_has(customer, by_submit)
