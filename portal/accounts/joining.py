@@ -120,7 +120,7 @@ def invitation(token: str) -> ResponseReturnValue:
     if link is None or invited is None:
         return render_template("accounts/link_over.html", again=None), 410
     if not links.is_good(link):
-        return render_template("accounts/invitation_old.html", token=token), 410
+        return render_template("accounts/link_over.html", invited=token), 410
     form = InvitationForm()
     known = sign_up.find_by_canonical(link.canonical_email)
     if form.validate_on_submit():
@@ -192,7 +192,7 @@ def new_password(token: str) -> ResponseReturnValue:
             flash(_("Your password is changed. Sign in with it."), "success")
             return redirect(url_for("accounts.sign_in"), code=303)
     status = 400 if form.errors else 200
-    return render_template("accounts/new_password.html", form=form, token=token), status
+    return render_template("accounts/new_password.html", form=form), status
 
 
 _PROBLEMS = (PasswordUnsuitable, PasswordLeaked, SecondFactorWrong, PasskeyTaken, ValueInvalid)

@@ -133,7 +133,7 @@ def password() -> ResponseReturnValue:
             cookies.sign_in(token)
             flash(_("Your password is changed, and other browsers are signed out."), "success")
             return redirect(url_for("profile.security"), code=303)
-    return render_template("accounts/password.html", form=form), 400 if form.errors else 200
+    return render_template("accounts/new_password.html", form=form), 400 if form.errors else 200
 
 
 @blueprint.post("/totp/begin")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from mailcore.errors import NotFound
 from mailcore.model.ids import UserId
-from mailcore.model.tenant import State
+from mailcore.model.tenant import State, User
 from portal.access import actor, requires
 from portal.mail_plane import current_tenant, mail
 from portal.people.addresses import user_ids
@@ -22,48 +24,42 @@ def _shown(user_id: str) -> str:
     return url_for("people.show", user_id=user_id)
 
 
+def _change(user_id: str, change: Callable[[User], object], done: str, anchor: str = "") -> ResponseReturnValue:
+    """Change a user of the organisation, say how it went, and show the user."""
+    user = user_of_tenant(user_id)
+    return attempt(lambda: change(user), done, _shown(user_id), anchor=anchor)
+
+
+def _wanted_address() -> str:
+    form = AddressForm()
+    form.validate_on_submit()
+    return form.address.data or ""
+
+
 @blueprint.post("/<user_id>/rename")
 @requires(Permission.MANAGE_PEOPLE)
 def rename(user_id: str) -> ResponseReturnValue:
     """Give another main address; the old one goes on to work."""
-    user = user_of_tenant(user_id)
-    form = AddressForm()
-    form.validate_on_submit()
-    return attempt(
-        lambda: mail().renaming.rename(actor(), user.id, form.address.data or ""),
-        _("Renamed. Mail to the old address goes on to arrive."),
-        _shown(user_id),
-        anchor="addresses",
-    )
+    done = _("Renamed. Mail to the old address goes on to arrive.")
+    return _change(user_id, lambda user: mail().renaming.rename(actor(), user.id, _wanted_address()), done, "addresses")
 
 
 @blueprint.post("/<user_id>/addresses")
 @requires(Permission.MANAGE_PEOPLE)
 def add_address(user_id: str) -> ResponseReturnValue:
     """Give one more address."""
-    user = user_of_tenant(user_id)
-    form = AddressForm()
-    form.validate_on_submit()
-    return attempt(
-        lambda: mail().addresses.create(actor(), user.id, form.address.data or ""),
-        _("Mail to %(address)s arrives here now.", address=form.address.data or ""),
-        _shown(user_id),
-        anchor="addresses",
-    )
+    address = _wanted_address()
+    done = _("Mail to %(address)s arrives here now.", address=address)
+    return _change(user_id, lambda user: mail().addresses.create(actor(), user.id, address), done, "addresses")
 
 
 @blueprint.post("/<user_id>/addresses/remove")
 @requires(Permission.MANAGE_PEOPLE)
 def remove_address(user_id: str) -> ResponseReturnValue:
     """Take an address away."""
-    user = user_of_tenant(user_id)
     address = request.form.get("address", "")[:400]
-    return attempt(
-        lambda: mail().addresses.delete(actor(), user.id, address),
-        _("Mail to %(address)s is refused from now on.", address=address),
-        _shown(user_id),
-        anchor="addresses",
-    )
+    done = _("Mail to %(address)s is refused from now on.", address=address)
+    return _change(user_id, lambda user: mail().addresses.delete(actor(), user.id, address), done, "addresses")
 
 
 @blueprint.post("/<user_id>/state")
@@ -85,13 +81,10 @@ def set_state(user_id: str) -> ResponseReturnValue:
 @requires(Permission.MANAGE_PEOPLE)
 def set_protocols(user_id: str) -> ResponseReturnValue:
     """Open and close ways to the mail."""
-    user = user_of_tenant(user_id)
-    form = ProtocolsForm()
-    return attempt(
-        lambda: mail().users.set_disabled_protocols(actor(), user.id, form.disabled()),
-        _("Saved. Connections that are no longer allowed end within seconds."),
-        _shown(user_id),
-        anchor="protocols",
+    closed = ProtocolsForm().disabled()
+    done = _("Saved. Connections that are no longer allowed end within seconds.")
+    return _change(
+        user_id, lambda user: mail().users.set_disabled_protocols(actor(), user.id, closed), done, "protocols"
     )
 
 
@@ -111,36 +104,25 @@ def new_password(user_id: str) -> ResponseReturnValue:
 @requires(Permission.HELP_PEOPLE)
 def reset_second_factors(user_id: str) -> ResponseReturnValue:
     """Take all second factors off, for somebody who lost them."""
-    user = user_of_tenant(user_id)
-    return attempt(
-        lambda: mail().second_factors.disable_all(actor(), user.id),
-        _("The second factors are off. The password alone signs in now."),
-        _shown(user_id),
-    )
+    done = _("The second factors are off. The password alone signs in now.")
+    return _change(user_id, lambda user: mail().second_factors.disable_all(actor(), user.id), done)
 
 
 @blueprint.post("/<user_id>/sign-out")
 @requires(Permission.HELP_PEOPLE)
 def sign_out(user_id: str) -> ResponseReturnValue:
     """End every session of a user, everywhere."""
-    user = user_of_tenant(user_id)
-    return attempt(
-        lambda: mail().users.log_out(actor(), user.id),
-        _("All programs and browsers are signed out within seconds."),
-        _shown(user_id),
-    )
+    done = _("All programs and browsers are signed out within seconds.")
+    return _change(user_id, lambda user: mail().users.log_out(actor(), user.id), done)
 
 
 @blueprint.post("/<user_id>/app-passwords/<password_id>/revoke")
 @requires(Permission.HELP_PEOPLE)
 def revoke_app_password(user_id: str, password_id: str) -> ResponseReturnValue:
     """Take an app password back."""
-    user = user_of_tenant(user_id)
-    return attempt(
-        lambda: mail().app_passwords.revoke(actor(), user.id, id_of(password_id)),
-        _("That app password opens nothing any more."),
-        _shown(user_id),
-        anchor="app-passwords",
+    done = _("That app password opens nothing any more.")
+    return _change(
+        user_id, lambda user: mail().app_passwords.revoke(actor(), user.id, id_of(password_id)), done, "app-passwords"
     )
 
 
