@@ -33,6 +33,7 @@ from mailcore.model.actions import (
     Tls,
 )  # fmt: skip
 from mailcore.net.compression import Inflater, StreamRefused, deflate
+from mailcore.net.greenlets import start
 from mailcore.net.tls import TlsAcceptor, TlsFailed
 
 RECEIVE_BYTES = 64 * 1024
@@ -121,7 +122,7 @@ class Pump:
         if not self._running:
             self._running = True
             self._reader.stop()
-            gevent.spawn_raw(self._guarded, self._work)
+            start(self._resume)
 
     def _on_readable(self) -> None:
         self._signal(_READABLE)
@@ -172,6 +173,9 @@ class Pump:
         else:
             self._touched = time.monotonic()
             self._reader.start(self._on_readable)
+
+    def _resume(self) -> None:
+        self._guarded(self._work)
 
     def _work(self) -> None:
         """Tell the connection what happened since."""

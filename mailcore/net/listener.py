@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gevent
@@ -28,6 +29,7 @@ from mailcore.model.actions import Open, Peer
 from mailcore.model.peers import Network
 from mailcore.net import proxy_protocol
 from mailcore.net.drive import Pump
+from mailcore.net.greenlets import start
 from mailcore.net.tls import TlsAcceptor
 
 BACKLOG = 1024
@@ -161,7 +163,7 @@ class Listener:
                     logger.warning("server.out_of_files", extra={"server": endpoint.server})
                     gevent.sleep(0.1)
                 continue
-            gevent.spawn_raw(self._welcome, endpoint, accepted, str(address[0]), int(address[1]))
+            start(partial(self._welcome, endpoint, accepted, str(address[0]), int(address[1])))
 
     def _refuse_waiting(self, endpoint: Endpoint, listening: Any) -> None:
         """Tell clients in the backlog to come again; closing the socket would reset their connections."""
