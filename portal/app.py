@@ -43,6 +43,7 @@ FEATURES = (
     "portal.staff.views",
     "portal.staff.abuse",
     "portal.staff.feature_views",
+    "portal.staff.limit_views",
     "portal.deliveries.views",
     "portal.dashboards.views",
     "portal.people.actions",

@@ -113,6 +113,19 @@ class SendingLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantMaxima:
+    """What one tenant may be given at most, whoever gives it."""
+
+    users: int = 100_000
+    storage_bytes: int = 100_000 * GIB
+    domains: int = 10_000
+    recipients_per_day: int = 2_000_000
+
+
+MAXIMA: Final = TenantMaxima()
+
+
+@dataclass(frozen=True, slots=True)
 class AgeLimits:
     """What a tenant may send until it is so old."""
 

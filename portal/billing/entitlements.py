@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,7 +12,8 @@ from sqlalchemy import select
 from mailcore.model.tenant import Standing
 from portal.accounts.models import Organisation
 from portal.billing import plans
-from portal.billing.models import BillingAccount, Invoice, Subscription
+from portal.billing.adjustments import Limit, adjustments_of, in_force
+from portal.billing.models import Adjustment, BillingAccount, Invoice, Subscription
 from portal.billing.plans import BY_KEY, DAYS_OF_MONTH, GIB, Plan
 from portal.billing.stages import EXPORT_KEPT, STANDINGS, Stage, next_step, stage_at
 from portal.database import session
@@ -31,6 +32,8 @@ class Facts:
     subscription: Subscription | None
     unpaid: Sequence[Invoice]
     spend_cap: int | None = None
+    adjustments: Mapping[Limit, Adjustment] = field(default_factory=dict)
+    """What staff set, over or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Entitlements:
     storage_bytes: int | None
     unpaid_since: datetime | None
     next_stage: tuple[Stage, datetime] | None
+    adjustments: Mapping[Limit, Adjustment] = field(default_factory=dict)
+    """What of it staff set, as far as it counts now."""
 
     @property
     def sending(self) -> bool:
@@ -72,7 +77,24 @@ class Entitlements:
 
 
 def derive(facts: Facts, now: datetime) -> Entitlements:
-    """Return what follows from the facts at an instant; reads nothing."""
+    """Return what follows from the facts at an instant; reads nothing.
+
+    What staff set goes before what the plan gives, but storage never beyond what the spend cap pays for.
+    """
+    found, counting = _of_plan(facts, now), in_force(facts.adjustments, now)
+    if not counting:
+        return found
+    seats, storage = found.seats, found.storage_bytes
+    if Limit.USERS in counting:
+        seats = counting[Limit.USERS].value
+    if Limit.STORAGE in counting:
+        storage = counting[Limit.STORAGE].value
+        if found.plan is not None and found.plan.metered and facts.subscription and facts.spend_cap is not None:
+            storage = min(storage, affordable_bytes(found.plan, facts.subscription.quantity, facts.spend_cap))
+    return replace(found, seats=seats, storage_bytes=storage, adjustments=counting)
+
+
+def _of_plan(facts: Facts, now: datetime) -> Entitlements:
     subscription = facts.subscription
     if subscription is None or subscription.status in NOT_BEGUN:
         since = facts.trial_end if now >= facts.trial_end else None
@@ -103,7 +125,7 @@ def affordable_bytes(plan: Plan, units: int, spend_cap: int) -> int:
 
 
 def entitlements(organisation: Organisation, now: datetime) -> Entitlements:
-    """Return what an organisation may use at an instant; three reads."""
+    """Return what an organisation may use at an instant; four reads."""
     return derive(facts_of(organisation), now)
 
 
@@ -117,6 +139,7 @@ def facts_of(organisation: Organisation) -> Facts:
         current_subscription(organisation),
         [one for one in current.scalars(unpaid) if one.is_unpaid],
         account.spend_cap if account is not None else None,
+        adjustments_of(organisation.id),
     )
 
 

@@ -151,6 +151,27 @@ class PlanChange(Base):
         return Money(self.total, self.currency)
 
 
+class Adjustment(Base):
+    """A limit that staff set in the place of the plan's; the audit log has those before it."""
+
+    __tablename__ = "limit_adjustments"
+    __table_args__ = (CheckConstraint("value > 0", "value"),)
+
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(300))
+    set_by: Mapped[str] = mapped_column(String(254))
+    set_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime | None]
+    """None: until somebody ends it."""
+    ended_at: Mapped[datetime | None]
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether it counts at an instant."""
+        return self.ended_at is None and (self.expires_at is None or now < self.expires_at)
+
+
 class UsedCoupon(Base):
     """A coupon that an organisation has used: once, for ever."""
 

@@ -11,6 +11,7 @@ from mailcore.model.actor import Actor
 from mailcore.model.mta_sts import StsMode
 from portal.accounts.models import Organisation
 from portal.audit.services import record
+from portal.billing.adjustments import most_domains
 from portal.database import unit_of_work, utc_now
 from portal.domains import queries
 from portal.domains.errors import DomainNotClaimable, Refusal
@@ -34,7 +35,7 @@ def add_domain(actor: Actor, organisation: Organisation, text: str, names: Servi
         found = queries.find_claim(organisation, name)
         if found is not None and found.removed_at is None:
             raise DomainNotClaimable(name, Refusal.ALREADY_YOURS)
-        if queries.count_claims(organisation) >= MOST_DOMAINS:
+        if queries.count_claims(organisation) >= most_domains(organisation.id, MOST_DOMAINS, utc_now()):
             raise DomainNotClaimable(name, Refusal.TOO_MANY)
         taken = queries.proven_elsewhere(organisation.id, [name, *parents(name)])
         if taken:

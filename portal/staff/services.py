@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-from uuid import UUID
-
 from redis import Redis
 from rq.job import Job
 from rq.registry import FailedJobRegistry
 from rq.serializers import JSONSerializer
 
-from mailcore.errors import Conflict, NotFound, NotPermitted, ValueInvalid
+from mailcore.errors import Conflict, NotFound, ValueInvalid
 from mailcore.model.actor import Actor
 from portal.accounts.models import Organisation, OrganisationState
 from portal.audit.services import record
 from portal.database import unit_of_work, utc_now
 from portal.jobs import enqueue_after_commit
-from portal.staff.models import Approval, ApprovalState, Suspension
+from portal.staff.models import Suspension
 from workers.registry import JOBS, QUEUES
-
-CLOSE: Final = "close"
-"""End an organisation: its mail is refused from then on."""
 
 
 def suspend(actor: Actor, organisation: Organisation, reason: str, appeal: str) -> None:
@@ -68,45 +62,6 @@ def lift(actor: Actor, organisation: Organisation, reason: str) -> None:
             current.delete(found)
         record(actor, "organisation.restored", organisation.name, {"reason": reason}, organisation_id=organisation.id)
         enqueue_after_commit("portal.provision", organisation_id=str(organisation.id))
-
-
-def ask_to_close(actor: Actor, organisation: Organisation, reason: str) -> Approval:
-    """Ask that an organisation be closed; somebody else decides.
-
-    Raises:
-        ValueInvalid: without a reason.
-    """
-    with unit_of_work() as current:
-        asked = Approval(organisation_id=organisation.id, what=CLOSE, reason=words(reason), asked_by=actor.identity)
-        current.add(asked)
-        current.flush()
-        details = {"reason": asked.reason}
-        record(actor, "organisation.closing_asked", organisation.name, details, organisation_id=organisation.id)
-    return asked
-
-
-def decide(actor: Actor, approval_id: UUID, *, approve: bool) -> None:
-    """Carry out what somebody else asked for, or decline it.
-
-    Raises:
-        NotFound: nothing such waits.
-        NotPermitted: the same person asked for it.
-    """
-    with unit_of_work() as current:
-        found = current.get(Approval, approval_id, with_for_update=True)
-        if found is None or found.state != ApprovalState.ASKED:
-            raise NotFound(approval_id)
-        if found.asked_by == actor.identity:
-            raise NotPermitted("somebody else decides")
-        found.decided_by, found.decided_at = actor.identity, utc_now()
-        found.state = ApprovalState.DONE if approve else ApprovalState.DECLINED
-        organisation = current.get_one(Organisation, found.organisation_id)
-        if approve:
-            organisation.state = OrganisationState.CLOSED
-            enqueue_after_commit("portal.provision", organisation_id=str(organisation.id))
-        what = "organisation.closed" if approve else "organisation.closing_declined"
-        details = {"asked_by": found.asked_by, "reason": found.reason}
-        record(actor, what, organisation.name, details, organisation_id=organisation.id)
 
 
 def retry_job(actor: Actor, redis: Redis, job_id: str) -> None:

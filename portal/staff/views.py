@@ -18,9 +18,10 @@ from portal.billing.entitlements import entitlements
 from portal.database import utc_now
 from portal.mail_plane import portal
 from portal.permissions import Permission
-from portal.staff import queries, services
+from portal.staff import approvals, queries, services
 from portal.staff.forms import ReasonForm, SuspendForm
 from portal.staff.grants import Grant, find_grant, under_grant
+from portal.staff.words import LIMITS
 
 blueprint = Blueprint("staff", __name__, url_prefix="/staff")
 COUNTED = timedelta(days=7)
@@ -38,6 +39,7 @@ def home() -> ResponseReturnValue:
         text=text,
         found=queries.find_organisations(portal().mail, text),
         approvals=queries.approvals_asked(),
+        limit_texts=LIMITS,
     )
 
 
@@ -83,7 +85,7 @@ def lift(organisation_id: UUID) -> ResponseReturnValue:
 def close(organisation_id: UUID) -> ResponseReturnValue:
     """Ask that it be closed; another member of staff decides."""
     found, form = queries.get_organisation(organisation_id), ReasonForm()
-    return _done(found.id, lambda: services.ask_to_close(actor(), found, form.reason.data or ""))
+    return _done(found.id, lambda: approvals.ask_to_close(actor(), found, form.reason.data or ""))
 
 
 @blueprint.post("/approvals/<uuid:approval_id>")
@@ -91,7 +93,7 @@ def close(organisation_id: UUID) -> ResponseReturnValue:
 def decide(approval_id: UUID) -> ResponseReturnValue:
     """Carry out what another member of staff asked for, or decline it."""
     try:
-        services.decide(actor(), approval_id, approve=request.form.get("decision") == "approve")
+        approvals.decide(actor(), approval_id, approve=request.form.get("decision") == "approve")
     except NotPermitted:
         abort(403)
     return redirect(url_for("staff.home"), code=303)

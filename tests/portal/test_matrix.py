@@ -111,6 +111,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "sent_id": people.make_sent,
     "act": lambda *_: "hold",
     "feature": lambda *_: "dns_writing",
+    "limit": lambda *_: "users",
     "job_id": lambda *_: "none",
     "tax_id": lambda *_: "txi_none",
     "member_id": _member,

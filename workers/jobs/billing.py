@@ -20,15 +20,18 @@ def apply_change(context: JobContext, change_id: str) -> None:
 def enforce(context: JobContext, organisation_id: str) -> None:
     """Give one tenant what its organisation is entitled to, and write to those whom it concerns."""
     with context.in_portal() as portal:
-        if portal.payments is not None:
-            _follow(portal, UUID(organisation_id))
+        _follow(portal, UUID(organisation_id))
 
 
 def tick(context: JobContext) -> None:
-    """Let stages follow the clock, and make again what a crash left undone; nothing where nobody pays."""
-    if context.portal is None or context.portal.payments is None:
+    """Let stages and limits follow the clock, and make again what a crash left undone."""
+    if context.portal is None:
         return
     with context.in_portal() as portal:
+        if portal.payments is None:
+            for organisation_id in enforcement.adjusted_organisations():
+                _follow(portal, organisation_id)
+            return
         for organisation_id in _pages(enforcement.organisations):
             _follow(portal, organisation_id)
         for change_id in enforcement.unmade_changes():
@@ -63,8 +66,9 @@ def meter(context: JobContext) -> None:
 
 def _follow(portal: Portal, organisation_id: UUID) -> None:
     now = portal.clock()
-    enforcement.enforce(portal.mail, organisation_id, now)
-    telling.tell(portal, organisation_id, now)
+    enforcement.enforce(portal.mail, organisation_id, now, pays=portal.payments is not None)
+    if portal.payments is not None:
+        telling.tell(portal, organisation_id, now)
 
 
 def _pages(page_of: Callable[[UUID | None], list[UUID]]) -> Iterator[UUID]:

@@ -24,7 +24,7 @@ from portal.audit.models import AuditEvent
 from portal.database import session, unit_of_work, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
-from portal.staff import grants, services
+from portal.staff import approvals, grants
 from portal.staff.grants import Grant
 from portal.staff.models import Approval, SupportGrant
 from tests.builders import OPERATOR
@@ -73,6 +73,8 @@ class Scene:
             "queue_user": self.queue_user,
             "queue_id": self.queue_id,
             "act": "retry",
+            "feature": "mail_exports",
+            "limit": "users",
         }
         wanted = {name: values[name] for name in rule.arguments}
         return self.app.url_map.bind("localhost").build(rule.endpoint, wanted, method=method_of(rule))
@@ -124,9 +126,7 @@ def scene(portal_app: Flask, mail_services: MailServices) -> Iterator[Scene]:
 
 def routes(app: Flask) -> list[Rule]:
     """Every route of staff that is about one organisation."""
-    return [
-        rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("staff.") and SCOPED in rule.arguments
-    ]
+    return [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("staff") and SCOPED in rule.arguments]
 
 
 def needed(app: Flask, rule: Rule) -> Grant | None:
@@ -271,5 +271,5 @@ def test_one_alone_that_closes_would_be_seen(scene: Scene, monkeypatch: pytest.M
             current.get_one(Organisation, found.organisation_id).state = "closed"  # type: ignore[assignment]
             assert approve
 
-    monkeypatch.setattr(services, "decide", alone)
+    monkeypatch.setattr(approvals, "decide", alone)
     assert _close(scene, scene.staff)[1] == "closed"
