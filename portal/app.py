@@ -42,6 +42,7 @@ FEATURES = (
     "portal.staff.tenant_views",
     "portal.staff.views",
     "portal.staff.abuse",
+    "portal.staff.chart_views",
     "portal.staff.feature_views",
     "portal.staff.limit_views",
     "portal.deliveries.views",

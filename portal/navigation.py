@@ -43,6 +43,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(_("Audit log"), "audit.index", Permission.VIEW_AUDIT, "list"),
     Entry(_("Organisations"), "staff.home", Permission.STAFF_VIEW, "people"),
     Entry(_("Abuse"), "staff_abuse.index", Permission.STAFF_VIEW, "shield"),
+    Entry(_("Statistics"), "staff_charts.index", Permission.STAFF_VIEW, "list"),
     Entry(_("Features"), "staff_features.index", Permission.STAFF_VIEW, "swap"),
     Entry(_("My account"), "own.home", Permission.OWN_MAIL, "home"),
     Entry(_("App passwords"), "own_app_passwords.index", Permission.OWN_MAIL, "key"),

@@ -43,6 +43,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("rollups.all", "workers.jobs.rollups.sum_up_all", MAINTENANCE, 600),
         RegisteredJob("rollups.shard", "workers.jobs.rollups.sum_up_shard", MAINTENANCE, HOUR_S),
         RegisteredJob("rollups.measure", "workers.jobs.rollups.measure", MAINTENANCE, 6 * HOUR_S),
+        RegisteredJob("rollups.platform", "workers.jobs.platform.measure", MAINTENANCE, 300),
         RegisteredJob("certificates.renew", "workers.jobs.certificates.renew", MAINTENANCE, 1800),
         RegisteredJob("dkim.check", "workers.jobs.dkim.check", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("dns.check_mx", "workers.jobs.dns.check_mx", MAINTENANCE, HOUR_S),

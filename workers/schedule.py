@@ -47,6 +47,7 @@ SCHEDULE = (
     Periodic("certificates.renew", timedelta(minutes=1)),
     Periodic("pools.sum_up", timedelta(minutes=5)),
     Periodic("rollups.all", timedelta(minutes=5)),
+    Periodic("rollups.platform", timedelta(minutes=5)),
     Periodic("billing.tick", timedelta(minutes=10)),
     Periodic("people.resume_imports", timedelta(minutes=10)),
     Periodic("demotion.all", timedelta(minutes=10)),

@@ -86,6 +86,7 @@ from mailcore.services.paged_search import PagedSearch
 from mailcore.services.passkeys import Passkeys
 from mailcore.services.passwords import Passwords
 from mailcore.services.people import People
+from mailcore.services.platform_tallies import PlatformTallies
 from mailcore.services.pools import Pools
 from mailcore.services.quotas import Quotas
 from mailcore.services.reauthentication import Reauthentication
@@ -238,6 +239,7 @@ class MailServices:
     trace: Trace
     tallies: Tallies
     rollups: Rollups
+    platform_tallies: PlatformTallies
     site_settings: SiteSettings
     updates: Updates
     webhooks: Webhooks
@@ -514,6 +516,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         mail_exports=MailExports(placement, mail_archive, audit),
         tallies=tallies,
         rollups=Rollups(directory, placement, pools),
+        platform_tallies=PlatformTallies(directory, placement),
         data_import=DataImport(users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits),
         audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),

@@ -140,6 +140,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),
     ),
     "mail_exports": (IndexModel([("next_at", ASCENDING)], name="next_at"),),
+    "rollups": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
     "webhooks": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
         IndexModel([("next_at", ASCENDING)], name="next_at"),

@@ -28,13 +28,13 @@ class Series:
 
     name: str
     label: Any
-    of: Callable[[Counts], int]
+    of: Callable[[Counts], Number]
     """Makes its number of what was counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Numbers by day, in UTC."""
+    """Numbers by day, or by hour, in UTC."""
 
     name: str
     title: Any
@@ -44,6 +44,9 @@ class Chart:
     days: Sequence[datetime]
     rows: Sequence[Sequence[Number]]
     """By day, in the order of the names."""
+    adds_up: bool = False
+    """Its numbers are of what happened, so that their sum says something."""
+    step: timedelta = DAY
 
     @property
     def totals(self) -> list[int]:
@@ -103,8 +106,7 @@ NAMES: Final = (*COUNTED, STORAGE)
 
 def charts_of(mail: MailServices, tenant_id: TenantId, days: int, now: datetime) -> list[Chart]:
     """Return every chart of the last days, today the last of them; two round trips to the mail plane."""
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    span = [today - DAY * back for back in reversed(range(days))]
+    span = span_until(now, days)
     sums = mail.rollups.days(tenant_id, span[0])
     return [
         *(_of_counts(name, sums, span) for name in COUNTED),
@@ -116,7 +118,30 @@ def _of_counts(name: str, sums: Sequence[Sum], span: Sequence[datetime]) -> Char
     title, series = COUNTED[name]
     by_day = {each.at: each.counts for each in sums}
     rows = [[one.of(by_day.get(day, {})) for one in series] for day in span]
-    return Chart(name, title, "count", [one.label for one in series], [one.name for one in series], span, rows)
+    return made(name, title, "count", series, span, rows, adds_up=True)
+
+
+def made(
+    name: str,
+    title: Any,
+    unit: str,
+    series: Sequence[Series],
+    span: Sequence[datetime],
+    rows: Sequence[Sequence[Number]],
+    *,
+    adds_up: bool,
+) -> Chart:
+    """Return the chart of these series."""
+    step = span[1] - span[0] if len(span) > 1 else DAY
+    labels, names = [one.label for one in series], [one.name for one in series]
+    return Chart(name, title, unit, labels, names, span, rows, adds_up, step)
+
+
+def span_until(now: datetime, steps: int, step: timedelta = DAY) -> list[datetime]:
+    """Return the beginnings of the last days, or hours, this one the last of them."""
+    last = now.replace(minute=0, second=0, microsecond=0)
+    last = last.replace(hour=0) if step == DAY else last
+    return [last - step * back for back in reversed(range(steps))]
 
 
 def of_stored(stored: Sequence[Stored], span: Sequence[datetime]) -> Chart:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext as _
 
-from mailcore.errors import NotFound
 from portal.access import current, current_organisation, requires
 from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription
 from portal.billing.plans import BY_KEY, Plan
 from portal.dashboards.charts import NAMES, SPANS, USUAL, Chart, charts_of
+from portal.dashboards.showing import as_csv, as_data
 from portal.dashboards.storage import choices, cost_of_month
 from portal.mail_plane import current_tenant, mail, portal
 from portal.permissions import Permission
@@ -44,39 +40,14 @@ def index() -> ResponseReturnValue:
 @requires(Permission.VIEW_DELIVERIES)
 def data() -> ResponseReturnValue:
     """Give the numbers of every chart to the browser that draws them."""
-    return jsonify(
-        {
-            chart.name: {
-                "title": str(chart.title),
-                "unit": chart.unit,
-                "day": _("Day"),
-                "labels": [str(label) for label in chart.labels],
-                "days": [int(day.timestamp()) for day in chart.days],
-                "lines": [[row[column] for row in chart.rows] for column in range(len(chart.names))],
-            }
-            for chart in _charts()
-        }
-    )
+    return as_data(_charts())
 
 
 @blueprint.get("/export.csv")
 @requires(Permission.VIEW_DELIVERIES)
 def export() -> ResponseReturnValue:
     """Give the numbers of one chart as CSV: a line a day, names of columns that stay the same in every language."""
-    name = request.args.get("chart", NAMES[0])
-    chart = next((one for one in _charts() if one.name == name), None)
-    if chart is None:
-        raise NotFound(name)
-    written = io.StringIO()
-    lines = csv.writer(written)
-    lines.writerow(["day", *chart.names])
-    for day, row in zip(chart.days, chart.rows, strict=True):
-        lines.writerow([day.date().isoformat(), *("" if number is None else number for number in row)])
-    return Response(
-        written.getvalue(),
-        mimetype="text/csv",
-        headers={"Content-Disposition": f'attachment; filename="{chart.name}.csv"'},
-    )
+    return as_csv(_charts(), request.args.get("chart", NAMES[0]))
 
 
 def _charts() -> list[Chart]:

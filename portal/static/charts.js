@@ -5,6 +5,8 @@ const SHADES = ["--accent", "--waiting", "--bad", "--good", "--ink-soft", "--lin
 
 function inWords(unit, value) {
   if (value === null || value === undefined) return "–";
+  if (unit === "per mille") return `${(value / 10).toFixed(1)} %`;
+  if (unit === "seconds") return `${value} s`;
   if (unit !== "bytes") return String(value);
   const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
   return `${(value / 1000 ** power).toFixed(power ? 1 : 0)} ${["B", "KB", "MB", "GB", "TB"][power]}`;
@@ -13,8 +15,11 @@ function inWords(unit, value) {
 function draw(place, chart) {
   const shade = (name) => getComputedStyle(place).getPropertyValue(name).trim();
   const axis = { stroke: shade("--ink-soft"), grid: { stroke: shade("--line"), width: 1 }, ticks: { stroke: shade("--line"), width: 1 } };
-  const day = new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
-  const said = (seconds) => (seconds === null ? "–" : day.format(new Date(seconds * 1000)));
+  const language = document.documentElement.lang;
+  const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
+  const hour = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit", timeZone: "UTC" });
+  const short = (seconds) => (seconds % 86400 ? "" : day.format(new Date(seconds * 1000)));
+  const said = (seconds) => (seconds === null ? "–" : (chart.hours ? hour : day).format(new Date(seconds * 1000)));
   const lines = chart.labels.map((label, number) => ({
     label, stroke: shade(SHADES[number % SHADES.length]), width: 2, points: { show: true, size: 5 },
     value: (_, value) => inWords(chart.unit, value),
@@ -26,7 +31,7 @@ function draw(place, chart) {
     scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(most || 0, 1) * 1.05] } },
     series: [{ label: chart.day, value: (_, seconds) => said(seconds) }, ...lines],
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => (at % 86400 ? "" : said(at))) },
+      { ...axis, values: (_, splits) => splits.map(short) },
       { ...axis, size: 70, values: (_, splits) => splits.map((at) => (Number.isInteger(at) ? inWords(chart.unit, at) : "")) },
     ],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),

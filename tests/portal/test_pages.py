@@ -54,6 +54,8 @@ NO_PAGE: Final = frozenset(
         "billing.export",
         "dashboards.data",
         "dashboards.export",
+        "staff_charts.data",
+        "staff_charts.export",
         "own_exports.progress",
         "own_exports.fetch",
         "people_imports.progress",

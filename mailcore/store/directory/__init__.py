@@ -37,6 +37,7 @@ from mailcore.store.directory.users import Users
 from mailcore.store.directory.webhooks import Webhooks
 from mailcore.store.indexes import ensure_directory_indexes
 from mailcore.store.user.filter_sets import FilterSets
+from mailcore.store.user.rollups import Rollups
 from mailcore.store.user.streams import Streams
 from mailcore.store.user.trail import Trail
 
@@ -79,6 +80,8 @@ class Directory:
     webhooks: Webhooks
     audit_cases: AuditCases
     mail_exports: MailExports
+    rollups: Rollups
+    """Of the platform; a tenant's are on its shard."""
 
     @classmethod
     def of(cls, database: Database[Document]) -> Directory:
@@ -116,6 +119,7 @@ class Directory:
             Webhooks(database),
             AuditCases(database),
             MailExports(database),
+            Rollups(database),
         )
 
     def ensure_indexes(self) -> None:

@@ -162,6 +162,13 @@ class Users:
         with deadline():
             return self._collection.count_documents({"tenant": tenant_id})
 
+    def counts_of_shards(self) -> dict[str, int]:
+        """Return how many users have their mail on each shard; one round trip that reads every user."""
+        collection = self._collection.across_owners("the platform counts its users")
+        with deadline(30):
+            found = collection.aggregate([{"$group": {"_id": "$shard", "users": {"$sum": 1}}}])
+            return {document["_id"]: document["users"] for document in found}
+
     def former_hashes(self, user_id: UserId) -> list[str]:
         """Return the hashes of the user's password and of those before it, newest first."""
         with deadline():

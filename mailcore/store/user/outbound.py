@@ -8,6 +8,7 @@ whose holder died is due again by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +27,15 @@ KEY_BYTES: Final = 24
 CONTENT_FIELDS: Final = ("format", "skeleton", "splices", "attempt")
 WITHOUT_CONTENT: Final = {"skeleton": 0, "splices": 0}
 _WAITING: Final = {"$in": [EntryState.QUEUED.value, EntryState.HELD.value]}
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits: entries, those of them that were tried, and since when the first."""
+
+    waiting: int = 0
+    tried: int = 0
+    oldest_at: datetime | None = None
 
 
 class OutboundEntries:
@@ -246,6 +256,24 @@ class OutboundEntries:
         with deadline(10.0):
             found = self._collection.find({"_id": {"$in": list(keys)}}, {"attempt": 1})
             return {document["_id"]: document["attempt"] for document in found if "attempt" in document}
+
+    def backlog(self) -> Backlog:
+        """Return how much waits for a relay, whosever it is; one round trip that reads all that waits."""
+        tries: Document = {"$max": "$recipients.attempts"}
+        pipeline: list[Document] = [
+            {"$match": {"next_at": {"$gt": _NEVER}}},
+            {
+                "$group": {
+                    "_id": None,
+                    "waiting": {"$sum": 1},
+                    "oldest": {"$min": "$created_at"},
+                    "tried": {"$sum": {"$cond": [{"$gt": [tries, 0]}, 1, 0]}},
+                }
+            },
+        ]
+        with deadline():
+            found = next(iter(self._of_everybody.aggregate(pipeline)), None)
+        return Backlog() if found is None else Backlog(found["waiting"], found["tried"], found["oldest"])
 
     def count_waiting(self) -> int:
         """Return how many entries wait for a relay, whosever they are."""

@@ -1,12 +1,13 @@
 """`rollups`: sums of what was counted for a tenant, by hour and by day, and what its mail takes, by day.
 
 A row is tenant ‖ kind ‖ hour (17 bytes) on the tenant's home shard; of a day the hour it begins with. Up to where
-counts were summed up on this shard stands in a row of the platform.
+counts were summed up on this shard stands in a row of the platform. The platform's own numbers lie in the directory.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
@@ -30,6 +31,8 @@ class Span(Enum):
 
     HOUR = b"h"
     DAY = b"d"
+    COUNTERS = b"c"
+    """Of the platform: how far counters were when they were last looked at."""
 
 
 _STORED: Final = b"s"
@@ -59,6 +62,15 @@ class Rollups:
         with deadline():
             found = self._collection.find({"_id": _range(tenant_id, span.value, hour_of(since))})
             return [Sum(start_of(_hour(each)), each["counts"]) for each in found.sort("_id", ASCENDING)]
+
+    def total(self, tenants: Sequence[TenantId], span: Span, hour: int) -> Counts:
+        """Return the sum of these tenants' sums of one hour or day; one round trip."""
+        summed: Counter[str] = Counter()
+        with deadline():
+            keys = [_key(tenant_id, span.value, hour) for tenant_id in tenants]
+            for document in self._collection.find({"_id": {"$in": keys}}, {"counts": 1}):
+                summed.update(document["counts"])
+        return summed
 
     def put_stored(self, tenant_id: TenantId, stored: Stored, kept_for: timedelta) -> None:
         """Note what a tenant's mail takes, the last word of its day; one round trip."""
