@@ -9,7 +9,6 @@ from wtforms.validators import InputRequired, Length, Optional
 
 from mailcore.model.mta_sts import StsMode
 from portal.domains.models import DkimWay
-from portal.domains.providers.table import PROVIDERS
 
 
 class AddDomainForm(FlaskForm):
@@ -52,11 +51,7 @@ class DkimWayForm(FlaskForm):
 class ProviderForm(FlaskForm):
     """Which provider, its token, and which records."""
 
-    provider = SelectField(
-        _("DNS provider"),
-        validators=[InputRequired()],
-        choices=[(one.name, one.label) for one in PROVIDERS.values()],
-    )
+    provider = SelectField(_("DNS provider"), validators=[InputRequired()])
     token = PasswordField(_("API token"), validators=[Optional(), Length(max=1000)], render_kw={"autocomplete": "off"})
     zone = StringField(_("Zone"), validators=[Optional(), Length(max=253)])
     keep = BooleanField(_("Keep the token, sealed, for the next time"))

@@ -18,6 +18,7 @@ from portal.domains import certificates, ledger, queries, services, showing, und
 from portal.domains.errors import ClaimNotFound, DomainNotClaimable, PlanChanged, ProviderFailed, WritingUnderWay
 from portal.domains.forms import AddDomainForm, DkimWayForm, ProviderForm, StsForm, WriteForm
 from portal.domains.models import DkimWay, DomainClaim, WritingState
+from portal.domains.providers.table import offered, provider_of
 from portal.domains.zone_file import zone_file
 from portal.mail_plane import mail, portal
 from portal.permissions import Permission
@@ -163,7 +164,12 @@ def provider(domain_id: UUID) -> ResponseReturnValue:
         flash(_("Support has switched writing off for now. Enter the records by hand."), "warning")
         return redirect(url_for("domains.show", domain_id=domain_id), code=303)
     kept = writing.kept_access(portal(), claim)
-    form = ProviderForm(provider=claim.provider, zone=_zone_of(claim), records=writing.chosen_keys(claim.results))
+    form = ProviderForm(
+        provider=claim.provider or provider_of(_servers_of(claim)),
+        zone=_zone_of(claim),
+        records=writing.chosen_keys(claim.results),
+    )
+    form.provider.choices = [(one.name, one.label) for one in offered(portal().settings.domains.powerdns_url)]
     shown = None
     handed_on = ""
     if form.validate_on_submit():
@@ -299,3 +305,9 @@ def _zone_of(claim: DomainClaim) -> str:
     """Return the zone that the evidence names, else the domain itself."""
     zones = [observation["zone"] for result in claim.results for observation in result.evidence if observation["zone"]]
     return next((zone for zone in zones if writing.in_zone(claim.name, zone)), claim.name)
+
+
+def _servers_of(claim: DomainClaim) -> set[str]:
+    """Return the name servers that the evidence names."""
+    observations = [observation for result in claim.results for observation in result.evidence]
+    return {answer["server"] for observation in observations for answer in observation["answers"]}

@@ -78,7 +78,7 @@ def merge(found: Sequence[str], ours: Sequence[str]) -> str:
     terms: list[str] = []
     ends: list[str] = []
     modifiers: list[str] = []
-    for text in found:
+    for text in sorted(found):  # whichever server or provider names them first
         for term in text.split()[1:]:
             if _ALL.fullmatch(term):
                 ends.append(term.lower())

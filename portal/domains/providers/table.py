@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -34,6 +35,7 @@ class DnsProvider:
         removed_by_content: its records have no ids of their own.
         module: lexicon's class, or ours of that name where it has to be mended.
         endpoint: it is a server of ours, whose address the settings give: no tenant chooses where we connect to.
+        servers: how the names of its name servers end.
     """
 
     name: str
@@ -44,6 +46,7 @@ class DnsProvider:
     endpoint: bool = False
     module: str = ""
     removed_by_content: bool = False
+    servers: tuple[str, ...] = ()
 
 
 _SIMPLE: Final = frozenset({"TXT", "CNAME"})
@@ -57,15 +60,28 @@ PROVIDERS: Final = {
             module="portal.domains.providers.powerdns", removed_by_content=True,
         ),
         DnsProvider(
-            "cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}, module="portal.domains.providers.cloudflare"
+            "cloudflare", "Cloudflare", _SIMPLE | {"MX", "A", "AAAA"}, module="portal.domains.providers.cloudflare",
+            servers=(".ns.cloudflare.com",),
         ),
         DnsProvider(
             "digitalocean", "DigitalOcean", _SIMPLE | {"MX", "A", "AAAA"},
-            module="portal.domains.providers.digitalocean",
+            module="portal.domains.providers.digitalocean", servers=(".digitalocean.com",),
         ),
         DnsProvider(
             "hetzner", "Hetzner", _SIMPLE | {"MX", "SRV", "A", "AAAA"}, exchangers=Exchangers.INSIDE,
             module="portal.domains.providers.hetzner", removed_by_content=True,
+            servers=(".ns.hetzner.com", ".ns.hetzner.de"),
         ),
     )
 }  # fmt: skip
+
+
+def offered(powerdns_url: str) -> list[DnsProvider]:
+    """Return the providers that can be chosen where the settings say so much."""
+    return [one for one in PROVIDERS.values() if powerdns_url or not one.endpoint]
+
+
+def provider_of(servers: Iterable[str]) -> str | None:
+    """Return whose name servers these are, as far as that is known."""
+    names = [server.rstrip(".").lower() for server in servers]
+    return next((one.name for one in PROVIDERS.values() for name in names if name.endswith(one.servers)), None)

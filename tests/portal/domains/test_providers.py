@@ -8,11 +8,12 @@ import pytest
 
 from mailcore.model.secret import Secret
 from portal.domains.errors import ProviderFailed
+from portal.domains.evaluation.spf import merge
 from portal.domains.providers import cloudflare as mended_cloudflare
 from portal.domains.providers import digitalocean as mended_digitalocean
 from portal.domains.providers import hetzner as mended_hetzner
 from portal.domains.providers.plan import plan
-from portal.domains.providers.table import PROVIDERS
+from portal.domains.providers.table import PROVIDERS, offered, provider_of
 from portal.domains.providers.writer import ZoneWriter
 from portal.domains.records import Wanted
 from tests.portal.domains.example import DOMAIN
@@ -67,6 +68,18 @@ def test_every_provider_that_is_offered_is_tested() -> None:
     assert PROVIDERS.keys() == STARTED.keys() | {"powerdns"}, "that one is Debian's: test_powerdns.py"
 
 
+def test_only_what_can_be_reached_is_offered_and_name_servers_tell_whose_they_are() -> None:
+    assert "powerdns" in [one.name for one in offered("http://pdns.test")]
+    assert "powerdns" not in [one.name for one in offered("")]
+    found = {
+        "cloudflare": ["dana.ns.cloudflare.com", "rick.ns.cloudflare.com."],
+        "digitalocean": ["ns1.digitalocean.com"],
+        "hetzner": ["ns.other.test", "Hydrogen.NS.hetzner.com"],
+        None: ["ns1.elsewhere.test", "ns.cloudflare.com.evil.test"],
+    }
+    assert {provider_of(servers): servers for servers in found.values()} == found
+
+
 def test_what_is_written_is_what_was_shown(name: str, provider: Stub, wanted: tuple[Wanted, ...]) -> None:
     before = provider.rows(DOMAIN)
     assert before == set(LEFT)
@@ -99,6 +112,11 @@ def test_wrong_token_and_unknown_zone_are_told(name: str, provider: Stub) -> Non
     with pytest.raises(ProviderFailed, match=r"404|Error"):
         writer(name, zone="unknown.test").held()
     assert provider.changes == []
+
+
+def test_two_records_are_merged_the_same_however_they_are_told() -> None:
+    both = ["v=spf1 include:a.test -all", "v=spf1 include:b.test ~all"]
+    assert merge(both, ["include:ours.test"]) == merge(both[::-1], ["include:ours.test"])
 
 
 MENDED = {
