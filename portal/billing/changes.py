@@ -19,7 +19,7 @@ from portal.billing.fitting import check_fits
 from portal.billing.gateway import PaymentRefused, asking, lines_of, once
 from portal.billing.models import BillingAccount, ChangeState, PlanChange, Subscription
 from portal.billing.plans import BY_KEY, PLANS, Plan
-from portal.billing.services import Payments, running
+from portal.billing.services import PaymentDue, Payments, running
 from portal.billing.stages import Stage
 from portal.database import session, unit_of_work
 from portal.jobs import enqueue_after_commit
@@ -41,10 +41,6 @@ class ChangeUnderWay(Conflict):
 
 class NothingChanges(Conflict):
     """That is what there is."""
-
-
-class PaymentDue(Conflict):
-    """An invoice is to be paid before the plan is changed."""
 
 
 def preview(

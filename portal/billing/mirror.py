@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from portal.billing.gateway import invoice_fields, subscription_fields
 from portal.billing.models import BillingAccount, Invoice, Subscription
+from portal.billing.plans import BY_KEY
 from portal.database import session, utc_now
+
+log = logging.getLogger(__name__)
 
 PAGE = 100
 
@@ -74,8 +78,22 @@ def fetch_customer(client: stripe.StripeClient, account: BillingAccount) -> None
 
 def store_subscription(account: BillingAccount, found: stripe.Subscription) -> None:
     """Write a subscription that was just fetched; another customer's is not ours to write."""
-    if str(found.customer) == account.customer:
-        _store(Subscription, account, subscription_fields(found))
+    if str(found.customer) != account.customer:
+        return
+    fields = subscription_fields(found)
+    if fields["price_key"] in BY_KEY:
+        _store(Subscription, account, fields)
+    else:
+        _store_unknown(account, fields)
+
+
+def _store_unknown(account: BillingAccount, fields: dict[str, Any]) -> None:
+    """Write what is told of a subscription to a price that is none of our plans: the plan that it was stays."""
+    log.error("billing.price_unknown", extra={"subscription": fields["id"], "price": fields["price_key"]})
+    known = session().get(Subscription, fields["id"])
+    if known is not None:
+        plan = {"price_key": known.price_key, "quantity": known.quantity}
+        _store(Subscription, account, {**fields, **plan})
 
 
 def store_invoice(account: BillingAccount, found: stripe.Invoice) -> None:

@@ -36,6 +36,10 @@ class SubscriptionRuns(Conflict):
     """There is one already: it is changed, not begun again."""
 
 
+class PaymentDue(Conflict):
+    """An invoice is to be paid first."""
+
+
 class CouponUsed(Conflict):
     """The organisation has used this coupon."""
 
@@ -68,11 +72,13 @@ class Payments:
 def begin_checkout(payments: Payments, actor: Actor, organisation: Organisation, code: str, quantity: int) -> str:
     """Return the address of the page on which a plan is paid for; what is left of the trial stays free.
 
+    Pages that were opened before are closed: nobody pays for two plans.
+
     The provider's flexible mode of billing bills what was metered when a metered item is taken away.
 
     Raises:
         ValueInvalid: no such plan, or not so many.
-        SubscriptionRuns, BeyondSpendCap, SeatsInUse, StorageInUse: why not.
+        SubscriptionRuns, PaymentDue, BeyondSpendCap, SeatsInUse, StorageInUse: why not.
         PaymentsAway, PaymentRefused: as `gateway.asking`.
     """
     plan = PLANS.get(code)
@@ -80,9 +86,13 @@ def begin_checkout(payments: Payments, actor: Actor, organisation: Organisation,
         raise ValueInvalid("choose one of the plans")
     with unit_of_work():
         account = mirror.lock_account(organisation.id)
-        running = entitlements.current_subscription(organisation)
-        if running is not None and running.status not in entitlements.ENDED:
-            raise SubscriptionRuns(running.id)
+        with asking():
+            _look_again(payments, account)
+        facts = entitlements.facts_of(organisation)
+        if facts.subscription is not None and facts.subscription.status not in entitlements.ENDED:
+            raise SubscriptionRuns(facts.subscription.id)
+        if facts.unpaid:
+            raise PaymentDue(facts.unpaid[0].id)
         check_fits(payments.mail, organisation, account, plan, quantity, payments.clock())
         with asking():
             customer = _customer(payments, organisation, account, actor)
@@ -218,6 +228,16 @@ def running(organisation: Organisation) -> Subscription:
     if found is None or found.status in entitlements.ENDED | entitlements.NOT_BEGUN:
         raise NoSubscription(organisation.id)
     return found
+
+
+def _look_again(payments: Payments, account: BillingAccount) -> None:
+    """Learn of what was paid for and not told yet, and close the pages on which it might be paid for once more."""
+    if account.customer is None:
+        return
+    mirror.fetch_all(payments.client, account)
+    sessions = payments.client.v1.checkout.sessions
+    for each in sessions.list({"customer": account.customer, "status": "open", "limit": 100}).auto_paging_iter():
+        sessions.expire(each.id)
 
 
 def _take_coupon(organisation: Organisation, coupon: str) -> bool:

@@ -16,14 +16,13 @@ from portal.billing.changes import (
     OUTDATED,
     ChangeUnderWay,
     NothingChanges,
-    PaymentDue,
     PreviewOutdated,
 )
 from portal.billing.fitting import BeyondSpendCap, SeatsInUse, StorageInUse
 from portal.billing.gateway import PaymentRefused
 from portal.billing.money import Money
 from portal.billing.plans import BY_KEY, CURRENCY, GIB, Plan, Tier, Unit
-from portal.billing.services import CouponUsed, NoSubscription, SubscriptionRuns
+from portal.billing.services import CouponUsed, NoSubscription, PaymentDue, SubscriptionRuns
 from portal.billing.stages import Stage
 
 
@@ -154,7 +153,7 @@ def reason_of(error: MailError) -> str:
             units=units,
         )
     if isinstance(error, PaymentDue):
-        return _("An invoice is not paid yet. Pay it first, with another card if need be; then change the plan.")
+        return _("An invoice is not paid yet. Pay it first, with another card if need be; then choose the plan.")
     if isinstance(error, ChangeUnderWay):
         return _("Another change is being made. Wait a moment, then look at the preview again.")
     if isinstance(error, NothingChanges):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from portal.billing import changes, enforcement, metering, telling
+from portal.billing.gateway import PaymentRefused
 from portal.billing.services import Payments
+from portal.database import session
 from portal.mail_plane import Portal
 from workers.context import JobContext
+
+log = logging.getLogger(__name__)
 
 
 def apply_change(context: JobContext, change_id: str) -> None:
@@ -33,7 +38,11 @@ def tick(context: JobContext) -> None:
                 _follow(portal, organisation_id)
             return
         for organisation_id in _pages(enforcement.organisations):
-            _follow(portal, organisation_id)
+            try:
+                _follow(portal, organisation_id)
+            except Exception:  # one that fails must not keep the others from what they are entitled to
+                log.exception("billing.not_followed", extra={"organisation": str(organisation_id)})
+                session().rollback()
         for change_id in enforcement.unmade_changes():
             context.enqueue("billing.apply_change", change_id=str(change_id))
 
@@ -61,7 +70,10 @@ def meter(context: JobContext) -> None:
     with context.in_portal() as portal:
         payments = Payments.of(portal)
         for organisation_id in _pages(enforcement.customers):
-            metering.report(payments, organisation_id)
+            try:
+                metering.report(payments, organisation_id)
+            except PaymentRefused:  # a customer that was deleted there, say; the others are told all the same
+                log.exception("billing.not_metered", extra={"organisation": str(organisation_id)})
 
 
 def _follow(portal: Portal, organisation_id: UUID) -> None:

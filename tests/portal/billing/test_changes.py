@@ -18,13 +18,13 @@ from portal.billing.changes import (
     OUTDATED,
     ChangeUnderWay,
     NothingChanges,
-    PaymentDue,
     PreviewOutdated,
 )
 from portal.billing.fitting import BeyondSpendCap, SeatsInUse, StorageInUse
 from portal.billing.gateway import PaymentsAway
 from portal.billing.models import ChangeState, PlanChange
 from portal.billing.plans import GIB, PLANS
+from portal.billing.services import PaymentDue
 from portal.database import session
 from tests.builders import OPERATOR
 from tests.portal.billing.conftest import OWNER, Billed

@@ -92,6 +92,11 @@ def _invoices(call: Call) -> Object:
     return listed("/v1/invoices", found, call.given.get("limit", 10), call.given.get("starting_after", ""))
 
 
+def _sessions(call: Call) -> Object:
+    values = {name: call.given[name] for name in ("customer", "status") if name in call.given}
+    return call.page("checkout/sessions", "checkout.session", **values)
+
+
 def _prices(call: Call) -> Object:
     keys = call.given.get("lookup_keys")
     found = [each for each in call.world.of_kind("price") if keys is None or each["lookup_key"] in keys]
@@ -211,6 +216,13 @@ ROUTES = (
         "checkout/sessions",
         checkout.SessionCreateParams,
         lambda c: sessions.create_checkout(c.world, c.given, c.base_url),
+    ),
+    _row("GET", "checkout/sessions", checkout.SessionListParams, _sessions),
+    _row(
+        "POST",
+        "checkout/sessions/{id}/expire",
+        checkout.SessionExpireParams,
+        lambda c: sessions.expire(c.world, c.object("checkout.session")),
     ),
     _row("GET", "checkout/sessions/{id}", checkout.SessionRetrieveParams, lambda c: c.object("checkout.session")),
     _row(

@@ -48,6 +48,19 @@ def create_checkout(world: World, given: dict[str, Any], base_url: str) -> Objec
     return session
 
 
+def expire(world: World, session: Object) -> Object:
+    """End a page that nobody shall subscribe on any more.
+
+    Raises:
+        ApiFault: it is over already.
+    """
+    if session["status"] != "open":
+        raise ApiFault("Only open sessions can be expired", param="session")
+    session["status"] = "expired"
+    world.tell("checkout.session.expired", session)
+    return session
+
+
 def subscribe(world: World, session: Object, last4: str) -> None:
     """Do what the customer's button on the page does.
 
