@@ -181,6 +181,8 @@ class Spending(StrEnum):
     BURST = "recipients_per_burst"
     CATCH_ALL = "catch_all_per_hour"
     RECEIVED = "received_per_hour"
+    EXPORTS = "exports_per_day"
+    """Of `Limits`: all mail as one file."""
 
 
 class Traffic(StrEnum):
@@ -305,6 +307,8 @@ class Limits:
     """Limits that hold unless a tenant has others."""
 
     message_bytes: int = 64 * MIB
+    exports_per_day: int = 5
+    """So often one user may ask for all mail as one file."""
     scan: ScanLimits = field(default_factory=ScanLimits)
     mailboxes: int = 1500
     watched_mailboxes: int = 1500

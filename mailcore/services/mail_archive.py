@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -147,10 +148,13 @@ class MailArchive:
             return
         wanted = np.flatnonzero((view.uids > last_uid) & (view.uids < mailbox.uid_next))
         for start in range(0, len(wanted), ROWS_AT_ONCE):
-            rows = iter(wanted[start : start + ROWS_AT_ONCE].tolist())
-            oids = [bytes(view.message_oid(row)) for row in wanted[start : start + ROWS_AT_ONCE].tolist()]
+            rows = wanted[start : start + ROWS_AT_ONCE].tolist()
+            oids = [bytes(view.message_oid(row)) for row in rows]
+            rows_of: dict[bytes, deque[int]] = defaultdict(deque)  # a message may be there twice
+            for row, oid in zip(rows, oids, strict=True):
+                rows_of[oid].append(row)
             for content in self._content.open_many(user_id, oids):  # in this order, without what is not there
-                row = next(row for row in rows if bytes(view.message_oid(row)) == content.message_oid)
+                row = rows_of[bytes(content.message_oid)].popleft()
                 uid, arrived = int(view.uids[row]), int(view.internal_dates[row])
                 name = f"{mailbox.folder}/{uid}.eml"
                 yield _File(name, arrived, content.size_bytes, Place(number, uid), content)

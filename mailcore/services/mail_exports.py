@@ -20,10 +20,12 @@ from mailcore.model.actor import SYSTEM, Actor
 from mailcore.model.event import Details
 from mailcore.model.features import Feature
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.limits import Spending
 from mailcore.model.mail_export import KEPT_FOR, PIECES_KEPT_FOR, ExportState, MailExport
 from mailcore.services.audit import Audit
 from mailcore.services.clock import now
 from mailcore.services.mail_archive import MailArchive
+from mailcore.services.usage import Usage
 from mailcore.store.placement import Placement
 from mailcore.store.user.export_pieces import ExportPieces
 
@@ -37,7 +39,11 @@ log = logging.getLogger(__name__)
 class MailExports:
     """One file for each user: another request takes the place of the last."""
 
-    def __init__(self, placement: Placement, archive: MailArchive, audit: Audit) -> None:
+    def __init__(
+        self, placement: Placement, archive: MailArchive, audit: Audit, usage: Usage, asks_per_day: int
+    ) -> None:
+        self._usage = usage
+        self._asks_per_day = asks_per_day
         self._placement = placement
         self._exports = placement.directory.mail_exports
         self._archive = archive
@@ -46,8 +52,11 @@ class MailExports:
     def ask(self, actor: Actor, user_id: UserId) -> MailExport:
         """Ask for a file, or return the one that is being made; a worker begins within a minute.
 
+        The file before is removed once another is on its way.
+
         Raises:
             UserNotFound: there is no such user.
+            RateExceeded: so many were asked for within a day.
             NotPermitted: the tenant is without this feature now.
         """
         if not self._may_make(self._placement.home(user_id).tenant_id):
@@ -56,12 +65,18 @@ class MailExports:
         if before is not None and before.state is ExportState.MAKING:
             return before
         home = self._placement.home(user_id)
+        self._usage.spend_of(user_id, Spending.EXPORTS, self._asks_per_day)
         export = MailExport(user_id, home.tenant_id, ObjectId(), ExportState.MAKING, now(), now() + KEPT_FOR)
         with self._audit.of_user(actor, "export.asked", user_id, {"export": str(export.id)}):
-            if before is not None:
-                home.shard.export_pieces.delete(user_id, before.id)
             is_new = self._exports.begin(export)
-        return export if is_new else self.get(user_id)
+        if not is_new:
+            return self.get(user_id)
+        if before is not None:
+            try:
+                home.shard.export_pieces.delete(user_id, before.id)
+            except MailError as error:  # nobody reads them any more, and the database removes them in their time
+                log.warning("mail_export.pieces_left", extra={"user": str(user_id), "reason": type(error).__name__})
+        return export
 
     def find(self, user_id: UserId) -> MailExport | None:
         """Return the file a user asked for last, unless it is over; one round trip."""
@@ -153,18 +168,24 @@ class MailExports:
             self._exports.settle(ready, ready.expires_at)
 
     def _write(self, export: MailExport, pieces: ExportPieces) -> MailExport | None:
-        """Write what is missing, and return how far it is then; None: another has claimed it."""
+        """Write what is missing, and return how far it is then; None: another has claimed it.
+
+        What was stored behind what this writer had noted is taken back then, for another may cut elsewhere.
+        """
         at, messages, damaged = export.size_bytes, export.messages, export.damaged
         until = export.asked_at + PIECES_KEPT_FOR
         for stretch in self._archive.read(export.user_id, export.mailboxes, export.place):
-            if not pieces.put(export.user_id, export.id, at, stretch.data, until):
+            if not pieces.put(export, at, stretch.data, until):
+                pieces.take_back(export)
                 return None
             at, messages, damaged = at + len(stretch.data), messages + stretch.messages, damaged + stretch.damaged
             fault.hit("mail_export.after_piece")
             if stretch.place is not None:
-                export = replace(export, place=stretch.place, size_bytes=at, messages=messages, damaged=damaged)
-                if not self._exports.advance(export, LEASE_S):
+                further = replace(export, place=stretch.place, size_bytes=at, messages=messages, damaged=damaged)
+                if not self._exports.advance(further, LEASE_S):
+                    pieces.take_back(export)
                     return None
+                export = further
         return export
 
     def _put_off(self, export: MailExport) -> None:

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from mailcore.errors import FileNotFound, MailError, NotPermitted, Unavailable
+from mailcore.errors import FileNotFound, MailError, NotPermitted, RateExceeded, Unavailable
 from mailcore.model.mail_export import ExportState, MailExport
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
@@ -52,6 +52,8 @@ def ask() -> ResponseReturnValue:
             mail().mail_exports.ask(acting(user), user.id)
         except NotPermitted:
             flash(_("Files of all mail are switched off for your organisation now. Ask support."), "error")
+        except RateExceeded:
+            flash(_("You asked for as many files as may be made within a day. Try it again tomorrow."), "error")
         else:
             enqueue_now(portal().redis, "exports.make_due")
             flash(_("Your file is being made. You may leave this page; it goes on."), "success")
@@ -97,7 +99,12 @@ def fetch() -> ResponseReturnValue:
 def _sent(user: User, export: MailExport) -> Response:
     etag = str(export.id)
     asked = request.range
-    if asked is not None and (request.if_range.etag in {None, etag}) and not request.if_range.date:
+    if (
+        asked is not None
+        and asked.units == "bytes"
+        and (request.if_range.etag in {None, etag})
+        and not request.if_range.date
+    ):
         part = asked.range_for_length(export.size_bytes)
         if part is None:
             return Response(status=416, headers={"Content-Range": f"bytes */{export.size_bytes}"})

@@ -17,7 +17,7 @@ from portal.accounts.models import PortalSession
 from portal.database import unit_of_work, utc_now
 from portal.mail_plane import EXTENSION
 from portal.own import exports
-from tests.builders import PASSWORD, MadeUser
+from tests.builders import OPERATOR, PASSWORD, MadeUser
 from tests.portal.conftest import Browser, MadeOrganisation
 from tests.portal.people import browser_of_user, text_of, user_of
 from tests.portal.test_own import messages_of
@@ -93,6 +93,18 @@ def test_a_download_that_broke_off_goes_on(ready: Browser) -> None:
     other = ready.get(FILE, headers={"Range": "bytes=1000-", "If-Range": '"of another file"'})
     assert (other.status_code, other.get_data()) == (200, whole)
     assert ready.get(FILE, headers={"Range": f"bytes={len(whole)}-"}).status_code == 416
+    lines = ready.get(FILE, headers={"Range": "lines=0-9"})
+    assert (lines.status_code, lines.get_data()) == (200, whole), "of a unit that is not ours (RFC 9110 §14.2)"
+
+
+def test_who_asks_too_often_is_told_so(browser: Browser, mail_services: MailServices, user_id: UserId) -> None:
+    for _ in range(mail_services.settings.limits.exports_per_day):
+        mail_services.mail_exports.ask(OPERATOR, user_id)
+        mail_services.mail_exports.delete(OPERATOR, user_id)
+    browser.get("/account/export/")
+    assert browser.post("/account/export/ask", {"present": PASSWORD}).status_code == 303
+    assert "as many files as may be made" in browser.get("/account/export/").get_data(as_text=True)
+    assert mail_services.mail_exports.find(user_id) is None
 
 
 def who_gets_it(

@@ -9,11 +9,12 @@ import random
 import tarfile
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mailcore import fault
-from mailcore.errors import FileNotFound, StoreDamaged, StoreUnavailable
+from mailcore.errors import FileNotFound, RateExceeded, StoreDamaged, StoreUnavailable
 from mailcore.model.ids import UserId
 from mailcore.model.mail_export import KEPT_FOR, ExportState, MailExport
 from mailcore.model.uid_set import UidSet
@@ -156,7 +157,7 @@ def test_what_is_written_is_not_written_again(
     real = ExportPieces.put
 
     def noting(self: ExportPieces, *arguments: object) -> bool:
-        offsets.append(arguments[2])  # type: ignore[arg-type]
+        offsets.append(arguments[1])  # type: ignore[arg-type]
         return real(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ExportPieces, "put", noting)
@@ -210,6 +211,67 @@ def test_a_worker_that_was_believed_dead_changes_nothing_any_more(
         services.mail_exports.make_due()
     assert fetched(services, user.user_id) == expected
     assert all(data == expected for data in done)
+
+
+def woken_too_late(services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker stands still between two pieces beyond its lease; another, who cuts elsewhere, writes all of it."""
+    real = ExportPieces.put
+
+    def put_late(self: ExportPieces, export: MailExport, offset: int, *more: Any) -> bool:
+        if offset > export.size_bytes and mail_archive.PIECE_BYTES == 10_000:  # a piece is stored and not noted
+            monkeypatch.setattr(mail_archive, "PIECE_BYTES", 1 << 20)
+            services.mail_exports.make_due()
+            assert services.mail_exports.get(user.user_id).state is ExportState.READY
+        return real(self, export, offset, *more)
+
+    monkeypatch.setattr(ExportPieces, "put", put_late)
+    services.mail_exports.ask(OPERATOR, user.user_id)
+    services.mail_exports.make_due()
+
+
+def test_what_a_worker_stored_too_late_is_taken_back(
+    services: MailServices, user: MadeUser, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = b"".join(services.mail_archive.whole(user.user_id))
+    woken_too_late(services, user, monkeypatch)
+    assert fetched(services, user.user_id) == expected
+
+
+def test_control_what_is_stored_too_late_and_left_spoils_the_file(
+    services: MailServices, user: MadeUser, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExportPieces, "take_back", lambda *_: None)
+    woken_too_late(services, user, monkeypatch)
+    with pytest.raises(StoreDamaged):
+        fetched(services, user.user_id)
+
+
+def test_an_ask_that_fails_leaves_the_file_before(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = made(services, user.user_id)
+    whole = fetched(services, user.user_id)
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(services.placement.directory.mail_exports), "begin", away)
+        with pytest.raises(StoreUnavailable):
+            services.mail_exports.ask(OPERATOR, user.user_id)
+    assert services.mail_exports.get(user.user_id).id == export.id
+    assert fetched(services, user.user_id) == whole
+
+
+def test_so_many_may_be_asked_for_within_a_day(services: MailServices, user: MadeUser) -> None:
+    """Asking again for what is being made is free; deleting it makes no room for another."""
+    for _ in range(services.settings.limits.exports_per_day):
+        services.mail_exports.ask(OPERATOR, user.user_id)
+        services.mail_exports.ask(OPERATOR, user.user_id)
+        services.mail_exports.delete(OPERATOR, user.user_id)
+    with pytest.raises(RateExceeded):
+        services.mail_exports.ask(OPERATOR, user.user_id)
+    assert services.mail_exports.find(user.user_id) is None
 
 
 def test_a_cold_set_that_is_away_makes_it_wait(

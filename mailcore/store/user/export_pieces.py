@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mailcore.errors import StoreDamaged
 from mailcore.model.ids import UserId
+from mailcore.model.mail_export import MailExport
 from mailcore.store.guard import Document, deadline
 from mailcore.store.keys import owner_range
 from mailcore.store.mailbox.packed import seal, unseal
@@ -29,9 +30,10 @@ class ExportPieces:
     def __init__(self, cold: Database[Document]) -> None:
         self._collection = OwnedCollection(cold["export_pieces"])
 
-    def put(self, user_id: UserId, export_id: ObjectId, offset: int, data: bytes, expires_at: datetime) -> bool:
+    def put(self, export: MailExport, offset: int, data: bytes, expires_at: datetime) -> bool:
         """Store a piece; False: somebody else stored one there."""
-        document = {"_id": piece_key(user_id, export_id, offset), "data": seal(data), "expires_at": expires_at}
+        key = piece_key(export.user_id, export.id, offset)
+        document = {"_id": key, "data": seal(data), "expires_at": expires_at, "claim": export.claim}
         try:
             with deadline(30.0):
                 self._collection.insert_one(document)
@@ -61,6 +63,12 @@ class ExportPieces:
             if not page:
                 raise StoreDamaged("a piece of an export is missing", at)
             key = piece_key(user_id, export_id, at)
+
+    def take_back(self, export: MailExport) -> None:
+        """Remove what the holder of this claim stored behind what is noted to be written."""
+        first, last = (piece_key(export.user_id, export.id, offset) for offset in (export.size_bytes, (1 << 64) - 1))
+        with deadline(600.0):
+            self._collection.delete_many({"_id": {"$gte": first, "$lte": last}, "claim": export.claim})
 
     def delete(self, user_id: UserId, export_id: ObjectId, start: int = 0) -> None:
         """Remove a file, or what of it is after `start`."""
