@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 
 from portal.audit.models import AuditEvent
-from portal.database import session
+from portal.database import Database, session
 
 PAGE: Final = 50
 EXPORT_PAGE: Final = 1000
@@ -52,19 +52,20 @@ def list_events(
     return found[:PAGE], found[PAGE - 1].number if len(found) > PAGE else None
 
 
-def export_events(organisation_id: UUID, wanted: Filter) -> Iterator[AuditEvent]:
-    """Return events, the oldest first, up to a hundred thousand."""
+def export_events(database: Database, organisation_id: UUID, wanted: Filter) -> Iterator[AuditEvent]:
+    """Return events, the oldest first, up to a hundred thousand.
+
+    Asked for page by page while somebody reads, when the request is over: each page has a session of its own, and no
+    connection is held in between.
+    """
     after, given = 0, 0
     while given < MOST_EXPORTED:
-        query = wanted.apply(select(AuditEvent).where(AuditEvent.organisation_id == organisation_id))
-        page = (
-            session()
-            .scalars(query.where(AuditEvent.number > after).order_by(AuditEvent.number).limit(EXPORT_PAGE))
-            .all()
-        )
+        with database.scope() as current:
+            query = wanted.apply(select(AuditEvent).where(AuditEvent.organisation_id == organisation_id))
+            following = query.where(AuditEvent.number > after).order_by(AuditEvent.number).limit(EXPORT_PAGE)
+            page = current.scalars(following).all()
         yield from page
         given += len(page)
         if len(page) < EXPORT_PAGE:
             return
         after = page[-1].number
-        session().expunge_all()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request, stream_with_context, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.access import current_organisation, requires
@@ -16,6 +16,7 @@ from portal.audit import queries
 from portal.audit.forms import FilterForm
 from portal.audit.models import AuditEvent
 from portal.audit.queries import Filter
+from portal.mail_plane import portal
 from portal.permissions import Permission
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
@@ -52,10 +53,10 @@ def index() -> ResponseReturnValue:
 def export() -> ResponseReturnValue:
     """Give the same events as CSV, the oldest first."""
     organisation = current_organisation()
-    rows = _csv(queries.export_events(organisation.id, _filter(FilterForm(request.args))))
+    events = queries.export_events(portal().database, organisation.id, _filter(FilterForm(request.args)))
     name = f"audit-{organisation.slug}.csv"
     return Response(
-        stream_with_context(rows),
+        _csv(events),
         mimetype="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+import requests
 from flask import Flask
 from sqlalchemy import func, select, text
 
@@ -15,12 +16,13 @@ from mailcore import fault
 from mailcore.cli import main as eider
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.services import MailServices
-from portal.audit import chain, feed, services
+from portal.audit import chain, feed, queries, services
 from portal.audit.models import AuditEvent
 from portal.database import session, unit_of_work
 from portal.permissions import Role
 from tests.builders import OPERATOR
 from tests.portal.conftest import MadeOrganisation, SignIn, make_organisation
+from tests.portal.test_pages import served
 
 BO = Actor(ActorKind.MEMBER, Door.PORTAL, "bo@harbour.test", None, "192.0.2.7")
 
@@ -223,6 +225,22 @@ def test_the_page_filters_and_pages(organisation: MadeOrganisation, sign_in: Sig
     assert "Nothing like that" in browser.get("/audit?actor=nobody%25").text
     assert "organisation.created" in browser.get("/audit?what=organisation").text
     assert browser.get("/audit?since=tomorrow").status_code == 400
+
+
+def test_the_export_is_whole_by_the_web_server_too(
+    portal_app: Flask, organisation: MadeOrganisation, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written after the view has returned, where nothing of the request is left."""
+    monkeypatch.setattr(queries, "EXPORT_PAGE", 2)
+    record(organisation, 5)
+    cookie = sign_in(Role.OWNER).client.get_cookie("__Host-eider")
+    assert cookie is not None
+    with served(portal_app) as base:
+        answer = requests.get(
+            f"{base}/audit/export.csv", headers={"Cookie": f"{cookie.key}={cookie.value}"}, timeout=20
+        )
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    assert [row[3] for row in rows[-5:]] == [f"ann{number}@x.test" for number in range(5)]
 
 
 def test_the_export_is_whole_and_no_cell_computes(organisation: MadeOrganisation, sign_in: SignIn) -> None:
