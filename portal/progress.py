@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 from flask import Flask, Response, current_app, request, session
@@ -26,6 +25,7 @@ from portal.access import Need, SignedIn, current, need_of
 from portal.accounts import sessions
 from portal.accounts.cookies import TOKEN
 from portal.mail_plane import Portal, portal
+from portal.open_streams import OpenStreams
 from portal.permissions import Permission
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ PAUSE_S: Final = 0.5
 """Between two events: a list of thousands is not thousands of events."""
 LONGEST_S: Final = 300.0
 """Then a stream ends, and the browser asks for another."""
-MOST_STREAMS: Final = 4
-"""Of one person in one process: a browser has six connections to a host, and pages need some of them."""
 REST: Final = ": nothing new\n\n"
 """A comment: it is by writing that one sees that nobody reads any more."""
 
@@ -58,32 +56,9 @@ class Progress:
     version: str = ""
 
 
-class Streams:
-    """How many streams each person reads in this process."""
-
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def take(self, whose: str) -> bool:
-        """Count one more, unless these are as many as may be."""
-        with self._lock:
-            if self._open[whose] >= MOST_STREAMS:
-                return False
-            self._open[whose] += 1
-            return True
-
-    def give(self, whose: str) -> None:
-        """Count one less."""
-        with self._lock:
-            self._open[whose] -= 1
-            if self._open[whose] <= 0:
-                del self._open[whose]
-
-
 def set_up(app: Flask) -> None:
     """Let an application count its streams."""
-    app.extensions[EXTENSION] = Streams()
+    app.extensions[EXTENSION] = OpenStreams()
 
 
 def announce(redis: Redis | None, topic: str) -> None:
@@ -104,13 +79,15 @@ def stream(topic: str, look: Callable[[], Progress]) -> Response:
         TooManyAttempts: this person reads as many as may be.
     """
     parts, who = portal(), current()
-    streams = cast("Streams", current_app.extensions[EXTENSION])
-    if not streams.take(who.identity):
+    streams = cast("OpenStreams", current_app.extensions[EXTENSION])
+    token = streams.take(parts.redis, who.identity)
+    if token is None:
         raise TooManyAttempts(wait_s=int(LOOK_EVERY_S))
     reader = _Reader(parts, session[TOKEN], who, need_of(current_app.view_functions[request.endpoint or ""]))
-    response = Response(_events(reader, topic, look), mimetype="text/event-stream")
+    counted = partial(streams.renew, parts.redis, who.identity, token)
+    response = Response(_events(reader, topic, look, counted), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
-    response.call_on_close(lambda: streams.give(who.identity))
+    response.call_on_close(lambda: streams.give(parts.redis, who.identity, token))
     return response
 
 
@@ -131,11 +108,11 @@ class _Reader:
         return not isinstance(self.need, Permission) or (now.may(self.need) and not now.needs_second_factor)
 
 
-def _events(reader: _Reader, topic: str, look: Callable[[], Progress]) -> Iterator[str]:
+def _events(reader: _Reader, topic: str, look: Callable[[], Progress], is_counted: Callable[[], bool]) -> Iterator[str]:
     ends_at = time.monotonic() + LONGEST_S
     told: Progress | None = None
     with closing(_Ear(reader.parts.redis, topic)) as ear:
-        while time.monotonic() < ends_at:
+        while time.monotonic() < ends_at and is_counted():
             try:
                 with reader.parts.database.scope():  # of its own, and closed before anything is waited for
                     found = look() if reader.may_still() else None

@@ -6,14 +6,18 @@ that dies is done again with the same outcome, and what is counted late is summe
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mailcore import fault
+from mailcore.errors import MailError
+from mailcore.metrics import Tally
 from mailcore.model.ids import TenantId
 from mailcore.model.tally import AGE_DAYS, AGES, DAY_S, HOUR_S, Stored, Sum, hour_of
+from mailcore.model.tenant import Tenant
 from mailcore.services.clock import now
 from mailcore.services.pools import Pools
 from mailcore.services.tallies import KEPT as COUNTS_KEPT
@@ -22,6 +26,9 @@ from mailcore.store.placement import Placement
 from mailcore.store.shard import ShardStores
 from mailcore.store.user.rollups import Span
 
+log = logging.getLogger(__name__)
+
+UNMEASURED: Final = Tally("eider_tenants_not_measured", "Tenants whose storage could not be measured in a run")
 HOURS_KEPT: Final = timedelta(days=15)
 DAYS_KEPT: Final = timedelta(days=400)
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,20 +86,30 @@ class Rollups:
     def measure(self) -> int:
         """Note what the mail of every tenant takes that was not measured for hours, and return of how many.
 
+        A tenant of whom that cannot be known now is told of in log and metrics, and measured by the next run.
+
         Raises:
-            StoreUnavailable: the next run goes on with the others.
+            StoreUnavailable: the directory does not answer.
         """
         measured, after = 0, None
         while page := self._directory.tenants.list_all(after):
             for tenant in page:
-                at = now()
-                shard = self._placement.shard(tenant.home_shard)
-                known = shard.rollups.find_stored(tenant.id, at - timedelta(days=2))
-                if not any(each.at > at - MEASURED_AGAIN for each in known):
-                    self.measure_tenant(tenant.id)
-                    measured += 1
+                try:
+                    measured += self._measure_if_due(tenant)
+                except MailError as error:
+                    UNMEASURED.inc()
+                    fields = {"tenant": str(tenant.id), "reason": type(error).__name__}
+                    log.warning("rollups.not_measured", extra=fields)
             after = page[-1].id
         return measured
+
+    def _measure_if_due(self, tenant: Tenant) -> bool:
+        at = now()
+        known = self._placement.shard(tenant.home_shard).rollups.find_stored(tenant.id, at - timedelta(days=2))
+        if any(each.at > at - MEASURED_AGAIN for each in known):
+            return False
+        self.measure_tenant(tenant.id)
+        return True
 
     def measure_tenant(self, tenant_id: TenantId) -> Stored:
         """Note what a tenant's mail takes now, and return it; reads its heads and the headers of its attachments.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from redis import Redis
 from sqlalchemy import update
 
 from mailcore.services import MailServices
@@ -18,6 +20,7 @@ from portal.accounts import provisioning, sessions
 from portal.accounts.models import Membership, Organisation
 from portal.database import unit_of_work, utc_now
 from portal.mail_plane import EXTENSION, Portal
+from portal.open_streams import MOST_STREAMS, OpenStreams
 from portal.permissions import Role
 from tests.portal.conftest import Browser, MadeOrganisation, SignIn, make_organisation
 
@@ -45,6 +48,12 @@ class Stream:
 def parts(portal_app: Flask) -> Portal:
     found: Portal = portal_app.extensions[EXTENSION]
     return found
+
+
+@pytest.fixture
+def portal_redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as redis:
+        yield redis
 
 
 @pytest.fixture
@@ -148,7 +157,7 @@ def test_who_loses_the_role_reads_no_more(sign_in: SignIn, in_the_making: MadeOr
 @pytest.mark.usefixtures("hasty")
 def test_a_person_reads_so_many_and_no_more(sign_in: SignIn, in_the_making: MadeOrganisation) -> None:
     owner, admin = sign_in(Role.OWNER, in_the_making), sign_in(Role.ADMIN, in_the_making)
-    streams = [Stream(owner) for _ in range(progress.MOST_STREAMS)]
+    streams = [Stream(owner) for _ in range(MOST_STREAMS)]
     assert {stream.response.status_code for stream in streams} == {200}
     assert Stream(owner).response.status_code == 429
     other = Stream(admin)
@@ -158,6 +167,56 @@ def test_a_person_reads_so_many_and_no_more(sign_in: SignIn, in_the_making: Made
     assert again.response.status_code == 200
     for stream in (other, again, *streams[1:]):
         stream.close()
+
+
+def passes_the_limit(redis: Redis) -> bool:
+    """Whether one person reads more streams of two processes than may be of one."""
+    one, other, whose = OpenStreams(), OpenStreams(), secrets.token_hex(8)
+    tokens = [each.take(redis, whose) for _ in range(MOST_STREAMS) for each in (one, other)]
+    taken = [token for token in tokens if token is not None]
+    assert len(taken) >= MOST_STREAMS
+    for token in taken:
+        one.give(redis, whose, token)
+    assert redis.zcard(f"eider:portal:streams:{whose}") == 0
+    return len(taken) > MOST_STREAMS
+
+
+def test_all_processes_count_together(portal_redis: Redis) -> None:
+    assert not passes_the_limit(portal_redis)
+
+
+def test_control_processes_that_count_alone_pass_the_limit(
+    portal_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenStreams, "renew", lambda *_: True)
+    assert passes_the_limit(portal_redis)
+
+
+def test_what_a_process_that_died_was_reading_is_free_again(portal_redis: Redis) -> None:
+    """Nobody renews it; who does goes on counting."""
+    whose = secrets.token_hex(8)
+    dead, alive = OpenStreams(), OpenStreams()
+    lost = [dead.take(portal_redis, whose) for _ in range(MOST_STREAMS - 1)]
+    mine = alive.take(portal_redis, whose)
+    assert mine is not None
+    assert alive.take(portal_redis, whose) is None
+    key = f"eider:portal:streams:{whose}"
+    portal_redis.zadd(key, {str(token): 1 for token in [*lost, mine]})  # half a minute later
+    assert alive.renew(portal_redis, whose, mine)
+    assert portal_redis.zcard(key) == 1
+    assert 0 < portal_redis.ttl(key) <= 30
+    assert all(alive.take(portal_redis, whose) for _ in range(MOST_STREAMS - 1))
+    assert alive.take(portal_redis, whose) is None
+
+
+def test_without_redis_each_process_counts_alone() -> None:
+    away = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    for redis in (None, away):
+        streams, whose = OpenStreams(), secrets.token_hex(8)
+        tokens = [streams.take(redis, whose) for _ in range(MOST_STREAMS + 1)]
+        assert [token is not None for token in tokens] == [True] * MOST_STREAMS + [False]
+        streams.give(redis, whose, str(tokens[0]))
+        assert streams.take(redis, whose) is not None
 
 
 @pytest.mark.usefixtures("hasty")

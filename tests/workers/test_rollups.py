@@ -26,6 +26,7 @@ from mailcore.model.tally import sign_in as sign_in_name
 from mailcore.model.verdict import Verdict
 from mailcore.services import MailServices, rollups, tallies
 from mailcore.services.delivery import DeliveryTarget
+from mailcore.services.rollups import Rollups
 from mailcore.services.tallies import Tallies
 from mailcore.services.trace import Step, TraceRow
 from mailcore.store.message import upload
@@ -452,3 +453,41 @@ def test_measured_every_few_hours_and_the_day_has_its_last(services: MailService
     assert services.rollups.stored(user.tenant_id, LONG_AGO)[-1] == again
     assert again.cold_bytes == 50_000
     assert HOUR_S == 3600
+
+
+def check_goes_on(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three tenants one cannot be measured; the others are, whichever is looked at first."""
+    tenants = [make_tenant(services, "a")[0] for _ in range(3)]
+    real, unmeasured = Rollups.measure_tenant, _unmeasured()
+
+    def fails_for_one(self: Rollups, tenant_id: TenantId) -> Any:
+        if tenant_id == tenants[0]:
+            raise StoreUnavailable
+        return real(self, tenant_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rollups, "measure_tenant", fails_for_one)
+        services.rollups.measure()
+    assert [bool(services.rollups.stored(each, LONG_AGO)) for each in tenants] == [False, True, True]
+    assert _unmeasured() == unmeasured + 1, "and it is told"
+    services.rollups.measure()
+    assert services.rollups.stored(tenants[0], LONG_AGO)
+
+
+def _unmeasured() -> float:
+    (family,) = rollups.UNMEASURED.collect()
+    return sum(sample.value for sample in family.samples)
+
+
+def test_a_tenant_that_cannot_be_measured_stops_nobody_else(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_goes_on(services, monkeypatch)
+
+
+def test_control_a_run_that_stops_at_the_first_that_fails_is_seen(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "MailError", AddressNotFound)
+    with pytest.raises(StoreUnavailable):
+        check_goes_on(services, monkeypatch)
