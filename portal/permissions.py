@@ -18,7 +18,7 @@ class Role(StrEnum):
     MAIL_USER = "mail_user"
     """Somebody with a mailbox, in his own account."""
     STAFF = "staff"
-    """Of the platform, not of an organisation."""
+    """Of the platform, not of an organisation; never without a second factor."""
 
 
 MEMBER_ROLES: Final = (Role.OWNER, Role.ADMIN, Role.BILLING, Role.HELPDESK, Role.AUDITOR)
@@ -85,7 +85,7 @@ ROLES: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.HELPDESK: _VIEWS | {Permission.HELP_PEOPLE},
     Role.AUDITOR: _VIEWS | {Permission.VIEW_AUDIT, Permission.VIEW_BILLING},
     Role.MAIL_USER: frozenset({Permission.OWN_MAIL}),
-    Role.STAFF: frozenset({Permission.STAFF_VIEW, Permission.STAFF_MANAGE}),
+    Role.STAFF: frozenset({Permission.STAFF_VIEW, Permission.STAFF_MANAGE, Permission.OWN_PROFILE}),
 }
 
 

@@ -123,7 +123,9 @@ def _signed_in(found: PortalSession, membership: Membership | None) -> SignedIn 
     if found.mail_user is not None:
         return SignedIn(found, Role.MAIL_USER)
     if found.is_staff:
-        return SignedIn(found, Role.STAFF, found.member) if found.member and found.member.is_staff else None
+        if found.member is None or not found.member.is_staff:
+            return None
+        return SignedIn(found, Role.STAFF, found.member, needs_second_factor=not found.member.has_second_factor)
     organisation = found.organisation
     if membership is None or organisation is None or organisation.state == OrganisationState.CLOSED:
         return None

@@ -13,7 +13,7 @@ from portal.audit.services import record
 from portal.database import unit_of_work, utc_now
 from portal.jobs import enqueue_after_commit
 from portal.staff import limits
-from portal.staff.models import Approval, ApprovalState
+from portal.staff.models import WAITS, Approval, ApprovalState
 from portal.staff.services import words
 
 CLOSE: Final = "close"
@@ -39,12 +39,12 @@ def decide(actor: Actor, approval_id: UUID, *, approve: bool) -> None:
     """Carry out what somebody else asked for, or decline it.
 
     Raises:
-        NotFound: nothing such waits.
+        NotFound: nothing such waits, or it was asked too long ago.
         NotPermitted: the same person asked for it.
     """
     with unit_of_work() as current:
         found = current.get(Approval, approval_id, with_for_update=True)
-        if found is None or found.state != ApprovalState.ASKED:
+        if found is None or found.state != ApprovalState.ASKED or found.asked_at < utc_now() - WAITS:
             raise NotFound(approval_id)
         if found.asked_by == actor.identity:
             raise NotPermitted("somebody else decides")

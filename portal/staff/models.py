@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
@@ -53,6 +53,10 @@ class ApprovalState(StrEnum):
     ASKED = "asked"
     DONE = "done"
     DECLINED = "declined"
+
+
+WAITS: Final = timedelta(days=7)
+"""So long after it was asked for a step can be carried out: what was right once need not be for ever."""
 
 
 class Approval(Base):

@@ -17,8 +17,8 @@ from mailcore.errors import NotFound, SyntaxFault
 from mailcore.model.ids import TenantId
 from mailcore.services import MailServices
 from portal.accounts.models import Member, Membership, Organisation
-from portal.database import session
-from portal.staff.models import Approval, ApprovalState, Suspension
+from portal.database import session, utc_now
+from portal.staff.models import WAITS, Approval, ApprovalState, Suspension
 from workers.registry import QUEUES
 
 FOUND = 50
@@ -90,7 +90,7 @@ def approvals_asked() -> Sequence[tuple[Approval, Organisation]]:
     wanted = (
         select(Approval, Organisation)
         .join(Organisation, Organisation.id == Approval.organisation_id)
-        .where(Approval.state == ApprovalState.ASKED)
+        .where(Approval.state == ApprovalState.ASKED, Approval.asked_at > utc_now() - WAITS)
         .order_by(Approval.asked_at)
         .limit(FOUND)
     )

@@ -176,6 +176,13 @@ def browser_of(app: Flask, member: Member) -> Browser:
     return with_token(app, token)
 
 
+def cookie_of(browser: Browser) -> tuple[str, str]:
+    """Name and value of the cookie by which this browser is signed in, to hand to another one."""
+    found = browser.client.get_cookie("__Host-eider")
+    assert found is not None
+    return found.key, found.value
+
+
 def with_token(app: Flask, token: Secret) -> Browser:
     """A browser whose cookie has this token."""
     found = Browser(app.test_client())

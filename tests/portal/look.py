@@ -3,7 +3,7 @@
 A process of its own: playwright's loop and gevent's do not go together. Standard input is one JSON object:
 `chromium`, `axe` (path of axe.min.js), `base`, `who` (address and password to sign in with, or null), `pages` (paths),
 `views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`, `own` (sign in to the own account), `ask`
-(an expression whose value each page is asked for).
+(an expression whose value each page is asked for), `cookie` (name and value: who has signed in already).
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def look(browser: Browser, asked: dict[str, Any], width: int, scheme: str) -> li
         locale=asked.get("language", "en"),  # type: ignore[arg-type]
     )
     page = context.new_page()
-    if asked["who"]:
+    if asked.get("cookie"):
+        name, value = asked["cookie"]
+        url = asked["base"].replace("http:", "https:")
+        context.add_cookies([{"name": name, "value": value, "url": url, "secure": True, "httpOnly": True}])
+    elif asked["who"]:
         door, field = ("/account/sign-in", "address") if asked.get("own") else ("/sign-in", "email")
         page.goto(asked["base"] + door)
         page.fill(f"input[name={field}]", asked["who"][0])

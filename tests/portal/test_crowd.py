@@ -22,6 +22,7 @@ from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
 from mailcore.services.people import People
 from mailcore.services.tokens import owner_of_tenant
+from portal.accounts import factors
 from portal.database import unit_of_work
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
@@ -90,6 +91,7 @@ def asks(app: Flask, mail: MailServices, made: MadeOrganisation, domain: str) ->
     with unit_of_work() as current:
         person = make_member(mail)
         person.is_staff = True
+        person.sealed_totp_seed = factors.seal_seed(mail, person.id, "JBSWY3DPEHPK3PXP")
         current.add(person)
     staff = browser_of(app, person)
     found: dict[str, Ask] = {}

@@ -9,14 +9,14 @@ import pytest
 from werkzeug.serving import make_server
 
 from mailcore.model.secret import Secret
-from portal.accounts.models import Member
 from portal.billing import changes, enforcement, services
 from portal.database import unit_of_work
 from portal.permissions import Role
 from portal.staff import grants
 from tests.builders import OPERATOR, PASSWORD
 from tests.portal.billing.conftest import OWNER, Billed
-from tests.portal.conftest import SOMEBODY, MadeOrganisation, browser_of, make_member, make_organisation
+from tests.portal.conftest import SOMEBODY, MadeOrganisation, browser_of, cookie_of, make_organisation
+from tests.portal.staff.test_grants import make_staff
 from tests.portal.test_pages import faults, look
 
 
@@ -61,13 +61,11 @@ def test_no_page_of_billing_has_anything_to_find(billed: Billed, made: MadeOrgan
 
 @pytest.mark.timeout(300)
 def test_no_page_of_staff_has_anything_to_find(billed: Billed, made: MadeOrganisation, address: str) -> None:
-    staff = make_member(billed.mail, name="Staff")
-    with unit_of_work() as current:
-        current.get_one(Member, staff.id).is_staff = True
+    staff = browser_of(billed.app, make_staff(billed.mail))
     grants.give(SOMEBODY, made.organisation, "mail is late", 1, may_write=True)
     below = f"/staff/organisations/{made.organisation.id}"
     pages = ["/staff?q=harbour", "/staff/jobs", below, *(f"{below}/{name}" for name in ("users", "queue", "trace"))]
-    found = look(address, (staff.email, PASSWORD), pages)
+    found = look(address, None, pages, cookie=cookie_of(staff))
     assert {one["status"] for one in found} == {200}
     assert faults(found) == []
 

@@ -20,8 +20,7 @@ from portal.mail_plane import EXTENSION
 from portal.permissions import Role
 from portal.staff import charts
 from portal.staff.charts import BY_DAY, CHARTS, SPANS, charts_of
-from tests.builders import PASSWORD
-from tests.portal.conftest import Browser, browser_of, make_organisation
+from tests.portal.conftest import Browser, browser_of, cookie_of, make_organisation
 from tests.portal.staff.test_grants import make_staff
 from tests.portal.test_dashboards import DRAWN
 from tests.portal.test_pages import faults, look, served
@@ -134,7 +133,7 @@ def test_nobody_else_sees_them(scene: Scene) -> None:
 @pytest.mark.timeout(200)
 def test_chromium_draws_them_and_axe_finds_nothing(scene: Scene) -> None:
     with served(scene.app) as base:
-        found = look(base, (scene.member.email, PASSWORD), [PATH], ask=DRAWN)
+        found = look(base, None, [PATH], ask=DRAWN, cookie=cookie_of(scene.staff))
     assert faults(found) == []
     answers = [one["answer"] for one in found]
     assert all({"jobs", "workers", "jobs-waiting"} <= set(each) for each in answers), answers

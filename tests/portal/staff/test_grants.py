@@ -18,6 +18,7 @@ from mailcore.model.tenant import State
 from mailcore.services import MailServices
 from mailcore.services.messages import NewMessage
 from portal.access import need_of
+from portal.accounts import factors
 from portal.accounts.models import Member, Organisation
 from portal.accounts.provisioning import provision
 from portal.audit.models import AuditEvent
@@ -91,10 +92,13 @@ def method_of(rule: Rule) -> str:
     return "POST" if "POST" in (rule.methods or ()) else "GET"
 
 
-def make_staff(mail: MailServices) -> Member:
+def make_staff(mail: MailServices, *, second_factor: bool = True) -> Member:
     member = make_member(mail, name="Staff")
     with unit_of_work() as current:
-        current.get_one(Member, member.id).is_staff = True
+        member = current.get_one(Member, member.id)
+        member.is_staff = True
+        if second_factor:
+            member.sealed_totp_seed = factors.seal_seed(mail, member.id, "JBSWY3DPEHPK3PXP")
     return session().get_one(Member, member.id, populate_existing=True)
 
 
