@@ -16,6 +16,7 @@ from mailcore.model.ids import UserId
 from portal.access import actor, current_organisation, requires
 from portal.audit.services import record
 from portal.billing import changes, enforcement, plans, queries, services, showing, words
+from portal.billing.adjustments import adjustments_of, in_force
 from portal.billing.changes import PreviewOutdated
 from portal.billing.entitlements import ENDED, NOT_BEGUN, current_subscription, entitlements
 from portal.billing.forms import ChangeForm, CheckoutForm, CouponForm, SpendCapForm, TaxIdForm
@@ -44,7 +45,8 @@ def index() -> ResponseReturnValue:
     organisation = current_organisation()
     parts = portal()
     if parts.payments is None:
-        return render_template("billing/none.html")
+        adjustments = in_force(adjustments_of(organisation.id), parts.clock())
+        return render_template("billing/none.html", adjustments=adjustments, limit_names=words.LIMITS)
     subscription = current_subscription(organisation)
     runs = subscription is not None and subscription.status not in ENDED | NOT_BEGUN
     users, used_bytes = showing.use_of(parts.mail, organisation)

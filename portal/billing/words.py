@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any, Final
 
 from babel.numbers import format_currency, format_decimal
 from flask import Flask
-from flask_babel import format_date, get_locale
+from flask_babel import format_date, get_locale, lazy_gettext
 from flask_babel import gettext as _
 
 from mailcore.errors import MailError
+from portal.billing.adjustments import Limit
 from portal.billing.changes import (
     NO_LONGER_FITS,
     OUTDATED,
@@ -24,6 +27,13 @@ from portal.billing.money import Money
 from portal.billing.plans import BY_KEY, CURRENCY, GIB, Plan, Tier, Unit
 from portal.billing.services import CouponUsed, NoSubscription, PaymentDue, SubscriptionRuns
 from portal.billing.stages import Stage
+
+LIMITS: Final[Mapping[Limit, Any]] = {
+    Limit.USERS: lazy_gettext("Users"),
+    Limit.STORAGE: lazy_gettext("Storage"),
+    Limit.DOMAINS: lazy_gettext("Domains"),
+    Limit.RECIPIENTS: lazy_gettext("Recipients a day"),
+}
 
 
 def set_up(app: Flask) -> None:

@@ -14,10 +14,10 @@ from portal.access import actor, requires
 from portal.billing.adjustments import MOST, Limit, adjustments_of, in_force
 from portal.billing.entitlements import entitlements
 from portal.billing.plans import GIB
+from portal.billing.words import LIMITS
 from portal.mail_plane import mail, portal
 from portal.permissions import Permission
 from portal.staff import limits, queries
-from portal.staff.words import LIMITS
 
 blueprint = Blueprint("staff_limits", __name__, url_prefix="/staff/organisations/<uuid:organisation_id>/limits")
 

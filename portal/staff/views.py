@@ -15,13 +15,13 @@ from mailcore.errors import BeingSent, Conflict, NotFound, NotPermitted, ValueIn
 from mailcore.model.ids import UserId
 from portal.access import actor, requires
 from portal.billing.entitlements import entitlements
+from portal.billing.words import LIMITS
 from portal.database import utc_now
 from portal.mail_plane import portal
 from portal.permissions import Permission
 from portal.staff import approvals, queries, services
 from portal.staff.forms import ReasonForm, SuspendForm
 from portal.staff.grants import Grant, find_grant, under_grant
-from portal.staff.words import LIMITS
 
 blueprint = Blueprint("staff", __name__, url_prefix="/staff")
 COUNTED = timedelta(days=7)

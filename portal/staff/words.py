@@ -1,4 +1,4 @@
-"""What staff read of features and limits."""
+"""What staff read of features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final
 from flask_babel import lazy_gettext as _
 
 from mailcore.model.features import Feature
-from portal.billing.adjustments import Limit
 
 FEATURES: Final[Mapping[Feature, tuple[Any, Any]]] = {
     Feature.DNS_WRITING: (
@@ -29,10 +28,3 @@ FEATURES: Final[Mapping[Feature, tuple[Any, Any]]] = {
     ),
 }
 """Name, and what it does."""
-
-LIMITS: Final[Mapping[Limit, Any]] = {
-    Limit.USERS: _("Users"),
-    Limit.STORAGE: _("Storage"),
-    Limit.DOMAINS: _("Domains"),
-    Limit.RECIPIENTS: _("Recipients a day"),
-}

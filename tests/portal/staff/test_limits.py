@@ -190,6 +190,9 @@ def test_control_one_alone_that_lowers_would_be_seen(scene: Scene, monkeypatch: 
 
 def test_the_organisation_reads_what_was_set_by_whom_and_why(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.set(Limit.USERS, 25, until=day(SOON))
+    unbilled = browser_of(scene.app, scene.made.members[Role.OWNER]).get("/billing").text
+    assert "set by support until" in unbilled
+    assert "<dd>25" in unbilled
     parts = scene.app.extensions[EXTENSION]
     monkeypatch.setitem(scene.app.extensions, EXTENSION, replace(parts, payments=object()))
     page = browser_of(scene.app, scene.made.members[Role.OWNER]).get("/billing").text
