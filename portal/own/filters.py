@@ -135,6 +135,9 @@ def _save(user: User, form: FilterForm, rule: Rule | None) -> bool:
             mailbox_id=MailboxId(object_id(form.mailbox.data)) if form.mailbox.data else None,
             targets=tuple(several(form.targets.data or "")),
         )
+        if action == RuleAction() and not form.stops.data:
+            form.mailbox.errors = [_("Choose what is done with such mail.")]
+            return False
         wanted: dict[str, Any] = {
             "name": form.name.data or "",
             "query": query,

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
     DateTimeLocalField,
+    Field,
     HiddenField,
     PasswordField,
     SelectField,
     StringField,
     TextAreaField,
 )
-from wtforms.validators import EqualTo, InputRequired, Length, Optional
+from wtforms.validators import EqualTo, InputRequired, Length, Optional, ValidationError
 
+from mailcore.errors import ValueInvalid
 from mailcore.model.access import Scope
+from mailcore.model.forward_target import clean_target
+from portal.people.addresses import several
 
 PASSWORD_NEEDED = _("Enter your password.")
+
+
+def mail_may_go_to(_form: FlaskForm, field: Field) -> None:
+    """Refuse what is neither an address nor a URL that mail can be sent on to, and name it."""
+    for target in several(field.data or ""):
+        try:
+            clean_target(target)
+        except ValueInvalid as error:
+            told = gettext(
+                "Mail cannot be sent on to “%(target)s”. Write it like name@example.org.", target=target[:100]
+            )
+            raise ValidationError(told) from error
 
 
 class OwnSignInForm(FlaskForm):
@@ -95,11 +112,16 @@ class AutoreplyForm(FlaskForm):
     start = DateTimeLocalField(_("From"), validators=[Optional()], format=["%Y-%m-%dT%H:%M", "%Y-%m-%d"])
     end = DateTimeLocalField(_("Until"), validators=[Optional()], format=["%Y-%m-%dT%H:%M", "%Y-%m-%d"])
 
+    def validate_text(self, field: Field) -> None:
+        """Refuse an answer that says nothing."""
+        if self.is_on.data and not (field.data or "").strip():
+            raise ValidationError(gettext("Write what the answer says."))
+
 
 class ForwardingForm(FlaskForm):
     """Where all mail goes on to."""
 
-    targets = TextAreaField(_("Send my mail on to"), validators=[Length(max=5000)])
+    targets = TextAreaField(_("Send my mail on to"), validators=[Length(max=5000), mail_may_go_to])
     keeps = BooleanField(_("Keep a copy here"))
 
 
@@ -117,7 +139,7 @@ class FilterForm(FlaskForm):
     flagged = BooleanField(_("Mark with a star"))
     spam = SelectField(_("Spam"), choices=[], default="")
     delete = BooleanField(_("Delete"))
-    targets = StringField(_("Send on to"), validators=[Length(max=1000)])
+    targets = StringField(_("Send on to"), validators=[Length(max=1000), mail_may_go_to])
     is_on = BooleanField(_("This rule is on"), default=True)
     stops = BooleanField(_("Look at no rule after this one"))
 

@@ -318,7 +318,26 @@ def test_automatic_answer_and_forwarding(browser: Browser, mail_services: MailSe
     assert wrong.status_code == 400
     browser.post("/account/away/forwarding", {"targets": "me@else.test", "keeps": "y"})
     assert mail_services.users.get(user_id).settings.targets == ("me@else.test",)
-    assert browser.post("/account/away/forwarding", {"targets": "nonsense"}).status_code == 400
+    nonsense = browser.post("/account/away/forwarding", {"targets": "me@else.test\nnonsense"})
+    assert nonsense.status_code == 400
+    assert "Mail cannot be sent on to “nonsense”." in text_of(nonsense)
+    silent = browser.post("/account/away/answer", fields | {"text": " \n"})
+    assert silent.status_code == 400
+    assert "Write what the answer says." in text_of(silent)
+    assert mail_services.autoreplies.get(user_id).text == "Back on Monday."
+    assert browser.post("/account/away/answer", {"text": ""}).status_code == 303, "off, it need not say anything"
+
+
+def test_a_rule_that_does_nothing_is_not_taken(browser: Browser, mail_services: MailServices, user_id: UserId) -> None:
+    for fields, why in (
+        ({"name": "Nothing", "sender": "x@", "is_on": "y"}, "Choose what is done with such mail."),
+        ({"targets": "nonsense", "is_on": "y"}, "Mail cannot be sent on to “nonsense”."),
+    ):
+        answer = browser.post("/account/filters/new", fields)
+        assert answer.status_code == 400
+        assert why in text_of(answer)
+    assert mail_services.filters.list_of(of_user(user_id)).rules == ()
+    assert browser.post("/account/filters/new", {"sender": "x@", "stops": "y", "is_on": "y"}).status_code == 303
 
 
 def test_deleted_mail_is_brought_back(browser: Browser, mail_services: MailServices, user_id: UserId) -> None:
