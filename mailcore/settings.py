@@ -115,6 +115,8 @@ class MailSettings:
     """Mail that is sent on leaves with reverse-paths in this domain, which must reach us; "" is the host name."""
     feedback_address: str = ""
     """Where other services send reports about our mail; "" is fbl@ of the domain of reverse-paths."""
+    feedback_reporters: frozenset[str] = frozenset()
+    """Domains that sign reports about their users' mail whatever the domains of these are."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict)
     health_listen: ListenAddress | None = None
     proxy_from: tuple[Network, ...] = ()
@@ -242,6 +244,7 @@ class _Reader:
             client_ports=self._client_ports(),
             forward_domain=self._text("EIDER_FORWARD_DOMAIN").lower(),
             feedback_address=self._feedback_address(),
+            feedback_reporters=frozenset(self._text("EIDER_FEEDBACK_REPORTERS").lower().replace(",", " ").split()),
             servers=self._servers(),
             health_listen=health[0] if health else None,
             proxy_from=self._networks("EIDER_PROXY_FROM"),

@@ -350,7 +350,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     responder = Responder(outbound, usage, dkim, settings.hostname)
     marks = OriginMarks(SystemKey(directory, sealing, ORIGIN_KEY_NAME).get)
     suppressions = Suppressions(placement, audit, settings.limits.outbound)
-    feedback = Feedback(placement, marks, trace, suppressions, audit, reputation, settings.hostname)
+    feedback = Feedback(
+        placement, marks, trace, suppressions, audit, reputation, settings.hostname, settings.feedback_reporters
+    )
     filer = Filer(placement, content, mailboxes, messages)
     domain_access = DomainAccess(directory, placement, audit, sessions, settings.limits)
     inbound = Inbound(

@@ -3,6 +3,9 @@
 A report is believed as far as it carries a mark of ours, which names the sender and the queue id; whom the message went
 to is known from its trace, not from the report. The address is then suppressed for the sender's tenant, once. A report
 that says anything else (forged, too old, of somebody whom the message did not go to) changes nothing.
+
+Whoever sees a message, in the archive of a list too, sees its mark: toward a hold of the sender's mail only those
+reports count that are signed for the recipient's domain, or by a service that the operator takes reports from.
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ class Feedback:
         audit: Audit,
         reputation: Reputation,
         authserv_id: str,
+        reporters: frozenset[str] = frozenset(),
     ) -> None:
+        self._reporters = reporters
         self._reputation = reputation
         self._placement = placement
         self._marks = marks
@@ -107,11 +112,19 @@ class Feedback:
         except (UserNotFound, TenantNotFound):
             return "sender_gone"
         sent = {address for row in rows if row.step is Step.SENT for address in (row.recipient, *row.others)}
-        recipient = _complainant(report, sorted(sent), _signers(own_results(arrival.header, self._authserv_id)))
+        signers = _signers(own_results(arrival.header, self._authserv_id))
+        recipient = _complainant(report, sorted(sent), signers)
         if recipient is None:
             return "unknown_recipient"
         first = next(row for row in rows if row.step is Step.SENT)
-        return self._complain(arrival, home, queue_id, first, recipient, report)
+        outcome = self._complain(arrival, home, queue_id, first, recipient, report)
+        if outcome == "complaint" and self._is_vouched_for(recipient, signers):
+            self._reputation.note(home.tenant_id, home.user_id, Fate.COMPLAINED)
+        return outcome
+
+    def _is_vouched_for(self, recipient: str, signers: Iterable[str]) -> bool:
+        """Whether a report is the recipient's own service's, not of anybody who has seen the message."""
+        return any(one in self._reporters or _are_related(_domain(recipient), one) for one in signers)
 
     def _complain(
         self, arrival: Arrival, home: Home, queue_id: QueueId, sent: TraceRow, recipient: str, report: FeedbackReport
@@ -123,7 +136,6 @@ class Feedback:
         details = {"queue_id": queue_id, "recipient": recipient, "kind": report.kind, "reporter": report.reporter}
         with self._audit.of_user(arrival.actor, "feedback.complaint", home.user_id, details):
             complaints.add(home.tenant_id, home.user_id, queue_id, recipient, now(), KEPT)
-        self._reputation.note(home.tenant_id, home.user_id, Fate.COMPLAINED)
         row = TraceRow(
             Step.COMPLAINED,
             queue_id,

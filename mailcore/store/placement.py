@@ -66,7 +66,7 @@ class Home:
     standing: Standing = Standing.FULL
     """The tenant's."""
     sending_hold: SendingHold | None = None
-    """The tenant's, else the user's own: outgoing mail waits."""
+    """The tenant's, else the user's own; of two one that stops new mail: outgoing mail waits."""
     scripts_run: bool = True
     """Whether the tenant has `Feature.USER_SCRIPTS`."""
 
@@ -134,7 +134,7 @@ class Placement:
             state=stricter(user.state, tenant.admits),
             over_quota_since=user.over_quota_since,
             standing=tenant.standing,
-            sending_hold=tenant.sending_hold or user.sending_hold,
+            sending_hold=_stricter_hold(tenant.sending_hold, user.sending_hold),
             cold_after=tenant.cold_after,
             limits=self.limits(user, tenant),
             settings=user.settings,
@@ -241,3 +241,9 @@ _STRICTNESS = {State.ACTIVE: 0, State.SUSPENDED: 1, State.DISABLED: 2}
 def stricter(one: State, other: State) -> State:
     """Return the state that allows less."""
     return max(one, other, key=_STRICTNESS.__getitem__)
+
+
+def _stricter_hold(tenants: SendingHold | None, own: SendingHold | None) -> SendingHold | None:
+    if tenants is None or (own is not None and own.stops and not tenants.stops):
+        return own
+    return tenants

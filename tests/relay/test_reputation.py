@@ -15,6 +15,7 @@ from mailcore.model.reputation import Counts, Fate, HeldSender, HoldCause, Rates
 from mailcore.relay.handling import Handling
 from mailcore.services import MailServices, reputation, sending_holds
 from mailcore.services.clock import now
+from mailcore.services.feedback import Feedback
 from mailcore.services.origin_marks import OriginMarks
 from mailcore.services.reputation import Reputation
 from mailcore.services.sending_holds import SendingHolds
@@ -23,7 +24,7 @@ from mailcore.services.trace import Step
 from mailcore.store.user.outbound import OutboundEntries
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.relay.conftest import Relaying
-from tests.relay.test_feedback import report, sent, tell
+from tests.relay.test_feedback import SIGNED, UNSIGNED, report, sent, tell
 
 BAD = Behaviour(recipient=lambda path: "550 5.1.1 unknown" if "bad" in path else "250 2.1.5 OK")
 
@@ -337,6 +338,16 @@ def test_staff_may_stop_new_mail_too(relaying: Relaying, domain: str) -> None:
     assert (held.hold.note, held.hold.appeal, held.hold.stops) == ("held is enough", "we are a choir", False)
 
 
+def test_a_hold_of_the_tenant_does_not_take_mail_again_of_a_user_who_is_stopped(
+    relaying: Relaying, domain: str
+) -> None:
+    services, user = relaying.services, relaying.user
+    services.sending_holds.hold(OPERATOR, user.tenant_id, user.user_id, HoldCause.STAFF, "spam", stops=True)
+    services.sending_holds.hold(OPERATOR, user.tenant_id, None, HoldCause.STAFF, "a look")
+    with pytest.raises(SendingStopped):
+        submit(relaying, f"ann@{domain}")
+
+
 def test_who_holds_says_why_and_whom(relaying: Relaying) -> None:
     services, user = relaying.services, relaying.user
     with pytest.raises(ValueInvalid):
@@ -359,11 +370,12 @@ def all_events(services: MailServices, user: MadeUser):  # type: ignore[no-untyp
 # -- complaints -----------------------------------------------------------------------------
 
 
-def complain(relaying: Relaying, count: int, *, forged: bool = False) -> None:
+def complain(relaying: Relaying, count: int, *, forged: bool = False, on_top: str = SIGNED) -> None:
     """Let so many recipients of real messages complain, or somebody who made the mark up."""
     for _ in range(count):
         original = sent(relaying, f"c{next(_numbers)}@big.test")
-        tell(relaying.services, report(original.replace(b"X-Eider-Origin", b"X-Else") if forged else original))
+        made = original.replace(b"X-Eider-Origin", b"X-Else") if forged else original
+        tell(relaying.services, report(made, on_top=on_top))
 
 
 def test_complaints_hold(relaying: Relaying) -> None:
@@ -379,6 +391,32 @@ def test_forged_complaints_hold_nobody(relaying: Relaying) -> None:
     complain(relaying, 6, forged=True)
     assert rates(relaying).day == Counts(sent=6)
     assert watch(relaying.services, relaying.user) == []
+
+
+def test_who_has_seen_the_mark_holds_nobody(relaying: Relaying) -> None:
+    """Such as a reader of the archive of a list: the reports are of real messages, and nobody vouches for them."""
+    for on_top in UNSIGNED:
+        complain(relaying, 1, on_top=on_top)
+    assert rates(relaying).day == Counts(sent=len(UNSIGNED))
+    assert watch(relaying.services, relaying.user) == []
+
+
+def test_a_service_that_signs_for_all_of_its_domains_is_believed_if_the_operator_does(
+    relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaying.services.feedback, "_reporters", frozenset({"reports.test"}))
+    complain(relaying, 5, on_top=SIGNED.replace("big.test", "reports.test"))
+    (held,) = watch(relaying.services, relaying.user)
+    assert held.hold.cause is HoldCause.COMPLAINTS
+
+
+def test_control_without_a_look_who_vouches_anybody_who_saw_the_mark_would_hold(
+    relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Feedback, "_is_vouched_for", lambda *_: True)
+    complain(relaying, 5, on_top="")
+    (held,) = watch(relaying.services, relaying.user)
+    assert held.hold.cause is HoldCause.COMPLAINTS
 
 
 def test_without_the_seal_forged_complaints_would_hold(relaying: Relaying, monkeypatch: pytest.MonkeyPatch) -> None:
