@@ -26,6 +26,7 @@ from portal.database import session, unit_of_work, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
 from portal.staff import approvals, grants
+from portal.staff.charts import CHARTS
 from portal.staff.grants import Grant
 from portal.staff.models import Approval, SupportGrant
 from tests.builders import OPERATOR
@@ -186,7 +187,9 @@ def _pages(scene: Scene) -> str:
     """Everything that staff can see of the organisation with all it can grant."""
     scene.set_grant("write")
     pages = [scene.path(rule) for rule in routes(scene.app) if method_of(rule) == "GET"]
-    pages += ["/staff", f"/staff?q={scene.organisation.name}", "/staff/jobs"]
+    pages += ["/staff", f"/staff?q={scene.organisation.name}", "/staff/jobs", "/staff/abuse", "/staff/features"]
+    pages += ["/staff/statistics", "/staff/statistics/data.json"]
+    pages += [f"/staff/statistics/export.csv?chart={name}" for name in CHARTS]
     answers = [scene.staff.get(path) for path in pages]
     assert {answer.status_code for answer in answers} == {200}
     assert scene.queue_id in "".join(answer.text for answer in answers)
