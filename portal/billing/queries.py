@@ -24,6 +24,13 @@ def invoices_of(organisation: Organisation) -> Sequence[Invoice]:
     return session().scalars(wanted.order_by(Invoice.created_at.desc(), Invoice.id.desc()).limit(INVOICES)).all()
 
 
+def invoice_due(organisation: Organisation) -> Invoice | None:
+    """Return the oldest invoice that was to be paid and could not, with a page where it can be; None: there is none."""
+    wanted = select(Invoice).where(Invoice.organisation_id == organisation.id, Invoice.status == "open")
+    found = session().scalars(wanted.order_by(Invoice.created_at, Invoice.id).limit(INVOICES))
+    return next((one for one in found if one.is_unpaid and one.hosted_url), None)
+
+
 def change_under_way(organisation: Organisation) -> PlanChange | None:
     """Return the change that was confirmed and is not made yet, or the last one that was refused since."""
     wanted = (

@@ -56,6 +56,7 @@ def index() -> ResponseReturnValue:
         subscription=subscription if runs else None,
         entitled=entitlements(organisation, parts.clock()),
         account=queries.account_of(organisation),
+        due=queries.invoice_due(organisation),
         change=queries.change_under_way(organisation),
         choices=showing.choices(subscription if runs else None, users, used_bytes),
         users=users,

@@ -69,7 +69,8 @@ def main(chromium: str, pictures: str) -> None:
             return str(began.value.path())
 
         def press(text: str) -> str:
-            page.get_by_role("button", name=text, exact=True).click()
+            named = [page.get_by_role(role, name=text, exact=True) for role in ("button", "link")]
+            named[0].or_(named[1]).click()
             return page.url
 
         actions = {

@@ -117,6 +117,12 @@ def test_from_trial_to_export(billed: Billed, page: RemotePage, address: str) ->
     assert seen == [Stage.GRACE, Stage.SENDING_OFF, Stage.READ_ONLY, Stage.CLOSED]
 
     page.goto(f"{address}/billing")
+    page.press(f"Pay {shown} now")
+    page.press("Pay")
+    billed.settle()
+    page.goto(f"{address}/billing/invoices")
+    assert page.text().count("paid") > page.text().count("open"), "the oldest is paid"
+    page.goto(f"{address}/billing")
     page.press("Change card")
     page.press("Save card")
     billed.settle()

@@ -179,15 +179,15 @@ def make(world: World, subscription: Object, reason: str, lines: list[Object]) -
     return invoice
 
 
-def finalize(world: World, invoice: Object, base_url: str = "") -> None:
+def finalize(world: World, invoice: Object) -> None:
     """Make a draft the invoice that is to be paid; what is given back beyond it is credit for the next."""
     customer = world.get("customer", invoice["customer"])
     customer["balance"] = min(0, invoice["total"] + customer["balance"])
     invoice.update(
         status="open",
         ending_balance=customer["balance"],
-        hosted_invoice_url=f"{base_url}/i/{invoice['id']}",
-        invoice_pdf=f"{base_url}/i/{invoice['id']}.pdf",
+        hosted_invoice_url=f"{world.base_url}/i/{invoice['id']}",
+        invoice_pdf=f"{world.base_url}/i/{invoice['id']}.pdf",
     )
     invoice["status_transitions"]["finalized_at"] = world.now
     subscription = subscription_of(world, invoice)

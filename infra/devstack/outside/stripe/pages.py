@@ -32,14 +32,15 @@ def portal(session: Object) -> str:
     return _page("Payment method", _form("Save card", "") + back)
 
 
-def invoice(found: Object) -> str:
-    """The lines of an invoice."""
+def invoice(found: Object, problem: str = "") -> str:
+    """The lines of an invoice, and a way to pay it while it is open."""
     rows = "".join(
         f"<tr><td>{escape(line['description'])}</td><td>{_money(line['amount'], line['currency'])}</td></tr>"
         for line in found["lines"]["data"]
     )
     total = _money(found["total"], found["currency"])
-    return _page(f"Invoice {found['number']}", f"<table>{rows}<tr><td>Total</td><td>{total}</td></tr></table>")
+    form = _form("Pay", problem) if found["status"] == "open" else f"<p>{escape(str(found['status']))}</p>"
+    return _page(f"Invoice {found['number']}", f"<table>{rows}<tr><td>Total</td><td>{total}</td></tr></table>{form}")
 
 
 def _form(button: str, problem: str) -> str:

@@ -56,6 +56,7 @@ class StripeServer:
         """Method and path of every call."""
         self._server = ThreadingHTTPServer((host, port), type("Handler", (_Handler,), {"stripe": self}))
         self.url = f"http://{host}:{self._server.server_address[1]}"
+        self.world.base_url = self.url
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True, name="stripe").start()
@@ -139,7 +140,14 @@ class StripeServer:
             sessions.change_card(self.world, session, card)
             return 303, str(session["return_url"])
         if kind == "i":
-            return 200, pages.invoice(self.world.get("invoice", object_id.removesuffix(".pdf")))
+            invoice = self.world.get("invoice", object_id.removesuffix(".pdf"))
+            if method == "GET":
+                return 200, pages.invoice(invoice)
+            try:
+                sessions.pay(self.world, invoice, card)
+            except ApiFault as fault:
+                return 402, pages.invoice(invoice, str(fault))
+            return 303, f"{self.url}/i/{invoice['id']}"
         raise ApiFault("No such page", status=404)
 
 

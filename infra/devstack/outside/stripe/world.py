@@ -32,6 +32,8 @@ class World:
     """After a payment failed: when it is tried again, counted from the attempt before."""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     on_event: Callable[[Object], None] = lambda _event: None
+    base_url: str = ""
+    """Where the pages are that it shows."""
 
     def new_id(self, prefix: str) -> str:
         """Return an id that nothing has."""
