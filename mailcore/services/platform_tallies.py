@@ -58,11 +58,15 @@ class PlatformTallies:
             found[named(Measured.USERS, shard.name)] = users.get(shard.name, 0)
             try:
                 found |= self._of_queue(shard, at)
-                found |= self._of_sets(shard, all_counters)
                 found[named(Measured.AWAY, shard.name)] = 0
             except StoreUnavailable as error:
                 log.warning("platform.shard_away", extra={"shard": shard.name, "reason": type(error).__name__})
                 found[named(Measured.AWAY, shard.name)] = 1
+                continue
+            try:
+                found |= self._of_sets(shard, all_counters)
+            except StoreUnavailable as error:  # one that answers may still not be asked this
+                log.warning("platform.set_silent", extra={"shard": shard.name, "reason": type(error).__name__})
         hour = hour_of(at)
         rose = self._risen(hour, all_counters)
         day = hour - hour % DAY_HOURS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from mailcore.model.event import PLATFORM
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.platform_tally import MERGED, Measured, merged, named, risen
 from mailcore.model.tally import Counted
+from mailcore.model.tenant import Shard
 from mailcore.services import MailServices, platform_tallies
 from mailcore.store.set_state import SetState
 from tests.builders import OPERATOR, MadeUser, make_user
@@ -108,21 +109,45 @@ def test_operations_and_jobs_add_up_from_one_measurement_to_the_next(context: Jo
         forget(services)
 
 
+@pytest.fixture
+def dead_shard(services: MailServices) -> Iterator[str]:
+    """A shard where nobody listens."""
+    nowhere = "mongodb://127.0.0.1:1/{}?serverSelectionTimeoutMS=200"
+    shards = services.placement.directory.shards
+    assert shards.insert(Shard("dead", "nowhere", nowhere.format("hot"), nowhere.format("cold"), is_open=False))
+    services.placement.forget_shards()
+    yield "dead"
+    services.placement.directory.database["shards"].delete_one({"name": "dead"})
+    services.placement.forget_shards()
+
+
 def test_a_shard_without_a_primary_is_told_and_the_others_are_measured(
+    services: MailServices, context: JobContext, dead_shard: str
+) -> None:
+    forget(services)
+    platform.measure(context)
+    found = numbers(services)
+    assert (found[named(Measured.AWAY, dead_shard)], found[named(Measured.AWAY, "a")]) == (1, 0)
+    assert named(Measured.HOT_BYTES, dead_shard) not in found
+    assert found[named(Measured.HOT_BYTES, "a")] > 0
+    assert found[named(Measured.USERS, dead_shard)] == 0
+    forget(services)
+
+
+def test_a_set_that_answers_but_says_nothing_of_itself_is_a_gap_and_not_away(
     services: MailServices, context: JobContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget(services)
 
-    def away(_database: Any) -> SetState:
-        raise StoreUnavailable("no primary")
+    def refused(_database: Any) -> SetState:
+        raise StoreUnavailable("not authorized")
 
-    monkeypatch.setattr(platform_tallies, "state_of", away)
-    platform.measure(context)
+    monkeypatch.setattr(platform_tallies, "state_of", refused)
     platform.measure(context)
     found = numbers(services)
-    assert found[named(Measured.AWAY, "a")] == 2
+    assert found[named(Measured.AWAY, "a")] == 0
     assert named(Measured.HOT_BYTES, "a") not in found
-    assert found[named(Measured.QUEUED, "portal")] == 0
+    assert named(Measured.WAITING, "a") in found
     forget(services)
 
 
