@@ -121,7 +121,7 @@ def authenticate(call: Call, given: Authenticate) -> dict[str, Any]:
         nonce = call.services.second_factors.begin_step(identity).reveal_text()
         return found | {"twoFactorNonce": nonce, "totpNonce": nonce}
     if given.token:
-        found["token"] = mint(call, user)
+        found["token"] = mint(call, user, change_first=identity.password_change_needed)
     return found
 
 
@@ -129,11 +129,20 @@ def _names(user: User) -> set[str]:
     return {str(user.id), user.address.lower()}
 
 
-def mint(call: Call, user: User) -> str:
-    """Return a new token of a user, which ends two weeks after its last use."""
+def mint(call: Call, user: User, *, change_first: bool = False) -> str:
+    """Return a new token of a user, which ends two weeks after its last use.
+
+    `change_first`, or where the user has to: it lets its user choose another password, and does nothing else.
+    """
     owner = TokenOwner(TokenScope.USER, user.tenant_id, user.id)
     made = call.services.tokens.create(
-        call.actor, owner, Role.USER, "Signed in by the API", ends_at=now() + LIFE, slides=SLIDES
+        call.actor,
+        owner,
+        Role.USER,
+        "Signed in by the API",
+        ends_at=now() + LIFE,
+        slides=SLIDES,
+        change_first=change_first or user.password_change_needed,
     )
     return made[1].reveal_text()
 
@@ -172,7 +181,7 @@ def _known(user: User, scope: str) -> dict[str, Any]:
     }
 
 
-_READ: Final = Permission(Resource.AUTHENTICATION, Action.READ, own_without_user=True)
+_READ: Final = Permission(Resource.AUTHENTICATION, Action.READ, own_without_user=True, before_change=True)
 OPERATIONS: Final = (
     Operation(
         "POST", "/preauth", "preAuthenticate", "Find who wants to sign in", _READ, PreAuth, Known, pre_authenticate,
@@ -180,7 +189,8 @@ OPERATIONS: Final = (
     Operation("POST", "/authenticate", "authenticate", "Check a password", _READ, Authenticate, SignedIn, authenticate),
     Operation(
         "DELETE", "/authenticate", "revokeToken", "Take this token back",
-        Permission(Resource.AUTHENTICATION, Action.DELETE, own_without_user=True), Nothing, Output, revoke_token,
+        Permission(Resource.AUTHENTICATION, Action.DELETE, own_without_user=True, before_change=True),
+        Nothing, Output, revoke_token,
     ),
     Operation("GET", "/authenticated", "checkToken", "Is this token good?", _READ, Nothing, TokenChecked, check_token),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from bson import ObjectId
 from mailcore.api.errors import ApiError
 from mailcore.api.operation import Permission
 from mailcore.api.steps import Steps
-from mailcore.errors import DeletedUserNotFound, UserNotFound
+from mailcore.errors import DeletedUserNotFound, PasswordChangeNeeded, UserNotFound
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.octets import Octets
@@ -71,6 +71,11 @@ class Call:
     def token_user(self) -> UserId | None:
         """Return the user that the token is bound to."""
         return self.token.owner.user_id if self.token is not None else None
+
+    @property
+    def must_change_first(self) -> bool:
+        """Whether the token is for the choice of another password only."""
+        return self.token is not None and self.token.change_first
 
     @property
     def is_own(self) -> bool:
@@ -164,8 +169,11 @@ def check_permission(call: Call, needs: Permission) -> None:
 
     Raises:
         ApiError: it may not.
+        PasswordChangeNeeded: its user has to choose another password first.
     """
     is_own = call.is_own if call.user_id is not None else call.token_user is not None and needs.own_without_user
     is_own = is_own and not needs.of_tenant
     if not may(call.role, needs.action, needs.resource, own=is_own):
         raise ApiError(403, "MissingPrivileges", "This token may not do this")
+    if call.must_change_first and not needs.before_change:
+        raise PasswordChangeNeeded

@@ -37,6 +37,8 @@ class Permission:
     """No user's own token may, not even about that user."""
     own_without_user: bool = False
     """A user's own token may though the path names no user: the operation itself answers about that user alone."""
+    before_change: bool = False
+    """A token may that was made for a password which opens nothing but the choice of another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from mailcore.api.user_fields import (
     UserFields,
     UserList,
 )
-from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
+from mailcore.errors import AddressInvalid, AuthenticationFailed, PasswordChangeNeeded, UserNotFound
 from mailcore.model.access import Protocol
 from mailcore.model.address import Address
 from mailcore.model.address_data import NO_DATA
@@ -181,6 +181,8 @@ def _name_mailboxes(call: Call, user_id: UserId, given: CreateUser) -> None:
 
 def update_user(call: Call, given: UpdateUser) -> dict[str, Any]:
     """Change all that was asked for or nothing, each by its own step of the audit trail; the password is the last."""
+    if call.must_change_first and not given.password:
+        raise PasswordChangeNeeded
     _check_fields(call, given)
     UserSettings().changed(settings_of(given))
     user_id, users = call.owner, call.services.users
@@ -361,7 +363,8 @@ def _tenant(call: Call, given: CreateUser) -> TenantId:
 
 
 _PATH: Final = "/users/{user}"
-_READ: Final = Permission(Resource.USERS, Action.READ)
+_READ: Final = Permission(Resource.USERS, Action.READ, before_change=True)
+_CHANGE: Final = Permission(Resource.USERS, Action.UPDATE, before_change=True)
 _UPDATE: Final = Permission(Resource.USERS, Action.UPDATE)
 OPERATIONS: Final = (
     Operation(
@@ -381,7 +384,7 @@ OPERATIONS: Final = (
         Permission(Resource.USERS, Action.READ, own_without_user=True), Nothing, NewUser, resolve_user_name,
     ),
     Operation("GET", _PATH, "getUser", "Get a user", _READ, Nothing, UserAnswer, get_user),
-    Operation("PUT", _PATH, "updateUser", "Change a user", _UPDATE, UpdateUser, Output, update_user),
+    Operation("PUT", _PATH, "updateUser", "Change a user", _CHANGE, UpdateUser, Output, update_user),
     Operation("PUT", f"{_PATH}/logout", "logOutUser", "Sign a user out everywhere", _UPDATE, LogOut, Output, log_out),
     Operation(
         "POST", f"{_PATH}/password/reset", "resetPassword", "Make a temporary password",

@@ -53,6 +53,7 @@ class Token:
         expires_at: when it ceases to work; each use moves it where the token slides.
         ends_at: when it ceases to work whatever happens.
         auth_version: of its user when it was made: a changed password ends it (user scope).
+        change_first: made for a password that opens nothing but the choice of another: nor does it.
     """
 
     id: ObjectId
@@ -64,6 +65,7 @@ class Token:
     ends_at: datetime | None = None
     slides: timedelta | None = None
     auth_version: int | None = None
+    change_first: bool = False
     last_use: LastUse | None = None
 
     def is_alive(self, now: datetime) -> bool:

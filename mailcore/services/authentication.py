@@ -129,7 +129,7 @@ class Authentication:
 
         Raises:
             AuthenticationFailed: no such token, somebody else's, or not one of a user.
-            UserDisabled, ProtocolDisabled, ScopeInsufficient: right, but not for this.
+            UserDisabled, ProtocolDisabled, ScopeInsufficient, PasswordChangeNeeded: right, but not for this.
         """
         attempt = Attempt(_canonical(username) or username, protocol, remote_address, kind=CredentialKind.TOKEN)
         found_token = self._tokens.find(token)
@@ -143,6 +143,8 @@ class Authentication:
         if not ROLES[found_token.role].opens_mail:
             self._refuse(attempt, Refusal.SCOPE)
         self._check(attempt, found, None)
+        if found_token.change_first:
+            self._refuse(attempt, Refusal.CHANGE_NEEDED)
         self._uses.of_token(found_token, LastUse(now(), protocol.value, remote_address))
         return self._accepted(attempt, found, Credential(CredentialKind.TOKEN, found_token.id))
 

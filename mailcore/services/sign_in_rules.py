@@ -59,11 +59,15 @@ def refusal(
     if kind is CredentialKind.APP_PASSWORD:
         return None if scopes & rule.scopes else Refusal.SCOPE
     if kind is CredentialKind.TOKEN:
-        return None if rule.token else Refusal.SCOPE
+        return _change_first(user) if rule.token else Refusal.SCOPE
     if kind is CredentialKind.TEMPORARY:
         return None if rule.temporary else Refusal.SCOPE
     if rule.second_step:
         return None
     if user.enabled_2fa:
         return Refusal.SECOND_FACTOR
+    return _change_first(user)
+
+
+def _change_first(user: User) -> Refusal | None:
     return Refusal.CHANGE_NEEDED if user.password_change_needed else None

@@ -48,10 +48,12 @@ class Tokens:
         *,
         ends_at: datetime | None = None,
         slides: timedelta | None = None,
+        change_first: bool = False,
     ) -> tuple[Token, Secret]:
         """Make a token and return it with its value, which nobody can read again.
 
-        `slides`: it ends so long after its last use; `ends_at`: it ends then at the latest.
+        `slides`: it ends so long after its last use; `ends_at`: it ends then at the latest; `change_first`: its
+        user has to choose another password, which ends it; it is good for nothing else.
 
         Raises:
             ValueInvalid: a role that does not fit, no description, or an end in the past.
@@ -80,6 +82,7 @@ class Tokens:
             ends_at=ends_at,
             slides=slides,
             auth_version=auth_version,
+            change_first=change_first,
         )
         value = secrets.token_hex(VALUE_BYTES).encode()
         wanted = {"token": str(made.id), "role": role.value, "description": made.description, "ends_at": ends_at}

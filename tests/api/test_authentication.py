@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyotp
 import pytest
 from flask import Flask
 
+from mailcore.api import authentication
+from mailcore.errors import PasswordChangeNeeded
 from mailcore.model.access import Protocol
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
@@ -35,6 +38,45 @@ def test_a_token_comes_with_the_right_password_and_goes(tenant: Api, app: Flask,
     assert mine.get("/authenticated?sess=x").body["sess"] == "x"
     assert mine.delete("/authenticate").status == 200
     assert mine.get("/users/me").body["code"] == "InvalidToken"
+
+
+NEW = "one that I chose"
+
+
+@pytest.mark.parametrize("way", ["temporary", "chosen by others"])
+def test_a_password_that_has_to_be_changed_gets_a_token_that_changes_it_and_opens_no_mail(
+    tenant: Api, app: Flask, services: MailServices, user: MadeUser, way: str
+) -> None:
+    if way == "temporary":
+        given = services.temporary_passwords.create(OPERATOR, user.user_id).reveal_text()
+    else:
+        given = user.password
+        services.users.require_password_change(OPERATOR, user.user_id)
+    found = sign_in(tenant, replace(user, password=given), token=True).body
+    assert found["requirePasswordChange"] is True
+    value = Secret(found["token"].encode())
+    with pytest.raises(PasswordChangeNeeded):
+        services.authentication.login_with_token("", value, Protocol.IMAP, "192.0.2.1")
+    mine = Api(app, found["token"])
+    assert mine.get("/users/me").body["address"] == user.address
+    sent_on = mine.put("/users/me", {"targets": ["mallory@else.test"]})
+    assert (sent_on.status, sent_on.body["code"]) == (403, "PasswordChangeNeeded")
+    assert mine.put("/users/me", {"existingPassword": given, "password": NEW}).status == 200
+    again = sign_in(tenant, replace(user, password=NEW), token=True).body
+    assert again["requirePasswordChange"] is False
+    value = Secret(again["token"].encode())
+    assert services.authentication.login_with_token("", value, Protocol.IMAP, "192.0.2.1").user_id == user.user_id
+
+
+def test_control_a_token_that_forgets_for_what_it_was_made_opens_mail(
+    tenant: Api, app: Flask, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = authentication.mint
+    monkeypatch.setattr(authentication, "mint", lambda call, user, **_: real(call, user))
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_a_password_that_has_to_be_changed_gets_a_token_that_changes_it_and_opens_no_mail(
+            tenant, app, services, user, "temporary"
+        )
 
 
 def test_wrong_ones_are_told_nothing(tenant: Api, services: MailServices, user: MadeUser) -> None:

@@ -105,6 +105,10 @@ OF_USERS: Final = frozenset(
     {"resolveUser", "resolveAddress", "authenticate", "preAuthenticate", "revokeToken", "checkToken", "listWebhooks"}
 )
 """Operations without a user in the path that a user's own token may ask for."""
+BEFORE_CHANGE: Final = frozenset(
+    {"getUser", "updateUser", "authenticate", "preAuthenticate", "revokeToken", "checkToken"}
+)
+"""What a token may that is for the choice of another password; changes of a user only with one."""
 OF_OTHER_ROLES: Final = {
     "listUsers": {Role.ROOT, Role.MANAGER},
     "createUser": {Role.ROOT, Role.MANAGER},
@@ -222,6 +226,33 @@ def test_an_operation_that_says_nothing_is_not_a_users(services: MailServices, b
     tokens, _ = by_role
     told = _unsaid(services, tokens[Role.USER])
     assert (told.status, told.body["code"]) == (403, "MissingPrivileges")
+
+
+def test_a_token_that_is_for_another_password_does_nothing_else(services: MailServices, by_role: Tokens) -> None:
+    """W15: neither mail is read with it nor anything made that outlives it, like an app password."""
+    tokens, user = by_role
+    owner = services.tokens.owner_of_user(user.user_id)
+    _, value = services.tokens.create(OPERATOR, owner, Role.USER, "x", change_first=True)
+    mine = Api(tokens[Role.USER].app, value.reveal_text())
+    let_in = set()
+    for operation in operations.ALL:
+        if operation.needs is None or not may(operation, Role.USER) or operation.of_deleted:
+            continue
+        answer = ask(mine, operation, values_of(services, operation, user), query_string={"dry_run": "true"})
+        if (answer.status, answer.body.get("code")) != (403, "PasswordChangeNeeded"):
+            let_in.add(operation.name)
+    assert let_in | {"updateUser"} == BEFORE_CHANGE
+    assert {one.name for one in operations.ALL if one.needs and one.needs.before_change} == BEFORE_CHANGE
+
+
+def test_a_permission_that_does_not_look_at_what_a_token_is_for_would_be_seen(
+    services: MailServices, by_role: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control of W15."""
+    monkeypatch.setattr(Call, "must_change_first", False)
+    monkeypatch.setattr(operations, "ALL", [BY_NAME["listMailboxes"], BY_NAME["createAppPassword"]])
+    with pytest.raises(AssertionError):
+        test_a_token_that_is_for_another_password_does_nothing_else(services, by_role)
 
 
 def test_a_permission_that_takes_every_such_operation_for_the_users_own_would_be_seen(

@@ -149,6 +149,39 @@ def test_a_password_that_somebody_else_chose(world: World) -> None:
     assert identity.password_change_needed
 
 
+def test_a_token_of_somebody_who_has_to_choose_another_password_opens_no_mail(world: World) -> None:
+    """Whether the user has to, or the token was made for a temporary password; once it is changed a new one opens."""
+    users, owner = world.services.users, owners(world)["user"]
+    users.set_password(OPERATOR, world.user.user_id, Secret("chosen by others"), change_needed=True)
+    assert opened_by_token(world, owner) == dict.fromkeys(MAIL, PasswordChangeNeeded)
+    users.set_password(OPERATOR, world.user.user_id, Secret("chosen by myself"))
+    assert opened_by_token(world, owner, change_first=True) == dict.fromkeys(MAIL, PasswordChangeNeeded)
+    assert opened_by_token(world, owner) == dict.fromkeys(MAIL)
+
+
+def test_a_rule_that_asks_only_of_passwords_would_be_seen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control."""
+    monkeypatch.setattr(rules, "_change_first", lambda _: None)
+    with pytest.raises(AssertionError):
+        test_a_token_of_somebody_who_has_to_choose_another_password_opens_no_mail(world)
+
+
+def opened_by_token(
+    world: World, owner: TokenOwner, *, change_first: bool = False
+) -> dict[Protocol, type[MailError] | None]:
+    """What a new token of the user is told by each mail protocol; None where it is let in."""
+    _, value = world.services.tokens.create(OPERATOR, owner, Role.USER, "x", change_first=change_first)
+    told: dict[Protocol, type[MailError] | None] = {}
+    for protocol in MAIL:
+        try:
+            world.services.authentication.login_with_token("", value, protocol, "")
+        except MailError as error:
+            told[protocol] = type(error)
+        else:
+            told[protocol] = None
+    return told
+
+
 def test_temporary_passwords(world: World) -> None:
     temporary = world.services.temporary_passwords.create(OPERATOR, world.user.user_id)
     for factors in FACTORS:
