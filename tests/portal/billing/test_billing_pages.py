@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from werkzeug.serving import make_server
 
 from mailcore.model.secret import Secret
 from portal.billing import changes, enforcement, services
-from portal.database import unit_of_work
+from portal.billing.adjustments import Limit
+from portal.database import unit_of_work, utc_now
 from portal.permissions import Role
-from portal.staff import grants
+from portal.staff import grants, limits
 from tests.builders import OPERATOR, PASSWORD
 from tests.portal.billing.conftest import OWNER, Billed
 from tests.portal.conftest import SOMEBODY, MadeOrganisation, browser_of, cookie_of, make_organisation
@@ -64,7 +66,10 @@ def test_no_page_of_staff_has_anything_to_find(billed: Billed, made: MadeOrganis
     staff = browser_of(billed.app, make_staff(billed.mail))
     grants.give(SOMEBODY, made.organisation, "mail is late", 1, may_write=True)
     below = f"/staff/organisations/{made.organisation.id}"
-    pages = ["/staff?q=harbour", "/staff/jobs", below, *(f"{below}/{name}" for name in ("users", "queue", "trace"))]
+    wanted = limits.Wanted(Limit.USERS, 25, "a school term", utc_now() + timedelta(days=9))
+    limits.set_limit(SOMEBODY, billed.mail, made.organisation, wanted)
+    names = ("users", "queue", "trace", "features", "limits")
+    pages = ["/staff?q=harbour", "/staff/jobs", "/staff/features", below, *(f"{below}/{name}" for name in names)]
     found = look(address, None, pages, cookie=cookie_of(staff))
     assert {one["status"] for one in found} == {200}
     assert faults(found) == []

@@ -31,9 +31,8 @@ from portal.permissions import Role
 from portal.staff import features
 from portal.staff.models import FeatureChoice, FeatureShare
 from tests.builders import OPERATOR, MadeUser, make_user
-from tests.portal.conftest import SOMEBODY, Browser, MadeOrganisation, browser_of, cookie_of, make_organisation
+from tests.portal.conftest import SOMEBODY, Browser, MadeOrganisation, browser_of, make_organisation
 from tests.portal.staff.test_grants import make_staff
-from tests.portal.test_pages import faults, look, served
 from tests.store.test_delivery import deliver, message
 from workers.context import JobContext
 from workers.jobs import features as jobs
@@ -249,15 +248,3 @@ def test_the_job_tells_every_tenant_that_heard_otherwise(scene: Scene, redis_url
     assert jobs.apply_all(context) >= 1
     assert scene.mail.tenants.get(scene.organisation.tenant_id).features == {Feature.USER_SCRIPTS: False}
     assert jobs.apply_all(context) == 0
-
-
-@pytest.mark.timeout(200)
-def test_axe_finds_nothing_on_the_pages_and_they_fit_on_a_phone(scene: Scene) -> None:
-    with served(scene.app) as base:
-        found = look(
-            base,
-            None,
-            ["/staff/features", f"/staff/organisations/{scene.organisation.id}/features"],
-            cookie=cookie_of(scene.staff),
-        )
-    assert faults(found) == []

@@ -31,9 +31,8 @@ from portal.permissions import Role
 from portal.staff import limits
 from portal.staff.models import Approval
 from tests.builders import OPERATOR, PASSWORD
-from tests.portal.conftest import SOMEBODY, Browser, MadeOrganisation, browser_of, cookie_of, make_organisation
+from tests.portal.conftest import SOMEBODY, Browser, MadeOrganisation, browser_of, make_organisation
 from tests.portal.staff.test_grants import make_staff
-from tests.portal.test_pages import faults, look, served
 
 SOON: Final = timedelta(days=3)
 
@@ -216,16 +215,3 @@ def test_what_staff_raise_costs_no_more_than_the_spend_cap() -> None:
     assert derive(facts, now).storage_bytes == 5000 * GIB
     capped = derive(replace(facts, spend_cap=2000), now).storage_bytes
     assert capped == affordable_bytes(plan, 50, 2000) < 5000 * GIB
-
-
-@pytest.mark.timeout(200)
-def test_axe_finds_nothing_on_the_page_and_it_fits_on_a_phone(scene: Scene) -> None:
-    scene.set(Limit.USERS, 25, until=day(SOON))
-    with served(scene.app) as base:
-        found = look(
-            base,
-            None,
-            ["/staff", f"/staff/organisations/{scene.organisation.id}/limits"],
-            cookie=cookie_of(scene.staff),
-        )
-    assert faults(found) == []
