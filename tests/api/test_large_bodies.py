@@ -28,7 +28,7 @@ MB = 1 << 20
 LARGEST = DEFAULT_LIMITS.message_bytes
 GROWTH_KB = 120 * 1000
 """So much more than before a process may hold at any moment while 64 MB go through it."""
-WHOLE_KB = 150 * 1000
+WHOLE_KB = 135 * 1000
 """So much may be in memory then in all, the program and its libraries included, of which most is theirs."""
 
 
