@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from mailcore.model.outbound import EntryState
+from mailcore.model.outbound import EntryState, Reason
+from mailcore.model.reputation import HoldCause
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
+from mailcore.services.submission import Submission
 from tests.api.conftest import Answer, Api
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.store.test_delivery import deliver
@@ -317,3 +319,52 @@ def test_an_address_that_is_none_is_told(own: Api, field: str) -> None:
     answer = own.post("/users/me/submit", given)
     assert (answer.status, answer.body["code"]) == (400, "InputValidationError")
     assert any(name.startswith(field) for name in answer.body["details"])
+
+
+# -- what is sent on by hand is sent ----------------------------------------------------------
+
+
+def sent_on(own: Api, services: MailServices, user: MadeUser, count: int) -> list[Answer]:
+    """Send a message of one's own making on, so many times."""
+    deliver(services, ORIGINAL, user)
+    path = path_of(own, "INBOX")
+    return [own.post(f"{path}/1/forward", {"addresses": [f"x{number}@example.org"]}) for number in range(count)]
+
+
+def check_counts(own: Api, services: MailServices, user: MadeUser) -> None:
+    """It counts as a message that somebody wrote does: for the user's hour, as for the tenant's day."""
+    services.users.set_limit(OPERATOR, user.user_id, "messages_per_hour", 2)
+    answers = sent_on(own, services, user, 3)
+    assert [answer.status for answer in answers] == [200, 200, 403]
+    assert len(services.outbound.list_of_user(user.user_id)) == 2
+    assert services.usage.used_of_tenant(user.tenant_id)["tenant_recipients_per_day"] == 2
+    services.reputation.flush()
+    assert services.reputation.of_tenant(user.tenant_id).day.limited == 1
+
+
+def test_what_is_sent_on_by_hand_counts(own: Api, services: MailServices, user: MadeUser) -> None:
+    check_counts(own, services, user)
+
+
+def test_control_what_is_sent_on_by_hand_and_not_counted_passes_every_limit(
+    own: Api, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Submission, "spend", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_counts(own, services, user)
+
+
+def test_what_is_sent_on_by_hand_is_held_with_a_burst_and_with_its_sender(
+    own: Api, services: MailServices, user: MadeUser
+) -> None:
+    services.users.set_limit(OPERATOR, user.user_id, "recipients_per_burst", 1)
+    sent_on(own, services, user, 2)
+    services.sending_holds.hold(OPERATOR, user.tenant_id, user.user_id, HoldCause.STAFF, "a look")
+    services.users.set_limit(OPERATOR, user.user_id, "recipients_per_burst", 0)
+    sent_on(own, services, user, 1)
+    entries = services.outbound.list_of_user(user.user_id)
+    assert [(entry.state, entry.reason) for entry in entries] == [(EntryState.HELD, Reason.API)] * 3
+    services.sending_holds.keep(OPERATOR, user.tenant_id, user.user_id, "it goes on", stops=True)
+    (refused,) = sent_on(own, services, user, 1)
+    assert refused.status == 403
+    assert len(services.outbound.list_of_user(user.user_id)) == 3

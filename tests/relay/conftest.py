@@ -49,6 +49,7 @@ class Relaying:
         key: bytes | None = None,
         user: MadeUser | None = None,
         run: bool = True,
+        reason: Reason = Reason.SUBMISSION,
         **more: Any,
     ) -> QueueId:
         sender = user or self.user
@@ -60,7 +61,7 @@ class Relaying:
                 each if isinstance(each, OutboundRecipient) else OutboundRecipient(each) for each in to
             ),
             message=message,
-            reason=Reason.SUBMISSION,
+            reason=reason,
             key=os.urandom(12) if key is None else key,
             header_message_id="1@here.test",
             **more,

@@ -10,7 +10,16 @@ import pytest
 from infra.devstack.outside.mail_exchanger import Behaviour
 from mailcore.errors import Conflict, NotPermitted, SendingStopped, UserNotFound, ValueInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.outbound import BURST, SENDING_HOLD, EntryState, OutboundRecipient, QueueId, RecipientState
+from mailcore.model.outbound import (
+    BURST,
+    HELD_WITH_SENDER,
+    SENDING_HOLD,
+    EntryState,
+    OutboundRecipient,
+    QueueId,
+    Reason,
+    RecipientState,
+)
 from mailcore.model.reputation import Counts, Fate, HeldSender, HoldCause, Rates
 from mailcore.relay.handling import Handling
 from mailcore.services import MailServices, reputation, sending_holds
@@ -189,6 +198,20 @@ def test_without_the_look_of_the_relay_held_mail_would_leave(
     submit(relaying, f"ann@{domain}")
     hold_quietly(relaying.services, relaying.user)
     monkeypatch.setattr(Handling, "_is_to_wait", lambda _: False)
+    relaying.run()
+    assert taken(relaying, domain) == 1
+
+
+@pytest.mark.parametrize("reason", sorted(HELD_WITH_SENDER))
+def test_a_relay_holds_whatever_waits_with_its_sender(relaying: Relaying, domain: str, reason: Reason) -> None:
+    """Such as a post that a moderator lets go while all mail of the tenant is held."""
+    services, user = relaying.services, relaying.user
+    services.sending_holds.hold(OPERATOR, user.tenant_id, None, HoldCause.STAFF, "a look")
+    queue_id = relaying.send(f"ann@{domain}", reason=reason)
+    assert (relaying.entry(queue_id).state, relaying.entry(queue_id).held) == (EntryState.HELD, SENDING_HOLD)
+    with pytest.raises(NotPermitted):
+        services.outbound.release(OPERATOR, user.user_id, queue_id)
+    services.sending_holds.release(OPERATOR, user.tenant_id, None, "all is well")
     relaying.run()
     assert taken(relaying, domain) == 1
 
