@@ -130,27 +130,31 @@ class Usage:
         return _in_window(self._alone, key, seconds) < max(limit // LONE_SHARE, 1)
 
     def spend_on_sending(self, user_id: UserId, tenant_id: TenantId, domain: str, recipients: int) -> str | None:
-        """Count a message and its recipients for the user, the sender's domain and the tenant; one round trip.
+        """Count a message and its recipients for the user, then for the sender's domain and tenant; two round trips.
 
-        What one of them refuses the others may have counted. Returns why the message is to be held back: the user
-        sends far more at once than is usual; None if it may go.
+        So whoever is refused and tries again and again uses up nothing of the others'. Returns why the message is to
+        be held back: the user sends far more at once than is usual; None if it may go.
 
         Raises:
             RateExceeded: so much is not left; the details name whose limit it is.
         """
         user, sending = self.limits(user_id), self.sending_limits(tenant_id)
-        counted = [
-            (limit, _spent(owner, what), amount)
-            for owner, what, limit, amount in (
-                (user_id, Spending.MESSAGES, user.messages_per_hour, 1),
-                (user_id, Spending.RECIPIENTS, user.recipients_per_day, recipients),
-                (f"{tenant_id}:{domain}", Spending.MESSAGES, sending.domain_messages_per_hour, 1),
-                (f"{tenant_id}:{domain}", Spending.RECIPIENTS, sending.domain_recipients_per_day, recipients),
-                (tenant_id, Spending.MESSAGES, sending.tenant_messages_per_hour, 1),
-                (tenant_id, Spending.RECIPIENTS, sending.tenant_recipients_per_day, recipients),
-                (user_id, Spending.BURST, user.recipients_per_burst, recipients),
-            )
-        ]
+        held = self._spend_all(
+            (user_id, Spending.MESSAGES, user.messages_per_hour, 1),
+            (user_id, Spending.RECIPIENTS, user.recipients_per_day, recipients),
+            (user_id, Spending.BURST, user.recipients_per_burst, recipients),
+        )
+        self._spend_all(
+            (f"{tenant_id}:{domain}", Spending.MESSAGES, sending.domain_messages_per_hour, 1),
+            (f"{tenant_id}:{domain}", Spending.RECIPIENTS, sending.domain_recipients_per_day, recipients),
+            (tenant_id, Spending.MESSAGES, sending.tenant_messages_per_hour, 1),
+            (tenant_id, Spending.RECIPIENTS, sending.tenant_recipients_per_day, recipients),
+        )
+        return held
+
+    def _spend_all(self, *wanted: tuple[object, Spending, int, int]) -> str | None:
+        """Count amounts of owners under their limits; one round trip. What one refuses the others may have counted."""
+        counted = [(limit, _spent(owner, what), amount) for owner, what, limit, amount in wanted]
         limited = [one for one in counted if one[0]]
         let_in = self._link.ask(lambda client: self._acquire(client, limited))
         if let_in is None:

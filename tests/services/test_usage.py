@@ -131,3 +131,35 @@ def test_limits_of_nobody(services: MailServices) -> None:
 
     with pytest.raises(UserNotFound):
         services.users.set_limit(OPERATOR, UserId(ObjectId()), "connections", 1)
+
+
+def check_others_keep_theirs(services: MailServices, user: MadeUser) -> None:
+    """Who has reached a limit and tries again and again takes nothing from the others of the tenant."""
+    services.users.set_limit(OPERATOR, user.user_id, "messages_per_hour", 1)
+    services.usage.spend_on_sending(user.user_id, user.tenant_id, "x.test", 10)
+    for _ in range(3):
+        with pytest.raises(RateExceeded):
+            services.usage.spend_on_sending(user.user_id, user.tenant_id, "x.test", 10)
+    used = services.usage.used_of_tenant(user.tenant_id)
+    assert used == {"tenant_messages_per_hour": 1, "tenant_recipients_per_day": 10}
+
+
+def test_who_is_refused_uses_up_nothing_of_the_others(services: MailServices, user: MadeUser) -> None:
+    check_others_keep_theirs(services, user)
+
+
+def test_control_counted_together_whoever_is_refused_silences_the_tenant(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = Usage._spend_all, []
+
+    def together(self: Usage, *wanted: Any) -> str | None:
+        if not first:
+            first.extend(wanted)
+            return None
+        everything, first[:] = (*first, *wanted), []
+        return real(self, *everything)
+
+    monkeypatch.setattr(Usage, "_spend_all", together)
+    with pytest.raises(AssertionError):
+        check_others_keep_theirs(services, user)
