@@ -144,11 +144,15 @@ def facts_of(organisation: Organisation) -> Facts:
 
 
 def current_subscription(organisation: Organisation) -> Subscription | None:
-    """Return the subscription that counts: the newest that runs, else the newest that did."""
+    """Return the subscription that counts: the newest that runs, else that did, else that never began."""
     wanted = (
         select(Subscription)
         .where(Subscription.organisation_id == organisation.id)
-        .order_by(Subscription.status.in_(sorted(ENDED | NOT_BEGUN)), Subscription.started_at.desc())
+        .order_by(
+            Subscription.status.in_(sorted(NOT_BEGUN)),
+            Subscription.status.in_(sorted(ENDED)),
+            Subscription.started_at.desc(),
+        )
     )
     return session().scalars(wanted.limit(1)).one_or_none()
 

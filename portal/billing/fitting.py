@@ -7,6 +7,7 @@ from datetime import datetime
 from mailcore.errors import Conflict, LimitExceeded, ValueInvalid
 from mailcore.services import MailServices
 from portal.accounts.models import Organisation
+from portal.billing.adjustments import Limit
 from portal.billing.entitlements import entitlements, room
 from portal.billing.models import BillingAccount
 from portal.billing.plans import Plan
@@ -29,7 +30,8 @@ def check_fits(
 ) -> None:
     """Make sure that so many units of a plan hold the users and the mail that are there, within the spend cap.
 
-    Whoever stores more than is paid for already may still buy more of it: only less room is refused.
+    Whoever stores more than is paid for already may still buy more of it: only less room is refused. What staff set
+    counts whatever the plan.
 
     Raises:
         ValueInvalid, BeyondSpendCap, SeatsInUse, StorageInUse: why not.
@@ -41,11 +43,11 @@ def check_fits(
     if mail.tenants.find(organisation.tenant_id) is None:
         return
     seats, storage = room(plan, units, account.spend_cap)
+    has = entitlements(organisation, now)
     users = mail.users.count_of_tenant(organisation.tenant_id)
-    if seats is not None and users > seats:
+    if seats is not None and users > seats and Limit.USERS not in has.adjustments:
         raise SeatsInUse(users)
-    has = entitlements(organisation, now).storage_bytes
-    if has is not None and storage >= has:
+    if Limit.STORAGE in has.adjustments or (has.storage_bytes is not None and storage >= has.storage_bytes):
         return
     stored = mail.pools.used(organisation.tenant_id)
     if stored > units * plan.storage_per_unit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
@@ -11,6 +12,7 @@ from portal.billing.models import BillingAccount, ChangeState, Invoice, PlanChan
 from portal.database import session
 
 INVOICES = 120
+REFUSAL_SHOWN = timedelta(days=1)
 
 
 def account_of(organisation: Organisation) -> BillingAccount | None:
@@ -31,8 +33,8 @@ def invoice_due(organisation: Organisation) -> Invoice | None:
     return next((one for one in found if one.is_unpaid and one.hosted_url), None)
 
 
-def change_under_way(organisation: Organisation) -> PlanChange | None:
-    """Return the change that was confirmed and is not made yet, or the last one that was refused since."""
+def change_under_way(organisation: Organisation, now: datetime) -> PlanChange | None:
+    """Return the change that was confirmed and is not made yet, or the last one if it was refused within a day."""
     wanted = (
         select(PlanChange)
         .where(PlanChange.organisation_id == organisation.id, PlanChange.state != ChangeState.PREVIEWED)
@@ -40,4 +42,7 @@ def change_under_way(organisation: Organisation) -> PlanChange | None:
         .limit(1)
     )
     found = session().scalars(wanted).one_or_none()
-    return found if found is not None and found.state != ChangeState.APPLIED else None
+    if found is None or found.state == ChangeState.APPLIED:
+        return None
+    is_old = found.confirmed_at is None or found.confirmed_at < now - REFUSAL_SHOWN
+    return None if found.state == ChangeState.REFUSED and is_old else found

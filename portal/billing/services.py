@@ -88,11 +88,7 @@ def begin_checkout(payments: Payments, actor: Actor, organisation: Organisation,
         account = mirror.lock_account(organisation.id)
         with asking():
             _look_again(payments, account)
-        facts = entitlements.facts_of(organisation)
-        if facts.subscription is not None and facts.subscription.status not in entitlements.ENDED:
-            raise SubscriptionRuns(facts.subscription.id)
-        if facts.unpaid:
-            raise PaymentDue(facts.unpaid[0].id)
+        _check_may_begin(entitlements.facts_of(organisation))
         check_fits(payments.mail, organisation, account, plan, quantity, payments.clock())
         with asking():
             customer = _customer(payments, organisation, account, actor)
@@ -228,6 +224,17 @@ def running(organisation: Organisation) -> Subscription:
     if found is None or found.status in entitlements.ENDED | entitlements.NOT_BEGUN:
         raise NoSubscription(organisation.id)
     return found
+
+
+def _check_may_begin(facts: entitlements.Facts) -> None:
+    """A plan begins where none runs and nothing is owed for one that did; what never began is neither."""
+    found = facts.subscription
+    if found is None or found.status in entitlements.NOT_BEGUN:
+        return
+    if found.status not in entitlements.ENDED:
+        raise SubscriptionRuns(found.id)
+    if facts.unpaid:
+        raise PaymentDue(facts.unpaid[0].id)
 
 
 def _look_again(payments: Payments, account: BillingAccount) -> None:

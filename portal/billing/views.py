@@ -57,7 +57,7 @@ def index() -> ResponseReturnValue:
         entitled=entitlements(organisation, parts.clock()),
         account=queries.account_of(organisation),
         due=queries.invoice_due(organisation),
-        change=queries.change_under_way(organisation),
+        change=queries.change_under_way(organisation, parts.clock()),
         choices=showing.choices(subscription if runs else None, users, used_bytes),
         users=users,
         used_bytes=used_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from mailcore import fault
@@ -12,7 +13,7 @@ from mailcore.model.mta_sts import StsMode
 from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.billing.adjustments import most_domains
-from portal.database import unit_of_work, utc_now
+from portal.database import session, unit_of_work, utc_now
 from portal.domains import queries
 from portal.domains.errors import DomainNotClaimable, Refusal
 from portal.domains.models import DkimWay, DomainClaim
@@ -32,6 +33,7 @@ def add_domain(actor: Actor, organisation: Organisation, text: str, names: Servi
     """
     name = claimable(text, names.ours())
     with unit_of_work() as current:
+        _take_turn(organisation)
         found = queries.find_claim(organisation, name)
         if found is not None and found.removed_at is None:
             raise DomainNotClaimable(name, Refusal.ALREADY_YOURS)
@@ -129,3 +131,8 @@ def rotate_dkim(actor: Actor, organisation: Organisation, claim_id: UUID) -> Dom
         enqueue_after_commit("domains.rotate", claim_id=str(claim.id))
         enqueue_after_commit("domains.check", claim_id=str(claim.id))
     return claim
+
+
+def _take_turn(organisation: Organisation) -> None:
+    """Let others who add a domain to this organisation wait for the commit: what is counted stays so."""
+    session().execute(select(Organisation.id).where(Organisation.id == organisation.id).with_for_update(key_share=True))

@@ -52,10 +52,12 @@ def test_no_page_of_billing_has_anything_to_find(billed: Billed, made: MadeOrgan
     organisation = made.organisation
     services.add_tax_id(billed.payments, OWNER, organisation, "eu_vat", "DE123456789")
     change = changes.preview(billed.payments, OWNER, organisation, 5)
-    below = ("", "/invoices", "/cancel", "/export", "/welcome", f"/changes/{change.id}")
+    other = changes.preview(billed.payments, OWNER, organisation, 60, "pool")
+    below = ("", "/invoices", "/cancel", "/export", "/welcome", f"/changes/{change.id}", f"/changes/{other.id}")
     pages = [f"/billing{page}" for page in below]
     who = (made.members[Role.OWNER].email, PASSWORD)
     assert faults(look(address, who, pages)) == []
+    assert faults(look(address, who, [f"/billing/changes/{other.id}"], language="de")) == []
     billed.change_card(organisation, "0341")
     billed.advance(days=40)
     assert faults(look(address, who, ["/billing", "/billing/invoices"], language="de")) == []

@@ -22,7 +22,7 @@ from portal.billing.changes import (
 )
 from portal.billing.fitting import BeyondSpendCap, SeatsInUse, StorageInUse
 from portal.billing.gateway import PaymentsAway
-from portal.billing.models import ChangeState, PlanChange
+from portal.billing.models import Adjustment, ChangeState, PlanChange
 from portal.billing.plans import GIB, PLANS
 from portal.billing.services import PaymentDue
 from portal.database import session
@@ -402,3 +402,18 @@ def test_the_new_limit_holds_for_mail_at_once(billed: Billed, monkeypatch: pytes
     change(billed, organisation, "pool", 75)  # 15,000 bytes
     with pytest.raises(OverQuota):
         billed.mail.messages.append(user, OPERATOR, "INBOX", [NewMessage(raw)])
+
+
+def test_what_staff_set_counts_for_the_other_plan_too(billed: Billed, monkeypatch: pytest.MonkeyPatch) -> None:
+    organisation = billed.subscribed("pool", 60)
+    for _ in range(3):
+        user_of(billed, organisation)
+    monkeypatch.setattr(type(billed.mail.pools), "used", lambda *_: 100 * GIB)
+    with pytest.raises(SeatsInUse):
+        changes.preview(billed.payments, OWNER, organisation, 2, "team")
+    for name, value in (("users", 5), ("storage_bytes", 200 * GIB)):
+        session().add(Adjustment(organisation_id=organisation.id, name=name, value=value, reason="x", set_by="x"))
+    session().commit()
+    change(billed, organisation, "team", 2)
+    entitled = billed.entitled(organisation)
+    assert (entitled.plan, entitled.seats, entitled.storage_bytes) == (PLANS["team"], 5, 200 * GIB)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from sqlalchemy import func, select
 
 from mailcore.api.app import create_app as create_api
 from mailcore.errors import OverQuota, TooManyUsers
@@ -24,15 +27,20 @@ from mailcore.smtp.connection import SmtpConnection
 from mailcore.store.directory.pool_use import PoolUse
 from mailcore.submission.policy import SubmissionPolicy
 from portal.accounts.models import Membership, Organisation
-from portal.database import unit_of_work
+from portal.billing.models import Adjustment
+from portal.database import session, unit_of_work
+from portal.domains import queries
+from portal.domains import services as domains
+from portal.domains.models import DomainClaim
 from portal.people import imports
 from portal.permissions import Role
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, PASSWORD, MadeUser
 from tests.cli.conftest import Eider, eider
 from tests.portal.billing.conftest import Billed
-from tests.portal.conftest import browser_of, make_member
+from tests.portal.conftest import Browser, browser_of, make_member
 from tests.portal.people import MEMBER
+from tests.portal.test_api import Client as ApiClient
 from tests.transcripts.imap.dialogue import Imap
 from tests.transcripts.submission.conftest import Client as Submission
 
@@ -84,11 +92,16 @@ def by_api(customer: Customer) -> Callable[[], object]:
     return lambda: api.post("/users", {"username": customer.address(), "password": "correct horse battery 9"})
 
 
-def by_portal(customer: Customer) -> Callable[[], object]:
+def admins(customer: Customer) -> list[Browser]:
+    """An admin in many windows."""
     member = make_member(customer.billed.mail)
     with unit_of_work() as current:
         current.add(Membership(organisation_id=customer.organisation.id, member_id=member.id, role=Role.ADMIN))
-    browsers = [browser_of(customer.billed.app, member) for _ in range(8)]
+    return [browser_of(customer.billed.app, member) for _ in range(8)]
+
+
+def by_portal(customer: Customer) -> Callable[[], object]:
+    browsers = admins(customer)
     for browser in browsers:
         browser.get("/people/new")
 
@@ -288,3 +301,54 @@ def test_control_recipients_that_nobody_counts_are_more(customer: Customer, monk
     monkeypatch.setattr(Usage, "spend_on_sending", lambda *_: None)
     with pytest.raises(AssertionError):
         test_fifty_at_once_send_to_as_many_as_a_day_has(customer, by_submit)
+
+
+def domain_of(customer: Customer) -> str:
+    return f"n{next(_numbers)}.{customer.organisation.tenant}.example"
+
+
+def domain_by_portal(customer: Customer) -> Callable[[], object]:
+    browsers = admins(customer)
+    return lambda: browsers[next(_numbers) % len(browsers)].post("/domains/add", {"name": domain_of(customer)})
+
+
+def domain_by_api(customer: Customer) -> Callable[[], object]:
+    owner = owner_of_tenant(customer.organisation.tenant_id)
+    token = customer.billed.mail.tokens.create(OPERATOR, owner, TokenRole.ROOT, "test")[1]
+    client = ApiClient(customer.billed.app, token.reveal_text())
+    return lambda: client.ask("POST", "/domains", {"domain": domain_of(customer)})
+
+
+def domains_at_once(customer: Customer, door: Callable[[Customer], Callable[[], object]]) -> int:
+    """Add fifty domains at once to an organisation that may have five; return how many it has then."""
+    limit = Adjustment(organisation_id=customer.organisation.id, name="domains", value=5, reason="x", set_by="x")
+    with unit_of_work() as current:
+        current.add(limit)
+    add = door(customer)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: add(), range(AT_ONCE)))
+    claims = select(func.count()).where(DomainClaim.organisation_id == customer.organisation.id)
+    return session().scalar(claims) or 0
+
+
+@pytest.mark.parametrize("door", [domain_by_portal, domain_by_api])
+def test_fifty_at_once_add_as_many_domains_as_there_may_be(
+    customer: Customer, door: Callable[[Customer], Callable[[], object]]
+) -> None:
+    assert domains_at_once(customer, door) == 5
+
+
+def test_control_without_the_turn_more_domains_are_added(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(8)
+    counted = queries.count_claims
+
+    def count_together(organisation: Organisation) -> int:
+        found = counted(organisation)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(2)
+        return found
+
+    monkeypatch.setattr(domains, "_take_turn", lambda _: None)
+    monkeypatch.setattr(queries, "count_claims", count_together)
+    monkeypatch.setattr(f"{__name__}.AT_ONCE", 8)
+    assert domains_at_once(customer, domain_by_api) == 8

@@ -8,7 +8,7 @@ import pytest
 
 from mailcore.model.tenant import Standing
 from portal.accounts.models import Organisation
-from portal.billing import enforcement, mirror, services
+from portal.billing import catalogue, changes, enforcement, mirror, queries, services
 from portal.billing.plans import PLANS
 from portal.billing.services import PaymentDue, SubscriptionRuns
 from portal.billing.stages import Stage
@@ -113,12 +113,68 @@ def test_one_organisation_that_fails_does_not_keep_the_others_from_their_plans(
     billed.mail.pools.set_max_users(OPERATOR, good.tenant_id, 999)
     enforce = enforcement.enforce
 
-    def fail(mail: Any, organisation_id: Any, now: Any) -> bool:
+    def fail(mail: Any, organisation_id: Any, now: Any, **named: Any) -> bool:
         if organisation_id == bad.id:
             raise KeyError("a fault of ours")
-        return enforce(mail, organisation_id, now)
+        return enforce(mail, organisation_id, now, **named)
 
     monkeypatch.setattr(enforcement, "enforce", fail)
     billed.waiting.append(("billing.tick", {}))
     billed.run_jobs()
     assert billed.mail.tenants.get(good.tenant_id).limits.users == 4
+
+
+def begun_and_never_paid(billed: Billed, organisation: Organisation) -> None:
+    """The bank asked for something that nobody answered."""
+    prices = catalogue.price_ids(billed.client)
+    billed.client.v1.subscriptions.create(
+        {
+            "customer": billed.customer(organisation),
+            "items": [{"price": prices[PLANS["team"].key], "quantity": 3}],
+            "payment_behavior": "default_incomplete",
+        }
+    )
+    billed.settle()
+
+
+def test_who_could_not_pay_at_first_may_try_again(billed: Billed) -> None:
+    organisation = billed.organisation()
+    page_of(billed, organisation, "team", 3)  # makes the customer
+    begun_and_never_paid(billed, organisation)
+    assert billed.subscription(organisation).status == "incomplete"
+    assert billed.entitled(organisation).plan is None, "it is still the trial"
+    billed.check_out(organisation, "team", 3)
+    assert billed.entitled(organisation).plan == PLANS["team"]
+
+
+def test_a_plan_that_ended_is_not_opened_again_by_one_that_never_began(billed: Billed) -> None:
+    organisation = billed.subscribed(quantity=3)
+    billed.client.v1.subscriptions.cancel(billed.subscription(organisation).id)
+    billed.settle()
+    billed.server.advance(seconds=60)
+    begun_and_never_paid(billed, organisation)
+    assert billed.entitled(organisation).stage is Stage.CLOSED
+
+
+def test_what_is_given_back_beyond_the_next_invoice_counts_for_those_after(billed: Billed) -> None:
+    organisation = billed.subscribed(quantity=100)
+    billed.advance(days=15)
+    shown = changes.preview(billed.payments, OWNER, organisation, 50, "pool")
+    assert shown.total < 0
+    changes.confirm(billed.payments, OWNER, organisation, shown.id)
+    billed.settle()
+    billed.advance(days=31)
+    newest = billed.server.world.of_kind("invoice", customer=billed.customer(organisation))[0]
+    assert (newest["total"], newest["amount_due"], newest["ending_balance"]) == (shown.total, 0, shown.total)
+
+
+def test_a_change_that_was_refused_is_told_for_a_day(billed: Billed) -> None:
+    organisation = billed.subscribed(quantity=3)
+    shown = changes.preview(billed.payments, OWNER, organisation, 4)
+    changes.confirm(billed.payments, OWNER, organisation, shown.id)
+    found = billed.subscription(organisation)
+    billed.client.v1.subscriptions.update(found.id, {"items": [{"id": found.item, "quantity": 7}]})
+    billed.settle()
+    assert queries.change_under_way(organisation, billed.now()) is not None
+    billed.advance(days=1.1)
+    assert queries.change_under_way(organisation, billed.now()) is None
