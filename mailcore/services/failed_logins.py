@@ -81,7 +81,8 @@ class FailedLogins:
         self._link = link
         self._limits = limits
         self._penalties = (limits.user_from_range, limits.address_range, limits.user, limits.tenant)
-        self._alone = LoneCounts(tuple(one.shared_by(limits.lone_share) for one in self._penalties), clock)
+        shares = tuple(one.shared_by(limits.lone_share) for one in self._penalties)
+        self._alone = LoneCounts(shares, clock, limits.known_range_s)
         self._numbers = [
             number
             for one in self._penalties
@@ -178,17 +179,20 @@ class FailedLogins:
 class LoneCounts:
     """The same counting in one process: for when Redis is away, and kept up to date for that moment."""
 
-    def __init__(self, penalties: Sequence[Penalty], clock: Callable[[], float]) -> None:
+    def __init__(self, penalties: Sequence[Penalty], clock: Callable[[], float], known_range_s: int) -> None:
         self._penalties = penalties
         self._clock = clock
+        self._known_range_s = known_range_s
         self._counts: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
         """Count, when the next is admitted, when all is forgotten."""
         self._known: OrderedDict[str, float] = OrderedDict()
+        """When a range was last told of."""
 
     def admit(self, keys: Sequence[str]) -> tuple[bool, int]:
         """Count an attempt; return whether the range is known and how many seconds to wait: counted only if none."""
-        is_known = keys[0] in self._known
         now = self._clock()
+        told_at = self._known.get(keys[0])
+        is_known = told_at is not None and now < told_at + self._known_range_s
         until = max(self._count(key, now)[1] for key in (keys[1:2] if is_known else keys[1:]))
         if until > now:
             return is_known, math.ceil(until - now)

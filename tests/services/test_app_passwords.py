@@ -151,6 +151,21 @@ def test_expiry(services: MailServices, user: MadeUser, documents: Any) -> None:
     assert made.id not in [one["id"] for one in stored]
 
 
+def test_a_session_ends_when_its_sliding_app_password_expires(
+    services: MailServices, user: MadeUser, documents: Any
+) -> None:
+    _, letters = services.app_passwords.create(OPERATOR, user.user_id, "Once", slides=timedelta(hours=1))
+    session = services.sessions.open(login(services, user, letters), lambda: None)
+    services.sessions.compare_all()
+    assert session.ended is None
+    documents["users"].update_one(
+        {"_id": user.user_id}, {"$set": {"app_passwords.0.expires_at": now() - timedelta(seconds=1)}}
+    )
+    services.sessions.compare_all()
+    assert session.ended == "This app password was revoked or has expired"
+    session.close()
+
+
 def test_use_is_noted_later_once_a_minute_and_moves_the_expiry(
     services: MailServices, user: MadeUser, documents: Any
 ) -> None:

@@ -210,6 +210,21 @@ def test_two_processes_share_the_count(redis_url: str) -> None:
     assert admitted == LIMITS.user_from_range.free
 
 
+def is_known_after(seconds: float) -> bool:
+    """Whether a process alone still takes a range for the user's so long after a login from there."""
+    now = [1000.0]
+    logins = FailedLogins(RedisLink(None), LIMITS, lambda: now[0])
+    user, tenant = UserId(ObjectId()), TenantId(ObjectId())
+    logins.take_back(logins.admit("x@example.com", user, tenant, HOME), is_good=True)
+    now[0] += seconds
+    return logins.admit("x@example.com", user, tenant, HOME).is_known
+
+
+def test_alone_a_process_forgets_from_where_a_user_signed_in_as_redis_does() -> None:
+    assert is_known_after(LIMITS.known_range_s - 1)
+    assert not is_known_after(LIMITS.known_range_s + 1)
+
+
 def test_alone_a_process_allows_its_share_and_knows_what_it_saw(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
