@@ -10,6 +10,7 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import TypeVar
 
@@ -131,14 +132,20 @@ class Passwords:
     def verify(self, encoded: str | None, password: Secret) -> bool:
         """Return whether the password belongs to the hash; without a hash do the same work and say no.
 
+        Hashes made elsewhere may be of another spelling of it; a right one is replaced after the login.
+
         Raises:
             ServerBusy: too many hashes wait.
         """
         prepared = prepare(password)
-        if encoded is not None:
-            return self._run(lambda: self._argon2.verify(encoded, prepared))
-        self._run(lambda: self._argon2.verify(self._stand_in, prepared))
-        return False
+        if encoded is None:
+            self._run(lambda: self._argon2.verify(self._stand_in, prepared))
+            return False
+        if self._run(lambda: self._argon2.verify(encoded, prepared)):
+            return True
+        if not self._argon2.is_outdated(encoded):
+            return False
+        return any(self._run(partial(self._argon2.verify, encoded, spelling)) for spelling in _spellings(password))
 
     def upgraded(self, encoded: str, password: Secret) -> str | None:
         """Return a new hash of a password just verified if the old one is of another cost, else None."""
@@ -177,6 +184,16 @@ def _nobodys_hash() -> str:
     """Return what looks like a hash of today's cost; no password belongs to it, but trying one is the same work."""
     salt, tag = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
     return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${tag}"
+
+
+def _spellings(password: Secret) -> list[bytes]:
+    """Return what other systems may have hashed of it beside what we do: the octets as they came, and NFD."""
+    try:
+        text = password.reveal_text()
+    except UnicodeDecodeError:
+        return []
+    wanted = dict.fromkeys([text.encode(), unicodedata.normalize("NFD", text).encode()])
+    return [spelling for spelling in wanted if spelling != prepare(password)]
 
 
 def prepare(password: Secret) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from mailcore.errors import AuthenticationFailed, HashUnsuitable
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, legacy_hashes
+from mailcore.services import MailServices, legacy_hashes, passwords
 from mailcore.services.legacy_hashes import find_scheme, verify
 from mailcore.services.offload import InlineOffload
 from mailcore.services.passwords import Passwords
@@ -112,10 +113,10 @@ def test_what_is_unknown_or_dear_is_refused_before_it_is_computed(
 
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", compute)
     monkeypatch.setattr(legacy_hashes, "_crypt_r", compute)
-    passwords = Passwords(InlineOffload())
+    checked = Passwords(InlineOffload())
     with pytest.raises(HashUnsuitable):
-        passwords.check_hash(encoded)
-    assert not passwords.verify(encoded, Secret("secret"))
+        checked.check_hash(encoded)
+    assert not checked.verify(encoded, Secret("secret"))
 
 
 def test_a_cap_that_is_not_kept_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,3 +150,36 @@ def test_it_is_replaced_at_the_first_login(services: MailServices, name: str, en
     assert stored.user.auth_version == before.auth_version
     again = services.authentication.login(user.address, Secret(password), Protocol.POP3, "2001:db8:1::1")
     assert again.user_id == user.user_id
+
+
+NFC, NFD = "Grüße an Zoë", unicodedata.normalize("NFD", "Grüße an Zoë")
+
+
+@pytest.mark.parametrize("typed", [NFC, NFD], ids=["typed composed", "typed decomposed"])
+@pytest.mark.parametrize("stored", [NFC, NFD], ids=["stored composed", "stored decomposed"])
+def test_another_system_may_have_hashed_another_spelling(services: MailServices, stored: str, typed: str) -> None:
+    user = make_user(services)
+    services.users.set_password_hash(OPERATOR, user.user_id, _digest("{SSHA}", "sha1", stored.encode(), b"salt"))
+    services.authentication.login(user.address, Secret(typed), Protocol.IMAP, "2001:db8:2::1")
+    found = services.users._directory.users.find_credentials(user.user_id)
+    assert found is not None
+    assert found.password_hash is not None
+    assert found.password_hash.startswith("$argon2id$")
+    assert services.passwords.verify(found.password_hash, Secret(NFC))
+
+
+def test_control_one_spelling_alone_locks_out(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_spellings", lambda _: [])
+    with pytest.raises(AuthenticationFailed):
+        test_another_system_may_have_hashed_another_spelling(services, NFD, NFC)
+
+
+def test_a_wrong_password_of_todays_hash_costs_one_hash_however_it_is_spelt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W6: or one would hear by the time it takes who has a hash at all."""
+    checked = Passwords(InlineOffload())
+    ours = checked.hash_new(Secret(NFC))
+    tried: list[bytes] = []
+    monkeypatch.setattr(passwords.Argon2, "verify", lambda self, encoded, given: tried.append(given))
+    for encoded in (ours, None):
+        assert not checked.verify(encoded, Secret(NFD + "x"))
+    assert len(tried) == 2
