@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 
 from mailcore.api.call import Call
 from mailcore.api.errors import ApiError
-from mailcore.api.fields import Flag, Input, Nothing, Output
+from mailcore.api.fields import Flag, Input, Nothing, Output, PresentPassword
 from mailcore.api.operation import Operation, Permission
 from mailcore.errors import AddressInvalid, AuthenticationFailed, UserNotFound
 from mailcore.model.access import Protocol
@@ -45,7 +45,7 @@ class Authenticate(Input):
     """A name, a password, and what for; `token` asks for one."""
 
     username: UserName
-    password: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    password: Annotated[PresentPassword, StringConstraints(min_length=1)]
     protocol: Annotated[str, StringConstraints(max_length=255)] = "API"
     scope: _Scope = "master"
     app_id: Annotated[str, StringConstraints(max_length=255)] | None = None

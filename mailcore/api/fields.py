@@ -114,6 +114,8 @@ def _utc(moment: datetime) -> datetime:
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
+PresentPassword = Annotated[str, StringConstraints(max_length=1024)]
+"""A password that is looked at, wherever it was set; a login looks at its octets."""
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Oid = Annotated[
     str,

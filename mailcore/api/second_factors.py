@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 
 from mailcore.api.authentication import mint
 from mailcore.api.call import Call
-from mailcore.api.fields import Input, Output
+from mailcore.api.fields import Input, Output, PresentPassword
 from mailcore.api.operation import Operation, Permission
 from mailcore.model.factors import Factor
 from mailcore.model.roles import Action, Resource, may
@@ -19,7 +19,7 @@ from mailcore.model.secret import Secret
 
 Code = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-MasterPassword = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+MasterPassword = Annotated[PresentPassword, StringConstraints(min_length=1)]
 
 
 class Confirmed(Input):

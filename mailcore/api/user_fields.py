@@ -6,7 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from mailcore.api.fields import Fields, Flag, Input, InputPart, Listing, LooseInput, Meta, Moment, Number, Output, Page
+from mailcore.api.fields import (
+    Fields,
+    Flag,
+    Input,
+    InputPart,
+    Listing,
+    LooseInput,
+    Meta,
+    Moment,
+    Number,
+    Output,
+    Page,
+    PresentPassword,
+)
 from mailcore.model.encryption import MAX_CERTIFICATE_CHARACTERS, MAX_CERTIFICATES, MAX_KEY_CHARACTERS
 
 _Scope = Literal["imap", "pop3", "smtp"]
@@ -117,7 +130,7 @@ class UpdateUser(UserFields):
 
     keeps_empty = frozenset({"password", "pubKey"})
 
-    existing_password: Annotated[str, StringConstraints(max_length=256)] | None = None
+    existing_password: PresentPassword | None = None
     password: Password | None = None
     disable2fa: Flag | None = None
     disabled: Flag | None = None

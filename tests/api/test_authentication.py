@@ -79,6 +79,19 @@ def test_control_a_token_that_forgets_for_what_it_was_made_opens_mail(
         )
 
 
+def test_a_long_password_that_was_set_elsewhere_signs_in(
+    tenant: Api, own: Api, services: MailServices, user: MadeUser
+) -> None:
+    long = "long " * 200
+    services.users.set_password(OPERATOR, user.user_id, Secret(long))
+    found = sign_in(tenant, replace(user, password=long), token=True)
+    assert found.status == 200
+    mine = Api(own.app, found.body["token"])
+    assert mine.post("/users/me/2fa/totp/setup", {"issuer": "Eider", "password": long}).status == 200
+    assert mine.put("/users/me", {"existingPassword": long, "password": NEW}).status == 200
+    assert sign_in(tenant, replace(user, password="x" * 1025)).body["code"] == "InputValidationError"
+
+
 def test_wrong_ones_are_told_nothing(tenant: Api, services: MailServices, user: MadeUser) -> None:
     stranger = make_user(services)
     answers = [
