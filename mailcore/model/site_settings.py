@@ -39,8 +39,9 @@ class SiteSetting:
     """One setting.
 
     Attributes:
-        limit: name of the user limit that it stands for; "" where nothing here depends on it, and the value is
-            kept for the programs that ask for it; the description says what holds instead.
+        limit: name of the user limit that it stands for; "" where nothing here depends on it: it is told to programs
+            that ask for it, and cannot be changed.
+        instead: what holds in place of such a one.
     """
 
     key: str
@@ -51,6 +52,16 @@ class SiteSetting:
     limit: str = ""
     least: int = 0
     most: int = _LARGEST
+    instead: str = ""
+
+    def check_change(self, value: Value) -> None:
+        """Make sure that a value can come to count.
+
+        Raises:
+            ValueInvalid: nothing here depends on this one, and it is another value than is told.
+        """
+        if not self.limit and value != self.default:
+            raise ValueInvalid(f"nothing here depends on {self.key}; what holds: {self.instead}")
 
     def read(self, given: object) -> Value:
         """Return a given value as it is kept.
@@ -96,13 +107,13 @@ def _durations(key: str, given: object) -> str:
 
 
 _LIMITS: Final = UserLimits()
-_KEPT: Final = " Kept for programs that ask for it, and without effect: "
+_KEPT: Final = " Told to programs that ask for it, without effect, and cannot be changed: "
 _DEFERS: Final = "5m, 7m, 8m, 25m, 75m, 2h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h, 4h"
 
 
 def _kept(key: str, name: str, kind: Kind, default: Value, description: str, instead: str) -> SiteSetting:
     """Return a setting without effect; `instead`: what holds here."""
-    return SiteSetting(key, name, kind, default, f"{description}{_KEPT}{instead}.")
+    return SiteSetting(key, name, kind, default, f"{description}{_KEPT}{instead}.", instead=instead)
 
 
 def _limited(key: str, name: str, kind: Kind, limit: str, description: str) -> SiteSetting:

@@ -36,8 +36,8 @@ class SiteSettings:
         given = self._directory.site_settings.read_all()
         found = []
         for setting in site_settings.ALL.values():
-            value = given.get(setting.key, self._default(setting))
-            found.append((setting, setting.read(value), setting.key in given))
+            is_set = bool(setting.limit) and setting.key in given
+            found.append((setting, setting.read(given[setting.key] if is_set else self._default(setting)), is_set))
         return found
 
     def get(self, key: str) -> Value:
@@ -56,12 +56,13 @@ class SiteSettings:
 
         Raises:
             SettingNotFound: there is none of this name.
-            ValueInvalid: not a value of its kind.
+            ValueInvalid: not a value of its kind, or one that nothing here depends on.
         """
         setting = site_settings.ALL.get(key)
         if setting is None:
             raise SettingNotFound(key)
         checked = setting.read(value)
+        setting.check_change(checked)
         with self._audit.of_platform(actor, "setting.changed", {"key": key, "value": checked}) as change:
             change.before["value"] = self.get(key)
             self._directory.site_settings.put(key, checked)

@@ -173,20 +173,35 @@ def test_a_setting_that_is_a_limit_is_one(
     assert ask(platform, user, path).status == 200
 
 
+DEFERS = str(site_settings.ALL["const:sender:defer_times"].default)
+
+
 def test_a_setting_without_effect_says_so() -> None:
     without = {one.key for one in site_settings.ALL.values() if not one.limit}
     assert without == {one.key for one in site_settings.ALL.values() if "without effect" in one.description}
     assert len(without) == 8
 
 
+def test_a_setting_without_effect_is_not_taken(platform: Api) -> None:
+    answer = platform.post("/settings/const:authlog:time", {"value": "7d"})
+    assert answer.status == 400
+    assert answer.body["error"] == "Nothing here depends on const:authlog:time; what holds: 30 days"
+    (told,) = platform.get("/settings?filter=authlog").body["settings"]
+    assert (told["value"], told["custom"]) == (30 * site_settings.DAY_MS, False)
+    assert platform.post("/settings/const:authlog:time", {"value": "30d"}).status == 200
+
+
 @pytest.mark.parametrize(
     ("key", "given", "kept"),
     [
         ("const:archive:time", "25d", 25 * site_settings.DAY_MS),
-        ("const:max:storage", "10 GB", 10 << 30),
+        ("const:max:storage", "1 GB", 1 << 30),
+        ("const:max:imap:download", "10 GB", 10 << 30),
         ("const:max:imap:upload", 5, 5),
-        ("const:domaincache:enabled", "yes", True),
-        ("const:sender:defer_times", "5m,1h", "5m, 1h"),
+        ("const:domaincache:enabled", "off", False),
+        ("const:sender:defer_times", DEFERS.replace(" ", ""), DEFERS),
+        ("const:sender:defer_times", "5m,1h", None),
+        ("const:max:storage", "10 GB", None),
         ("const:max:filters", "many", None),
         ("const:max:filters", -1, None),
         ("const:max:filters", True, None),
