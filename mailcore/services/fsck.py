@@ -33,8 +33,9 @@ from mailcore.services.mailboxes import Mailboxes
 from mailcore.services.messages import Messages
 from mailcore.services.prepared import message_id_hash
 from mailcore.store.directory import Directory
-from mailcore.store.mailbox.fsck import Problem, check_user, rebuild_mailbox, sweep_user, unnamed_messages
+from mailcore.store.mailbox.fsck import Problem, check_user, rebuild_mailbox, unnamed_messages
 from mailcore.store.mailbox.head import DELETED
+from mailcore.store.mailbox.sweep import sweep_user
 from mailcore.store.mailbox.tree import TreeChange
 from mailcore.store.placement import Home, Placement
 

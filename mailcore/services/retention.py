@@ -21,8 +21,8 @@ from mailcore.services.messages import Messages
 from mailcore.services.offload import Offload
 from mailcore.services.text_blocks import RANGE_UIDS, range_key
 from mailcore.store.directory import Directory
-from mailcore.store.mailbox.fsck import sweep_user
 from mailcore.store.mailbox.purge import PurgeBlock
+from mailcore.store.mailbox.sweep import sweep_user
 from mailcore.store.message.chunks import Tier
 from mailcore.store.message.collection import CRASHED_AFTER_S, BlobCollector, CollectionCounts
 from mailcore.store.message.demotion import Demoter

@@ -18,12 +18,12 @@ from mailcore.store.mailbox.fsck import (
     check_mailbox,
     named_messages,
     rebuild_mailbox,
-    sweep_user,
     unnamed_messages,
 )
 from mailcore.store.mailbox.heads import Heads
 from mailcore.store.mailbox.log_entry import decode_entry
 from mailcore.store.mailbox.row_blocks import pieces_of
+from mailcore.store.mailbox.sweep import sweep_user
 from tests.store.mailbox.conftest import ACTOR, Engine, same
 
 

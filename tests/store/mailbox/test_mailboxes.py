@@ -22,7 +22,8 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import RECOVERED, MailboxEntry, SpecialUse
 from mailcore.model.uid_set import UidSet
-from mailcore.store.mailbox.fsck import Problem, check_user, sweep_user
+from mailcore.store.mailbox.fsck import Problem, check_user
+from mailcore.store.mailbox.sweep import sweep_user
 from mailcore.store.mailbox.tree import MailboxTrees
 from tests.store.mailbox.conftest import ACTOR, Engine
 
