@@ -7,6 +7,7 @@ clear nor dropped: whoever brings it tries again. The libraries take megabytes; 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -161,15 +162,13 @@ def _encrypted(choice: Encryption, raw: bytes) -> bytes:
 
 
 def _by_pgp(armored: str, content: bytes) -> bytes:
-    import pysequoia
-
     key = _certificate(armored)
     if key.is_revoked:
         raise EncryptionFailed("this OpenPGP key was revoked")
     if key.expiration is not None and key.expiration <= now():
         raise EncryptionFailed(f"this OpenPGP key has expired on {key.expiration:%Y-%m-%d}")
     try:
-        return bytes(pysequoia.encrypt(bytes=content, recipients=[key]))
+        return bytes(_sequoia().encrypt(bytes=content, recipients=[key]))
     except Exception as error:  # the binding raises plain exceptions
         raise EncryptionFailed(f"this OpenPGP key cannot encrypt: {error}") from error
 
@@ -179,12 +178,21 @@ def _certificate(armored: str) -> Any:
         raise EncryptionFailed(f"an OpenPGP key has at most {MAX_KEY_CHARACTERS} characters")
     if "PRIVATE KEY" in armored:
         raise EncryptionFailed("this is a private key, which nobody else should see: export the public one")
-    import pysequoia
-
     try:
-        return pysequoia.Cert.from_bytes(armored.encode())
+        return _sequoia().Cert.from_bytes(armored.encode())
     except Exception as error:  # the binding raises plain exceptions
         raise EncryptionFailed("this is no OpenPGP public key in ASCII armor") from error
+
+
+def _sequoia() -> Any:
+    """Return the library, which keeps no backtraces of its errors, whatever `RUST_BACKTRACE` says.
+
+    To unwind the stack of a greenlet ends the process by SIGSEGV: its C stack does not begin where a thread's does.
+    """
+    os.environ["RUST_LIB_BACKTRACE"] = "0"
+    import pysequoia
+
+    return pysequoia
 
 
 def _recipients(choice: Encryption) -> list[x509.Certificate]:
