@@ -14,9 +14,10 @@ from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.identity import Identity
-from portal.accounts import factors, services
+from portal.accounts import factors, services, sessions
 from portal.accounts.models import Member, MemberPasskey
-from portal.database import session
+from portal.accounts.sessions import Browser
+from portal.database import session, unit_of_work
 
 
 def sign_in(mail: MailServices, email: str, password: Secret, remote_address: str) -> Member | Identity:
@@ -86,7 +87,24 @@ def refusal_of(error: MailError) -> tuple[str, int]:
 
 def password_version(member: Member) -> str:
     """Return what changes with a member's password; the salt in its hash keeps this from telling anything of it."""
-    return hashlib.sha256(b"eider second step" + (member.password_hash or "").encode()).hexdigest()[:32]
+    return _version_of(member.password_hash)
+
+
+def _version_of(password_hash: str | None) -> str:
+    return hashlib.sha256(b"eider second step" + (password_hash or "").encode()).hexdigest()[:32]
+
+
+def open_session(member: Member, version: str, factor: str, browser: Browser) -> Secret:
+    """Sign in a member whose password was right, unless it was changed since: that ends sessions, this one too.
+
+    Raises:
+        AuthenticationFailed: it was.
+    """
+    with unit_of_work() as current:
+        wanted = select(Member.password_hash).where(Member.id == member.id).with_for_update(read=True)
+        if _version_of(current.scalar(wanted)) != version:
+            raise AuthenticationFailed
+        return sessions.open_session(member, factor, browser)
 
 
 def find_in_second_step(member_id: UUID, version: str) -> Member | None:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, redirect, render_template, request, sessi
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from mailcore.errors import MailError, NonceInvalid, SecondFactorWrong, TooManyAttempts
+from mailcore.errors import AuthenticationFailed, MailError, NonceInvalid, SecondFactorWrong, TooManyAttempts
 from mailcore.model.secret import Secret
 from mailcore.services.identity import Identity
 from portal.access import current, public, signed_in, signed_in_only
@@ -44,18 +44,24 @@ def sign_in() -> ResponseReturnValue:
         else:
             if isinstance(found, Identity):
                 return go_on(found, wanted)
-            return _go_on(found, wanted)
+            version = signing_in.password_version(found)
+            if found.has_second_factor:
+                cookies.await_second_step(found.id, version)
+                return redirect(url_for("accounts.second_step", next=wanted), code=303)
+            return _enter(found, version, "password", wanted)
     elif form.errors:
         status = 400
     return render_template("accounts/sign_in.html", form=form, wanted=wanted), status
 
 
-def _go_on(member: Member, wanted: str | None) -> ResponseReturnValue:
-    """Ask a member for the second factor if there is one, else let in."""
-    if member.has_second_factor:
-        cookies.await_second_step(member.id, signing_in.password_version(member))
-        return redirect(url_for("accounts.second_step", next=wanted), code=303)
-    cookies.sign_in(sessions.open_session(member, "password", cookies.browser()))
+def _enter(member: Member, version: str, factor: str, wanted: str | None) -> ResponseReturnValue:
+    """Let a member in, or ask again where the password was changed meanwhile."""
+    try:
+        token = signing_in.open_session(member, version, factor, cookies.browser())
+    except AuthenticationFailed:
+        cookies.start_over()
+        return redirect(url_for("accounts.sign_in", next=wanted), code=303)
+    cookies.sign_in(token)
     return redirect(wanted or url_for("overview.front"), code=303)
 
 
@@ -80,8 +86,8 @@ def second_step() -> ResponseReturnValue:
             form.code.errors = [_("Too many tries. Wait a few minutes, then try it again.")]
             status = 429
         else:
-            cookies.sign_in(sessions.open_session(member, factor, cookies.browser()))
-            return redirect(wanted or url_for("overview.front"), code=303)
+            assert noted is not None
+            return _enter(member, noted[1], factor, wanted)
     elif form.errors:
         status = 400
     return render_template("accounts/second_step.html", form=form, wanted=wanted, member=member), status

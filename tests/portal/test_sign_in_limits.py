@@ -6,10 +6,13 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pyotp
 import pytest
 from flask import Flask
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 from webauthn.helpers import parse_authentication_options_json
 from werkzeug.test import TestResponse
 
@@ -23,15 +26,16 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.identity import Identity
 from portal.accounts import services as accounts
-from portal.accounts import signing_in, views
+from portal.accounts import sessions, signing_in, views
 from portal.accounts.models import Member
 from portal.app import create_app
 from portal.database import unit_of_work
 from portal.mail_plane import EXTENSION, Portal
 from portal.own import signing_in as own_signing_in
+from portal.permissions import Role
 from portal.settings import PortalSettings
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_services, make_user
-from tests.portal.conftest import Browser, make_member
+from tests.portal.conftest import Browser, make_member, make_organisation
 from tests.portal.people import register_passkey, text_of
 from tests.portal.test_sign_in import with_totp
 
@@ -225,7 +229,7 @@ def test_a_password_that_is_changed_between_the_steps_ends_the_second(
 def test_control_a_step_that_is_not_bound_to_the_password_goes_on(
     app: Flask, mail: MailServices, home: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signing_in, "password_version", lambda _: "always this")
+    monkeypatch.setattr(signing_in, "_version_of", lambda _: "always this")
     assert after_a_change_between_the_steps(app, mail, home) == "/"
 
 
@@ -260,3 +264,33 @@ def test_control_a_session_that_takes_the_version_of_now_opens_for_the_old_passw
 
     monkeypatch.setattr(views, "go_on", careless)
     assert after_a_change_behind_the_look(app, mail, user, home, monkeypatch) == 200
+
+
+def after_a_reset_behind_the_look(app: Flask, mail: MailServices, place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Sign in as a member while the password is reset, after it was found right; return where one is led."""
+    member = make_organisation(mail).members[Role.OWNER]
+    real = signing_in.sign_in
+
+    def overtaken(*given: Any) -> Member | Identity:
+        found = real(*given)
+        with Session(app.extensions[EXTENSION].database.engine) as other, other.begin():
+            other.execute(update(Member).where(Member.id == member.id).values(password_hash="$another"))
+        return found
+
+    monkeypatch.setattr(signing_in, "sign_in", overtaken)
+    browser = at(app, place)
+    browser.post("/sign-in", {"email": member.email, "password": PASSWORD})
+    return str(browser.get("/overview").headers.get("Location", "in"))
+
+
+def test_a_password_that_is_reset_while_it_is_looked_at_opens_nothing(
+    app: Flask, mail: MailServices, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert after_a_reset_behind_the_look(app, mail, home, monkeypatch).startswith("/sign-in")
+
+
+def test_control_a_session_that_is_opened_without_another_look_outlives_the_reset(
+    app: Flask, mail: MailServices, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_in, "open_session", lambda member, _, *given: sessions.open_session(member, *given))
+    assert not after_a_reset_behind_the_look(app, mail, home, monkeypatch).startswith("/sign-in")
