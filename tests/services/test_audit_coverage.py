@@ -510,6 +510,9 @@ CALLS: dict[str, Call] = {
     "messages.expunge": lambda s: s.services.messages.expunge(
         s.user.user_id, s.actor, s.inbox, ONE, only_deleted=False
     ),
+    "messages.mark_leaving": lambda s: s.services.messages.mark_leaving(
+        s.user.user_id, s.actor, s.inbox, ONE, is_leaving=True
+    ),
     "messages.move": lambda s: s.services.messages.move(s.user.user_id, s.actor, s.inbox, ONE, "Folder"),
     "messages.put_note": lambda s: s.services.messages.put_note(s.user.user_id, s.actor, s.inbox, 1, Note(b"{}")),
     "messages.replace": lambda s: s.services.messages.replace(
