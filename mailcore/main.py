@@ -17,7 +17,7 @@ from mailcore.net.offload import GeventOffload
 from mailcore.net.tls import TlsAcceptor
 from mailcore.net.web import WebEndpoint, WebServer
 from mailcore.services import MailServices, connect
-from mailcore.services.sealing import SealBroken
+from mailcore.services.trust.sealing import SealBroken
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from mailcore.services import MailServices
-from mailcore.services.sealing import SealBroken
+from mailcore.services.trust.sealing import SealBroken
 from portal.accounts.models import MailedLink, Member, PortalSession
 from portal.database import session, unit_of_work
 from portal.domains.models import DomainClaim, RecordWriting

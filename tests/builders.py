@@ -15,7 +15,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices, connect
-from mailcore.services.offload import Offload
+from mailcore.services.process.offload import Offload
 from mailcore.settings import MailSettings
 
 OPERATOR = Actor(ActorKind.OPERATOR, Door.CLI, "test")

@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from mailcore.errors import MailError
 from mailcore.services import MailServices
-from mailcore.services.sequencer import BATCH, Sequencer
+from mailcore.services.events.sequencer import BATCH, Sequencer
 from mailcore.store.guard import Document
 from mailcore.store.user.trail import AlreadyNumbered
 

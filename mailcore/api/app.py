@@ -24,7 +24,7 @@ from mailcore.errors import AuthenticationFailed, MailError
 from mailcore.model.secret import Secret
 from mailcore.model.token import Token
 from mailcore.services import MailServices
-from mailcore.services.audit import Planned
+from mailcore.services.events.audit import Planned
 
 MAX_TOKEN_CHARACTERS: Final = 200
 TRUE: Final = frozenset({"1", "true", "yes", "y", "on"})

@@ -18,7 +18,7 @@ from mailcore.model.app_password import AppPassword
 from mailcore.model.roles import Action, Resource
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
-from mailcore.services.mobileconfig import account_of
+from mailcore.services.trust.mobileconfig import account_of
 
 LONGEST_LIFE_S: Final = 100 * 366 * 24 * 3600
 ScopeName = Literal["imap", "pop3", "smtp", "*"]

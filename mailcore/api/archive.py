@@ -20,7 +20,7 @@ from mailcore.api.paging import position
 from mailcore.message.summary import instant
 from mailcore.model.flags import ANSWERED, DELETED, FLAGGED, SEEN
 from mailcore.model.roles import Action, Resource
-from mailcore.services.archive import NUMBER_BITS, Archived
+from mailcore.services.keeping.archive import NUMBER_BITS, Archived
 from mailcore.store.mailbox.purge import PurgeBlock
 
 

@@ -19,7 +19,7 @@ from mailcore.model.roles import Action, Resource, Role, may
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
 from mailcore.model.token import TokenOwner, TokenScope
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 
 SLIDES: Final = timedelta(days=14)
 LIFE: Final = timedelta(days=180)

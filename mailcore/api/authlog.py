@@ -12,7 +12,7 @@ from mailcore.api.fields import Fields, Listing, Nothing, Output, Page, instant
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import cut, position
 from mailcore.model.roles import Action, Resource
-from mailcore.services.auth_log import LOG_KEPT
+from mailcore.services.accounts.auth_log import LOG_KEPT
 from mailcore.store.user.auth_log import AuthLogRow, RowFilter
 
 

@@ -20,7 +20,7 @@ from mailcore.model.roles import ROLES, Grants, Role, may
 from mailcore.model.secret import Secret
 from mailcore.model.token import Token, TokenScope
 from mailcore.services import MailServices
-from mailcore.services.audit import Planned
+from mailcore.services.events.audit import Planned
 
 ME = "me"
 P = ParamSpec("P")

@@ -15,7 +15,7 @@ from mailcore.api.paging import cursor_id, cut, position, without_unset
 from mailcore.errors import CertificateNotFound, DomainInvalid
 from mailcore.model.address import domain_name
 from mailcore.model.roles import Action, Resource
-from mailcore.services.certificate_listing import ListedCertificate
+from mailcore.services.trust.certificate_listing import ListedCertificate
 
 Pem = Annotated[str, StringConstraints(max_length=64 * 1024)]
 

@@ -20,9 +20,9 @@ from mailcore.message.fields_out import check_line
 from mailcore.model.address import Address
 from mailcore.model.octets import pieces
 from mailcore.model.uid_set import MAX_NUMBER
-from mailcore.services.composing import GivenPart, Wanted
-from mailcore.services.originals import Following, Reference
-from mailcore.services.spool import Spool
+from mailcore.services.content.composing import GivenPart, Wanted
+from mailcore.services.content.originals import Following, Reference
+from mailcore.services.content.spool import Spool
 
 BODY_CHARACTERS: Final = 1 << 20
 PEOPLE: Final = 1000

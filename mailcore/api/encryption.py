@@ -11,7 +11,7 @@ from mailcore.api.user_fields import UserFields
 from mailcore.model.encryption import Cipher, KeyTransport
 from mailcore.model.ids import UserId
 from mailcore.model.tenant import User
-from mailcore.services.encryption import certificate_infos, key_info
+from mailcore.services.content.encryption import certificate_infos, key_info
 
 
 def shown_encryption(user: User) -> dict[str, Any]:

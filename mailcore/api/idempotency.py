@@ -14,7 +14,7 @@ from mailcore.api.operation import Media, Operation
 from mailcore.model.secret import Secret
 from mailcore.model.token import Token
 from mailcore.services import MailServices
-from mailcore.services.api_requests import Claim
+from mailcore.services.process.api_requests import Claim
 
 MAX_KEY: Final = 255
 HASHED_BYTES: Final = 1 << 16

@@ -13,7 +13,7 @@ from flask import Request
 
 from mailcore.api.errors import ApiError
 from mailcore.model.octets import Octets
-from mailcore.services.spool import Spool, gathered
+from mailcore.services.content.spool import Spool, gathered
 
 RECEIVE_BYTES: Final = 64 * 1024
 HELD_BYTES: Final = 1 << 20

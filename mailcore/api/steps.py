@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol
 
 from mailcore.model.actor import Actor
-from mailcore.services.audit import Planned
+from mailcore.services.events.audit import Planned
 
 P = ParamSpec("P")
 

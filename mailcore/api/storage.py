@@ -19,7 +19,7 @@ from mailcore.errors import FileNotFound
 from mailcore.model.file import StoredFile
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.roles import Action, Resource
-from mailcore.services.spool import gathered
+from mailcore.services.content.spool import gathered
 
 _MEDIA_TYPE: Final = (
     r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}"

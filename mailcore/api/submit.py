@@ -30,10 +30,10 @@ from mailcore.model.forward_target import is_url, read_target_url
 from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.model.octets import Octets
 from mailcore.model.roles import Action, Resource
-from mailcore.services.clock import now
-from mailcore.services.composing import Wanted
-from mailcore.services.sending import Background, MessagePlace, NewCopy, NewSending, people_of
-from mailcore.services.submission import Sender
+from mailcore.services.content.composing import Wanted
+from mailcore.services.outbound.sending import Background, MessagePlace, NewCopy, NewSending, people_of
+from mailcore.services.outbound.submission import Sender
+from mailcore.services.process.clock import now
 
 LONGEST_WAIT: Final = timedelta(days=366)
 

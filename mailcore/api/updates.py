@@ -16,7 +16,7 @@ from mailcore.api.fields import LooseInput, Output
 from mailcore.api.operation import Media, Operation, Permission
 from mailcore.errors import AuthenticationFailed, MailError, ValueInvalid
 from mailcore.model.roles import Action, Resource
-from mailcore.services.updates import Feed, Update
+from mailcore.services.events.updates import Feed, Update
 
 IDLE_S: Final = 15.0
 """A comment is sent so long after the last line: whoever is gone is noticed, and proxies keep the connection."""

@@ -16,9 +16,9 @@ from mailcore.model.flags import DRAFT, FLAGGED, SEEN
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.octets import Octets
 from mailcore.model.roles import Action, Resource
-from mailcore.services.composing import Wanted
-from mailcore.services.sending import Background, MessagePlace, NewCopy
-from mailcore.services.spool import gathered
+from mailcore.services.content.composing import Wanted
+from mailcore.services.content.spool import gathered
+from mailcore.services.outbound.sending import Background, MessagePlace, NewCopy
 
 
 class PreviousIn(InputPart):

@@ -7,7 +7,7 @@ import argparse
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
-from mailcore.services.resolution import ANYBODY
+from mailcore.services.addresses.resolution import ANYBODY
 
 
 def register(subparsers: Subparsers) -> None:

@@ -10,7 +10,7 @@ from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import printable
 from mailcore.model.ids import UserId
 from mailcore.services import MailServices
-from mailcore.services.fsck import UserReport
+from mailcore.services.keeping.fsck import UserReport
 
 
 def register(subparsers: Subparsers) -> None:

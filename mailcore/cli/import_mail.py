@@ -12,7 +12,7 @@ from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import printable
 from mailcore.errors import MailError, OverQuota
 from mailcore.model.quota import format_size
-from mailcore.services.import_sources import SourceUnreadable, find_mailboxes
+from mailcore.services.keeping.import_sources import SourceUnreadable, find_mailboxes
 
 BAR_CELLS = 30
 REDRAW_S = 0.2

@@ -11,7 +11,7 @@ from mailcore.cli.table import print_table
 from mailcore.cli.time import hours
 from mailcore.log import clean
 from mailcore.model.quota import format_size
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 
 
 def register(subparsers: Subparsers) -> None:

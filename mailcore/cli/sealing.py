@@ -7,7 +7,7 @@ import argparse
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
-from mailcore.services.rotation import FieldState
+from mailcore.services.trust.rotation import FieldState
 
 
 def register(subparsers: Subparsers) -> None:

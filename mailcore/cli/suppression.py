@@ -8,7 +8,7 @@ from datetime import timedelta
 from mailcore.cli import Subparsers
 from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import print_table
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 
 
 def register(subparsers: Subparsers) -> None:

@@ -12,7 +12,7 @@ from mailcore.cli.values import object_id
 from mailcore.model.roles import Role
 from mailcore.model.token import PLATFORM, TokenOwner
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 
 
 def register(subparsers: Subparsers) -> None:

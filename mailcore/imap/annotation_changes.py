@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mailcore.imap.wire.responses import MailboxResponse, astring
 from mailcore.model.ids import MailboxId
-from mailcore.services.metadata import Digests
+from mailcore.services.mailboxes.metadata import Digests
 
 NameOf = Callable[[MailboxId], str | None]
 """What a mailbox is called, empty for the server; None where nothing is to be told of it."""

@@ -12,8 +12,8 @@ from mailcore.message.transfer import decode_transfer
 
 if TYPE_CHECKING:
     from mailcore.message.parts_table import BinaryPart
-    from mailcore.services.content import Content
-    from mailcore.services.offload import Offload
+    from mailcore.services.content.content import Content
+    from mailcore.services.process.offload import Offload
 
 DECODE_INLINE_BYTES = 512 * 1024
 """Decoding more takes over 5 ms and goes to the thread pool."""

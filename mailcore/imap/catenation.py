@@ -13,7 +13,7 @@ from mailcore.imap.wire.responses import No
 from mailcore.message.headers import filter_fields
 from mailcore.model.section import SectionText
 from mailcore.model.uid_set import UidSet
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 
 _SHOWABLE = re.compile(rb"[\x20-\x5b\x5e-\x7e]{1,1000}\Z")
 

@@ -15,7 +15,7 @@ from mailcore.model import search as model
 from mailcore.model.ids import MailboxName
 from mailcore.model.labels import FLAGS, Label, LabelSet, SystemLabel
 from mailcore.model.search import Criterion
-from mailcore.services.access import SHARED
+from mailcore.services.mailboxes.access import SHARED
 
 if TYPE_CHECKING:
     from mailcore.store.mailbox.view import MailboxView

@@ -31,13 +31,13 @@ from mailcore.model.ids import MailboxId, MailboxName, ModSeq, UidValidity, User
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import SEPARATOR, MailboxEntry, MailboxStatus
 from mailcore.model.rights import ALL_RIGHTS, Right
-from mailcore.services.access import SHARED
-from mailcore.services.metadata import SERVER, Digests
+from mailcore.services.mailboxes.access import SHARED
+from mailcore.services.mailboxes.metadata import SERVER, Digests
 
 if TYPE_CHECKING:
     from mailcore.imap.session import Session
-    from mailcore.services.sharing import VisibleMailboxes
-    from mailcore.services.watch import Watch
+    from mailcore.services.mailboxes.sharing import VisibleMailboxes
+    from mailcore.services.mailboxes.watch import Watch
 
 APART_S = 1.0
 """Notices of other mailboxes are at least so far apart, however much happens there."""

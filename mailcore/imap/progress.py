@@ -9,7 +9,7 @@ from mailcore.imap.session import Session
 from mailcore.imap.wire.responses import Progress
 
 if TYPE_CHECKING:
-    from mailcore.services.steps import Steps
+    from mailcore.services.process.steps import Steps
 
 Result = TypeVar("Result")
 

@@ -17,14 +17,14 @@ from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Door
 from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.rights import Right
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 
 if TYPE_CHECKING:
     from mailcore.imap.notifications import Notifications
     from mailcore.services import MailServices
-    from mailcore.services.access import Place
-    from mailcore.services.notices import Subscription
-    from mailcore.services.watch import Watch
+    from mailcore.services.mailboxes.access import Place
+    from mailcore.services.mailboxes.notices import Subscription
+    from mailcore.services.mailboxes.watch import Watch
 
 
 class State(Flag):

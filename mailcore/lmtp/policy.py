@@ -15,10 +15,10 @@ from mailcore.model.actions import Peer, Tls
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId
 from mailcore.model.peers import Peers
-from mailcore.services.delivery import Delivery, DeliveryResult, DeliveryTarget
-from mailcore.services.resolution import Resolution
-from mailcore.services.spam import Envelope, Spam
-from mailcore.services.trace import Step, Trace, TraceRow
+from mailcore.services.addresses.resolution import Resolution
+from mailcore.services.inbound.delivery import Delivery, DeliveryResult, DeliveryTarget
+from mailcore.services.inbound.spam import Envelope, Spam
+from mailcore.services.outbound.trace import Step, Trace, TraceRow
 from mailcore.settings import MailSettings
 from mailcore.smtp import replies, trace
 from mailcore.smtp.transaction import Origin, Transaction

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from mailcore.errors import AddressNotFound, DomainInvalid, MailError, Unavailable
 from mailcore.lookup.wire import PolicyRequest, Question
 from mailcore.model.address import domain_name
-from mailcore.services.delivery import Delivery
-from mailcore.services.domains import Domains
-from mailcore.services.resolution import ANYBODY, Resolutions
+from mailcore.services.addresses.domains import Domains
+from mailcore.services.addresses.resolution import ANYBODY, Resolutions
+from mailcore.services.inbound.delivery import Delivery
 from mailcore.smtp.replies import reply_for
 
 FOUND = "OK "

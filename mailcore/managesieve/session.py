@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailcore.model.access import Protocol
 from mailcore.model.actions import Peer, Wake
 from mailcore.model.actor import Door
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 
 if TYPE_CHECKING:
     from mailcore.sasl import Offer

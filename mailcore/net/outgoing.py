@@ -20,8 +20,8 @@ from typing import Final, cast
 
 from mailcore.errors import DestinationForbidden, OutgoingFailed
 from mailcore.model.forward_target import TargetUrl
-from mailcore.services.dns import Dns
-from mailcore.services.public_addresses import literal, objection
+from mailcore.services.outbound.dns import Dns
+from mailcore.services.outbound.public_addresses import literal, objection
 from mailcore.settings import OutgoingSettings
 
 _PIECE: Final = 16 * 1024

@@ -16,7 +16,7 @@ from mailcore.pop3 import replies, wire
 from mailcore.pop3.capabilities import capability_lines
 from mailcore.pop3.session import ANY_STATE, Session, State
 from mailcore.pop3.wire import MultiLine, Reply, Then, err, ok
-from mailcore.services.stored_content import Content
+from mailcore.services.content.stored_content import Content
 
 Args = TypeVar("Args")
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
-from mailcore.services.dns import Found
+from mailcore.services.outbound.dns import Found
 
 DANE_TA: Final = 2
 DANE_EE: Final = 3

@@ -21,7 +21,7 @@ from mailcore.relay.client import BATCH, Forward, Mail, OutcomeUnknown, Refused,
 from mailcore.relay.dane import Tlsa, chain_of, is_proven, tlsa_of
 from mailcore.relay.lines import Line
 from mailcore.relay.routes import Host, Route
-from mailcore.services.dns import Dns
+from mailcore.services.outbound.dns import Dns
 
 log = logging.getLogger(__name__)
 

@@ -21,12 +21,12 @@ from mailcore.relay.lines import Hold, Line, Lines
 from mailcore.relay.posting import post_message
 from mailcore.relay.reports import RELAY, Reports
 from mailcore.relay.routes import Route, Routes
-from mailcore.services.delivery import Delivery, DeliveryTarget
-from mailcore.services.outbound_work import Claim, LeaseLost, OutboundWork, answered
-from mailcore.services.reputation import Reputation, is_bounce
-from mailcore.services.slots import Slots
-from mailcore.services.suppressions import Suppressions
-from mailcore.services.trace import Step, Trace, TraceRow
+from mailcore.services.inbound.delivery import Delivery, DeliveryTarget
+from mailcore.services.outbound.outbound_work import Claim, LeaseLost, OutboundWork, answered
+from mailcore.services.outbound.reputation import Reputation, is_bounce
+from mailcore.services.outbound.slots import Slots
+from mailcore.services.outbound.suppressions import Suppressions
+from mailcore.services.outbound.trace import Step, Trace, TraceRow
 from mailcore.smtp import replies, trace
 from mailcore.store.placement import Home, Placement
 

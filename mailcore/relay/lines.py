@@ -14,7 +14,7 @@ from mailcore.model.limits import OutboundLimits
 from mailcore.relay.channel import Channel
 from mailcore.relay.client import SmtpClient
 from mailcore.relay.routes import Route
-from mailcore.services.slots import Slots
+from mailcore.services.outbound.slots import Slots
 
 
 @dataclass(slots=True)

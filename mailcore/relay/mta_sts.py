@@ -12,8 +12,8 @@ from typing import Final
 
 from mailcore.errors import DestinationForbidden, DnsUnavailable, MailError, OutgoingFailed
 from mailcore.net.outgoing import Fetched, OutgoingClient
-from mailcore.services.dns import Dns
-from mailcore.services.sts_policies import StoredPolicy, StsPolicies
+from mailcore.services.outbound.dns import Dns
+from mailcore.services.outbound.sts_policies import StoredPolicy, StsPolicies
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from mailcore.errors import DestinationForbidden, DnsUnavailable, OutgoingFailed
 from mailcore.model.forward_target import TargetUrl
 from mailcore.model.outbound import Answer, OutboundEntry
 from mailcore.net.outgoing import OutgoingClient
-from mailcore.services.stored_content import Content
+from mailcore.services.content.stored_content import Content
 
 TIMEOUT_S: Final = 60.0
 NEVER_TAKEN: Final = frozenset({400, 404, 405, 406, 410, 411, 413, 414, 415, 422, 501})

@@ -21,10 +21,10 @@ from mailcore.model.outbound import (
     RecipientStatus,
     ReturnContent,
 )
-from mailcore.services.dkim import Dkim
-from mailcore.services.outbound import Outbound
-from mailcore.services.outbound_work import Claim, OutboundWork
-from mailcore.services.trace import Step, Trace, TraceRow
+from mailcore.services.outbound.dkim import Dkim
+from mailcore.services.outbound.outbound import Outbound
+from mailcore.services.outbound.outbound_work import Claim, OutboundWork
+from mailcore.services.outbound.trace import Step, Trace, TraceRow
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from mailcore.model.forward_target import TargetUrl
 from mailcore.model.outbound import Answer
 from mailcore.net.outgoing import Purpose
 from mailcore.relay.mta_sts import MtaSts, Policy
-from mailcore.services.dns import Dns, Exchangers
-from mailcore.services.domains import Domains
-from mailcore.services.smarthosts import Smarthosts
+from mailcore.services.addresses.domains import Domains
+from mailcore.services.outbound.dns import Dns, Exchangers
+from mailcore.services.outbound.smarthosts import Smarthosts
 from mailcore.settings import Smarthost
 from mailcore.store.placement import Home
 

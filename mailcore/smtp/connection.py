@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from mailcore import log, metrics
 from mailcore.errors import MailError, SyntaxFault
 from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp import replies
 from mailcore.smtp.commands import handler_of
 from mailcore.smtp.commands.outcome import Ask, BeginTls, HangUp, Outcome, ReadChunk, ReadMessage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mailcore.model.actions import Peer, Tls
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp.transaction import Origin, Transaction
 from mailcore.smtp.wire.path import Path
 from mailcore.smtp.wire.replies import Reply

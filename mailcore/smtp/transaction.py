@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from mailcore.model.outbound import Notify, ReturnContent
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp.wire.data_reader import ChunkReader
 from mailcore.smtp.wire.path import Path
 

@@ -12,8 +12,8 @@ from mailcore.errors import AddressInvalid
 from mailcore.model.actions import Peer, Tls
 from mailcore.model.outbound import OutboundRecipient
 from mailcore.services import MailServices
-from mailcore.services.door_session import DoorSession
-from mailcore.services.submission import Sender, Submitted, Taken
+from mailcore.services.accounts.door_session import DoorSession
+from mailcore.services.outbound.submission import Sender, Submitted, Taken
 from mailcore.settings import MailSettings
 from mailcore.smtp.transaction import Origin, Transaction
 from mailcore.smtp.wire import future_release

@@ -8,7 +8,7 @@ from mailcore.net.listener import Endpoint
 from mailcore.net.ports import sign_in_ports
 from mailcore.net.tls import TlsAcceptor
 from mailcore.services import MailServices
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.settings import MailSettings
 from mailcore.smtp import replies
 from mailcore.smtp.connection import SmtpConnection

@@ -16,8 +16,8 @@ from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed, 
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.login_guard import Permit
-from mailcore.services.tenants import clean_name
+from mailcore.services.accounts.login_guard import Permit
+from mailcore.services.tenants.tenants import clean_name
 from portal.accounts import links, sessions
 from portal.accounts.emails import lookalike_of, read_email
 from portal.accounts.models import LinkPurpose, Member, Membership, Organisation

@@ -13,7 +13,7 @@ from mailcore.errors import AuthenticationFailed, MailError, ServerBusy, TooMany
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.identity import Identity
+from mailcore.services.accounts.identity import Identity
 from portal.accounts import factors, services, sessions
 from portal.accounts.models import Member, MemberPasskey
 from portal.accounts.sessions import Browser

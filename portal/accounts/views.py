@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from mailcore.errors import AuthenticationFailed, MailError, NonceInvalid, SecondFactorWrong, TooManyAttempts
 from mailcore.model.secret import Secret
-from mailcore.services.identity import Identity
+from mailcore.services.accounts.identity import Identity
 from portal.access import current, public, signed_in, signed_in_only
 from portal.accounts import cookies, passkeys, services, sessions, signing_in
 from portal.accounts.forms import MAX_CREDENTIAL, SecondStepForm, SignInForm

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from mailcore.errors import UserNotFound
 from mailcore.model.ids import UserId
-from mailcore.services.suppressions import COMPLAINED_OF, Suppression
+from mailcore.services.outbound.suppressions import COMPLAINED_OF, Suppression
 
 _REFUSED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
 

@@ -12,7 +12,7 @@ from flask_babel import gettext as _
 from mailcore.errors import BeingSent, Conflict, NotFound, NotPermitted, ValueInvalid
 from mailcore.model.ids import UserId
 from mailcore.model.tenant import User
-from mailcore.services.trace import TraceRow
+from mailcore.services.outbound.trace import TraceRow
 from portal.access import actor, requires
 from portal.deliveries.forms import SearchForm
 from portal.deliveries.showing import whose_hold, why_suppressed

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flask_babel import lazy_gettext as _
 
 from mailcore.model.reputation import HoldCause
-from mailcore.services.trace import Step, TraceRow
+from mailcore.services.outbound.trace import Step, TraceRow
 
 STEPS: Final[Mapping[Step, Any]] = {
     Step.RECEIVED: _("Came in from outside"),

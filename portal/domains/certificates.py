@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask_babel import gettext as _
 
-from mailcore.services.host_certificates import HostCertificate
+from mailcore.services.trust.host_certificates import HostCertificate
 from portal.showing import date, moment
 
 

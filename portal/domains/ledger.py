@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, or_, select, update
 
 from mailcore import fault
 from mailcore.model.actor import SYSTEM, Actor
-from mailcore.services.sealing import SealBroken
+from mailcore.services.trust.sealing import SealBroken
 from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work, utc_now

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from mailcore.errors import AddressInvalid
 from mailcore.hosts.documents import View, cached, documents
 from mailcore.model.address import Address
-from mailcore.services.mobileconfig import MEDIA_TYPE, MailAccount
+from mailcore.services.trust.mobileconfig import MEDIA_TYPE, MailAccount
 from portal.access import public
 from portal.database import utc_now
 from portal.mail_plane import mail, portal

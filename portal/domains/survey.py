@@ -14,7 +14,7 @@ MOST_QUESTIONS: Final = 200
 
 
 class Asker(Protocol):
-    """Who can be asked, such as `mailcore.services.authoritative_dns.Survey`."""
+    """Who can be asked, such as `mailcore.services.outbound.authoritative_dns.Survey`."""
 
     def ask(self, question: Question) -> Observation:
         """Return what all authoritative servers say."""

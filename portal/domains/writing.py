@@ -14,7 +14,7 @@ from uuid import UUID
 from mailcore.model.actor import Actor
 from mailcore.model.features import Feature
 from mailcore.model.secret import Secret
-from mailcore.services.sealing import SealBroken
+from mailcore.services.trust.sealing import SealBroken
 from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work

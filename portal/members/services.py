@@ -14,7 +14,7 @@ from mailcore.errors import NonceInvalid, NotPermitted, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.tenants import clean_name
+from mailcore.services.tenants.tenants import clean_name
 from portal.accounts import links
 from portal.accounts.emails import lookalike_of, read_email
 from portal.accounts.models import (

@@ -10,7 +10,7 @@ from mailcore.errors import AuthenticationFailed, MailError, Unavailable
 from mailcore.model.access import Scope
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import User
-from mailcore.services.mobileconfig import MEDIA_TYPE, account_of
+from mailcore.services.trust.mobileconfig import MEDIA_TYPE, account_of
 from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import AppPasswordForm, ConfirmForm

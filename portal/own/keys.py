@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from mailcore.errors import MailError, Unavailable
-from mailcore.services.encryption import certificate_infos, key_info
+from mailcore.services.content.encryption import certificate_infos, key_info
 from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import KeysForm

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from mailcore.model.factors import CHECKED
 from mailcore.model.tenant import User
-from mailcore.services.identity import Identity
+from mailcore.services.accounts.identity import Identity
 from portal.accounts import cookies
 from portal.accounts.sessions import TEMPORARY
 from portal.mail_plane import mail

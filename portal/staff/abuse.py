@@ -20,7 +20,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SENDING_LIMITS, SendingLimits
 from mailcore.model.reputation import HeldSender, HoldCause, Rates, together
 from mailcore.services import MailServices
-from mailcore.services.reputation import badness
+from mailcore.services.outbound.reputation import badness
 from portal.access import actor, requires
 from portal.accounts.models import Organisation
 from portal.database import session

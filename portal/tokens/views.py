@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 
 from mailcore.errors import NotFound, ValueInvalid
 from mailcore.model.roles import Role
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from portal.access import actor, current_organisation, requires
 from portal.database import utc_now
 from portal.mail_plane import current_tenant, mail

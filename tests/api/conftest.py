@@ -18,7 +18,7 @@ from mailcore.api.operation import Media
 from mailcore.model.roles import Role
 from mailcore.model.token import PLATFORM, TokenOwner
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 
 BY_NAME = {operation.name: operation for operation in operations.ALL}

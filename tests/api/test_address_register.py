@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailcore.model.outbound import OutboundRecipient
 from mailcore.services import MailServices
-from mailcore.services.submission import Sender, Submitted
+from mailcore.services.outbound.submission import Sender, Submitted
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, MadeUser, make_user
 

@@ -11,7 +11,7 @@ from flask import Flask
 from mailcore.errors import AddressNotFound
 from mailcore.model.roles import Role
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import Api, token
 from tests.builders import OPERATOR, MadeUser, make_user
 

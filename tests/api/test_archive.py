@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from mailcore.model.ids import MailboxId
 from mailcore.services import MailServices
-from mailcore.services.archive import numbers_of
+from mailcore.services.keeping.archive import numbers_of
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, MadeUser
 from tests.store.test_delivery import deliver, message

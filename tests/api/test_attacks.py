@@ -17,11 +17,12 @@ from mailcore.message import fields_out
 from mailcore.message.headers import header_size, iter_fields
 from mailcore.model.roles import Role
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, quotas
-from mailcore.services import mailboxes as mailboxes_module
-from mailcore.services.content import ContentStore
-from mailcore.services.messages import NewMessage
-from mailcore.services.transfers import Transfers
+from mailcore.services import MailServices
+from mailcore.services.content.content import ContentStore
+from mailcore.services.mailboxes import mailboxes as mailboxes_module
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.mailboxes.transfers import Transfers
+from mailcore.services.tenants import quotas
 from tests.api.conftest import Api, token
 from tests.builders import OPERATOR, MadeUser, make_user
 

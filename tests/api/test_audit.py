@@ -14,9 +14,10 @@ from flask import Flask
 from mailcore.model.ids import UserId
 from mailcore.model.roles import Role
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, audits
-from mailcore.services.audits import _Quoting
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services import MailServices
+from mailcore.services.accounts.tokens import owner_of_tenant
+from mailcore.services.keeping import audits
+from mailcore.services.keeping.audits import _Quoting
 from mailcore.store.message.audit_pieces import AuditPieces
 from tests.api.conftest import Api, token
 from tests.builders import OPERATOR, MadeUser, make_user

@@ -18,7 +18,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import Api, token
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.services.authenticator import Authenticator

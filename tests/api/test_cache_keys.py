@@ -11,8 +11,8 @@ from redis import Redis
 
 from mailcore.model.limits import Spending, Traffic
 from mailcore.services import MailServices
-from mailcore.services import usage as usage_service
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts import usage as usage_service
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import Api, token
 from tests.builders import MadeUser, make_user
 

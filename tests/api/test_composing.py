@@ -16,7 +16,7 @@ from mailcore.model.outbound import EntryState, Reason
 from mailcore.model.reputation import HoldCause
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.submission import Submission
+from mailcore.services.outbound.submission import Submission
 from tests.api.conftest import Answer, Api
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.store.test_delivery import deliver

@@ -19,9 +19,10 @@ from mailcore.model.flags import FLAGGED, SEEN, FlagSet
 from mailcore.model.ids import UserId
 from mailcore.model.roles import Role
 from mailcore.model.token import PLATFORM
-from mailcore.services import MailServices, data_import
-from mailcore.services.messages import NewMessage
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services import MailServices
+from mailcore.services.accounts.tokens import owner_of_tenant
+from mailcore.services.keeping import data_import
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.api.conftest import Answer, Api, token
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant
 

@@ -25,7 +25,7 @@ from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import Answer, Api, token
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.store.test_delivery import deliver, message

@@ -14,7 +14,7 @@ from mailcore.api.message import with_links
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.flags import FLAGGED, FlagSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.api.conftest import Api
 from tests.builders import MadeUser
 from tests.hostile import HOSTILE

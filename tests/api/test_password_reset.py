@@ -11,7 +11,8 @@ from flask import Flask
 from mailcore.errors import AuthenticationFailed, MailError, PasswordNotYetValid, ScopeInsufficient
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, temporary_passwords
+from mailcore.services import MailServices
+from mailcore.services.accounts import temporary_passwords
 from tests.api.conftest import Api
 from tests.builders import MadeUser, make_user
 

@@ -16,7 +16,7 @@ from infra.devstack.endpoints import ShardUris
 from mailcore.api.app import create_app
 from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from mailcore.store.directory import address_search, dkim_keys, domains, user_search
 from mailcore.store.user import correspondents
 from tests.api.conftest import Api, token

@@ -26,7 +26,7 @@ from mailcore.model.roles import ROLES, Action, Resource, Role
 from mailcore.model.roles import may as grants
 from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import Answer, Api, token
 from tests.api.test_matrix import BODIES, MALFORMED
 from tests.api.test_matrix import MAKERS as OF_A_USER

@@ -18,7 +18,7 @@ from mailcore.api import errors as api_errors
 from mailcore.api import operations
 from mailcore.api.operation import Operation
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import token
 from tests.api.test_matrix import MAKERS
 from tests.builders import make_user

@@ -13,7 +13,7 @@ from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.search import Search
+from mailcore.services.search.search import Search
 from mailcore.store.mailbox.view import MailboxView
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, MadeUser

@@ -16,9 +16,9 @@ from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.login_guard import Attempt
-from mailcore.services.passwords import Passwords
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.login_guard import Attempt
+from mailcore.services.accounts.passwords import Passwords
+from mailcore.services.accounts.tokens import owner_of_tenant
 from tests.api.conftest import Api, token
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_services, make_user
 

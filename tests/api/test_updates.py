@@ -18,9 +18,10 @@ from mailcore.api import updates as updates_module
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.roles import Role
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, bearers
-from mailcore.services import updates as updates_service
-from mailcore.services.messages import NewMessage
+from mailcore.services import MailServices
+from mailcore.services.accounts import bearers
+from mailcore.services.events import updates as updates_service
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.user import trail as trail_module
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, MadeUser, make_services, make_user

@@ -23,8 +23,9 @@ from mailcore.main import main  # noqa: E402
 from mailcore.model.actor import Actor  # noqa: E402
 from mailcore.model.ids import UserId  # noqa: E402
 from mailcore.model.outbound import NewOutbound  # noqa: E402
-from mailcore.services import arrival, outbound, outbound_work, slots  # noqa: E402
-from mailcore.services.notices import Notices  # noqa: E402
+from mailcore.services.inbound import arrival  # noqa: E402
+from mailcore.services.mailboxes.notices import Notices  # noqa: E402
+from mailcore.services.outbound import outbound, outbound_work, slots  # noqa: E402
 from mailcore.smtp import replies  # noqa: E402
 from mailcore.store import client, guard, placement  # noqa: E402
 

@@ -17,7 +17,7 @@ from mailcore.model.flags import FlagSet
 from mailcore.model.ids import MailboxId
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.guard import deadline
 from mailcore.store.mailbox.heads import Heads
 from mailcore.store.mailbox.view import MailboxView

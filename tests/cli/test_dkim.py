@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from mailcore.model.dkim import DkimAlgorithm
-from mailcore.services.dkim_private_keys import new_key
+from mailcore.services.outbound.dkim_private_keys import new_key
 from tests.cli.conftest import Eider
 
 

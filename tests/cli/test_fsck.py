@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.keys import mailbox_key
 from tests.builders import OPERATOR, make_services, make_user
 from tests.cli.conftest import Eider

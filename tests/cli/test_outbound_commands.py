@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mailcore.services import MailServices
-from mailcore.services.clock import now
-from mailcore.services.trace import Step, TraceRow
+from mailcore.services.outbound.trace import Step, TraceRow
+from mailcore.services.process.clock import now
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.cli.conftest import Eider
 from tests.services.test_outbound import new_outbound

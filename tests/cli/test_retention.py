@@ -8,7 +8,7 @@ from bson import ObjectId
 
 from mailcore.model.ids import UserId
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, make_services
 from tests.cli.conftest import Eider
 from tests.store.test_delivery import message

@@ -17,7 +17,7 @@ from mailcore.model.roles import Role as TokenRole
 from mailcore.model.roles import may
 from mailcore.model.token import PLATFORM, TokenOwner
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from portal.accounts.models import Invitation
 from portal.api import calls
 from portal.api.mount import OPERATIONS

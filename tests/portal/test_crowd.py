@@ -20,8 +20,8 @@ from mailcore.model.roles import Role as TokenRole
 from mailcore.model.secret import Secret
 from mailcore.model.token import PLATFORM
 from mailcore.services import MailServices
-from mailcore.services.people import People
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.people import People
+from mailcore.services.accounts.tokens import owner_of_tenant
 from portal.accounts import factors
 from portal.database import unit_of_work
 from portal.mail_plane import EXTENSION

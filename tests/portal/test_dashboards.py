@@ -18,7 +18,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.model.tally import Stored
 from mailcore.services import MailServices
-from mailcore.services.rollups import Rollups
+from mailcore.services.tenants.rollups import Rollups
 from portal.access import SignedIn
 from portal.billing.models import Subscription
 from portal.billing.money import Money

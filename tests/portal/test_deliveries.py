@@ -17,7 +17,7 @@ from mailcore.model.outbound import BURST, SENDING_HOLD, EntryState, NewOutbound
 from mailcore.model.reputation import Counts, Fate, HoldCause
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.trace import Step, TraceRow, _document
+from mailcore.services.outbound.trace import Step, TraceRow, _document
 from portal.database import unit_of_work, utc_now
 from portal.deliveries import telling, views
 from portal.deliveries.words import CAUSES, STEPS

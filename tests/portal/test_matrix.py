@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from mailcore.model.roles import Role as TokenRole
 from mailcore.services import MailServices
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from portal import access
 from portal.access import Open, need_of
 from portal.accounts import sessions

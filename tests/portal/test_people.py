@@ -279,7 +279,7 @@ def test_control_a_query_for_each_user_would_be_seen(
     organisation: MadeOrganisation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mailcore.services.people import People
+    from mailcore.services.accounts.people import People
 
     for _ in range(8):
         user_of(mail_services, organisation, password=None)

@@ -189,7 +189,7 @@ def test_control_ids_that_are_not_chosen_before_are_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Were each try to make a user of its own, a killed worker would leave people without rows."""
-    from mailcore.services.users import Users
+    from mailcore.services.accounts.users import Users
 
     real = Users.create
 
@@ -218,7 +218,7 @@ def test_a_store_that_is_away_is_waited_for(
     at_work: JobContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mailcore.services.users import Users
+    from mailcore.services.accounts.users import Users
 
     def away(*_: object, **__: object) -> None:
         raise StoreUnavailable("away")

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.sealing import Sealing
+from mailcore.services.trust.sealing import Sealing
 from portal import rotation
 from portal.accounts import factors, services, sessions
 from portal.accounts.models import LinkPurpose, PortalSession

@@ -21,8 +21,8 @@ from mailcore.model.outbound import (
     RecipientStatus,
 )
 from mailcore.services import MailServices
-from mailcore.services.outbound import entry_of
-from mailcore.services.trace import Step, TraceRow
+from mailcore.services.outbound.outbound import entry_of
+from mailcore.services.outbound.trace import Step, TraceRow
 from portal.own import sent
 from portal.own.fates import NAMES, Fate, fate_of, of_recipient, sentence
 from tests.builders import OPERATOR

@@ -24,7 +24,7 @@ from mailcore.model.ids import UserId
 from mailcore.model.limits import LoginLimits
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.identity import Identity
+from mailcore.services.accounts.identity import Identity
 from portal.accounts import services as accounts
 from portal.accounts import sessions, signing_in, views
 from portal.accounts.models import Member

@@ -13,11 +13,12 @@ from bson import ObjectId
 from mailcore.errors import StoreUnavailable
 from mailcore.model.ids import UserId
 from mailcore.model.outbound import OutboundRecipient, QueueId, RecipientState
-from mailcore.services import MailServices, feedback
-from mailcore.services.clock import now
-from mailcore.services.origin_marks import OriginMarks
-from mailcore.services.submission import Sender, Submitted
-from mailcore.services.trace import Step
+from mailcore.services import MailServices
+from mailcore.services.outbound import feedback
+from mailcore.services.outbound.origin_marks import OriginMarks
+from mailcore.services.outbound.submission import Sender, Submitted
+from mailcore.services.outbound.trace import Step
+from mailcore.services.process.clock import now
 from mailcore.store.user.complaints import Complaints
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.relay.conftest import Relaying

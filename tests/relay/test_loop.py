@@ -13,7 +13,7 @@ from gevent.event import Event
 from mailcore.model.outbound import EntryState
 from mailcore.relay import loop
 from mailcore.relay.loop import Relay
-from mailcore.services.outbound_work import Claim, OutboundWork
+from mailcore.services.outbound.outbound_work import Claim, OutboundWork
 from mailcore.store.shard import ShardStores
 from tests.builders import make_user
 from tests.relay.conftest import Relaying

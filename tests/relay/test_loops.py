@@ -12,8 +12,8 @@ import pytest
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.outbound import Reason
 from mailcore.relay.handling import Handling
-from mailcore.services import forwarding, responder
-from mailcore.services.delivery import DeliveryTarget
+from mailcore.services.inbound import forwarding, responder
+from mailcore.services.inbound.delivery import DeliveryTarget
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.relay.conftest import Relaying, one_after_the_other
 from tests.stubs.outside import MailExchanger, Taken

@@ -177,7 +177,7 @@ def test_what_dns_says_leads_to_a_state_and_a_report(
 ) -> None:
     """Fault F14, Attack W18: trouble is put off, lies lead nowhere, and what cannot be is told at once."""
     if "silent" in domain:
-        monkeypatch.setattr("mailcore.services.dns.LIFETIME_S", 0.3)
+        monkeypatch.setattr("mailcore.services.outbound.dns.LIFETIME_S", 0.3)
     dns = relaying.world.dns
     dns.add("null.test", "MX", "0 .")
     dns.add("noaddress.test", "MX", "10 nothing.noaddress.test.")

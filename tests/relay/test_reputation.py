@@ -22,14 +22,15 @@ from mailcore.model.outbound import (
 )
 from mailcore.model.reputation import Counts, Fate, HeldSender, HoldCause, Rates
 from mailcore.relay.handling import Handling
-from mailcore.services import MailServices, reputation, sending_holds
-from mailcore.services.clock import now
-from mailcore.services.feedback import Feedback
-from mailcore.services.origin_marks import OriginMarks
-from mailcore.services.reputation import Reputation
-from mailcore.services.sending_holds import SendingHolds
-from mailcore.services.submission import Sender, Submitted
-from mailcore.services.trace import Step
+from mailcore.services import MailServices
+from mailcore.services.outbound import reputation, sending_holds
+from mailcore.services.outbound.feedback import Feedback
+from mailcore.services.outbound.origin_marks import OriginMarks
+from mailcore.services.outbound.reputation import Reputation
+from mailcore.services.outbound.sending_holds import SendingHolds
+from mailcore.services.outbound.submission import Sender, Submitted
+from mailcore.services.outbound.trace import Step
+from mailcore.services.process.clock import now
 from mailcore.store.user.outbound import OutboundEntries
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.relay.conftest import Relaying

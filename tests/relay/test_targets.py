@@ -10,7 +10,7 @@ from mailcore.errors import AddressInvalid, ValueInvalid
 from mailcore.model.filter import RuleAction, RuleContent, of_user
 from mailcore.model.outbound import OutboundEntry, RecipientState
 from mailcore.net.outgoing import OutgoingClient
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 from tests.builders import OPERATOR, make_user
 from tests.relay.conftest import Relaying
 from tests.services.inbound_mail import box, mail, queued, take

@@ -19,8 +19,8 @@ from mailcore.model.outbound import Answer, OutboundRecipient, RecipientState
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.relay.routes import LOCAL_ROUTE, Routes
-from mailcore.services.outbound import queue_id_of
-from mailcore.services.trace import Step
+from mailcore.services.outbound.outbound import queue_id_of
+from mailcore.services.outbound.trace import Step
 from tests.builders import OPERATOR, make_tenant, make_user
 from tests.relay.conftest import MESSAGE, Relaying
 from tests.stubs.outside import Behaviour, Trouble
@@ -397,7 +397,7 @@ def test_repeat_that_is_not_known_again_would_be_sent_twice(
     assert len(exchanger.accepted) == 1
     ids = iter("0123456789")
     monkeypatch.setattr(
-        "mailcore.services.outbound.queue_id_of", lambda user, key: queue_id_of(user, key + next(ids).encode())
+        "mailcore.services.outbound.outbound.queue_id_of", lambda user, key: queue_id_of(user, key + next(ids).encode())
     )
     for _ in range(2):
         relaying.send("bob@repeat.test", key=b"repeat")

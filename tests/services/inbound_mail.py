@@ -8,7 +8,7 @@ from mailcore.errors import MailError
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.outbound import OutboundEntry
 from mailcore.services import MailServices
-from mailcore.services.delivery import DeliveryTarget
+from mailcore.services.inbound.delivery import DeliveryTarget
 from tests.builders import MadeUser
 
 MTA = Actor(ActorKind.MTA, Door.LMTP, "mx.example.net")

@@ -10,7 +10,7 @@ from bson import ObjectId
 from infra.devstack.endpoints import ShardUris
 from mailcore.errors import OverQuota
 from mailcore.model.ids import UserId
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.directory.pool_use import PoolUse
 from tests.builders import OPERATOR, make_services
 

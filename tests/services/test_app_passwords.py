@@ -20,10 +20,11 @@ from mailcore.model.access import CredentialKind, Protocol, Scope
 from mailcore.model.app_password import letters_of
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, app_passwords, authentication
-from mailcore.services.clock import now
-from mailcore.services.identity import Identity
-from mailcore.services.passwords import Argon2
+from mailcore.services import MailServices
+from mailcore.services.accounts import app_passwords, authentication
+from mailcore.services.accounts.identity import Identity
+from mailcore.services.accounts.passwords import Argon2
+from mailcore.services.process.clock import now
 from mailcore.store.client import Clients
 from tests.builders import OPERATOR, MadeUser, make_user
 

@@ -14,8 +14,8 @@ import yaml
 from mailcore.message.headers import iter_fields
 from mailcore.model.dkim import DkimAlgorithm
 from mailcore.services import MailServices
-from mailcore.services.arc import arc_set
-from mailcore.services.dkim_signatures import Signer
+from mailcore.services.inbound.arc import arc_set
+from mailcore.services.outbound.dkim_signatures import Signer
 from tests.builders import OPERATOR, make_services, make_tenant, make_user
 from tests.corpus import SHARED
 from tests.services.inbound_mail import content, mail, queued, take

@@ -51,15 +51,15 @@ from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
 from mailcore.model.webhook import Webhook
 from mailcore.services import MailServices
-from mailcore.services.access import Place
-from mailcore.services.audit import Audit, Change
-from mailcore.services.import_sources import SourceMailbox
-from mailcore.services.journal import Direction, JournalEntry
-from mailcore.services.messages import NewMessage
-from mailcore.services.programs import Origin, Program, ProgramFault
-from mailcore.services.sending import MessagePlace, NewCopy, NewSending
-from mailcore.services.submission import Sender, Submitted
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
+from mailcore.services.events.audit import Audit, Change
+from mailcore.services.events.journal import Direction, JournalEntry
+from mailcore.services.inbound.programs import Origin, Program, ProgramFault
+from mailcore.services.keeping.import_sources import SourceMailbox
+from mailcore.services.mailboxes.access import Place
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.outbound.sending import MessagePlace, NewCopy, NewSending
+from mailcore.services.outbound.submission import Sender, Submitted
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.authenticator import Authenticator

@@ -11,9 +11,9 @@ from mailcore.model.access import Protocol
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services import auth_log as auth_log_service
-from mailcore.services.auth_log import AuthLog, network_of
-from mailcore.services.login_guard import Attempt
+from mailcore.services.accounts import auth_log as auth_log_service
+from mailcore.services.accounts.auth_log import AuthLog, network_of
+from mailcore.services.accounts.login_guard import Attempt
 from mailcore.store.user.auth_log import AuthLogRows
 from tests.builders import MadeUser, make_user
 

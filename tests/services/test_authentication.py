@@ -15,13 +15,13 @@ from mailcore.model.limits import DEFAULT_LIMITS, LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices, connect
-from mailcore.services import authentication as module
-from mailcore.services.authentication import Authentication
-from mailcore.services.failed_logins import FailedLogins
-from mailcore.services.identity import Identity
-from mailcore.services.offload import InlineOffload
-from mailcore.services.passwords import Argon2, Passwords
-from mailcore.services.redis_link import RedisLink
+from mailcore.services.accounts import authentication as module
+from mailcore.services.accounts.authentication import Authentication
+from mailcore.services.accounts.failed_logins import FailedLogins
+from mailcore.services.accounts.identity import Identity
+from mailcore.services.accounts.passwords import Argon2, Passwords
+from mailcore.services.process.offload import InlineOffload
+from mailcore.services.process.redis_link import RedisLink
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_settings, make_user

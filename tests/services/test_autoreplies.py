@@ -16,7 +16,8 @@ from mailcore import fault
 from mailcore.errors import StoreUnavailable, UserNotFound, ValueInvalid
 from mailcore.model.ids import UserId
 from mailcore.model.outbound import Reason
-from mailcore.services import MailServices, responder
+from mailcore.services import MailServices
+from mailcore.services.inbound import responder
 from mailcore.store.user import autoreplies as stored
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.services.inbound_mail import SENDER, box, content, count, mail, queued, take

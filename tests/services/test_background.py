@@ -12,12 +12,14 @@ import pytest
 from bson import ObjectId
 
 from mailcore.model.access import Protocol
-from mailcore.services import MailServices, auth_log, background, connections, sessions, usage
-from mailcore.services.auth_log import AuthLog
-from mailcore.services.connections import Connections
-from mailcore.services.login_guard import Attempt
-from mailcore.services.sessions import Sessions
-from mailcore.services.usage import Usage
+from mailcore.services import MailServices
+from mailcore.services.accounts import auth_log, connections, sessions, usage
+from mailcore.services.accounts.auth_log import AuthLog
+from mailcore.services.accounts.connections import Connections
+from mailcore.services.accounts.login_guard import Attempt
+from mailcore.services.accounts.sessions import Sessions
+from mailcore.services.accounts.usage import Usage
+from mailcore.services.process import background
 from tests.builders import make_services
 
 DEADLINE_S = 30.0

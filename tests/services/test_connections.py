@@ -14,9 +14,9 @@ from bson import ObjectId
 from mailcore.errors import TooManyConnections
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.services import connections as module
-from mailcore.services.connections import Connections, Lease
-from mailcore.services.redis_link import RedisLink
+from mailcore.services.accounts import connections as module
+from mailcore.services.accounts.connections import Connections, Lease
+from mailcore.services.process.redis_link import RedisLink
 
 
 @pytest.fixture

@@ -35,9 +35,9 @@ from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import Tenant, TenantLimits
 from mailcore.services import MailServices
-from mailcore.services import deleted_users as service
-from mailcore.services.messages import NewMessage
-from mailcore.services.seats import Seats
+from mailcore.services.accounts import deleted_users as service
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.tenants.seats import Seats
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.address_entries import RESERVED
 from mailcore.store.indexes import HOT

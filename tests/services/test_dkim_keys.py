@@ -26,10 +26,10 @@ from mailcore.model.dkim import DkimAlgorithm, DkimKey, DkimKeyState
 from mailcore.model.ids import TenantId
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.clock import now
-from mailcore.services.dkim import Dkim
-from mailcore.services.dkim_keys import DkimKeys
-from mailcore.services.dkim_private_keys import new_key
+from mailcore.services.outbound.dkim import Dkim
+from mailcore.services.outbound.dkim_keys import DkimKeys
+from mailcore.services.outbound.dkim_private_keys import new_key
+from mailcore.services.process.clock import now
 from tests.builders import OPERATOR, make_tenant
 
 MEMBER = Actor(ActorKind.MEMBER, Door.PORTAL, "ada@example.org")

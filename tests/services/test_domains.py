@@ -10,8 +10,8 @@ from mailcore.errors import DomainNotFound, DomainTaken, NotPermitted, ValueInva
 from mailcore.model.actor import SYSTEM, Actor, ActorKind, Door
 from mailcore.model.dkim import DkimAlgorithm, DkimKeyState
 from mailcore.services import MailServices
-from mailcore.services.clock import now
-from mailcore.services.dkim_keys import DkimKeys
+from mailcore.services.outbound.dkim_keys import DkimKeys
+from mailcore.services.process.clock import now
 from tests.builders import OPERATOR, make_tenant, make_user
 from tests.services.test_dkim_keys import SEEN, Dns, signatures
 

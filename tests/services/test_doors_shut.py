@@ -17,10 +17,10 @@ from mailcore.model.access import CAN_BE_DISABLED, Protocol
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services import sessions as sessions_service
-from mailcore.services.clock import now
-from mailcore.services.login_guard import Refusal
-from mailcore.services.sign_in_rules import FAREWELLS
+from mailcore.services.accounts import sessions as sessions_service
+from mailcore.services.accounts.login_guard import Refusal
+from mailcore.services.accounts.sign_in_rules import FAREWELLS
+from mailcore.services.process.clock import now
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.services.test_every_door import DOORS, Dialogue
 

@@ -18,10 +18,10 @@ from mailcore.model.flags import DRAFT, FLAGGED, SEEN, FlagSet
 from mailcore.model.retention import RetentionRule
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.encryption import Encryptions
-from mailcore.services.import_sources import SourceMailbox
-from mailcore.services.messages import NewMessage
-from mailcore.services.transfers import Transfers
+from mailcore.services.content.encryption import Encryptions
+from mailcore.services.keeping.import_sources import SourceMailbox
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.mailboxes.transfers import Transfers
 from mailcore.store.mailbox.notes import Note
 from mailcore.store.mailbox.view import MailboxView
 from tests.builders import OPERATOR, MadeUser, make_user

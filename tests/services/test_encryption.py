@@ -26,11 +26,11 @@ from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
 from mailcore.model.flags import DRAFT, FlagSet
 from mailcore.model.outbound import OutboundRecipient
 from mailcore.services import MailServices
-from mailcore.services import encryption as service
-from mailcore.services.encryption import certificate_infos, key_info
-from mailcore.services.messages import NewMessage
-from mailcore.services.outbound_content import OutboundContent
-from mailcore.services.submission import Sender, Submitted
+from mailcore.services.content import encryption as service
+from mailcore.services.content.encryption import certificate_infos, key_info
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.outbound.outbound_content import OutboundContent
+from mailcore.services.outbound.submission import Sender, Submitted
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, inbox, message
 

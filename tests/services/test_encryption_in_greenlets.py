@@ -12,7 +12,7 @@ from gevent import monkey
 monkey.patch_all()
 import gevent
 from mailcore.errors import EncryptionFailed
-from mailcore.services import encryption
+from mailcore.services.content import encryption
 
 def read(number):
     gevent.sleep(0.01 * (number % 3))

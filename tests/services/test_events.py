@@ -214,7 +214,7 @@ def test_a_change_whose_process_died_is_told_as_unknown(
     services: MailServices, user: MadeUser, point: str, changed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before or after the change: the event is there either way, never nothing."""
-    monkeypatch.setattr("mailcore.services.audit.Audit._settle", lambda *_: None)
+    monkeypatch.setattr("mailcore.services.events.audit.Audit._settle", lambda *_: None)
     die_at(point, monkeypatch)
     with pytest.raises(SystemExit):
         services.users.set_state(WHO, user.user_id, State.SUSPENDED)

@@ -18,7 +18,7 @@ from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.pop3.connection import Pop3Connection
 from mailcore.services import MailServices
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp.connection import SmtpConnection
 from mailcore.submission.policy import SubmissionPolicy
 from tests.builders import OPERATOR, MadeUser, make_user

@@ -10,7 +10,7 @@ import pytest
 
 from mailcore.model.ids import MailboxId
 from mailcore.services import MailServices
-from mailcore.services.expiry import Expiry
+from mailcore.services.mailboxes.expiry import Expiry
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, message

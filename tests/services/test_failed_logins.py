@@ -14,10 +14,10 @@ from mailcore.model.access import CredentialKind, Protocol
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import LoginLimits, Penalty
 from mailcore.model.secret import Secret
-from mailcore.services import failed_logins
-from mailcore.services.failed_logins import FailedLogins
-from mailcore.services.login_guard import Attempt, Permit, Refusal
-from mailcore.services.redis_link import RedisLink
+from mailcore.services.accounts import failed_logins
+from mailcore.services.accounts.failed_logins import FailedLogins
+from mailcore.services.accounts.login_guard import Attempt, Permit, Refusal
+from mailcore.services.process.redis_link import RedisLink
 
 LIMITS = LoginLimits(
     user=Penalty(free=10, first_wait_s=60, longest_wait_s=3600),

@@ -36,9 +36,10 @@ from mailcore.model.filter import (
 )
 from mailcore.model.flags import ANSWERED, FLAGGED, SEEN, FlagSet
 from mailcore.model.ids import MailboxId, MailboxName, TenantId, UserId
-from mailcore.services import MailServices, program_cache
-from mailcore.services.forward_cycles import ForwardCycles
-from mailcore.services.programs import Origin, Program, Programs, Ruling
+from mailcore.services import MailServices
+from mailcore.services.addresses.forward_cycles import ForwardCycles
+from mailcore.services.inbound import program_cache
+from mailcore.services.inbound.programs import Origin, Program, Programs, Ruling
 from mailcore.sieve import (
     Discard,
     Environment,
@@ -519,7 +520,7 @@ def test_a_writer_that_dies_between_leaves_nobody_unaware(
     services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the announcement on everybody looks, so a rule that was stored is found though nobody told of it."""
-    from mailcore.services.filter_changes import FilterChanges
+    from mailcore.services.inbound.filter_changes import FilterChanges
 
     class Died(BaseException):
         pass

@@ -13,10 +13,11 @@ from mailcore.errors import AddressNotFound, MailLoop, RateExceeded, StoreUnavai
 from mailcore.message.headers import find_all, iter_fields
 from mailcore.model.outbound import SENDING_HOLD, EntryState, OutboundEntry, Reason
 from mailcore.model.reputation import HoldCause
-from mailcore.services import MailServices, forwarding
-from mailcore.services.arrival import Arrival
-from mailcore.services.forwarding import Forwarding
-from mailcore.services.usage import Usage
+from mailcore.services import MailServices
+from mailcore.services.accounts.usage import Usage
+from mailcore.services.inbound import forwarding
+from mailcore.services.inbound.arrival import Arrival
+from mailcore.services.inbound.forwarding import Forwarding
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.services.inbound_mail import SENDER, box, content, count, mail, queued, take
 

@@ -13,8 +13,8 @@ from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import UserId
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services import fsck as module
-from mailcore.services.messages import NewMessage
+from mailcore.services.keeping import fsck as module
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.keys import mailbox_key, owner_range
 from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR, MadeUser, make_user

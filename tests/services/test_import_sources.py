@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailcore.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from mailcore.services.import_sources import (
+from mailcore.services.keeping.import_sources import (
     SourceMailbox,
     SourceMessage,
     SourceUnreadable,

@@ -15,10 +15,10 @@ from mailcore.model.flags import ANSWERED, FLAGGED, SEEN
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services import imports as module
-from mailcore.services.import_sources import find_mailboxes
-from mailcore.services.imports import ImportResult
-from mailcore.services.messages import Messages
+from mailcore.services.keeping import imports as module
+from mailcore.services.keeping.import_sources import find_mailboxes
+from mailcore.services.keeping.imports import ImportResult
+from mailcore.services.mailboxes.messages import Messages
 from tests.builders import OPERATOR, make_user
 
 TEXT = b"From: a@example.com\r\nMessage-ID: <%d@example.com>\r\nSubject: message %d\r\n\r\nbody %d\r\n"

@@ -14,8 +14,8 @@ from mailcore.errors import JournalUnavailable, StoreUnavailable, UserNotFound
 from mailcore.model.filter import RuleAction, RuleContent, of_user
 from mailcore.model.ids import UserId
 from mailcore.services import MailServices
-from mailcore.services.content import ContentStore
-from mailcore.services.journal import Direction, Journal, JournalEntry
+from mailcore.services.content.content import ContentStore
+from mailcore.services.events.journal import Direction, Journal, JournalEntry
 from mailcore.smtp.replies import reply_for
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.services.inbound_mail import mail, take

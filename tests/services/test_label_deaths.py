@@ -12,8 +12,8 @@ from mailcore.model.ids import MailboxName
 from mailcore.model.labels import LabelSet, SystemLabel
 from mailcore.model.uid_set import MAX_NUMBER, UidSet
 from mailcore.services import MailServices
-from mailcore.services.label_changes import LabelChanges
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.label_changes import LabelChanges
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR, make_services, make_user
 

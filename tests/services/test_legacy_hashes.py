@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from mailcore.errors import AuthenticationFailed, HashUnsuitable
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, legacy_hashes, passwords
-from mailcore.services.legacy_hashes import find_scheme, verify
-from mailcore.services.offload import InlineOffload
-from mailcore.services.passwords import Passwords
+from mailcore.services import MailServices
+from mailcore.services.accounts import legacy_hashes, passwords
+from mailcore.services.accounts.legacy_hashes import find_scheme, verify
+from mailcore.services.accounts.passwords import Passwords
+from mailcore.services.process.offload import InlineOffload
 from tests.builders import OPERATOR, make_user
 
 

@@ -11,7 +11,7 @@ from pymongo import monitoring
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.redis_link import RedisLink
+from mailcore.services.process.redis_link import RedisLink
 from tests.builders import PASSWORD, MadeUser, make_services, make_user
 from tests.store.mailbox.test_round_trips import Listener
 

@@ -12,8 +12,9 @@ from mailcore.errors import AuthenticationFailed
 from mailcore.model.access import Protocol
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, passwords
-from mailcore.services.passwords import Argon2
+from mailcore.services import MailServices
+from mailcore.services.accounts import passwords
+from mailcore.services.accounts.passwords import Argon2
 from tests.builders import OPERATOR, make_services, make_user
 
 

@@ -18,10 +18,11 @@ from mailcore.errors import FileNotFound, RateExceeded, StoreDamaged, StoreUnava
 from mailcore.model.ids import UserId
 from mailcore.model.mail_export import KEPT_FOR, ExportState, MailExport
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, mail_archive, mail_exports
-from mailcore.services.clock import now
-from mailcore.services.mail_archive import MailArchive, Stretch
-from mailcore.services.messages import NewMessage
+from mailcore.services import MailServices
+from mailcore.services.keeping import mail_archive, mail_exports
+from mailcore.services.keeping.mail_archive import MailArchive, Stretch
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.process.clock import now
 from mailcore.store.user.export_pieces import ExportPieces
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.store.test_delivery import deliver, message

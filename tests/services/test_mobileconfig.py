@@ -15,8 +15,8 @@ from infra.devstack.endpoints import ShardUris
 from mailcore.model.access import Scope
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services import mobileconfig as service
-from mailcore.services.mobileconfig import account_of
+from mailcore.services.trust import mobileconfig as service
+from mailcore.services.trust.mobileconfig import account_of
 from tests.builders import OPERATOR, make_services
 
 HOST = "mail.profiles.test"

@@ -25,9 +25,9 @@ from mailcore.model.outbound import (
     ReturnContent,
 )
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
-from mailcore.services.outbound import WAKE_CHANNEL, entry_of
-from mailcore.services.trace import Step
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.outbound.outbound import WAKE_CHANNEL, entry_of
+from mailcore.services.outbound.trace import Step
 from mailcore.store.user.outbound import OutboundEntries
 from tests.builders import OPERATOR, MadeUser, make_user
 

@@ -17,8 +17,9 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.factors import Factor, Passkey
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, passkeys
-from mailcore.services.passkeys import Passkeys
+from mailcore.services import MailServices
+from mailcore.services.accounts import passkeys
+from mailcore.services.accounts.passkeys import Passkeys
 from mailcore.store.directory.nonces import Nonces
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_tenant, make_user
 from tests.services.authenticator import AT, UP, UV, Authenticator

@@ -25,10 +25,11 @@ from mailcore.errors import (
 from mailcore.model.access import CredentialKind, Protocol
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect, leaked_passwords
-from mailcore.services.clock import now
-from mailcore.services.leaked_passwords import LeakedPasswords
-from mailcore.services.passwords import Argon2
+from mailcore.services import MailServices, connect
+from mailcore.services.accounts import leaked_passwords
+from mailcore.services.accounts.leaked_passwords import LeakedPasswords
+from mailcore.services.accounts.passwords import Argon2
+from mailcore.services.process.clock import now
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import Clients
 from mailcore.store.directory.users import HISTORY

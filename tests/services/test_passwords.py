@@ -10,9 +10,9 @@ import pytest
 
 from mailcore.errors import PasswordUnsuitable, ServerBusy
 from mailcore.model.secret import Secret
-from mailcore.services import passwords as module
-from mailcore.services.offload import InlineOffload
-from mailcore.services.passwords import Argon2, Passwords, prepare
+from mailcore.services.accounts import passwords as module
+from mailcore.services.accounts.passwords import Argon2, Passwords, prepare
+from mailcore.services.process.offload import InlineOffload
 
 
 def test_a_password_verifies_and_another_does_not() -> None:

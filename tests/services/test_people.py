@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailcore.services import MailServices
-from mailcore.services.people import People
+from mailcore.services.accounts.people import People
 from tests.builders import OPERATOR, make_services, make_tenant, make_user
 from tests.store.test_delivery import deliver, message
 

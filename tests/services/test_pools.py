@@ -16,9 +16,9 @@ from mailcore.errors import OverQuota, ValueInvalid
 from mailcore.model.ids import TenantId
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
-from mailcore.services.pool_room import MOST, PARTS
-from mailcore.services.quotas import Quotas
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.tenants.pool_room import MOST, PARTS
+from mailcore.services.tenants.quotas import Quotas
 from mailcore.store.directory import pool_use
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.store.test_delivery import deliver, message

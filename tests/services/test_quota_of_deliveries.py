@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mailcore.errors import MailError, OverQuota
-from mailcore.services import MailServices, quotas
+from mailcore.services import MailServices
+from mailcore.services.tenants import quotas
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.inbound_mail import mail, take
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from mailcore.model.secret import Secret
-from mailcore.services.redis_link import RedisLink
-from mailcore.services.redis_scripts import Script
+from mailcore.services.process.redis_link import RedisLink
+from mailcore.services.process.redis_scripts import Script
 
 COUNT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 LIST = "return {1, tonumber(ARGV[1]), -3}"

@@ -34,10 +34,11 @@ from mailcore.model.limits import RoutingLimits
 from mailcore.model.routing import ForwardedAutoreply, Group, Posters
 from mailcore.model.tenant import State
 from mailcore.model.wildcard import covering
-from mailcore.services import MailServices, address_book, resolution
-from mailcore.services.delivery import Delivery
-from mailcore.services.onward_addresses import OnwardAddresses
-from mailcore.services.resolution import ANYBODY, Resolution, Resolutions
+from mailcore.services import MailServices
+from mailcore.services.addresses import address_book, resolution
+from mailcore.services.addresses.onward_addresses import OnwardAddresses
+from mailcore.services.addresses.resolution import ANYBODY, Resolution, Resolutions
+from mailcore.services.inbound.delivery import Delivery
 from mailcore.store.directory.addresses import Addresses
 from mailcore.store.directory.domains import Domains
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user

@@ -12,8 +12,8 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.retention import RetentionPolicy, RetentionRule
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services import retention as retention_service
-from mailcore.services.retention import Retention
+from mailcore.services.keeping import retention as retention_service
+from mailcore.services.keeping.retention import Retention
 from mailcore.store.mailbox.purge import Purge
 from mailcore.store.message import message_collection
 from mailcore.store.message.message_collection import MessageCollector

@@ -17,8 +17,9 @@ from mailcore.model.flags import ANSWERED, FLAGGED, SEEN, FlagSet
 from mailcore.model.ids import MailboxName
 from mailcore.model.outbound import Reason
 from mailcore.model.verdict import Verdict
-from mailcore.services import MailServices, inbound
-from mailcore.services.delivery import DeliveryTarget
+from mailcore.services import MailServices
+from mailcore.services.inbound import inbound
+from mailcore.services.inbound.delivery import DeliveryTarget
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.services.inbound_mail import MTA, content, queued
 

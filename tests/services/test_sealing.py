@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailcore.model.secret import Secret
-from mailcore.services.sealing import SealBroken, Sealing
+from mailcore.services.trust.sealing import SealBroken, Sealing
 
 ONE, TWO = Secret(bytes(32)), Secret(bytes(range(32)))
 

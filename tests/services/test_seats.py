@@ -10,7 +10,7 @@ import pytest
 
 from mailcore.errors import TooManyUsers
 from mailcore.services import MailServices
-from mailcore.services.seats import Seats
+from mailcore.services.tenants.seats import Seats
 from tests.builders import OPERATOR, make_services, make_tenant
 
 LIMIT = 5

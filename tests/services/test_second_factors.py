@@ -20,9 +20,9 @@ from mailcore.model.limits import SecondFactorLimits
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.reauthentication import Reauthentication
-from mailcore.services.second_factors import SecondFactors
-from mailcore.services.totp import Totp
+from mailcore.services.accounts.reauthentication import Reauthentication
+from mailcore.services.accounts.second_factors import SecondFactors
+from mailcore.services.accounts.totp import Totp
 from mailcore.store.directory.nonces import Nonces
 from mailcore.store.directory.second_factors import SecondFactors as Repository
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_services, make_user

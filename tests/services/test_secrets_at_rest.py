@@ -27,8 +27,8 @@ from mailcore.log import JsonFormatter
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices, connect
-from mailcore.services.rotation import SEALED
-from mailcore.services.sealing import Sealing
+from mailcore.services.trust.rotation import SEALED
+from mailcore.services.trust.sealing import Sealing
 from tests.builders import SEALING_KEYS, make_services, make_settings
 from tests.services.test_audit_coverage import ACTOR, CALLS, make_scene, own_shard
 from workers.context import JobContext

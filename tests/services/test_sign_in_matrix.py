@@ -28,10 +28,11 @@ from mailcore.model.factors import Factor
 from mailcore.model.roles import ROLES, Role
 from mailcore.model.secret import Secret
 from mailcore.model.token import PLATFORM, TokenOwner
-from mailcore.services import MailServices, authentication
-from mailcore.services import sign_in_rules as rules
-from mailcore.services.login_guard import Refusal
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services import MailServices
+from mailcore.services.accounts import authentication
+from mailcore.services.accounts import sign_in_rules as rules
+from mailcore.services.accounts.login_guard import Refusal
+from mailcore.services.accounts.tokens import owner_of_tenant
 from mailcore.store.client import Clients
 from tests.builders import OPERATOR, MadeUser, make_user
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from mailcore.model.secret import Secret
-from mailcore.services.redis_link import RedisLink
-from mailcore.services.slots import HELD_S, Slots
+from mailcore.services.outbound.slots import HELD_S, Slots
+from mailcore.services.process.redis_link import RedisLink
 
 
 def made(redis_url: str | None, clock: Callable[[], float] = time.time) -> Slots:

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from mailcore.model.verdict import Verdict
-from mailcore.services import spam
-from mailcore.services.spam import NOT_LOOKED_AT, Envelope, Screened, Spam
+from mailcore.services.inbound import spam
+from mailcore.services.inbound.spam import NOT_LOOKED_AT, Envelope, Screened, Spam
 from tests.builders import make_settings
 from tests.stubs.rspamd import rspamd
 

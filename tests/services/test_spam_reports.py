@@ -11,9 +11,10 @@ from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore import fault
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, spam_reports
-from mailcore.services.sequencer import Sequencer
-from mailcore.services.spam_reports import SpamReports
+from mailcore.services import MailServices
+from mailcore.services.events.sequencer import Sequencer
+from mailcore.services.inbound import spam_reports
+from mailcore.services.inbound.spam_reports import SpamReports
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, message
 from tests.stubs.rspamd import Rspamd, rspamd

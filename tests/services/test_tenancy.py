@@ -35,7 +35,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, TenantLimits
 from mailcore.services import MailServices
-from mailcore.services.addresses import Addresses
+from mailcore.services.addresses.addresses import Addresses
 from tests.builders import OPERATOR, PASSWORD, make_services, make_tenant, make_user
 
 MEMBER = Actor(ActorKind.MEMBER, Door.PORTAL, "member@example.com")

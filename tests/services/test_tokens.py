@@ -24,9 +24,9 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.model.token import PLATFORM, TokenOwner, TokenScope
 from mailcore.services import MailServices
-from mailcore.services.clock import now
-from mailcore.services.identity import Identity
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.identity import Identity
+from mailcore.services.accounts.tokens import owner_of_tenant
+from mailcore.services.process.clock import now
 from mailcore.store.client import Clients
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 

@@ -17,7 +17,7 @@ from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.passwords import Argon2, Passwords
+from mailcore.services.accounts.passwords import Argon2, Passwords
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.domains import Domains
 from tests.builders import OPERATOR, make_services, make_user

@@ -33,7 +33,8 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, transfers
+from mailcore.services import MailServices
+from mailcore.services.mailboxes import transfers
 from mailcore.store.mailbox import fold, heads
 from mailcore.store.mailbox.loading import load_view, refresh_view
 from mailcore.store.mailbox.view import MailboxView, uid_set_of

@@ -18,8 +18,8 @@ from mailcore.model.ids import UserId
 from mailcore.model.retention import RetentionRule
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.arrival import Arrival
-from mailcore.services.delivery import DeliveryTarget
+from mailcore.services.inbound.arrival import Arrival
+from mailcore.services.inbound.delivery import DeliveryTarget
 from mailcore.store.message.chunks import Tier
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 
@@ -270,7 +270,7 @@ def test_crash_without_repeat_leaves_nothing_after_the_sweep(
 
 def _sweep_at_once(services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep as if a day had passed, in which the majority got what the primary had."""
-    from mailcore.services import retention
+    from mailcore.services.keeping import retention
 
     _settle(services, user)
     monkeypatch.setattr(retention, "CRASHED_AFTER_S", -1)

@@ -17,7 +17,7 @@ from mailcore.errors import Conflict, MailboxNotFound, StoreUnavailable
 from mailcore.model.retention import RetentionRule
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services import retention as retention_service
+from mailcore.services.keeping import retention as retention_service
 from mailcore.store.mailbox.heads import Heads
 from mailcore.store.message.chunks import Tier
 from mailcore.store.message.message_collection import oid_array_of, oid_list

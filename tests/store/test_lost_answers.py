@@ -16,7 +16,7 @@ from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store import direct
 from mailcore.store.message.blobs import blob_address
 from mailcore.store.message.chunks import Tier

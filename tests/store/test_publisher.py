@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from mailcore.services import publisher as module
-from mailcore.services.publisher import Publisher
+from mailcore.services.mailboxes import publisher as module
+from mailcore.services.mailboxes.publisher import Publisher
 
 CHANNEL = b"publisher-test"
 

@@ -27,9 +27,11 @@ from mailcore.model.actions import CLOSE  # noqa: E402
 from mailcore.model.uid_set import UidSet  # noqa: E402
 from mailcore.net import web  # noqa: E402
 from mailcore.net.offload import GeventOffload  # noqa: E402
-from mailcore.services import connections, failed_logins, notices, spool  # noqa: E402
-from mailcore.services.heavy_work import HeavyWork  # noqa: E402
-from mailcore.services.sessions import Sessions  # noqa: E402
+from mailcore.services.accounts import connections, failed_logins  # noqa: E402
+from mailcore.services.accounts.sessions import Sessions  # noqa: E402
+from mailcore.services.content import spool  # noqa: E402
+from mailcore.services.mailboxes import notices  # noqa: E402
+from mailcore.services.process.heavy_work import HeavyWork  # noqa: E402
 from mailcore.smtp import connection as smtp_connection  # noqa: E402
 
 _hoard: list[bytes] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mailcore.model.flags import FlagSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser
 
 KINDS = 6

@@ -11,7 +11,8 @@ import imapclient
 import pytest
 
 from mailcore.message.split import Cut, encode_chunks
-from mailcore.services import MailServices, stored_content
+from mailcore.services import MailServices
+from mailcore.services.content import stored_content
 from tests.builders import MadeUser
 from tests.corpus import as_let_in, iter_corpus
 from tests.hostile import HOSTILE

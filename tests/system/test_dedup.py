@@ -18,8 +18,8 @@ from redis import Redis
 
 from mailcore.model.retention import RetentionRule
 from mailcore.services import MailServices
-from mailcore.services import content as content_service
-from mailcore.services.delivery import DeliveryTarget
+from mailcore.services.content import content as content_service
+from mailcore.services.inbound.delivery import DeliveryTarget
 from mailcore.store.keys import owner_range
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.system.servers import ROOT, RunningServer, environment_of

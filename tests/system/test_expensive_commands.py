@@ -11,7 +11,7 @@ import pytest
 
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.system import altered_server
 from tests.system.servers import RunningServer, environment_of, start

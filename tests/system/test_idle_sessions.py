@@ -18,7 +18,7 @@ import trustme
 
 from mailcore.model.flags import FlagSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.system.servers import RunningServer, environment_of, start
 from tests.transcripts.imap.dialogue import Client

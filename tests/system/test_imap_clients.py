@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.corpus import iter_corpus
 from tests.hostile import HOSTILE

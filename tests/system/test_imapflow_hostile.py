@@ -17,7 +17,7 @@ from imapclient.response_types import BodyData
 
 from mailcore.model.flags import FLAGGED, FlagSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.corpus import iter_corpus
 from tests.hostile import HOSTILE

@@ -83,8 +83,8 @@ def test_hashes_without_a_bound_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
     from threading import Barrier
 
     from mailcore.model.secret import Secret
-    from mailcore.services.offload import InlineOffload
-    from mailcore.services.passwords import Argon2, Passwords
+    from mailcore.services.accounts.passwords import Argon2, Passwords
+    from mailcore.services.process.offload import InlineOffload
 
     together = Barrier(8)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailcore.services import MailServices
-from mailcore.services.notices import POLL_ALONE_S, POLL_JITTER, POLL_S
+from mailcore.services.mailboxes.notices import POLL_ALONE_S, POLL_JITTER, POLL_S
 from tests.builders import MadeUser
 from tests.system import altered_server
 from tests.system.servers import environment_of, start

@@ -18,7 +18,7 @@ import pytest
 from infra.devstack.stack import Stack
 from mailcore.model.routing import Posters
 from mailcore.services import MailServices
-from mailcore.services.spam import Envelope, check, post
+from mailcore.services.inbound.spam import Envelope, check, post
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.system import mx
 from tests.system.servers import RunningServer, environment_of, start

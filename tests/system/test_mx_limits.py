@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from mailcore.model.verdict import Verdict
-from mailcore.services.spam import Envelope, check
+from mailcore.services.inbound.spam import Envelope, check
 from tests.system import mx
 from tests.system.test_signatures_by_rspamd import resolver
 

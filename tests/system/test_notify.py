@@ -8,7 +8,7 @@ import pytest
 
 from mailcore.imap.notifications import APART_S
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser
 from tests.system.servers import RunningServer
 from tests.system.strict_imap import Response, StrictImap

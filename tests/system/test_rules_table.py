@@ -25,7 +25,7 @@ from mailcore.model.flags import FlagSet
 from mailcore.model.ids import MailboxName
 from mailcore.model.outbound import Reason
 from mailcore.services import MailServices
-from mailcore.services.programs import Programs
+from mailcore.services.inbound.programs import Programs
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.system.servers import RunningServer, environment_of, start
 

@@ -12,7 +12,7 @@ import pytest
 
 from infra.devstack.endpoints import Endpoints
 from mailcore.services import MailServices
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 from tests.builders import OPERATOR
 from tests.stubs.outside import Outside, outside
 from tests.system.sending import (

@@ -6,7 +6,7 @@ from bson import ObjectId
 
 from mailcore.model.content import StoredItems
 from mailcore.model.ids import UserId
-from mailcore.services.item_cache import ItemCache, RecentlyRead, size_of_document
+from mailcore.services.mailboxes.item_cache import ItemCache, RecentlyRead, size_of_document
 
 
 def _oid(number: int) -> bytes:

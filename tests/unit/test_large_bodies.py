@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from mailcore.api import large_bodies
 from mailcore.api.errors import ApiError
 from mailcore.api.large_bodies import large_json
-from mailcore.services.spool import Spool
+from mailcore.services.content.spool import Spool
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 53), 1 << 53) | st.text(max_size=60),

@@ -12,8 +12,8 @@ from redis import Redis
 from mailcore.model.ids import MailboxId
 from mailcore.model.retention import RetentionRule
 from mailcore.services import MailServices
-from mailcore.services import retention as retention_service
-from mailcore.services.messages import NewMessage
+from mailcore.services.keeping import retention as retention_service
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.keys import mailbox_key
 from mailcore.store.mailbox.tree import TreeChange
 from mailcore.store.message.chunks import Tier

@@ -16,7 +16,8 @@ from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.platform_tally import MERGED, Measured, merged, named, risen
 from mailcore.model.tally import Counted
 from mailcore.model.tenant import Shard
-from mailcore.services import MailServices, platform_tallies
+from mailcore.services import MailServices
+from mailcore.services.tenants import platform_tallies
 from mailcore.store.set_state import SetState
 from tests.builders import OPERATOR, MadeUser, make_user
 from workers.context import JobContext

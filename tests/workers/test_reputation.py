@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailcore.model.reputation import Fate, HoldCause
-from mailcore.services import MailServices, sending_holds
+from mailcore.services import MailServices
+from mailcore.services.outbound import sending_holds
 from tests.builders import make_user
 from workers.context import JobContext
 from workers.jobs.reputation import watch

@@ -24,11 +24,12 @@ from mailcore.model.secret import Secret
 from mailcore.model.tally import AGE_DAYS, AGES, DAY_S, HOUR_S, Counted, hour_of, start_of
 from mailcore.model.tally import sign_in as sign_in_name
 from mailcore.model.verdict import Verdict
-from mailcore.services import MailServices, rollups, tallies
-from mailcore.services.delivery import DeliveryTarget
-from mailcore.services.rollups import Rollups
-from mailcore.services.tallies import Tallies
-from mailcore.services.trace import Step, TraceRow
+from mailcore.services import MailServices
+from mailcore.services.inbound.delivery import DeliveryTarget
+from mailcore.services.outbound.trace import Step, TraceRow
+from mailcore.services.tenants import rollups, tallies
+from mailcore.services.tenants.rollups import Rollups
+from mailcore.services.tenants.tallies import Tallies
 from mailcore.store.message import upload
 from mailcore.store.message.chunks import Tier, new_generation
 from mailcore.store.user import rollups as rows

@@ -15,7 +15,7 @@ import pytest
 
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.services import MailServices
-from mailcore.services.sequencer import Sequencer
+from mailcore.services.events.sequencer import Sequencer
 from mailcore.store.mailbox.change_events import ChangeEvents
 from tests.builders import SEALING_KEYS, make_user
 from tests.services.test_events import check_stream

@@ -17,8 +17,8 @@ from mailcore.model.secret import Secret
 from mailcore.model.webhook import Webhook, read_types
 from mailcore.net.outgoing import OutgoingClient
 from mailcore.services import MailServices
-from mailcore.services import webhooks as webhooks_module
-from mailcore.services.webhooks import wait_s
+from mailcore.services.events import webhooks as webhooks_module
+from mailcore.services.events.webhooks import wait_s
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, message
 from tests.stubs.outside import Outside, Posted, outside

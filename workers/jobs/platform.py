@@ -8,7 +8,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from mailcore.model.platform_tally import Measured, named
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 from workers.context import JobContext
 from workers.registry import QUEUES
 

@@ -12,7 +12,7 @@ from mailcore.imap.wire.append_message import AppendMessage, read_append_message
 from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.responses import Completion, Done
 from mailcore.model.ids import MailboxName
-from mailcore.services.messages import AppendResult
+from mailcore.services.mailboxes.messages import AppendResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mailcore.imap.wire.responses import Done, ListResponse, MailboxResponse, St
 from mailcore.model.ids import MailboxId, MailboxName, UserId
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.rights import ALL_RIGHTS, Right, shown_letters
-from mailcore.services.sharing import VisibleMailboxes
+from mailcore.services.mailboxes.sharing import VisibleMailboxes
 
 MAX_PATTERNS = 32
 NAMES_BETWEEN_PAUSES = 20

@@ -15,8 +15,8 @@ from mailcore.imap.wire.mailbox_name import decode_name
 from mailcore.imap.wire.responses import Completion, Done, MailboxResponse, No, astring, metadata_value
 from mailcore.model.ids import MailboxName
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.services.access import Place
-from mailcore.services.metadata import PRIVATE, SHARED
+from mailcore.services.mailboxes.access import Place
+from mailcore.services.mailboxes.metadata import PRIVATE, SHARED
 
 _NAME = re.compile(rb"(?:/[^\x00-\x1f\x7f-\xff*%/]+)+\Z")
 _ROOTS = frozenset({PRIVATE.rstrip("/"), SHARED.rstrip("/")})

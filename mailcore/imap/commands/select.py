@@ -21,7 +21,7 @@ from mailcore.imap.wire.responses import Bad, Condition, Done, ListResponse, Res
 from mailcore.model import flags
 from mailcore.model.ids import MailboxName
 from mailcore.model.rights import FLAG_RIGHTS, Right
-from mailcore.services.access import flag_mask
+from mailcore.services.mailboxes.access import flag_mask
 
 
 @dataclass(frozen=True, slots=True)

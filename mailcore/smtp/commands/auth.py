@@ -7,7 +7,7 @@ import logging
 from mailcore import log, sasl
 from mailcore.errors import AuthenticationFailed, SyntaxFault
 from mailcore.model.access import Protocol
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp import replies
 from mailcore.smtp.commands.outcome import Ask, Outcome
 from mailcore.smtp.session import Session

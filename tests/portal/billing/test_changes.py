@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailcore.errors import OverQuota, ValueInvalid
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from portal.accounts.models import Organisation
 from portal.billing import changes, metering, plans, services
 from portal.billing.changes import (
@@ -101,7 +101,7 @@ def test_a_plan_by_gb_becomes_one_by_seat_and_what_was_metered_is_billed(billed:
 @pytest.fixture
 def usage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every tenant stores 20 GB on SSD and 5 on HDD."""
-    from mailcore.services.pools import Pools, Stored
+    from mailcore.services.tenants.pools import Pools, Stored
 
     monkeypatch.setattr(Pools, "tiers", lambda *_: Stored(20 * GIB, 5 * GIB))
 

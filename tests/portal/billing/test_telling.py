@@ -11,7 +11,7 @@ from email.policy import default
 import pytest
 
 from mailcore.services import MailServices
-from mailcore.services.outbound import entry_of
+from mailcore.services.outbound.outbound import entry_of
 from portal.accounts.models import Member, Membership, Organisation
 from portal.billing import services, telling
 from portal.database import session, unit_of_work

@@ -20,7 +20,7 @@ from mailcore.errors import NotPermitted
 from mailcore.model.actor import SYSTEM
 from mailcore.relay.mta_sts import parse_policy
 from mailcore.services import MailServices, connect
-from mailcore.services.clock import now
+from mailcore.services.process.clock import now
 from mailcore.settings import AcmeSettings
 from portal.domains import applying, checking, services
 from portal.domains.models import DomainClaim

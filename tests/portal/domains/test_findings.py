@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from mailcore.model.dns_answers import Outcome, Question
-from mailcore.services import authoritative_dns
+from mailcore.services.outbound import authoritative_dns
 from portal.domains import evaluation
 from portal.domains.records import Advice, Finding, State, Verdict, Wanted
 from portal.domains.sentences import SENTENCES, sentence

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from mailcore.model.mta_sts import StsMode
 from mailcore.model.roles import Role as TokenRole
-from mailcore.services.tokens import owner_of_tenant
+from mailcore.services.accounts.tokens import owner_of_tenant
 from portal import progress
 from portal.audit.models import AuditEvent
 from portal.database import session

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from mailcore.model.secret import Secret
-from mailcore.services.authoritative_dns import AuthoritativeDns
+from mailcore.services.outbound.authoritative_dns import AuthoritativeDns
 from portal.domains.errors import ProviderFailed
 from portal.domains.providers.plan import Held, plan
 from portal.domains.providers.table import PROVIDERS

@@ -18,7 +18,7 @@ from mailcore.model.features import BY_DEFAULT, Feature, is_in_share
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import Tenant
 from mailcore.services import MailServices
-from mailcore.services.host_certificates import HostCertificates
+from mailcore.services.trust.host_certificates import HostCertificates
 from portal.accounts.models import Organisation
 from portal.audit.models import PLATFORM, AuditEvent
 from portal.database import session, unit_of_work

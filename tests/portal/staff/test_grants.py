@@ -16,7 +16,7 @@ from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from portal.access import need_of
 from portal.accounts import factors
 from portal.accounts.models import Member, Organisation

@@ -141,7 +141,7 @@ def test_a_full_log_is_folded_before_the_next_change(engine: Engine, monkeypatch
     monkeypatch.setattr(type(engine.services.messages._commits), "settle", lambda *_: None)
     small = replace(DEFAULT_LIMITS, log_bytes=4096)
     monkeypatch.setattr("mailcore.store.mailbox.heads.DEFAULT_LIMITS", small)
-    monkeypatch.setattr("mailcore.services.commits.DEFAULT_LIMITS", small)
+    monkeypatch.setattr("mailcore.services.mailboxes.commits.DEFAULT_LIMITS", small)
     for _ in range(100):
         engine.add(3)
     assert engine.fresh().exists == 300

@@ -12,7 +12,7 @@ from mailcore.errors import MailboxBusy, MailboxNotFound, OverQuota
 from mailcore.model.changes import Cause
 from mailcore.model.flags import FLAGGED, SEEN, FlagOperation, FlagSet
 from mailcore.model.uid_set import UidSet
-from mailcore.services.messages import CopyResult, MoveResult
+from mailcore.services.mailboxes.messages import CopyResult, MoveResult
 from mailcore.store.mailbox import row_blocks
 from mailcore.store.mailbox.fsck import check_mailbox
 from mailcore.store.mailbox.log_entry import decode_entry
@@ -223,7 +223,7 @@ def test_the_same_move_is_the_same_push_even_where_nobody_looked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pushed blindly by two processes at once, it happens once: its key says what it moves."""
-    monkeypatch.setattr("mailcore.services.transfers.BLIND_AFTER_S", float("inf"))
+    monkeypatch.setattr("mailcore.services.mailboxes.transfers.BLIND_AFTER_S", float("inf"))
     engine.add(2)
     other = engine.another()
 

@@ -11,8 +11,8 @@ from mailcore.errors import FlagInvalid, MailboxBusy, MailboxChanged, TooManyKey
 from mailcore.model.flags import DELETED, FLAGGED, HAS_NOTE, SEEN, FlagOperation, FlagSet
 from mailcore.model.ids import ModSeq
 from mailcore.model.uid_set import UidSet
-from mailcore.services import commits
-from mailcore.services.messages import StoreResult
+from mailcore.services.mailboxes import commits
+from mailcore.services.mailboxes.messages import StoreResult
 from mailcore.store.mailbox.heads import Heads
 from mailcore.store.mailbox.notes import Note
 from tests.store.mailbox.conftest import ACTOR, Engine, make_row, same

@@ -11,7 +11,7 @@ from mailcore import fault
 from mailcore.errors import MailboxNotFound
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.uid_set import UidSet
-from mailcore.services.latest_targets import MOST, REMEMBERED_S, LatestTargets
+from mailcore.services.mailboxes.latest_targets import MOST, REMEMBERED_S, LatestTargets
 from mailcore.store.mailbox.head import HeadState
 from tests.store.mailbox.conftest import ACTOR, Engine
 from tests.store.mailbox.test_copy_move import Death, copy, die, move, oids

@@ -106,7 +106,7 @@ def test_a_creation_overtaken_by_another_takes_the_next_uid_validity(
 
 
 def test_too_many_mailboxes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailcore.services.mailboxes.DEFAULT_LIMITS", replace(DEFAULT_LIMITS, mailboxes=7))
+    monkeypatch.setattr("mailcore.services.mailboxes.mailboxes.DEFAULT_LIMITS", replace(DEFAULT_LIMITS, mailboxes=7))
     create(engine, "seven")
     with pytest.raises(TooManyMailboxes):
         create(engine, "eight")

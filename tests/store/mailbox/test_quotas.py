@@ -6,7 +6,7 @@ import pytest
 
 from mailcore.errors import OverQuota
 from mailcore.model.uid_set import UidSet
-from mailcore.services.quotas import Quotas
+from mailcore.services.tenants.quotas import Quotas
 from tests.builders import make_user
 from tests.store.mailbox.conftest import ACTOR, Engine, make_row
 

@@ -11,7 +11,7 @@ from mailcore.model.actions import Action, Close, Peer, Rest, Send, SetDeadline,
 from mailcore.model.flags import FlagSet
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser
 
 _LINE = re.compile(r"(C|S)(\d?): ?(.*)")

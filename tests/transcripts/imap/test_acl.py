@@ -10,9 +10,10 @@ import pytest
 from mailcore.model.flags import FlagSet
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.rights import ALL_RIGHTS
-from mailcore.services import MailServices, access
-from mailcore.services.access import Access
-from mailcore.services.messages import NewMessage
+from mailcore.services import MailServices
+from mailcore.services.mailboxes import access
+from mailcore.services.mailboxes.access import Access
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.transcripts.imap.dialogue import Client, Imap
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailcore.model.flags import SEEN, FlagSet
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.transcripts.imap.dialogue import Imap
 
 

@@ -12,8 +12,8 @@ import pytest
 from mailcore.imap.commands import list as list_command
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.block_reader import BlockReader
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.search.block_reader import BlockReader
 from tests.builders import OPERATOR, make_services, make_user
 from tests.transcripts.imap.dialogue import Client, Imap
 

@@ -9,8 +9,8 @@ import pytest
 from bson import ObjectId
 
 from mailcore.model.flags import FlagSet
-from mailcore.services.content import ContentStore
-from mailcore.services.messages import NewMessage
+from mailcore.services.content.content import ContentStore
+from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.store.message.blob_reader import BlobReader, Span
 from mailcore.store.message.messages import Messages
 from tests.transcripts.imap.dialogue import Imap

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.transcripts.imap.dialogue import Imap
 
 DAY = 86400

@@ -9,7 +9,7 @@ import pytest
 
 from mailcore.model.actions import Flush, Send
 from mailcore.services import MailServices
-from mailcore.services.text_blocks import RANGE_UIDS
+from mailcore.services.search.text_blocks import RANGE_UIDS
 from tests.builders import make_services, make_user
 from tests.transcripts.imap.dialogue import Imap
 

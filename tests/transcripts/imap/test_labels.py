@@ -12,8 +12,8 @@ from pymongo import monitoring
 from mailcore import fault
 from mailcore.model.flags import FlagSet
 from mailcore.services import MailServices
-from mailcore.services.label_changes import LabelChanges
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.label_changes import LabelChanges
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.transcripts.imap.dialogue import Imap
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailcore.services.mailbox_reader import MailboxReader
-from mailcore.services.offload import InlineOffload
+from mailcore.services.mailboxes.mailbox_reader import MailboxReader
+from mailcore.services.process.offload import InlineOffload
 from tests.transcripts.imap.dialogue import Client, Imap
 
 

@@ -11,9 +11,10 @@ from mailcore.imap.commands import notify as notify_command
 from mailcore.imap.notifications import APART_S
 from mailcore.model.ids import MailboxName, UserId
 from mailcore.model.limits import Limits
-from mailcore.services import MailServices, connect, notices
-from mailcore.services.messages import NewMessage
-from mailcore.services.notices import Notices
+from mailcore.services import MailServices, connect
+from mailcore.services.mailboxes import notices
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.mailboxes.notices import Notices
 from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR, make_tenant, make_user
 from tests.transcripts.imap.dialogue import Client, Imap

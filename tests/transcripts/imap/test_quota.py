@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailcore.model.flags import FlagSet
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailcore.model.uid_set import UidSet
-from mailcore.services.mailboxes import Mailboxes
+from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.store.mailbox.columns import MODSEQS
 from mailcore.store.mailbox.replay import Replay
 from tests.transcripts.imap import resync_clients

@@ -9,8 +9,8 @@ import pytest
 from mailcore.model import flags
 from mailcore.model.flags import FlagSet
 from mailcore.model.retention import RetentionRule
-from mailcore.services.messages import NewMessage
-from mailcore.services.text_blocks import range_key
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.search.text_blocks import range_key
 from mailcore.store.mailbox.blocks import BlockKind
 from mailcore.store.mailbox.packed import unseal
 from tests.builders import OPERATOR

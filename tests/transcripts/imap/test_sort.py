@@ -6,8 +6,8 @@ import random
 from datetime import UTC, datetime
 
 from mailcore.message.dates import header_date
-from mailcore.services.messages import NewMessage
-from mailcore.services.text_blocks import range_key
+from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.search.text_blocks import range_key
 from mailcore.store.mailbox.blocks import BlockKind
 from tests.transcripts.imap.dialogue import Imap
 

@@ -7,8 +7,9 @@ import pytest
 from mailcore.model.flags import FlagSet
 from mailcore.model.rights import ALL_RIGHTS
 from mailcore.model.tenant import Standing
-from mailcore.services import access, audit, commits
-from mailcore.services.messages import NewMessage
+from mailcore.services.events import audit
+from mailcore.services.mailboxes import access, commits
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Client, Imap
 

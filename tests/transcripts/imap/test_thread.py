@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mailcore.services.messages import NewMessage
+from mailcore.services.mailboxes.messages import NewMessage
 from tests.transcripts.imap.dialogue import Imap
 
 

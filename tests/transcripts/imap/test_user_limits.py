@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailcore.imap.session import Session
-from mailcore.services.connections import Connections, Lease
-from mailcore.services.usage import Usage
+from mailcore.services.accounts.connections import Connections, Lease
+from mailcore.services.accounts.usage import Usage
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
 

@@ -107,7 +107,7 @@ def test_what_a_sender_writes_in_our_name_is_taken_out(lmtp: Lmtp) -> None:
 
 def test_an_agent_that_screens_nothing_would_be_seen(lmtp: Lmtp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
-    from mailcore.services.spam import Screened
+    from mailcore.services.inbound.spam import Screened
 
     monkeypatch.setattr(policy.Spam, "screen", lambda _self, raw, _envelope: Screened(raw))
     with pytest.raises(AssertionError):

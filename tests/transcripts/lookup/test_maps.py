@@ -12,11 +12,11 @@ from mailcore.model.actions import CLOSE, Send, SetDeadline
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.routing import Posters
 from mailcore.model.tenant import State
-from mailcore.services.domains import Domains
-from mailcore.services.forwarding import KEY_NAME
-from mailcore.services.resolution import Resolutions
-from mailcore.services.srs import Srs
-from mailcore.services.system_key import SystemKey
+from mailcore.services.addresses.domains import Domains
+from mailcore.services.addresses.resolution import Resolutions
+from mailcore.services.inbound.forwarding import KEY_NAME
+from mailcore.services.inbound.srs import Srs
+from mailcore.services.trust.system_key import SystemKey
 from mailcore.store.directory.addresses import Addresses as AddressEntries
 from mailcore.store.directory.domains import Domains as DomainEntries
 from tests.builders import OPERATOR, make_user

@@ -11,9 +11,9 @@ import pytest
 
 from mailcore.errors import StoreUnavailable
 from mailcore.pop3 import maildrop
-from mailcore.services.content import ContentStore
-from mailcore.services.mailboxes import Mailboxes
-from mailcore.services.messages import Messages
+from mailcore.services.content.content import ContentStore
+from mailcore.services.mailboxes.mailboxes import Mailboxes
+from mailcore.services.mailboxes.messages import Messages
 from mailcore.store.message.chunks import Chunks, Tier
 from tests.transcripts.pop3.dialogue import Pop3
 
@@ -301,7 +301,7 @@ def test_large_message_is_sent_in_pieces(pop3: Pop3) -> None:
 
 def test_message_that_cannot_be_read_whole_closes_the_connection(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of it nothing else would be understood; before it, -ERR does."""
-    from mailcore.services.content import Content
+    from mailcore.services.content.content import Content
 
     message = b"Subject: large\r\n\r\n" + b"0123456789abcd\r\n" * 20_000
     pop3.append(message, raw(2))

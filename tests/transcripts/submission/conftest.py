@@ -13,7 +13,7 @@ from mailcore.model.actions import Close, Peer, Send, SetDeadline, StartTls, Tls
 from mailcore.model.actor import Door
 from mailcore.model.outbound import OutboundEntry
 from mailcore.services import MailServices
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp.connection import SmtpConnection
 from mailcore.submission.policy import SubmissionPolicy
 from tests.builders import MadeUser, make_services, make_user

@@ -9,9 +9,9 @@ import pytest
 
 from mailcore.errors import StoreUnavailable
 from mailcore.message import outgoing as outgoing_module
-from mailcore.services import submission as submission_module
-from mailcore.services.dkim import Dkim
-from mailcore.services.journal import Journal
+from mailcore.services.events.journal import Journal
+from mailcore.services.outbound import submission as submission_module
+from mailcore.services.outbound.dkim import Dkim
 from mailcore.smtp import connection as connection_module
 from mailcore.smtp.wire import data_reader
 from tests.builders import OPERATOR, make_user

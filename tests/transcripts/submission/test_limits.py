@@ -15,8 +15,8 @@ from mailcore.model.limits import PAYING, YOUNG, AgeLimits
 from mailcore.model.outbound import EntryState
 from mailcore.model.tenant import ManagedBy
 from mailcore.services import MailServices
-from mailcore.services.redis_link import RedisLink
-from mailcore.services.usage import Usage
+from mailcore.services.accounts.usage import Usage
+from mailcore.services.process.redis_link import RedisLink
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.transcripts.submission.conftest import Client
 

@@ -9,7 +9,7 @@ import pytest
 from mailcore.message.outgoing import Outgoing
 from mailcore.model.sending import ForeignSender
 from mailcore.services import MailServices
-from mailcore.services.identities import Identities
+from mailcore.services.outbound.identities import Identities
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.transcripts.submission.conftest import Client
 

@@ -13,8 +13,8 @@ from mailcore.model.flags import SEEN, FlagSet
 from mailcore.model.mailbox import SpecialUse
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
-from mailcore.services.messages import Messages, NewMessage
-from mailcore.services.sent_copies import SentCopies
+from mailcore.services.mailboxes.messages import Messages, NewMessage
+from mailcore.services.outbound.sent_copies import SentCopies
 from tests.builders import OPERATOR, make_user
 from tests.transcripts.submission.conftest import Client, messages_in
 

@@ -12,7 +12,7 @@ from mailcore.model.actions import Tls
 from mailcore.model.roles import Role
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.door_session import DoorSession
+from mailcore.services.accounts.door_session import DoorSession
 from tests.builders import OPERATOR, make_user
 from tests.transcripts.submission.conftest import TLS, Client, plain
 

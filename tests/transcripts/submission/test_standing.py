@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailcore.model.tenant import Standing
-from mailcore.services import submission
+from mailcore.services.outbound import submission
 from tests.builders import OPERATOR
 from tests.transcripts.submission.conftest import Client
 from tests.transcripts.submission.test_sending import message

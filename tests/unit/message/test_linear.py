@@ -30,10 +30,10 @@ from mailcore.message.outgoing import Outgoing, parse_mailboxes
 from mailcore.message.parameters import parse_parameterized
 from mailcore.message.text import normalize
 from mailcore.model.dkim import DkimAlgorithm
-from mailcore.services.arc import arc_set
-from mailcore.services.dkim_private_keys import new_key
-from mailcore.services.dkim_signatures import Signer, signature_fields
-from mailcore.services.sender_check import _in_name
+from mailcore.services.inbound.arc import arc_set
+from mailcore.services.outbound.dkim_private_keys import new_key
+from mailcore.services.outbound.dkim_signatures import Signer, signature_fields
+from mailcore.services.outbound.sender_check import _in_name
 
 MIB = 1024 * 1024
 GROWTH = 2.6

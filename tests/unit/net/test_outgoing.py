@@ -17,8 +17,8 @@ import trustme
 from infra.devstack.outside.dns_server import DnsServer
 from mailcore.errors import DestinationForbidden, OutgoingFailed
 from mailcore.net.outgoing import OutgoingClient, Purpose
-from mailcore.services import public_addresses
-from mailcore.services.dns import Dns
+from mailcore.services.outbound import public_addresses
+from mailcore.services.outbound.dns import Dns
 from mailcore.settings import DnsSettings, ListenAddress, OutgoingSettings, parse_smarthost
 
 NOWHERE = OutgoingSettings()

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mailcore.errors import SyntaxFault, ValueInvalid
 from mailcore.model.dkim import DkimAlgorithm
 from mailcore.model.secret import Secret
-from mailcore.services import dkim_signatures
-from mailcore.services.dkim_private_keys import KeyPair, new_key, read_key
-from mailcore.services.dkim_signatures import Signer, signature_fields
+from mailcore.services.outbound import dkim_signatures
+from mailcore.services.outbound.dkim_private_keys import KeyPair, new_key, read_key
+from mailcore.services.outbound.dkim_signatures import Signer, signature_fields
 
 MESSAGE = (
     b"Received: from a\r\nFrom: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: folded\r\n and caf\xc3\xa9\r\n"

@@ -11,7 +11,7 @@ from bson import ObjectId
 
 from mailcore.errors import ServerBusy
 from mailcore.model.ids import UserId
-from mailcore.services.heavy_work import HeavyWork
+from mailcore.services.process.heavy_work import HeavyWork
 
 A, B = UserId(ObjectId()), UserId(ObjectId())
 DEADLINE_S = 20.0

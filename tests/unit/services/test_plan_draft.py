@@ -9,7 +9,7 @@ import pytest
 from mailcore.model.flags import FLAGGED, FlagSet
 from mailcore.model.mailbox import INBOX, SpecialUse
 from mailcore.model.plan import Filing, Forward
-from mailcore.services.plan_draft import Draft
+from mailcore.services.inbound.plan_draft import Draft
 from mailcore.sieve import Environment, MessageView, Transaction, compile_script
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

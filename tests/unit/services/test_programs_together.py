@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailcore.model.limits import SieveLimits
-from mailcore.services.programs import Origin, Program, Programs, Ruling
+from mailcore.services.inbound.programs import Origin, Program, Programs, Ruling
 from mailcore.sieve import Environment, Keep, Meter, Transaction, compile_script
 from tests.unit.sieve.scripts import NOW, message
 
@@ -29,5 +29,5 @@ def test_all_rules_together_cost_what_one_script_may() -> None:
 
 def test_rules_that_each_begin_anew_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
-    monkeypatch.setattr("mailcore.services.programs.Meter", lambda limits: Meter(SieveLimits(steps=1 << 40)))
+    monkeypatch.setattr("mailcore.services.inbound.programs.Meter", lambda limits: Meter(SieveLimits(steps=1 << 40)))
     assert not ruling().faults

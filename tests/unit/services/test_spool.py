@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mailcore.errors import MessageTooLarge
 from mailcore.message.split import CHUNK_BYTES
 from mailcore.model.limits import ScanLimits
-from mailcore.services import spool as spool_module
-from mailcore.services.prepared import PreparedMessage, prepare_message
-from mailcore.services.spool import Spool, gathered
+from mailcore.services.content import spool as spool_module
+from mailcore.services.content.prepared import PreparedMessage, prepare_message
+from mailcore.services.content.spool import Spool, gathered
 from mailcore.store.message.blobs import blob_address
 from mailcore.store.message.chunks import chunk_count
 from mailcore.store.message.skeleton import SkeletonCodec

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mailcore.errors import AddressNotFound
 from mailcore.model.ids import UserId
-from mailcore.services import srs
-from mailcore.services.srs import (
+from mailcore.services.inbound import srs
+from mailcore.services.inbound.srs import (
     DAY_S,
     EXPIRES_DAYS,
     LONGEST_LOCAL_PART,

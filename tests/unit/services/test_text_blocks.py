@@ -9,7 +9,7 @@ import pytest
 
 from mailcore.errors import StoreDamaged
 from mailcore.model.content import SearchableText
-from mailcore.services.text_blocks import MAX_TEXT_BYTES, BlockText, TextBlock, block_text, merge
+from mailcore.services.search.text_blocks import MAX_TEXT_BYTES, BlockText, TextBlock, block_text, merge
 
 HEADER = (
     b"From: =?utf-8?q?J=C3=BCrgen?= <J@Example.com>\r\nSubject:   Hello\r\n\tWorld \r\nX-Odd : \x01y\r\n"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mailcore.imap.threads import thread_list
 from mailcore.model.sorting import Forest
-from mailcore.services.threading_by_references import ThreadInput, thread_by_references
+from mailcore.services.search.threading_by_references import ThreadInput, thread_by_references
 
 MESSAGE = st.tuples(
     st.integers(0, 12), st.lists(st.integers(1, 14), max_size=4), st.sampled_from(["", "a", "b"]), st.booleans()

@@ -1,0 +1,1 @@
+"""Who somebody is: users, their credentials and sign-ins, tokens, and what of them is limited."""

@@ -1,0 +1,328 @@
+"""Authentication: one service for every door."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
+from typing import NoReturn
+
+from mailcore.errors import AddressInvalid, TenantNotFound, Unavailable
+from mailcore.model.access import MASTER, RULES, Credential, CredentialKind, Protocol, Scope
+from mailcore.model.address import Address
+from mailcore.model.app_password import AppPassword, LastUse
+from mailcore.model.ids import TenantId, UserId
+from mailcore.model.roles import ROLES
+from mailcore.model.secret import Secret
+from mailcore.model.tenant import Tenant
+from mailcore.sasl import Offer, TokenOffer
+from mailcore.services.accounts.app_passwords import AppPasswords
+from mailcore.services.accounts.identity import Identity
+from mailcore.services.accounts.last_uses import LastUses
+from mailcore.services.accounts.login_guard import Attempt, LoginGuard, Refusal, Unguarded
+from mailcore.services.accounts.passwords import MAX_PASSWORD_BYTES, Passwords
+from mailcore.services.accounts.sign_in_rules import ERRORS, refusal
+from mailcore.services.accounts.temporary_passwords import TemporaryPasswords
+from mailcore.services.accounts.tokens import Tokens
+from mailcore.services.process.clock import now
+from mailcore.store.directory import Directory
+from mailcore.store.directory.users import Credentials
+from mailcore.store.placement import Placement
+
+log = logging.getLogger(__name__)
+
+VERIFIED_S = 60.0
+MAX_VERIFIED = 20_000
+
+
+class Authentication:
+    """Tells who somebody is.
+
+    A verified password is remembered for 60 s under a hash keyed by this process alone, and counts
+    only while the user's document, which every login reads, still has the same `auth_version` and, for
+    an app password, still has that.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        placement: Placement,
+        passwords: Passwords,
+        app_passwords: AppPasswords,
+        temporary: TemporaryPasswords,
+        tokens: Tokens,
+        uses: LastUses,
+        guard: LoginGuard | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._placement = placement
+        self._passwords = passwords
+        self._app_passwords = app_passwords
+        self._temporary = temporary
+        self._tokens = tokens
+        self._uses = uses
+        self._guard = guard or Unguarded()
+        self._verified = _Verified(clock)
+
+    # -- the doors' calls -----------------------------------------------------------------------
+
+    def accept(self, offer: Offer, protocol: Protocol, remote_address: str) -> Identity:
+        """Return who makes this offer; as `login` and `login_with_token`, and nobody may act for others."""
+        if isinstance(offer, TokenOffer):
+            return self.login_with_token(offer.username, offer.token, protocol, remote_address)
+        if offer.authorize_as not in {"", offer.username}:
+            self._refuse(Attempt(offer.username, protocol, remote_address), Refusal.WRONG)
+        return self.login(offer.username, offer.password, protocol, remote_address)
+
+    def login(
+        self,
+        username: str,
+        password: Secret,
+        protocol: Protocol,
+        remote_address: str,
+        *,
+        within: TenantId | None = None,
+    ) -> Identity:
+        """Return who signs in with any of their addresses and a master, temporary or app password.
+
+        Two round trips and a hash; one and none within a minute; two and none by an app password.
+        Unknown users cost what a wrong password costs. For a tenant that asks, `within`, others' users are unknown
+        ones, and what it says of the address counts for it alone.
+
+        Raises:
+            AuthenticationFailed: unknown user or wrong password.
+            UserDisabled, ProtocolDisabled, ScopeInsufficient, AppPasswordNeeded, PasswordChangeNeeded,
+                PasswordNotYetValid: right, but not for this; told to nobody with a wrong password.
+            TooManyAttempts: the guard says to wait.
+            ServerBusy: too many hashes wait.
+            StoreUnavailable: the directory did not answer.
+        """
+        name = _canonical(username)
+        attempt = Attempt(name or username, protocol, remote_address, within=within)
+        if not 0 < len(password) <= MAX_PASSWORD_BYTES:
+            self._refuse(attempt, Refusal.WRONG)
+        key = self._verified.key(name or username, password)
+        known = self._verified.find(key)
+        found = self._directory.users.find_credentials(known.user_id) if known is not None else None
+        credential = known.still_good(found) if known is not None and found is not None else None
+        if found is None or credential is None or not attempt.may_be_of(found.user.tenant_id):
+            self._verified.forget(key)
+            attempt, found, credential = self._verify(name, password, attempt)
+        attempt = _of(attempt, found, credential.kind)
+        app_password = _app_password(found, credential)
+        self._check(attempt, found, app_password)
+        self._verified.remember(key, found, credential)
+        if app_password is not None:
+            self._uses.of_app_password(found.user.id, app_password, LastUse(now(), protocol.value, remote_address))
+        return self._accepted(attempt, found, credential)
+
+    def login_with_token(self, username: str, token: Secret, protocol: Protocol, remote_address: str) -> Identity:
+        """Return whose token this is; `username`, where there is one, is an address of the same user.
+
+        Two round trips, and one more for a name that is not the user's main address.
+
+        Raises:
+            AuthenticationFailed: no such token, somebody else's, or not one of a user.
+            UserDisabled, ProtocolDisabled, ScopeInsufficient, PasswordChangeNeeded: right, but not for this.
+        """
+        attempt = Attempt(_canonical(username) or username, protocol, remote_address, kind=CredentialKind.TOKEN)
+        found_token = self._tokens.find(token)
+        user_id = found_token.owner.user_id if found_token is not None else None
+        found = self._directory.users.find_credentials(user_id) if user_id is not None else None
+        if found_token is None or found is None or found_token.auth_version != found.user.auth_version:
+            self._refuse(attempt, Refusal.WRONG)
+        attempt = _of(attempt, found, CredentialKind.TOKEN)
+        if username and not self._is_address_of(username, found):
+            self._refuse(attempt, Refusal.WRONG)
+        if not ROLES[found_token.role].opens_mail:
+            self._refuse(attempt, Refusal.SCOPE)
+        self._check(attempt, found, None)
+        if found_token.change_first:
+            self._refuse(attempt, Refusal.CHANGE_NEEDED)
+        self._uses.of_token(found_token, LastUse(now(), protocol.value, remote_address))
+        return self._accepted(attempt, found, Credential(CredentialKind.TOKEN, found_token.id))
+
+    # -- finding out ----------------------------------------------------------------------------
+
+    def _verify(self, name: str | None, password: Secret, attempt: Attempt) -> tuple[Attempt, Credentials, Credential]:
+        """Find the user and by what it is let in; made-up passwords first, for guesses at the master one bar no app.
+
+        Raises as `login`.
+        """
+        route = self._directory.addresses.find(name) if name is not None else None
+        if route is not None and not attempt.may_be_of(route.tenant_id):
+            route = None
+        found = self._directory.users.find_credentials(route.user_id) if route is not None else None
+        if route is None and name is not None:  # as many round trips, and the same count of the tenant's failures
+            owner = self._directory.domains.owner_of(name.rpartition("@")[2])
+            attempt = replace(attempt, tenant_id=attempt.within or owner)
+        if found is not None:
+            attempt = _of(attempt, found, None)
+            app_password = self._app_passwords.matching(found.user.id, found.app_passwords, password)
+            if app_password is not None:
+                return attempt, found, Credential(CredentialKind.APP_PASSWORD, app_password.id)
+            if self._temporary.matches(found.user.id, found.temporary, password):
+                if found.temporary is not None and now() < found.temporary.valid_after:
+                    self._refuse(replace(attempt, kind=CredentialKind.TEMPORARY), Refusal.NOT_YET_VALID)
+                return attempt, found, Credential(CredentialKind.TEMPORARY)
+        attempt = self._guard.before(attempt)
+        encoded = found.password_hash if found is not None else None
+        if not self._is_master(attempt, encoded, password) or found is None or encoded is None:
+            self._refuse(attempt, Refusal.WRONG)
+        self._upgrade(found.user.id, encoded, password)
+        return attempt, found, MASTER
+
+    def _is_master(self, attempt: Attempt, encoded: str | None, password: Secret) -> bool:
+        try:
+            return self._passwords.verify(encoded, password)
+        except Unavailable:
+            self._guard.withdrawn(attempt)
+            raise
+
+    def _upgrade(self, user_id: UserId, old: str, password: Secret) -> None:
+        """Store a better hash if there is time for it: the password was right, whatever becomes of this."""
+        try:
+            new = self._passwords.upgraded(old, password)
+            if new is not None:
+                self._directory.users.upgrade_hash(user_id, old, new)
+        except Unavailable as error:
+            log.warning("login.hash.kept", extra={"user": str(user_id), "reason": type(error).__name__})
+
+    def _is_address_of(self, username: str, found: Credentials) -> bool:
+        name = _canonical(username)
+        if name is None or name == _canonical(found.user.address):
+            return name is not None
+        route = self._directory.addresses.find(name)
+        return route is not None and route.user_id == found.user.id
+
+    # -- letting in -----------------------------------------------------------------------------
+
+    def _check(self, attempt: Attempt, found: Credentials, app_password: AppPassword | None) -> None:
+        assert attempt.kind is not None
+        scopes: frozenset[Scope] = app_password.scopes if app_password is not None else frozenset()
+        try:
+            tenant = self._tenant(found.user.tenant_id)
+        except Unavailable:
+            self._guard.withdrawn(attempt)
+            raise
+        reason = refusal(found.user, tenant, attempt.protocol, attempt.kind, scopes)
+        if reason is not None:
+            self._refuse(attempt, reason)
+
+    def _tenant(self, tenant_id: TenantId) -> Tenant | None:
+        try:
+            return self._placement.tenant(tenant_id)
+        except TenantNotFound:
+            return None
+
+    def _accepted(self, attempt: Attempt, found: Credentials, credential: Credential) -> Identity:
+        self._guard.succeeded(attempt)
+        log.info("login.accepted", extra=_fields(attempt))
+        user = found.user
+        asks_second = RULES[attempt.protocol].second_step and credential.kind is CredentialKind.MASTER
+        return Identity(
+            user_id=user.id,
+            tenant_id=user.tenant_id,
+            address=user.address,
+            auth_version=user.auth_version,
+            protocol=attempt.protocol,
+            credential=credential,
+            limits=self._placement.limits(user, self._placement.tenant(user.tenant_id)),
+            second_step=user.enabled_2fa if asks_second else (),
+            password_change_needed=user.password_change_needed or credential.kind is CredentialKind.TEMPORARY,
+        )
+
+    def _refuse(self, attempt: Attempt, reason: Refusal) -> NoReturn:
+        """Tell guard and log, then raise what the door tells the client."""
+        self._guard.failed(attempt, reason)
+        log.info("login.refused", extra=_fields(attempt) | {"reason": reason.value})
+        raise ERRORS[reason](attempt.user_id)
+
+
+class _Known:
+    """Who was verified a short while ago, and by what."""
+
+    __slots__ = ("auth_version", "credential", "good_until", "user_id")
+
+    def __init__(self, good_until: float, found: Credentials, credential: Credential) -> None:
+        self.good_until = good_until
+        self.user_id = found.user.id
+        self.auth_version = found.user.auth_version
+        self.credential = credential
+
+    def still_good(self, found: Credentials) -> Credential | None:
+        """Return the credential if nothing has ended it since; `found` was read just now."""
+        if found.user.auth_version != self.auth_version:
+            return None
+        if self.credential.kind is CredentialKind.APP_PASSWORD:
+            app_password = _app_password(found, self.credential)
+            if app_password is None or not app_password.is_alive(now()):
+                return None
+        return self.credential
+
+
+class _Verified:
+    """Passwords verified within the last minute, by a hash that only this process can make."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._lock = Lock()
+
+    def key(self, name: str, password: Secret) -> bytes:
+        """Return under what a name with a password is remembered."""
+        encoded = name.encode("utf-8", "surrogatepass")
+        named = len(encoded).to_bytes(4) + encoded
+        return hashlib.blake2b(named + password.reveal(), key=self._key, digest_size=32).digest()
+
+    def find(self, key: bytes) -> _Known | None:
+        """Return what was remembered within the last minute."""
+        known = self._known.get(key)
+        return known if known is not None and self._clock() < known.good_until else None
+
+    def forget(self, key: bytes) -> None:
+        """Remember it no more."""
+        self._known.pop(key, None)
+
+    def remember(self, key: bytes, found: Credentials, credential: Credential) -> None:
+        """Remember for a minute from the first time; a temporary password never."""
+        if credential.kind is CredentialKind.TEMPORARY:
+            return
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = _Known(self._clock() + VERIFIED_S, found, credential)
+                while len(self._known) > MAX_VERIFIED:
+                    self._known.popitem(last=False)
+
+
+def _canonical(username: str) -> str | None:
+    try:
+        return Address.parse(username).canonical
+    except AddressInvalid:
+        return None
+
+
+def _app_password(found: Credentials, credential: Credential) -> AppPassword | None:
+    if credential.kind is not CredentialKind.APP_PASSWORD:
+        return None
+    return next((one for one in found.app_passwords if one.id == credential.id), None)
+
+
+def _of(attempt: Attempt, found: Credentials, kind: CredentialKind | None) -> Attempt:
+    return replace(attempt, user_id=found.user.id, tenant_id=found.user.tenant_id, kind=kind)
+
+
+def _fields(attempt: Attempt) -> dict[str, str]:
+    return {
+        "protocol": attempt.protocol.value,
+        "remote_address": attempt.remote_address,
+        "user": str(attempt.user_id) if attempt.user_id else "",
+        "credential": attempt.kind.value if attempt.kind else "",
+    }

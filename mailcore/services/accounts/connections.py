@@ -1,0 +1,233 @@
+"""Connections of each user, counted by every process together.
+
+A process tells Redis how many of a user's connections it holds, and renews one lease for all of
+them; what a process held that was killed counts no more once its lease is over. Without Redis a
+process counts its own and allows less.
+
+No connection that ends waits for Redis: ends are added up and told all at once a moment later. The
+same user's next connection here takes the place of one that ended just before, and nobody is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from mailcore.errors import TooManyConnections
+from mailcore.model.ids import UserId
+from mailcore.services.process.redis_link import RedisLink, keyed
+
+log = logging.getLogger(__name__)
+
+LEASE_S: Final = 30
+BEAT_S: Final = 10.0
+FLUSH_S: Final = 0.25
+"""So long ends wait for others, to be told with them."""
+TELL_ANEW_BEATS: Final = 180
+KEY_S: Final = 2 * 3600
+"""A user's counts are forgotten so long after they were last told; every process tells them again before."""
+LONE_SHARE: Final = 2
+"""A process that has to count alone allows one connection in so many."""
+PIPELINED: Final = 1000
+NO_LIMIT: Final = 1 << 40
+
+_OPEN: Final = """
+redis.replicate_commands()
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
+if tonumber(ARGV[5]) > 0 and redis.call('HINCRBY', KEYS[1], ARGV[1], -ARGV[5]) <= 0 then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+end
+local held = redis.call('HGETALL', KEYS[1])
+local total = 1
+for i = 1, #held, 2 do
+    local good_until = redis.call('ZSCORE', KEYS[2], held[i])
+    if good_until and tonumber(good_until) > now then
+        total = total + held[i + 1]
+    else
+        redis.call('HDEL', KEYS[1], held[i])
+    end
+end
+if total > tonumber(ARGV[2]) then return 0 end
+redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+"""KEYS: the user's counts by process, leases of the processes; ARGV: process, limit, lease, expiry, ended."""
+
+_BEAT: Final = """
+redis.replicate_commands()
+local now = tonumber(redis.call('TIME')[1])
+local good_until = redis.call('ZSCORE', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])
+return good_until and tonumber(good_until) > now and 1 or 0
+"""
+
+_ENDED: Final = """
+for i = 1, #KEYS do
+    if redis.call('HINCRBY', KEYS[i], ARGV[1], -ARGV[i + 1]) <= 0 then redis.call('HDEL', KEYS[i], ARGV[1]) end
+end
+return 1
+"""
+"""KEYS: the counts of users; ARGV: process, then how many of each user's have ended."""
+
+_LEASES: Final = keyed("connections", "processes")
+
+
+class Lease:
+    """One open connection of a user; ends with `close`, or with the process."""
+
+    __slots__ = ("_connections", "user_id")
+
+    def __init__(self, connections: Connections, user_id: UserId) -> None:
+        self._connections: Connections | None = connections
+        self.user_id = user_id
+
+    def close(self) -> None:
+        """Count it no more; closing twice is harmless. Waits for nothing."""
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.ended(self.user_id)
+
+
+class Connections:
+    """Who has how many connections open."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._process = secrets.token_hex(8)
+        self._held: Counter[UserId] = Counter()
+        self._ended: Counter[UserId] = Counter()
+        """Ends that Redis has not been told."""
+        self._ends_wait = threading.Event()
+        self._is_started = False
+        self._told_losses = 0
+        self._closed = threading.Event()
+        self._open_script: Any = link.script(_OPEN)
+        self._ended_script: Any = link.script(_ENDED)
+        self._beat_script: Any = link.script(_BEAT)
+
+    def open(self, user_id: UserId, limit: int) -> Lease:
+        """Count a connection; one round trip to Redis, none in place of one that Redis counts still. No `limit` is 0.
+
+        Raises:
+            TooManyConnections: the user has `limit` open already, or this process its share of them.
+        """
+        limit = limit or NO_LIMIT
+        if self._held.get(user_id, 0) < limit and self._takes_over(user_id):
+            self._held[user_id] += 1
+            return Lease(self, user_id)
+        values = (self._process, limit, LEASE_S, KEY_S, self._ended.pop(user_id, 0))
+        let_in = self._link.ask(lambda _: self._open_script((_key(user_id), _LEASES), values))
+        if let_in is None:
+            let_in = self._held.get(user_id, 0) < max(limit // LONE_SHARE, 1)
+        if not let_in:
+            raise TooManyConnections(user_id, limit)
+        self._held[user_id] += 1
+        return Lease(self, user_id)
+
+    def _takes_over(self, user_id: UserId) -> bool:
+        """Take the place of a connection whose end Redis has not been told, if there is one."""
+        waiting = self._ended.get(user_id, 0)
+        if not waiting or not self._link.is_up:
+            return False
+        if waiting == 1:
+            del self._ended[user_id]
+        else:
+            self._ended[user_id] = waiting - 1
+        return True
+
+    def ended(self, user_id: UserId) -> None:
+        """Count one less; Redis is told a moment later, and what it misses it is told by the next beat."""
+        self._held[user_id] -= 1
+        if not self._held[user_id]:
+            del self._held[user_id]
+        self._ended[user_id] += 1
+        self._ends_wait.set()
+        if not self._is_started:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell Redis what has ended; one round trip for a thousand users."""
+        self._ends_wait.clear()
+        ended, self._ended = list(self._ended.items()), Counter()
+        for start in range(0, len(ended), PIPELINED):
+            users, counts = zip(*ended[start : start + PIPELINED], strict=True)
+            keys, values = [_key(user_id) for user_id in users], (self._process, *counts)
+            self._link.ask(lambda _, keys=keys, values=values: self._ended_script(keys, values))  # type: ignore[misc]
+
+    def count(self, user_id: UserId) -> int | None:
+        """Return how many are open by all processes, None without Redis; for operators."""
+        return self._link.ask(lambda client: _count(client, user_id))
+
+    def forget(self, user_id: UserId) -> None:
+        """Let the count begin anew; open connections are told again within the hour. For operators."""
+        self._link.ask(lambda client: client.delete(_key(user_id)))
+
+    # -- the life of the process ----------------------------------------------------------------
+
+    def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
+        """Begin to renew the lease and to tell ends, in greenlets or threads that `spawn` makes."""
+        if self._link.client is not None:
+            self._is_started = True
+            spawn(self._beat_forever)
+            spawn(self._flush_forever)
+
+    def close(self) -> None:
+        """Give the lease back: nothing of this process counts any more."""
+        self._closed.set()
+        self._ends_wait.set()
+        self._link.ask(lambda client: client.zrem(_LEASES, self._process))
+
+    def beat(self, *, tell_anew: bool = False) -> None:
+        """Renew the lease; tell all counts anew if it was over, or if Redis was away meanwhile."""
+        losses = self._link.losses
+        in_time = self._link.ask(lambda _: self._beat_script((_LEASES,), (self._process, LEASE_S, KEY_S)))
+        if in_time is None:
+            return
+        if tell_anew or not in_time or losses != self._told_losses:
+            self._tell_all()
+            self._told_losses = losses
+
+    def _tell_all(self) -> None:
+        self.flush()  # else it would be taken off the new counts
+        held = list(self._held.items())
+        for start in range(0, len(held), PIPELINED):
+            part = held[start : start + PIPELINED]
+            self._link.ask(lambda client, part=part: _tell(client, self._process, part))  # type: ignore[misc]
+
+    def _beat_forever(self) -> None:
+        beats = 0
+        while not self._closed.wait(BEAT_S):
+            beats += 1
+            self.beat(tell_anew=beats % TELL_ANEW_BEATS == 0)
+
+    def _flush_forever(self) -> None:
+        while not self._closed.is_set():
+            self._ends_wait.wait()
+            if not self._closed.wait(FLUSH_S):
+                self.flush()
+
+
+def _key(user_id: UserId) -> str:
+    return keyed("connections", user_id)
+
+
+def _count(client: Any, user_id: UserId) -> int:
+    now = client.time()[0]
+    alive = {process for process, good_until in client.zrange(_LEASES, 0, -1, withscores=True) if good_until > now}
+    return sum(int(count) for process, count in client.hgetall(_key(user_id)).items() if process in alive)
+
+
+def _tell(client: Any, process: str, counts: list[tuple[UserId, int]]) -> bool:
+    pipeline = client.pipeline(transaction=False)
+    for user_id, count in counts:
+        pipeline.hset(_key(user_id), process, count)
+        pipeline.expire(_key(user_id), KEY_S)
+    pipeline.execute()
+    return True

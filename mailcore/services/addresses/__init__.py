@@ -1,0 +1,1 @@
+"""Whom mail reaches: domains, addresses, groups, and what stands behind them."""

@@ -1,0 +1,1 @@
+"""Messages as bytes: prepared, stored, encrypted, composed, read back."""

@@ -1,0 +1,1 @@
+"""What becomes of incoming mail: rules, scripts, replies, forwards, spam, delivery."""

@@ -1,0 +1,1 @@
+"""Searching, sorting and threading, and the packed blocks that make them quick."""
