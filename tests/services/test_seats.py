@@ -46,5 +46,5 @@ def test_fifty_at_once_fill_the_plan_and_not_more(services: MailServices) -> Non
 
 
 def test_who_only_looks_before_would_be_seen(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Seats, "take", lambda _self, _tenant: None)
+    monkeypatch.setattr(Seats, "take", lambda _self, _tenant, _user: None)
     assert _race(services)[1] > LIMIT

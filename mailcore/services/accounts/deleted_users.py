@@ -168,7 +168,7 @@ class DeletedUsers:
             TooManyUsers: others were faster.
         """
         try:
-            seats.take(tenant)
+            seats.take(tenant, found.user.id)
         except TooManyUsers:
             self._directory.deleted_users.put_away(found.user.id, found.deleted_at, found.erase_after)
             self._placement.forget(found.user.id)

@@ -119,7 +119,7 @@ class Users:
         with self._audit.of_tenant(actor, "user.created", tenant_id, wanted, new_user=user.id, shard=user.shard):
             self._directory.users.insert(user, password_hash)
             try:
-                self._seats.take(tenant)
+                self._seats.take(tenant, user.id)
                 self._mailboxes.create_defaults(user.id, actor)
                 if furnish is not None:
                     furnish(user.id)

@@ -1,16 +1,25 @@
 """How many users a tenant may have, also when many are added at once.
 
 Who adds a user looks whether there is room, stores the user and takes the turn that it saw before it looked. A turn
-that somebody else took meanwhile is looked for anew, now with one's own user counted: of two that saw the last
-seat one keeps it, and the other takes its user back.
+that somebody else took meanwhile is looked for anew, now with one's own user counted. If that are too many, those whose
+ids come last take their users back, and the others wait for it: so of many who come at once as many stay as have room.
 """
 
 from __future__ import annotations
 
+import random
+import time
+from typing import Final
+
 from mailcore.errors import TenantNotFound, TooManyUsers
-from mailcore.model.ids import TenantId
+from mailcore.model.ids import TenantId, UserId
 from mailcore.model.tenant import Tenant
 from mailcore.store.directory import Directory
+
+PATIENCE_S: Final = 5.0
+"""So long others are waited for who are to take their users back; whoever died meanwhile is not waited for longer."""
+WAIT_S: Final = (0.005, 0.025)
+_RANDOM: Final = random.SystemRandom()
 
 
 class Seats:
@@ -29,20 +38,26 @@ class Seats:
         if limit is not None and self._directory.users.count_of_tenant(tenant.id) >= limit:
             raise _full(limit)
 
-    def take(self, tenant: Tenant) -> None:
+    def take(self, tenant: Tenant, user_id: UserId) -> None:
         """Keep the seat of a user that is stored; a round trip where there is a limit, more if others take seats too.
 
         `tenant` is as it was read before `check`.
 
         Raises:
-            TooManyUsers: others were faster; the user is to be taken back.
+            TooManyUsers: others came first; the user is to be taken back.
         """
-        tenants = self._directory.tenants
-        while tenant.limits.users is not None and not tenants.take_user_turn(tenant.id, tenant.user_turn):
+        users, tenants = self._directory.users, self._directory.tenants
+        until = time.monotonic() + PATIENCE_S
+        fits = True
+        while tenant.limits.users is not None and not (fits and tenants.take_user_turn(tenant.id, tenant.user_turn)):
             tenant = self._read(tenant.id)
             limit = tenant.limits.users
-            if limit is not None and self._directory.users.count_of_tenant(tenant.id) > limit:
+            fits = limit is None or users.count_of_tenant(tenant.id) <= limit
+            if fits or limit is None:
+                continue
+            if users.count_of_tenant(tenant.id, before=user_id) >= limit or time.monotonic() > until:
                 raise _full(limit)
+            time.sleep(_RANDOM.uniform(*WAIT_S))
 
     def _read(self, tenant_id: TenantId) -> Tenant:
         tenant = self._directory.tenants.find(tenant_id)

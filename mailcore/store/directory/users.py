@@ -157,10 +157,13 @@ class Users:
             for document in every.find({}, {"tenant": 1}, batch_size=10_000):
                 yield UserId(document["_id"]), TenantId(document["tenant"])
 
-    def count_of_tenant(self, tenant_id: TenantId) -> int:
-        """Return how many users a tenant has."""
+    def count_of_tenant(self, tenant_id: TenantId, before: UserId | None = None) -> int:
+        """Return how many users a tenant has; of all, or of those with an id that comes before this one."""
+        query: dict[str, Any] = {"tenant": tenant_id}
+        if before is not None:
+            query["_id"] = {"$lt": before}
         with deadline():
-            return self._collection.count_documents({"tenant": tenant_id})
+            return self._collection.count_documents(query)
 
     def counts_of_shards(self) -> dict[str, int]:
         """Return how many users have their mail on each shard; one round trip that reads every user."""
