@@ -77,6 +77,7 @@ def play(
             client.ok(b"SELECT " + name.encode())
             client.ok(b"UID STORE 1:* -FLAGS.SILENT (\\Flagged)")
             client.ok(b"UID STORE 1:* +FLAGS.SILENT (\\Flagged)")
+            _append_last(client, name, ledger)
         truths = {truth.uid_validity: truth for truth in (read_truth(client, name) for name in SHARED)}
     compare(truths, [(player.session, player.is_listener) for player in players], ledger, converge_s)
     for player in players:
@@ -85,6 +86,14 @@ def play(
         ledger.counts["removals told"] += player.session.view.removals
         player.session.close()
     return Report(seed, ledger.faults, ledger.counts)
+
+
+def _append_last(client: StrictImap, name: str, ledger: Ledger) -> None:
+    """Add a message, so that something changes in a mailbox that is empty, or whose flags are as they will be."""
+    code = client.append(b"Subject: last\r\n\r\n", name.encode()).code
+    assert code is not None
+    _, uid_validity, uid = code.split()
+    ledger.bear((int(uid_validity), int(uid)), b"last")
 
 
 def _await(player: Player) -> None:
