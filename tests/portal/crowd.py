@@ -121,7 +121,8 @@ def _ids(value: Any) -> Iterator[ObjectId]:
             yield from _ids(below)
 
 
-def _sheet(written: bytes, ids: list[ObjectId], domain: str) -> Sheet:
+def _sheet(raw: bytes | memoryview, ids: list[ObjectId], domain: str) -> Sheet:
+    written = bytes(raw)  # the driver hands over either
     found = [(at, one) for one in ids for at in _places(written, one.binary)]
     return Sheet(written, tuple(found), tuple(_places(written, domain.encode())))
 
