@@ -23,7 +23,7 @@ from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.system.servers import RunningServer, environment_of, start
 from tests.transcripts.imap.dialogue import Client
 
-USERS = 50
+USERS = 100
 MESSAGES = 200
 PLAIN_BYTES = 15 * 1024
 TLS_BYTES = 30 * 1024
