@@ -28,6 +28,9 @@ class Ledger:
     """Whether a player's own keyword is on a copy; nobody else touches it."""
     void: set[Copy] = field(default_factory=set)
     """Flags were replaced here, so that owned keywords went."""
+    derived: list[tuple[Copy, Copy]] = field(default_factory=list)
+    """Which copy was made of which; who saw a message first may be told of its birth last."""
+    relabelled: set[Copy] = field(default_factory=set)
     labelled: set[bytes] = field(default_factory=set)
     """Messages whose labels somebody changed: copies of them come and go."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -40,10 +43,17 @@ class Ledger:
             if self.born.setdefault(copy, token) != token:
                 self.faults.append(f"{copy} was {self.born[copy]!r} and now is {token!r}")
 
-    def label(self, copies: set[Copy]) -> None:
-        """Somebody is about to change labels of messages; one of unknown birth came here by a label itself."""
-        with self._lock:
-            self.labelled |= {self.born[copy] for copy in copies if copy in self.born}
+    def settle(self) -> None:
+        """When all rest: name what is a copy of what, and what was labelled; the rest came by labels itself."""
+        known = -1
+        while known != len(self.born) + len(self.may_go):
+            known = len(self.born) + len(self.may_go)
+            for source, copy in self.derived:
+                if source in self.born:
+                    self.bear(copy, self.born[source])
+                if source in self.may_go:
+                    self.may_go.add(copy)
+        self.labelled = {self.born[copy] for copy in self.relabelled if copy in self.born}
 
     def floor(self) -> dict[int, tuple[int, int]]:
         """HIGHESTMODSEQ and UIDNEXT by UIDVALIDITY, as anybody was told them so far."""
@@ -102,6 +112,7 @@ def compare(
         session.run(b"FETCH 1:* (UID FLAGS)")
         if session.view.messages and session.view.state != truth.flags:
             ledger.faults.append(f"full fetch of player {number}: {_difference(session, truth)}")
+    ledger.settle()
     for truth in truths.values():
         ledger.faults += _breaches(ledger, truth)
     ledger.counts["messages left"] = sum(len(truth.flags) for truth in truths.values())

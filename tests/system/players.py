@@ -148,7 +148,7 @@ class Player(threading.Thread):
         numbers = self._some(4)
         if not numbers:
             return
-        self._ledger.label(self._copies(numbers))
+        self._ledger.relabelled |= self._copies(numbers)
         operation = self._random.choice((b"+", b"+", b"-", b"-", b""))
         labels = b" ".join(self._random.sample(LABELS, self._random.randrange(1, 3)))
         silent = b".SILENT" * (self._random.random() < 0.5)
@@ -340,11 +340,7 @@ class Player(threading.Thread):
         for source, copy in zip(_spread(sources), _spread(copies), strict=True):
             if (validity, source) not in meant:
                 self._ledger.faults.append(f"{verb!r} took UID {source}, {sorted(meant)} were meant")
-            if (validity, source) in self._ledger.may_go:
-                self._ledger.may_go.add((int(target), copy))
-            token = self._ledger.born.get((validity, source))
-            if token is not None:
-                self._ledger.bear((int(target), copy), token)
+            self._ledger.derived.append(((validity, source), (int(target), copy)))
             if verb == b"MOVE":
                 self._ledger.moved.add((validity, source))
         self._ledger.count(verb.decode().lower())

@@ -91,6 +91,8 @@ BCC = (
     b"Bcc: hidden@else.test\r\n", b"BCC: Hidden <hidden@else.test>\r\n", b"bcc:\r\n hidden@else.test\r\n",
     b"Resent-Bcc: hidden@else.test\r\n", b"Bcc:hidden@else.test,\r\n\tother@else.test\r\n",
 )  # fmt: skip
+BCC_FIELD = re.compile(rb"^(resent-)?bcc\s*:", re.IGNORECASE | re.MULTILINE)
+"""As a field: boundaries, signatures and names of ours are at random and may hold these letters."""
 
 
 @pytest.mark.parametrize("field", BCC)
@@ -100,7 +102,7 @@ def test_nobody_learns_who_was_in_bcc(client: Client, field: bytes) -> None:
     assert client.send(raw, "bob@else.test", "hidden@else.test").startswith("250 ")
     sent_out = client.outgoing()[0]
     assert b"hidden" not in sent_out
-    assert b"bcc" not in sent_out.lower()
+    assert not BCC_FIELD.search(sent_out)
     assert field in client.sent()[0]
     assert [one.address for one in client.queued()[0].recipients] == ["bob@else.test", "hidden@else.test"]
 
@@ -117,7 +119,7 @@ def test_the_journal_has_who_it_went_to_and_no_bcc(client: Client) -> None:
     assert b"Recipient: hidden@else.test" in facts
     assert b"X-Journal-Report: outgoing" in facts
     assert b"hidden" not in message
-    assert b"bcc" not in message.lower()
+    assert not BCC_FIELD.search(message)
 
 
 def test_nothing_is_taken_that_cannot_be_reported(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
