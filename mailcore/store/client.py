@@ -18,7 +18,7 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from mailcore.model.secret import Secret
-from mailcore.store import direct, monitoring
+from mailcore.store import lines, monitoring
 
 Document = dict[str, Any]
 
@@ -150,7 +150,7 @@ class Clients:
         """Close every client."""
         with self._lock:
             for client in self._clients.values():
-                direct.of_client(client).close()
+                lines.of_client(client).close()
                 client.close()
                 monitoring.let_go(client)
             self._clients.clear()

@@ -22,6 +22,7 @@ from mailcore.errors import Unavailable
 from mailcore.store import direct
 from mailcore.store.client import CODEC, open_client
 from mailcore.store.guard import deadline
+from mailcore.store.lines import Lines
 from tests.chaos.test_nodes_lost import stack_primary_among
 
 Document = dict[str, Any]
@@ -138,12 +139,12 @@ def test_row_never_names_a_message_that_was_rolled_back(scene: Scene, monkeypatc
     commit(scene, confirmed)
     assert rows_without_message(scene) == set()
 
-    run = direct.Direct.run
+    run = Lines.run
     monkeypatch.setattr(direct.Ahead, "confirm", lambda _: None)
     commit(scene, closed)
     assert rows_without_message(scene) == {CLOSED}, "control: without the confirmation the row lacks its message"
     monkeypatch.undo()
 
-    monkeypatch.setattr(direct.Direct, "run", lambda self, *command, by=None: run(self, *command[:3]))
+    monkeypatch.setattr(Lines, "run", lambda self, *command, by=None: run(self, *command[:3]))
     commit(scene, careless)
     assert rows_without_message(scene) == {CLOSED, CARELESS}, "control: by any line the row lacks its message"

@@ -17,6 +17,7 @@ from mailcore.errors import StoreUnavailable
 from mailcore.store import direct
 from mailcore.store.client import CODEC, open_client
 from mailcore.store.guard import deadline, only_duplicates
+from mailcore.store.lines import MAX_LINES, Lines, of_client
 
 Document = dict[str, Any]
 
@@ -56,12 +57,12 @@ def collection(heard: Heard, directory_uri: str) -> Iterator[Collection[Document
     heard.concerns.clear()
     yield found
     found.drop()
-    direct.of_client(client).close()
+    of_client(client).close()
     client.close()
 
 
-def lines(client: MongoClient[Document]) -> direct.Direct:
-    return direct.of_client(client)
+def lines(client: MongoClient[Document]) -> Lines:
+    return of_client(client)
 
 
 def test_answers_are_those_of_pymongo(collection: Collection[Document]) -> None:
@@ -163,21 +164,21 @@ def test_a_reply_of_another_request_is_never_taken(collection: Collection[Docume
 def test_lines_are_few_however_many_call_at_once(collection: Collection[Document]) -> None:
     client = collection.database.client
     answers: list[Document | None] = []
-    gate = threading.Barrier(direct.MAX_LINES + 8)
+    gate = threading.Barrier(MAX_LINES + 8)
 
     def call() -> None:
         gate.wait()
         for _ in range(20):
             answers.append(direct.find_one(collection, {"_id": b"one"}))
 
-    threads = [threading.Thread(target=call) for _ in range(direct.MAX_LINES + 8)]
+    threads = [threading.Thread(target=call) for _ in range(MAX_LINES + 8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(answers) == 20 * len(threads)
     assert all(answer is not None and answer["n"] == 1 for answer in answers)
-    assert 0 < lines(client)._count == len(lines(client)._idle) <= direct.MAX_LINES
+    assert 0 < lines(client)._count == len(lines(client)._idle) <= MAX_LINES
 
 
 def test_equal_clients_have_lines_of_their_own(collection: Collection[Document], directory_uri: str) -> None:

@@ -17,7 +17,7 @@ from mailcore.model.row import NewRow
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
 from mailcore.services.mailboxes.messages import NewMessage
-from mailcore.store import direct
+from mailcore.store.lines import Lines
 from mailcore.store.message.blobs import blob_address
 from mailcore.store.message.chunks import Tier
 from tests.builders import OPERATOR, make_services, make_user
@@ -45,9 +45,9 @@ def lose_next(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
 
     def install(name: str) -> list[str]:
         lost: list[str] = []
-        run = direct.Direct.run
+        run = Lines.run
 
-        def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any, by: Any = None) -> Any:
+        def losing(self: Lines, database: str, command: dict[str, Any], codec: Any, by: Any = None) -> Any:
             reply = run(self, database, command, codec, by)
             if lost or next(iter(command)) != name:
                 return reply
@@ -55,7 +55,7 @@ def lose_next(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
             lost.append(name)
             return None
 
-        monkeypatch.setattr(direct.Direct, "run", losing)
+        monkeypatch.setattr(Lines, "run", losing)
         return lost
 
     return install
@@ -126,13 +126,13 @@ def test_attachment_whose_answers_are_lost_one_by_one_can_be_read(
 ) -> None:
     """References, pin, chunks, message: whichever answer gets lost, it is sent again and nothing is stored twice."""
     data = os.urandom(60_000)
-    run, writes = direct.Direct.run, itertools.count(1)
+    run, writes = Lines.run, itertools.count(1)
 
-    def losing(self: direct.Direct, database: str, command: dict[str, Any], codec: Any, by: Any = None) -> Any:
+    def losing(self: Lines, database: str, command: dict[str, Any], codec: Any, by: Any = None) -> Any:
         reply = run(self, database, command, codec, by)
         return None if {"insert", "update"} & command.keys() and next(writes) == repeats else reply
 
-    monkeypatch.setattr(direct.Direct, "run", losing)
+    monkeypatch.setattr(Lines, "run", losing)
     raw = attached(data)
     engine.services.messages.append(engine.user_id, OPERATOR, "INBOX", [NewMessage(raw)])
     assert next(writes) > repeats
