@@ -45,7 +45,7 @@ from mailcore.model.flags import HAS_NOTE, SEEN, FlagOperation, FlagSet
 from mailcore.model.mailbox import MailboxEntry
 from mailcore.model.roles import Action, Resource
 from mailcore.model.uid_set import MAX_NUMBER, UidSet
-from mailcore.services.content.content import Content
+from mailcore.services.content.stored_content import Content
 from mailcore.store.mailbox.view import MailboxView
 
 TEXT_BYTES: Final = 1 << 20

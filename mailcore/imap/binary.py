@@ -12,7 +12,7 @@ from mailcore.message.transfer import decode_transfer
 
 if TYPE_CHECKING:
     from mailcore.message.parts_table import BinaryPart
-    from mailcore.services.content.content import Content
+    from mailcore.services.content.stored_content import Content
     from mailcore.services.process.offload import Offload
 
 DECODE_INLINE_BYTES = 512 * 1024

@@ -27,7 +27,7 @@ from mailcore.model.section import WHOLE_MESSAGE, SectionText
 
 if TYPE_CHECKING:
     from mailcore.model.content import StoredItems
-    from mailcore.services.content.content import Content
+    from mailcore.services.content.stored_content import Content
     from mailcore.services.process.offload import Offload
     from mailcore.store.mailbox.view import MailboxView
 

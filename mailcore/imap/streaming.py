@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mailcore.services.content.content import Content
+    from mailcore.services.content.stored_content import Content
 
 
 class Damaged(Exception):

@@ -24,7 +24,7 @@ from mailcore.model.mailbox import INBOX
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
-    from mailcore.services.content.content import Content
+    from mailcore.services.content.stored_content import Content
     from mailcore.store.mailbox.view import MailboxView
 
 LIST_BATCH = 4096

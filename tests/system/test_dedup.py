@@ -18,7 +18,7 @@ from redis import Redis
 
 from mailcore.model.retention import RetentionRule
 from mailcore.services import MailServices
-from mailcore.services.content import content as content_service
+from mailcore.services.content import storing
 from mailcore.services.inbound.delivery import DeliveryTarget
 from mailcore.store.keys import owner_range
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
@@ -165,7 +165,7 @@ def test_content_addressed_by_chance_would_be_seen(
 ) -> None:
     """One function replaced: each delivery finds its own place for the same content."""
     if not shares:
-        monkeypatch.setattr(content_service, "blob_address", lambda _key, _data: os.urandom(32))
+        monkeypatch.setattr(storing, "blob_address", lambda _key, _data: os.urandom(32))
     tenant = make_tenant(services, "a")
     user = make_user(services, tenant=tenant)
     data = os.urandom(200_000)

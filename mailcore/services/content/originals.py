@@ -20,7 +20,8 @@ from mailcore.model.flags import ANSWERED, FlagOperation, FlagSet
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.section import Section, SectionText
 from mailcore.model.uid_set import UidSet
-from mailcore.services.content.content import Content, ContentStore
+from mailcore.services.content.content import ContentStore
+from mailcore.services.content.stored_content import Content
 from mailcore.services.inbound.arrival import compared
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.messages import Messages

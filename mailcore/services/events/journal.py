@@ -28,8 +28,9 @@ from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.mailbox import INBOX
 from mailcore.model.row import NewRow
 from mailcore.services.accounts.sessions import Sessions
-from mailcore.services.content.content import ContentStore, NewRowContent
+from mailcore.services.content.content import ContentStore
 from mailcore.services.content.prepared import PreparedMessage
+from mailcore.services.content.storing import NewRowContent
 from mailcore.services.events.audit import Audit
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.messages import Messages

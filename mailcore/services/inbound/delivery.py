@@ -28,9 +28,10 @@ from mailcore.model.verdict import Verdict
 from mailcore.services.accounts.usage import Usage
 from mailcore.services.addresses.recipient import Recipient
 from mailcore.services.addresses.resolution import Resolution, Resolutions
-from mailcore.services.content.content import ContentStore, NewRowContent
+from mailcore.services.content.content import ContentStore
 from mailcore.services.content.encryption import Encryptions
 from mailcore.services.content.prepared import PreparedMessage
+from mailcore.services.content.storing import NewRowContent
 from mailcore.services.events.journal import Direction, Journal, JournalEntry
 from mailcore.services.inbound.arrival import Arrival
 from mailcore.services.inbound.filing import Filer, FilingAttempt

@@ -17,8 +17,9 @@ from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
 from mailcore.model.plan import Destination, Filing
 from mailcore.model.row import NewRow
 from mailcore.services.addresses.recipient import Recipient
-from mailcore.services.content.content import ContentStore, Copy, NewRowContent
+from mailcore.services.content.content import ContentStore
 from mailcore.services.content.prepared import PreparedMessage
+from mailcore.services.content.storing import Copy, NewRowContent
 from mailcore.services.inbound.arrival import Arrival
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.messages import Messages

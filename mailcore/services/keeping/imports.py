@@ -28,9 +28,10 @@ from mailcore.model.limits import Limits
 from mailcore.model.mailbox import INBOX, SEPARATOR, MailboxEntry, MailboxTree, SpecialUse, parse_mailbox_name
 from mailcore.model.octets import Octets
 from mailcore.model.row import NewRow
-from mailcore.services.content.content import ContentStore, Copy, NewRowContent
+from mailcore.services.content.content import ContentStore
 from mailcore.services.content.encryption import Encryptions
 from mailcore.services.content.prepared import PreparedMessage
+from mailcore.services.content.storing import Copy, NewRowContent
 from mailcore.services.keeping.import_sources import SourceMailbox, SourceMessage
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.messages import Messages

@@ -17,7 +17,8 @@ import numpy as np
 from mailcore.errors import MailboxChanged, StoreDamaged
 from mailcore.model.ids import UserId
 from mailcore.model.mail_export import ExportedMailbox, Place
-from mailcore.services.content.content import Content, ContentStore
+from mailcore.services.content.content import ContentStore
+from mailcore.services.content.stored_content import Content
 from mailcore.services.keeping.data_export import DataExport
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 

@@ -9,8 +9,9 @@ from mailcore.message.encrypted import is_encrypted
 from mailcore.model.flags import DRAFT
 from mailcore.model.ids import UserId
 from mailcore.model.mailbox import MailboxEntry
-from mailcore.services.content.content import ContentStore, NewRowContent
+from mailcore.services.content.content import ContentStore
 from mailcore.services.content.encryption import Encryptions
+from mailcore.services.content.storing import NewRowContent
 from mailcore.services.process.offload import Offload
 from mailcore.store.mailbox.packed import Array
 from mailcore.store.mailbox.view import MailboxView

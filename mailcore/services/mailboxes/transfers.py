@@ -16,7 +16,7 @@ from mailcore.model.flags import HAS_NOTE, LEAVING, keyword_bit
 from mailcore.model.ids import MailboxId, MailboxName, UidValidity, UserId
 from mailcore.model.rights import Right
 from mailcore.model.uid_set import UidSet
-from mailcore.services.content.content import NewRowContent
+from mailcore.services.content.storing import NewRowContent
 from mailcore.services.mailboxes.access import flag_mask
 from mailcore.services.mailboxes.commits import Commits, ConditionUnmet, Done, Patience
 from mailcore.services.mailboxes.copies import ids_of

@@ -21,7 +21,7 @@ from infra.devstack.endpoints import ShardUris
 from mailcore.errors import MessageNotFound
 from mailcore.model.section import Section, SectionText
 from mailcore.services import MailServices
-from mailcore.services.content.content import Copy
+from mailcore.services.content.storing import Copy
 from mailcore.store.message.chunks import Tier
 from mailcore.store.shard import ShardStores
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user

@@ -64,7 +64,7 @@ def test_commands_fail_cleanly_while_databases_are_away(new_stack: Callable[...,
 def test_literal_that_cannot_be_finished_closes_the_connection(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a literal nothing else would be understood."""
     from mailcore.errors import StoreUnavailable
-    from mailcore.services.content.content import Content
+    from mailcore.services.content.stored_content import Content
 
     raw = b"Subject: large\r\n\r\n" + b"0123456789abcde\n" * 20_000
     imap.append(raw)

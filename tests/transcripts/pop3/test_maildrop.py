@@ -301,7 +301,7 @@ def test_large_message_is_sent_in_pieces(pop3: Pop3) -> None:
 
 def test_message_that_cannot_be_read_whole_closes_the_connection(pop3: Pop3, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of it nothing else would be understood; before it, -ERR does."""
-    from mailcore.services.content.content import Content
+    from mailcore.services.content.stored_content import Content
 
     message = b"Subject: large\r\n\r\n" + b"0123456789abcd\r\n" * 20_000
     pop3.append(message, raw(2))
