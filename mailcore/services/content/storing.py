@@ -14,6 +14,7 @@ from mailcore.errors import MailError, StoreUnavailable
 from mailcore.model.ids import TenantId
 from mailcore.model.limits import Limits
 from mailcore.model.octets import Octets
+from mailcore.model.row import NewRow
 from mailcore.services.content.prepared import PreparedBlob, PreparedMessage, message_id_hash, prepare_message
 from mailcore.services.process.offload import Offload
 from mailcore.store.direct import Ahead
@@ -53,6 +54,25 @@ class NewRowContent:
     """A message of that id was there before and is untouched; this one was not stored."""
     ahead: Ahead | None = None
     """For the commit of the row, before which nobody may rely on the message."""
+
+    def row(self, flags: int, saved_date: int, internal_date: int | None = None) -> NewRow:
+        """Return the row of the message in a mailbox.
+
+        Args:
+            flags: system bits, and keyword bits of the mailbox's list.
+            saved_date: when it comes into the mailbox, seconds since 1970.
+            internal_date: the same if None.
+        """
+        return NewRow(
+            self.message_oid,
+            flags,
+            self.size_bytes,
+            saved_date if internal_date is None else internal_date,
+            saved_date,
+            self.header_date,
+            self.thread,
+            self.message_id_hash,
+        )
 
 
 class Storing:

@@ -26,7 +26,6 @@ from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.mailbox import INBOX
-from mailcore.model.row import NewRow
 from mailcore.services.accounts.sessions import Sessions
 from mailcore.services.content.content import ContentStore
 from mailcore.services.content.prepared import PreparedMessage
@@ -162,7 +161,8 @@ class Journal:
         if content is None:
             return
         row_key = hmac.digest(home.user_id.binary, key, "sha256")[:12]
-        self._messages.commit_rows(home.user_id, inbox, [_row(content)], Cause.DELIVERY, actor, row_key)
+        row = content.row(0, int(time.time()))
+        self._messages.commit_rows(home.user_id, inbox, [row], Cause.DELIVERY, actor, row_key)
 
     def _stored(self, home: Home, inbox: MailboxId, prepared: PreparedMessage, key: bytes) -> NewRowContent | None:
         """Store a report under an id made of its key; None if it is in the mailbox."""
@@ -180,20 +180,6 @@ class Journal:
                 if oid in delivered:
                     return None
         return self._content.put(home, prepared)
-
-
-def _row(content: NewRowContent) -> NewRow:
-    at = int(time.time())
-    return NewRow(
-        message_oid=content.message_oid,
-        flags=0,
-        size_bytes=content.size_bytes,
-        internal_date=at,
-        saved_date=at,
-        header_date=content.header_date,
-        thread=content.thread,
-        message_id_hash=content.message_id_hash,
-    )
 
 
 def _report(entry: JournalEntry, archive: str, at: datetime) -> bytes:

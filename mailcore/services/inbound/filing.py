@@ -15,7 +15,6 @@ from mailcore.model.changes import Cause
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.mailbox import INBOX, MailboxEntry, MailboxTree, SpecialUse
 from mailcore.model.plan import Destination, Filing
-from mailcore.model.row import NewRow
 from mailcore.services.addresses.recipient import Recipient
 from mailcore.services.content.content import ContentStore
 from mailcore.services.content.prepared import PreparedMessage
@@ -125,7 +124,7 @@ class Filer:
                 self._messages.commit_rows(
                     user_id,
                     mailbox_id,
-                    [_row(content, filing.flags.system)],
+                    [content.row(filing.flags.system, int(time.time()))],
                     Cause.DELIVERY,
                     actor,
                     attempt.key,
@@ -175,17 +174,3 @@ def _find(tree: MailboxTree, destinations: Sequence[Destination]) -> MailboxEntr
         if entry is not None:
             return entry
     return None
-
-
-def _row(content: NewRowContent, flags: int) -> NewRow:
-    now = int(time.time())
-    return NewRow(
-        message_oid=content.message_oid,
-        flags=flags,
-        size_bytes=content.size_bytes,
-        internal_date=now,
-        saved_date=now,
-        header_date=content.header_date,
-        thread=content.thread,
-        message_id_hash=content.message_id_hash,
-    )

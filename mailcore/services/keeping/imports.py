@@ -27,7 +27,6 @@ from mailcore.model.ids import MailboxName, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.mailbox import INBOX, SEPARATOR, MailboxEntry, MailboxTree, SpecialUse, parse_mailbox_name
 from mailcore.model.octets import Octets
-from mailcore.model.row import NewRow
 from mailcore.services.content.content import ContentStore
 from mailcore.services.content.encryption import Encryptions
 from mailcore.services.content.prepared import PreparedMessage
@@ -263,7 +262,10 @@ class Imports:
     def _commit(self, actor: Actor, target: _Target, kept: Sequence[tuple[_Item, NewRowContent]]) -> int:
         """Add rows to the mailbox; return how many lost their keywords because it has no room for more."""
         now = int(time.time())
-        rows = [_row(item.source, content, now) for item, content in kept]
+        rows = [
+            content.row(item.source.flags.system & SYSTEM_MASK, now, item.source.internal_date)
+            for item, content in kept
+        ]
         names = [item.source.flags.keywords for item, _ in kept]
         key = hashlib.sha256(b"import" + b"".join(row.message_oid for row in rows)).digest()[:16]
 
@@ -333,19 +335,6 @@ def _candidates(target: _Target, raw: bytes) -> tuple[bytes, ...]:
     owner = target.home.user_id.binary + target.entry.id.binary
     return tuple(
         hmac.digest(owner, b"import" + digest + number.to_bytes(2), "sha256")[:12] for number in range(SAME_MESSAGE)
-    )
-
-
-def _row(source: SourceMessage, content: NewRowContent, now: int) -> NewRow:
-    return NewRow(
-        message_oid=content.message_oid,
-        flags=source.flags.system & SYSTEM_MASK,
-        size_bytes=content.size_bytes,
-        internal_date=now if source.internal_date is None else source.internal_date,
-        saved_date=now,
-        header_date=content.header_date,
-        thread=content.thread,
-        message_id_hash=content.message_id_hash,
     )
 
 

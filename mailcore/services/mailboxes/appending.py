@@ -152,18 +152,7 @@ class Appending:
         for message in messages:
             content = self._content.put(home, self._content.prepare(message.raw), ahead=len(messages) == 1)
             after = content.ahead
-            rows.append(
-                NewRow(
-                    content.message_oid,
-                    message.flags.system & SYSTEM_MASK,
-                    content.size_bytes,
-                    now if message.internal_date is None else message.internal_date,
-                    now,
-                    content.header_date,
-                    content.thread,
-                    content.message_id_hash,
-                )
-            )
+            rows.append(content.row(message.flags.system & SYSTEM_MASK, now, message.internal_date))
         return rows, after
 
     def commit_rows(

@@ -104,16 +104,7 @@ class ForeignCopies:
         if self._encryptions is not None and not flags.system & DRAFT:
             raw = self._encryptions.as_stored(home.encryption, entry, raw)
         content = self._content.put(home, self._content.prepare(raw))
-        return NewRow(
-            content.message_oid,
-            flags.system & SYSTEM_MASK,
-            content.size_bytes,
-            int(view.internal_dates[row]),
-            self._now_s(),
-            content.header_date,
-            content.thread,
-            content.message_id_hash,
-        )
+        return content.row(flags.system & SYSTEM_MASK, self._now_s(), int(view.internal_dates[row]))
 
 
 def _flags(view: MailboxView, row: int) -> FlagSet:

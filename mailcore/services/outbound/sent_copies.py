@@ -105,11 +105,7 @@ class SentCopies:
             if there:
                 return Filed(entry.id, there[0])
             content = self._content.put(home, prepared)
-        now = int(time.time())
-        row = NewRow(
-            content.message_oid, SEEN, content.size_bytes, now, now,
-            content.header_date, content.thread, content.message_id_hash,
-        )  # fmt: skip
+        row = content.row(SEEN, int(time.time()))
         try:
             commit = self._messages.commit_rows(user_id, entry.id, [row], Cause.APPEND, actor, oid)
         except MailError:
