@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailcore.errors import MailboxNotFound
+from mailcore.errors import MailboxNotFound, MailError
 from mailcore.imap.catenation import Unfit, assemble
 from mailcore.imap.commands.copy import NO_TARGET
 from mailcore.imap.session import Session
@@ -49,12 +49,19 @@ def handle_append(session: Session, args: AppendArgs) -> Completion:
 
 
 def show_appended(session: Session, result: AppendResult) -> None:
-    """Let a client that appended to its selected mailbox see it at once; one round trip only if others did too."""
+    """Let a client that appended to its selected mailbox see it at once; one round trip only if others did too.
+
+    Whatever is wrong with that mailbox now: the messages are stored, and a client that is told NO stores them again.
+    """
     selected = session.selected
-    if selected is not None and selected.mailbox_id == result.mailbox_id:
+    if selected is None or selected.mailbox_id != result.mailbox_id:
+        return
+    try:
         session.take_news()
         if selected.view.uid_next <= result.uids.ranges[-1][1]:
             session.refresh()
+    except MailError:
+        pass  # the next command says so
 
 
 def appenduid(result: AppendResult) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailcore import fault
-from mailcore.errors import ValueInvalid
+from mailcore.errors import MailboxChanged, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.changes import Cause
 from mailcore.model.flags import HAS_NOTE, INTERNAL_MASK, LEAVING, SYSTEM_MASK, FlagOperation, FlagSet
@@ -100,10 +100,11 @@ class Messages(Appending):
     ) -> ReplaceResult | None:
         r"""Append a message, then remove those it replaces, \Deleted or not (RFC 8508); None if they are not there.
 
-        What is replaced counts as free already. A crash in between leaves both, never neither.
+        What is replaced counts as free already. A crash in between leaves both, never neither. Where the source is
+        deleted in between, what was to be replaced is gone, and so all is done.
 
         Raises:
-            MailboxChanged: the source is deleted.
+            MailboxChanged: the source was deleted before.
             MailboxBusy: others kept changing flags for 3 s; the new message is there.
             NotPermitted: the actor may not expunge here, or insert there.
             And as `append`.
@@ -117,7 +118,11 @@ class Messages(Appending):
         freed_bytes = int(view.sizes[rows].sum()) if owner_id == user_id else 0
         appended = self._append(owner_id, actor, name, [message], freed_bytes)
         fault.hit("replace.after_append")
-        return ReplaceResult(appended, self.expunge(user_id, actor, mailbox_id, uids, only_deleted=False).view)
+        try:
+            view = self.expunge(user_id, actor, mailbox_id, uids, only_deleted=False).view
+        except MailboxChanged:
+            pass
+        return ReplaceResult(appended, view)
 
     # -- flags ----------------------------------------------------------------------------------
 

@@ -126,13 +126,17 @@ class SentCopies:
     def uploaded(self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, rows: Sequence[NewRow]) -> None:
         r"""Remove our copies of messages that a client has just uploaded to \Sent; one round trip if there are none.
 
-        Old mail that is brought over is passed by.
+        Old mail that is brought over is passed by. The upload stands, whatever becomes of ours.
         """
         recent = time.time() - UPLOADED_WITHIN_S
         ids = [row.message_id_hash for row in rows if row.message_id_hash and row.internal_date >= recent]
         if not ids:
             return
-        view = self._mailboxes.refresh(user_id, mailbox_id)
+        try:
+            view = self._mailboxes.refresh(user_id, mailbox_id)
+        except MailError as error:
+            _log_two(user_id, error)
+            return
         uids = [uid for number in ids for uid in self._rows_of(view, _oid_of_number(user_id, number))]
         if uids:
             self._remove(actor, user_id, mailbox_id, uids)
@@ -155,12 +159,16 @@ class SentCopies:
             for uid in uids:
                 self._messages.expunge(user_id, actor, mailbox_id, UidSet(((uid, uid),)), only_deleted=False)
         except MailError as error:
-            log.warning("sent_copy.two_left", extra={"user": str(user_id), "reason": type(error).__name__})
+            _log_two(user_id, error)
 
     @staticmethod
     def _rows_of(view: MailboxView, oid: bytes) -> list[Uid]:
         rows = (view.message_oids == np.frombuffer(oid, np.uint8)).all(axis=1).nonzero()[0]
         return [Uid(uid) for uid in view.uids[rows].tolist()]
+
+
+def _log_two(user_id: UserId, error: MailError) -> None:
+    log.warning("sent_copy.two_left", extra={"user": str(user_id), "reason": type(error).__name__})
 
 
 def _oid(user_id: UserId, message_id: bytes) -> bytes:

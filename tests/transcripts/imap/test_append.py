@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from mailcore.errors import StoreUnavailable
+from mailcore.imap.commands import append
+from mailcore.services.mailboxes.mailboxes import Mailboxes
+from mailcore.services.mailboxes.messages import Messages
+from tests.builders import OPERATOR
 from tests.corpus import iter_corpus
 from tests.transcripts.imap.dialogue import Client, Imap
 
@@ -54,8 +62,6 @@ def test_refusals(imap: Imap) -> None:
 
 
 def test_over_quota(imap: Imap) -> None:
-    from tests.builders import OPERATOR
-
     imap.services.users.set_quota(OPERATOR, imap.user.user_id, 1000)
     client = imap.sign_in()
     assert _append(client, b"Subject: x\r\n\r\n" + b"x" * 2000).startswith(b"a NO [OVERQUOTA]")
@@ -114,3 +120,55 @@ def test_input_in_pieces(imap: Imap) -> None:
     for byte in b"a APPEND INBOX (\\Draft) {%d+}\r\n%b\r\n" % (len(raw), raw):
         client.send(bytes((byte,)))
     assert client.take().startswith(b"a OK [APPENDUID ")
+
+
+# -- what was done is answered OK ---------------------------------------------------------------
+
+
+def _do_behind(monkeypatch: pytest.MonkeyPatch, method: str, action: Callable[[], object]) -> None:
+    """Have something happen right after something was done."""
+    done = getattr(Messages, method)
+
+    def and_then(self: Messages, *arguments: Any, **named: Any) -> Any:
+        result = done(self, *arguments, **named)
+        action()
+        return result
+
+    monkeypatch.setattr(Messages, method, and_then)
+
+
+def _check_done_is_ok(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = imap.sign_in()
+    client.run("CREATE Notes")
+    client.run("SELECT Notes")
+    _do_behind(monkeypatch, "append", lambda: imap.services.mailboxes.delete(imap.user.user_id, OPERATOR, "Notes"))
+    assert b"a OK [APPENDUID " in _append(client, b"Subject: x\r\n\r\n", b"Notes")
+    assert b"a OK [APPENDUID " not in client.ask(b"b NOOP\r\n")
+
+
+def test_what_was_appended_is_answered_ok_though_the_selected_mailbox_is_gone(
+    imap: Imap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise P7: whoever is told NO stores it again."""
+    _check_done_is_ok(imap, monkeypatch)
+
+
+def test_news_that_spoil_the_answer_would_be_seen(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of P7."""
+    monkeypatch.setattr(append, "show_appended", lambda session, _: session.refresh())
+    with pytest.raises(AssertionError):
+        _check_done_is_ok(imap, monkeypatch)
+
+
+def test_an_upload_to_sent_is_ok_though_our_copy_cannot_be_looked_for(
+    imap: Imap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise P7: the shard is away when our own copy of the message is looked for."""
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable
+
+    client = imap.sign_in(select="INBOX")
+    _do_behind(monkeypatch, "commit_rows", lambda: monkeypatch.setattr(Mailboxes, "refresh", away))
+    assert b"a OK [APPENDUID " in _append(client, b"Message-ID: <1@here.test>\r\n\r\n", b'"Sent Mail"')
+    assert client.ask(b"b NOOP\r\n").startswith(b"b NO [UNAVAILABLE]")

@@ -87,3 +87,21 @@ def test_a_crash_between_leaves_both(imap: Imap) -> None:
     finally:
         fault.install({})
     assert b"MESSAGES 2" in imap.sign_in("2").run("STATUS Drafts (MESSAGES)")
+
+
+def test_what_was_replaced_is_answered_ok_though_its_mailbox_is_gone(imap: Imap) -> None:
+    """Promise P7: whoever is told NO saves the draft again."""
+    imap.fill(1, mailbox="Drafts")
+    client = imap.sign_in()
+    client.run("CREATE Notes")
+    client.run("SELECT Drafts")
+    client.run("COPY 1 Notes")
+    client.run("SELECT Notes")
+    fault.install(
+        {"replace.after_append": lambda: imap.services.mailboxes.delete(imap.user.user_id, OPERATOR, "Notes")}
+    )
+    try:
+        assert b"a OK REPLACE completed" in replace(client, "REPLACE 1 Drafts")
+    finally:
+        fault.install({})
+    assert b"MESSAGES 2" in imap.sign_in("2").run("STATUS Drafts (MESSAGES)")
