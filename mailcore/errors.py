@@ -147,6 +147,10 @@ class NotPermitted(Refused):
     """The actor may not do this."""
 
 
+class ForwardingStopped(Refused):
+    """Mail for this address would only be sent on, and nothing of the tenant's leaves by itself now; later it may."""
+
+
 class SendingStopped(Refused):
     """Nothing is sent for this tenant now."""
 

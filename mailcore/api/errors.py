@@ -66,6 +66,9 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.PasswordNotYetValid: Row(403, "TempPasswordNotYetValid", "This password is not valid yet"),
     e.SenderNotOwned: Row(403, "NotPermitted", "The user may not send as this address"),
     e.MessageNotDraft: Row(400, "MessageNotDraft", "Only a draft can be sent from where it is"),
+    e.ForwardingStopped: Row(
+        403, "NotPermitted", "Nothing is sent on: the organisation's owner sees why in the portal"
+    ),
     e.SendingStopped: Row(403, "NotPermitted", "Sending is stopped: the organisation's owner sees why in the portal"),
     e.MailReadOnly: Row(403, "NotPermitted", "Mail is read-only: the organisation's owner sees why in the portal"),
     e.NotPermitted: Row(403, "NotPermitted", "This is not permitted", tells=True),

@@ -50,6 +50,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.SenderNotOwned: Reply(No, b"NOPERM", "Not an address of yours"),
     errors.MessageNotDraft: Reply(No, b"CANNOT", "Not a draft"),
     errors.MailReadOnly: Reply(No, b"NOPERM", "Mail is read-only for your organisation now"),
+    errors.ForwardingStopped: Reply(No, b"NOPERM", "Not allowed"),
     errors.SendingStopped: Reply(No, b"NOPERM", "Sending is stopped for your organisation now"),
     errors.NotPermitted: Reply(No, b"NOPERM", "Not allowed"),
     errors.MailboxProtected: Reply(No, b"CANNOT", "This mailbox must stay as it is"),

@@ -55,6 +55,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.SenderNotOwned: _NOT_ALLOWED,
     errors.MessageNotDraft: _NOT_ALLOWED,
     errors.MailReadOnly: _NOT_ALLOWED,
+    errors.ForwardingStopped: _NOT_ALLOWED,
     errors.SendingStopped: _NOT_ALLOWED,
     errors.NotPermitted: _NOT_ALLOWED,
     errors.MailboxProtected: _NOT_ALLOWED,

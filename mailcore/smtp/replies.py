@@ -70,6 +70,7 @@ ERROR_REPLIES: dict[type[errors.MailError], Reply] = {
     errors.AuthenticationFailed: Reply.of(535, "5.7.8", "Authentication failed"),
     errors.SenderNotOwned: Reply.of(553, "5.7.1", "This is not an address that you may send as"),
     errors.SendingStopped: Reply.of(550, "5.7.1", "Sending is stopped; the organisation's owner can tell why"),
+    errors.ForwardingStopped: Reply.of(450, "4.2.1", "This address sends no mail on for now; try again later"),
     errors.UserDisabled: Reply.of(550, "5.2.1", "This mailbox is disabled"),
     errors.ProtocolDisabled: Reply.of(535, "5.7.8", "Submission is switched off for this login"),
     errors.ScopeInsufficient: Reply.of(535, "5.7.8", "This app password or token is not for submission"),

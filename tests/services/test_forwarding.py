@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 
 from mailcore import fault
-from mailcore.errors import AddressNotFound, MailLoop, RateExceeded, StoreUnavailable
+from mailcore.errors import AddressNotFound, ForwardingStopped, MailLoop, RateExceeded, StoreUnavailable
 from mailcore.message.headers import find_all, iter_fields
 from mailcore.model.outbound import SENDING_HOLD, EntryState, OutboundEntry, Reason
 from mailcore.model.reputation import HoldCause
+from mailcore.model.tenant import Standing, State
 from mailcore.services import MailServices
 from mailcore.services.accounts.usage import Usage
-from mailcore.services.inbound import forwarding
+from mailcore.services.inbound import forwarding, inbound
 from mailcore.services.inbound.arrival import Arrival
+from mailcore.services.inbound.delivery import DeliveryTarget
 from mailcore.services.inbound.forwarding import Forwarding
+from mailcore.smtp.replies import reply_for
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
-from tests.services.inbound_mail import SENDER, box, content, count, mail, queued, take
+from tests.services.inbound_mail import MTA, SENDER, box, content, count, mail, queued, take
 
 TARGET = "home@elsewhere.test"
 
@@ -437,3 +440,77 @@ def test_who_has_set_up_nothing_pays_nothing(services: MailServices, monkeypatch
         monkeypatch.setattr(forwarding.Forwarding, name, never)
     take(services, mail(user.address), user.address)
     assert find_all(box(services, user)[0], b"subject")
+
+
+# -- suspended, or not paid (decision 46) -------------------------------------------------------
+
+Stop = Callable[[MailServices, MadeUser], None]
+STOPS: dict[str, Stop] = {
+    "the user is suspended": lambda services, user: services.users.set_state(OPERATOR, user.user_id, State.SUSPENDED),
+    "the tenant is suspended": lambda services, user: services.tenants.set_state(
+        OPERATOR, user.tenant_id, State.SUSPENDED
+    ),
+    **{
+        f"the standing is {standing.value}": lambda services, user, standing=standing: services.tenants.set_standing(  # type: ignore[misc]
+            OPERATOR, user.tenant_id, standing
+        )
+        for standing in (Standing.NO_SENDING, Standing.READ_ONLY, Standing.CLOSED)
+    },
+}
+REDIRECT = 'require ["vacation"]; vacation "away"; redirect "home@elsewhere.test";'
+
+
+def check_nothing_leaves(services: MailServices, stop: Stop) -> None:
+    """Neither by setting nor by script, and no answer; the mail is kept though it would only have been sent on."""
+    user = forwarder(services, keeps=False)
+    by_script, away = (make_user(services, tenant=(user.tenant_id, user.address.rpartition("@")[2])) for _ in range(2))
+    services.scripts.put(OPERATOR, by_script.user_id, "main", REDIRECT.encode())
+    services.scripts.activate(OPERATOR, by_script.user_id, "main")
+    services.autoreplies.set(OPERATOR, away.user_id, {"is_on": True, "text": "away"})
+    for one in (user, by_script, away):
+        stop(services, one)
+        assert take(services, mail(one.address), one.address) == [None]
+        assert (count(services, one), queued(services, one)) == (1, []), one.address
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_nothing_of_who_is_suspended_or_has_not_paid_leaves_by_itself(services: MailServices, stop: Stop) -> None:
+    check_nothing_leaves(services, stop)
+
+
+def test_forwards_that_know_no_standing_would_leave(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of the above."""
+    monkeypatch.setattr(inbound, "sends_by_itself", lambda *_: True)
+    with pytest.raises(AssertionError):
+        check_nothing_leaves(services, STOPS["the user is suspended"])
+
+
+@pytest.mark.parametrize("stop", list(STOPS.values())[1:], ids=list(STOPS)[1:])
+def test_an_address_that_only_leads_elsewhere_is_tried_again(services: MailServices, stop: Stop) -> None:
+    """There is nowhere to keep its mail; a group reaches its members here."""
+    tenant_id, domain = make_tenant(services)
+    owner = make_user(services, tenant=(tenant_id, domain))
+    services.forwarded_addresses.create(OPERATOR, tenant_id, f"info@{domain}", [TARGET])
+    services.groups.create(OPERATOR, tenant_id, f"outside@{domain}", [TARGET])
+    services.groups.create(OPERATOR, tenant_id, f"all@{domain}", [TARGET, owner.address])
+    known = services.delivery.resolve(f"info@{domain}", SENDER)
+    stop(services, owner)
+    for name in ("info", "outside"):
+        with pytest.raises(ForwardingStopped) as refused:
+            services.delivery.resolve(f"{name}@{domain}", SENDER)
+        assert reply_for(refused.value).code == 450
+    raw = mail(f"info@{domain}")
+    [late] = services.delivery.deliver(raw, [DeliveryTarget(known)], None, MTA, SENDER)
+    assert isinstance(late.error, ForwardingStopped), "it was stopped between RCPT and DATA"
+    assert take(services, mail(f"all@{domain}"), f"all@{domain}") == [None]
+    assert (count(services, owner), queued(services, owner)) == (1, [])
+
+
+def test_one_who_is_suspended_stops_nothing_of_the_tenants(services: MailServices) -> None:
+    """Also the oldest user, on whose behalf its addresses send on."""
+    tenant_id, domain = make_tenant(services)
+    oldest = make_user(services, tenant=(tenant_id, domain))
+    services.forwarded_addresses.create(OPERATOR, tenant_id, f"info@{domain}", [TARGET])
+    services.users.set_state(OPERATOR, oldest.user_id, State.SUSPENDED)
+    assert take(services, mail(f"info@{domain}"), f"info@{domain}") == [None]
+    assert [paths(entry) for entry in queued(services, oldest)] == [[TARGET]]

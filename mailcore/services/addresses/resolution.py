@@ -15,6 +15,7 @@ from typing import Final
 from mailcore.errors import (
     AddressInvalid,
     AddressNotFound,
+    ForwardingStopped,
     PostingRefused,
     TooManyMembers,
     UserDisabled,
@@ -28,6 +29,7 @@ from mailcore.model.tenant import AddressRoute, State
 from mailcore.services.addresses.address_book import AddressBook, Found
 from mailcore.services.addresses.recipient import Recipient
 from mailcore.services.inbound.bounces import Bounce, Bounces
+from mailcore.services.tenants.standing import sends_by_itself
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Placement
 
@@ -134,6 +136,7 @@ class Resolutions:
         Raises:
             AddressNotFound: nobody does.
             UserDisabled: the user, the tenant or the forwarded address takes no mail.
+            ForwardingStopped: it would only be sent on, and nothing of the tenant's leaves by itself now.
             PostingRefused: the group takes no mail of that sender.
             TooManyMembers: more would receive it than may.
             StoreUnavailable: not known now; nothing is to be told of the address.
@@ -169,9 +172,12 @@ class Resolutions:
             return Resolution((self._recipient(entry, address),), catch_all=found.by_wildcard)
         if self._is_refused(entry):
             raise UserDisabled(address)
+        tenant = self._placement.tenant(entry.tenant_id)
         reached = self._follow(entry, address)
         if not reached.users and not reached.elsewhere:
             raise AddressNotFound(address)
+        if not reached.users and not sends_by_itself(tenant.admits, tenant.standing):
+            raise ForwardingStopped(address)
         resolution = Resolution(
             tuple(reached.users.values()), tuple(reached.elsewhere.values()), catch_all=found.by_wildcard
         )

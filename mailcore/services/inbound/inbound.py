@@ -23,6 +23,7 @@ from mailcore.services.inbound.responder import Responder, Voice
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.process.clock import now
 from mailcore.services.process.offload import Offload
+from mailcore.services.tenants.standing import sends_by_itself
 from mailcore.sieve import Environment, Transaction
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Home
@@ -91,7 +92,8 @@ class Inbound:
             return Plan(filings=(), duplicate_ids=tuple(draft.duplicate_ids))
         wanted = [*draft.forwards, *map(Forward, settings.targets)]
         admitted: tuple[Forward, ...] = ()
-        if not draft.is_spam:
+        may_leave = not draft.is_spam and sends_by_itself(recipient.home.state, recipient.home.standing)
+        if may_leave:
             admitted = self._forwarding.admitted(arrival, recipient.home, recipient.address, wanted)
         leaves = bool(admitted) and recipient.home.sending_hold is None  # what only waits is kept here all the same
         goes_elsewhere = leaves and bool(settings.targets) and not settings.keeps_forwarded
@@ -99,12 +101,12 @@ class Inbound:
         if not filings and not leaves:
             filings = (draft.keep(),)
         replies = draft.replies
-        if not draft.is_spam and not replies and (due := self._autoreplies.due(recipient.home)) is not None:
+        if may_leave and not replies and (due := self._autoreplies.due(recipient.home)) is not None:
             replies = [due]
         return Plan(
             filings=filings,
             forwards=admitted,
-            replies=() if draft.is_spam else tuple(replies[:1]),
+            replies=tuple(replies[:1]) if may_leave else (),
             duplicate_ids=tuple(draft.duplicate_ids),
         )
 

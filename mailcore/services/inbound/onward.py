@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 
 from bson import ObjectId
 
-from mailcore.errors import MailLoop, UserDisabled
+from mailcore.errors import ForwardingStopped, MailLoop, UserDisabled
 from mailcore.model.autoreply import Autoreply
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS, DEFAULT_USER_LIMITS, Spending
@@ -22,8 +23,11 @@ from mailcore.services.inbound.forwarding import Forwarding, batches, held_with,
 from mailcore.services.inbound.responder import Responder, Voice
 from mailcore.services.outbound.outbound import Outbound
 from mailcore.services.process.clock import now
+from mailcore.services.tenants.standing import sends_by_itself
 from mailcore.store.directory import Directory
 from mailcore.store.placement import Home, Placement
+
+log = logging.getLogger(__name__)
 
 
 class Onward:
@@ -51,6 +55,7 @@ class Onward:
         Raises:
             MailLoop: it came through here before.
             RateExceeded: a forwarded address, or its tenant, has sent on as much as it may.
+            ForwardingStopped: nothing of the tenant's leaves by itself, and nobody here has got it either.
             UserDisabled: nobody of the tenant is there on whose behalf it could be sent.
             StoreUnavailable, StoreFull: not queued, as far as is known; the same delivery again is safe.
         """
@@ -62,6 +67,12 @@ class Onward:
             return
         if resolution.moderators:
             self._hold(arrival, resolution.moderators[0].home, resolution.moderators[0].user_id, entry, trace)
+            return
+        tenant = self._placement.tenant(entry.tenant_id)
+        if not sends_by_itself(tenant.admits, tenant.standing):
+            if not resolution.recipients:
+                raise ForwardingStopped(entry.display)
+            log.info("onward.stopped", extra={"address": entry.display, "tenant": str(entry.tenant_id)})
             return
         if resolution.forwards:
             home = self._home(entry.tenant_id)

@@ -1,6 +1,6 @@
 """What a tenant's standing lets its users do: asked by whatever changes mail, and by whatever sends it.
 
-Mail that comes in, what the system does by itself and what operators do is never stopped by it.
+Mail that comes in and what operators do is never stopped by it; what would leave again by itself is, and is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 from mailcore.errors import MailReadOnly, SendingStopped
 from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.rights import ALL_RIGHTS, Right
-from mailcore.model.tenant import Standing
+from mailcore.model.tenant import Standing, State
 from mailcore.store.placement import Home
 
 READING: Final = Right.LOOKUP | Right.READ
@@ -54,6 +54,18 @@ def check_sending(home: Home) -> None:
     """
     if home.standing is not Standing.FULL or (home.sending_hold is not None and home.sending_hold.stops):
         raise SendingStopped(home.tenant_id)
+
+
+def sends_by_itself(state: State, standing: Standing) -> bool:
+    """Return whether anything leaves that nobody sends by hand: forwards, redirects, automatic replies.
+
+    Nothing does of whoever may not sign in, and so could not stop it, or may not send.
+
+    Args:
+        state: the stricter of the user's and what the tenant admits; of what is no user's, what the tenant admits.
+        standing: the tenant's.
+    """
+    return state is State.ACTIVE and standing is Standing.FULL
 
 
 def _is_bound(home: Home, actor: Actor) -> bool:
