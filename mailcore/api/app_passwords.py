@@ -10,8 +10,10 @@ from bson import ObjectId
 from pydantic import Field, StringConstraints
 
 from mailcore.api.call import Call
+from mailcore.api.errors import invalid
 from mailcore.api.fields import Fields, Flag, Input, Nothing, Output, instant
 from mailcore.api.operation import Operation, Permission
+from mailcore.api.second_factors import MasterPassword, secret_of
 from mailcore.errors import AddressInvalid, AddressNotFound, AppPasswordNotFound
 from mailcore.model.access import Scope
 from mailcore.model.app_password import AppPassword
@@ -31,12 +33,16 @@ class ListAppPasswords(Input):
 
 
 class CreateAppPassword(Input):
-    """A new one; `ttl` is in how many seconds without use it ends."""
+    """A new one; `ttl` is in how many seconds without use it ends.
+
+    It outlives the token that asks for it: a user's own token proves the master password once more.
+    """
 
     description: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     scopes: Annotated[tuple[ScopeName, ...], Field(min_length=1, max_length=4)] = ("*",)
     address: Annotated[str, StringConstraints(max_length=1024)] | None = None
     password: Annotated[str, StringConstraints(pattern=r"^[a-z ]{16,19}$")] | None = None
+    existing_password: MasterPassword | None = None
     generate_mobileconfig: Flag = False
     """Whether a profile for Apple's devices comes along, with the password in it."""
     ttl: Annotated[int, Field(ge=0, le=LONGEST_LIFE_S)] | None = None
@@ -89,7 +95,15 @@ def list_app_passwords(call: Call, given: ListAppPasswords) -> dict[str, Any]:
 
 
 def create_app_password(call: Call, given: CreateAppPassword) -> dict[str, Any]:
-    """Make one."""
+    """Make one.
+
+    Raises:
+        ApiError: a user's own token asks, and not with the master password.
+        AuthenticationFailed: that is another.
+    """
+    if call.is_own and given.existing_password is None:
+        raise invalid({"existingPassword": "is needed to make an app password for oneself"})
+    call.services.reauthentication.confirm(call.actor, call.owner, secret_of(given.existing_password))
     user = call.services.users.get(call.owner)
     address = _own_address(call, user, given.address)
     made, letters = call.services.app_passwords.create(

@@ -12,7 +12,7 @@ from mailcore.api.authentication import mint
 from mailcore.api.call import Call
 from mailcore.api.fields import Fields, Flag, Input, Nothing, Output
 from mailcore.api.operation import Operation, Permission
-from mailcore.api.second_factors import Confirmed, MasterPassword, Nonce, may_mint
+from mailcore.api.second_factors import Confirmed, MasterPassword, Nonce, may_mint, secret_of
 from mailcore.errors import ValueInvalid
 from mailcore.model.factors import Passkey
 from mailcore.model.roles import Action, Resource
@@ -186,7 +186,7 @@ def delete_credential(call: Call, given: Confirmed) -> dict[str, Any]:
         key = bytes.fromhex(text)
     except ValueError:
         raise ValueInvalid("a credential's id is hexadecimal") from None
-    call.services.passkeys.remove(call.actor, call.owner, key, _secret(given.password))
+    call.services.passkeys.remove(call.actor, call.owner, key, secret_of(given.password))
     return {"deleted": True}
 
 
@@ -201,7 +201,7 @@ def begin_registration(call: Call, given: BeginRegistration) -> dict[str, Any]:
         rp_name=RP_NAME,
         session=_session(call),
         attachment=given.authenticator_attachment,
-        password=_secret(given.password),
+        password=secret_of(given.password),
     )
     return {
         "registrationOptions": {
@@ -323,10 +323,6 @@ def _step(call: Call, nonce: str | None) -> str:
 
 def _base64url(text: str) -> str:
     return base64.urlsafe_b64encode(bytes.fromhex(text)).rstrip(b"=").decode()
-
-
-def _secret(password: str | None) -> Secret | None:
-    return Secret(password.encode()) if password is not None else None
 
 
 _UPDATE: Final = Permission(Resource.USERS, Action.UPDATE)

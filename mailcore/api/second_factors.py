@@ -65,7 +65,7 @@ def set_up_totp(call: Call, given: SetUpTotp) -> dict[str, Any]:
     """Make a seed that waits for its first code."""
     user = call.services.users.get(call.owner)
     made = call.services.totp.begin(
-        call.actor, call.owner, given.issuer, given.label or user.address, _secret(given.password)
+        call.actor, call.owner, given.issuer, given.label or user.address, secret_of(given.password)
     )
     picture = io.BytesIO()
     segno.make(made.uri.reveal_text(), error="m").save(picture, kind="svg", scale=4, border=4)
@@ -91,25 +91,25 @@ def check_totp(call: Call, given: CheckTotp) -> dict[str, Any]:
 
 def disable_totp(call: Call, given: Confirmed) -> dict[str, Any]:
     """Turn it off and forget the seed."""
-    call.services.second_factors.disable(call.actor, call.owner, Factor.TOTP, _secret(given.password))
+    call.services.second_factors.disable(call.actor, call.owner, Factor.TOTP, secret_of(given.password))
     return {}
 
 
 def enable_custom(call: Call, given: Confirmed) -> dict[str, Any]:
     """Note that somebody else checks a second factor."""
-    call.services.second_factors.enable_custom(call.actor, call.owner, _secret(given.password))
+    call.services.second_factors.enable_custom(call.actor, call.owner, secret_of(given.password))
     return {}
 
 
 def disable_custom(call: Call, given: Confirmed) -> dict[str, Any]:
     """Note that nobody does any more."""
-    call.services.second_factors.disable(call.actor, call.owner, Factor.CUSTOM, _secret(given.password))
+    call.services.second_factors.disable(call.actor, call.owner, Factor.CUSTOM, secret_of(given.password))
     return {}
 
 
 def disable_all(call: Call, given: Confirmed) -> dict[str, Any]:
     """Forget every second factor and every recovery code."""
-    call.services.second_factors.disable_all(call.actor, call.owner, _secret(given.password))
+    call.services.second_factors.disable_all(call.actor, call.owner, secret_of(given.password))
     return {}
 
 
@@ -118,7 +118,8 @@ def may_mint(call: Call) -> bool:
     return may(call.role, Action.CREATE, Resource.AUTHENTICATION, own=False)
 
 
-def _secret(password: str | None) -> Secret | None:
+def secret_of(password: str | None) -> Secret | None:
+    """Return a password that may have been given as a secret."""
     return Secret(password.encode()) if password is not None else None
 
 

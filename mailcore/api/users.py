@@ -18,6 +18,7 @@ from mailcore.api.fields import (
 )
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import cursor_id, cut, position
+from mailcore.api.second_factors import secret_of
 from mailcore.api.steps import Change
 from mailcore.api.user_changes import NAMED, check_new, settings_of
 from mailcore.api.user_fields import (
@@ -195,7 +196,7 @@ def update_user(call: Call, given: UpdateUser) -> dict[str, Any]:
             change(users.set_quota, call.actor, user_id, given.quota or None)
         _set(call, change, user_id, given)
         if given.disable2fa:
-            change(call.services.second_factors.disable_all, call.actor, user_id)
+            change(call.services.second_factors.disable_all, call.actor, user_id, secret_of(given.existing_password))
         if given.disabled is not None or given.suspended is not None:
             state = State.DISABLED if given.disabled else State.SUSPENDED if given.suspended else State.ACTIVE
             change(users.set_state, call.actor, user_id, state)
@@ -314,8 +315,8 @@ def _check_fields(call: Call, given: UpdateUser) -> None:
     refused = sorted((asked - allowed) | (asked & grants.hidden_fields))
     if refused:
         raise ApiError(403, "MissingPrivileges", f"This token may not change {', '.join(refused)}")
-    if call.is_own and given.password is not None and given.existing_password is None:
-        raise invalid({"existingPassword": "is needed to change one's own password"})
+    if call.is_own and (given.password is not None or given.disable2fa) and given.existing_password is None:
+        raise invalid({"existingPassword": "is needed to change how one signs in"})
 
 
 _ABOUT_THE_CALL: Final = frozenset({"sess", "ip", "protocol"})

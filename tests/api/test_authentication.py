@@ -18,8 +18,9 @@ from mailcore.model.access import Protocol
 from mailcore.model.roles import Role
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
+from mailcore.services.accounts.reauthentication import Reauthentication
 from mailcore.services.accounts.tokens import owner_of_tenant
-from tests.api.conftest import Api, token
+from tests.api.conftest import Answer, Api, token
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.services.authenticator import Authenticator
 
@@ -171,23 +172,61 @@ def _hex(credential: dict[str, Any]) -> dict[str, str]:
 
 
 def test_app_passwords_open_what_they_are_for(own: Api, services: MailServices, user: MadeUser) -> None:
-    made = own.post("/users/me/asps", {"description": "Phone", "scopes": ["imap"]}).body
+    def ask(**wanted: Any) -> Answer:
+        return own.post("/users/me/asps", {"existingPassword": user.password, **wanted})
+
+    made = ask(description="Phone", scopes=["imap"]).body
     letters = Secret(made["password"].encode())
     identity = services.authentication.login(user.address, letters, Protocol.IMAP, "192.0.2.1")
     assert identity.user_id == user.user_id
     shown = own.get(f"/users/me/asps/{made['id']}").body
     assert (shown["description"], shown["scopes"], made["password"] in str(shown)) == ("Phone", ["imap"], False)
-    temporary = own.post("/users/me/asps", {"description": "Once", "ttl": 60, "password": "abcdefghijklmnop"}).body
+    temporary = ask(description="Once", ttl=60, password="abcdefghijklmnop").body
     assert [one["id"] for one in own.get("/users/me/asps").body["results"]] == [made["id"]]
     assert temporary["id"] in [one["id"] for one in own.get("/users/me/asps?showAll=true").body["results"]]
-    wanted = {"description": "iPhone", "generateMobileconfig": True, "address": user.address.upper(), "scopes": ["*"]}
-    signed = base64.b64decode(own.post("/users/me/asps", wanted).body["mobileconfig"])
-    assert b"com.apple.mail.managed" in signed
-    stranger = own.post("/users/me/asps", {"description": "x", "address": f"x{user.address}"})
+    phone = ask(description="iPhone", generateMobileconfig=True, address=user.address.upper(), scopes=["*"])
+    assert b"com.apple.mail.managed" in base64.b64decode(phone.body["mobileconfig"])
+    stranger = ask(description="x", address=f"x{user.address}")
     assert (stranger.status, stranger.body["code"]) == (404, "AddressNotFound")
     assert own.delete(f"/users/me/asps/{made['id']}").status == 200
     assert own.delete(f"/users/me/asps/{made['id']}").body["code"] == "AspNotFound"
-    assert own.post("/users/me/asps", {"description": "x", "scopes": ["api"]}).body["code"] == "InputValidationError"
+    assert ask(description="x", scopes=["api"]).body["code"] == "InputValidationError"
+
+
+def check_a_token_makes_no_way_in(own: Api, user: MadeUser) -> None:
+    """A way in outlives the token that asks for it."""
+    wanted = {"description": "Mine now", "scopes": ["*"]}
+    asked = own.post("/users/me/asps", wanted)
+    assert (asked.status, list(asked.body["details"])) == (400, ["existingPassword"])
+    assert own.post("/users/me/asps", {**wanted, "existingPassword": "wrong"}).status == 403
+    assert own.get("/users/me/asps?showAll=true").body["results"] == []
+
+
+def test_a_users_own_token_makes_no_app_password_without_the_master_password(
+    own: Api, tenant: Api, user: MadeUser
+) -> None:
+    """Attack W13: nor does an app password that was made stand in for it; a tenant's token does as it always did."""
+    check_a_token_makes_no_way_in(own, user)
+    made = tenant.post(f"/users/{user.user_id}/asps", {"description": "Phone"})
+    assert made.status == 200
+    assert own.post("/users/me/asps", {"description": "x", "existingPassword": made.body["password"]}).status == 403
+
+
+def test_a_token_that_makes_ways_in_would_be_seen(own: Api, user: MadeUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of W13."""
+    monkeypatch.setattr(Reauthentication, "confirm", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_a_token_makes_no_way_in(own, user)
+
+
+def test_a_users_own_token_turns_its_factors_off_with_the_master_password(own: Api, user: MadeUser) -> None:
+    path = "/users/me/2fa/custom"
+    assert own.put(path, {"password": user.password}).status == 200
+    assert list(own.put("/users/me", {"disable2fa": True}).body["details"]) == ["existingPassword"]
+    assert own.put("/users/me", {"disable2fa": True, "existingPassword": "wrong"}).status == 403
+    assert own.get("/users/me").body["enabled2fa"] == ["custom"]
+    assert own.put("/users/me", {"disable2fa": True, "existingPassword": user.password}).status == 200
+    assert own.get("/users/me").body["enabled2fa"] == []
 
 
 def test_the_log_tells_of_tries(tenant: Api, own: Api, services: MailServices, user: MadeUser) -> None:

@@ -64,8 +64,9 @@ def test_others_do_not_exist(own: Api, tenant: Api, services: MailServices, user
 
 
 @pytest.mark.parametrize("seconds", [(1 << 53) - 1, 253_402_300_799])
-def test_a_life_that_no_calendar_holds_is_refused(own: Api, seconds: int) -> None:
-    answer = own.post("/users/me/asps", {"description": "Phone", "ttl": seconds})
+def test_a_life_that_no_calendar_holds_is_refused(own: Api, user: MadeUser, seconds: int) -> None:
+    wanted = {"description": "Phone", "ttl": seconds, "existingPassword": user.password}
+    answer = own.post("/users/me/asps", wanted)
     assert (answer.status, answer.body["code"]) == (400, "InputValidationError")
 
 

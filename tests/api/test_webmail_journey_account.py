@@ -146,7 +146,7 @@ def test_the_settings_of_a_webmail(services: MailServices, server: RunningServer
 
     # an app password for a phone, whose profile is signed; the master password opens no IMAP any more
     asp = ann.post("/asps", {"description": "iPhone", "scopes": ["imap", "smtp"], "generateMobileconfig": True,
-                             "address": address})  # fmt: skip
+                             "address": address, "existingPassword": PASSWORD})  # fmt: skip
     profile = base64.b64decode(asp["mobileconfig"])
     content = plistlib.loads(profile[profile.index(b"<?xml") : profile.index(b"</plist>") + 8])
     assert content["PayloadContent"][0]["IncomingPassword"] == asp["password"]
