@@ -19,6 +19,7 @@ from mailcore.services.accounts.passkeys import Passkeys
 from mailcore.services.accounts.passwords import Passwords
 from mailcore.services.accounts.people import People
 from mailcore.services.accounts.reauthentication import Reauthentication
+from mailcore.services.accounts.recent_users import RecentUsers
 from mailcore.services.accounts.renaming import Renaming
 from mailcore.services.accounts.second_factors import SecondFactors
 from mailcore.services.accounts.sessions import Sessions
@@ -311,7 +312,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     search = Search(placement, content, offload, heavy)
     mailboxes = Mailboxes(placement, views, notices, audit, offload)
     uses = LastUses(directory)
-    sessions = Sessions(directory, placement, notices, uses)
+    recent_users = RecentUsers(directory)
+    sessions = Sessions(directory, placement, notices, uses, recent_users)
     credential_key = CredentialKey(directory, sealing)
     app_passwords = AppPasswords(directory, placement, credential_key, sessions, settings.limits, audit)
     temporary_passwords = TemporaryPasswords(directory, credential_key, audit)
@@ -368,6 +370,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         temporary_passwords,
         tokens,
         uses,
+        recent_users,
         LoggedGuard(failed_logins, auth_log),
     )
     identities = Identities(directory, placement, audit)

@@ -61,6 +61,7 @@ class Bench:
             services.temporary_passwords,
             services.tokens,
             services.last_uses,
+            services.sessions.recent_users,
             clock=lambda: self.now,
         )
 

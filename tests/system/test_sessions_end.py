@@ -72,13 +72,24 @@ class World:
         return found
 
     def is_refused(self, user: MadeUser, password: str) -> bool:
-        """Whether every server refuses it at once."""
-        answers = []
+        """Whether every server refuses it, or none does."""
+        answers = self._answers(user, password)
+        assert len(answers) == 1
+        return answers == {b"NO"}
+
+    def must_refuse(self, user: MadeUser, password: str, seconds: float) -> None:
+        """Every server refuses it within so many seconds, and goes on refusing it."""
+        ends_at = time.monotonic() + seconds
+        while self._answers(user, password) != {b"NO"}:
+            assert time.monotonic() < ends_at, "what is gone still opens sessions"
+        assert self.is_refused(user, password)
+
+    def _answers(self, user: MadeUser, password: str) -> set[bytes]:
+        found = set()
         for server in self.servers:
             with StrictImap(server.port("imap")) as client:
-                answers.append(client.run(f'LOGIN {user.address} "{password}"'.encode())[-1])
-        assert len({answer.kind for answer in answers}) == 1
-        return answers[0].kind == b"NO"
+                found.add(client.run(f'LOGIN {user.address} "{password}"'.encode())[-1].kind)
+        return found
 
 
 @contextmanager
@@ -125,7 +136,7 @@ def revoke_app_password(world: World, user: MadeUser, seconds: float) -> None:
     stolen = world.sessions(user, letters.reveal_text())
     kept = world.sessions(user, others.reveal_text()) + world.sessions(user, user.password)
     world.services.app_passwords.revoke(OPERATOR, user.user_id, made.id)
-    assert world.is_refused(user, letters.reveal_text())
+    world.must_refuse(user, letters.reveal_text(), seconds)
     told = must_end(stolen, seconds)
     assert set(told) == {b"This app password was revoked or has expired"}
     assert not world.is_refused(user, others.reveal_text())
@@ -135,7 +146,7 @@ def revoke_app_password(world: World, user: MadeUser, seconds: float) -> None:
 def change_password(world: World, user: MadeUser, seconds: float) -> None:
     clients = world.sessions(user, user.password)
     world.services.users.set_password(OPERATOR, user.user_id, Secret("another password"))
-    assert world.is_refused(user, user.password)
+    world.must_refuse(user, user.password, seconds)
     assert not world.is_refused(user, "another password")
     assert set(must_end(clients, seconds)) == {b"The password was changed, sign in again"}
 
@@ -143,7 +154,7 @@ def change_password(world: World, user: MadeUser, seconds: float) -> None:
 def suspend_user(world: World, user: MadeUser, seconds: float) -> None:
     clients = world.sessions(user, user.password)
     world.services.users.set_state(OPERATOR, user.user_id, State.SUSPENDED)
-    assert world.is_refused(user, user.password)
+    world.must_refuse(user, user.password, seconds)
     assert set(must_end(clients, seconds)) == {b"This login is disabled"}
 
 
@@ -151,7 +162,7 @@ def suspend_tenant(world: World, user: MadeUser, seconds: float) -> None:
     clients = world.sessions(user, user.password)
     world.services.tenants.set_state(OPERATOR, user.tenant_id, State.SUSPENDED)
     assert set(must_end(clients, seconds)) == {b"This login is disabled"}
-    assert world.is_refused(user, user.password)
+    world.must_refuse(user, user.password, seconds)
 
 
 def log_out(world: World, user: MadeUser, seconds: float) -> None:

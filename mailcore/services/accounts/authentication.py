@@ -26,6 +26,7 @@ from mailcore.services.accounts.identity import Identity
 from mailcore.services.accounts.last_uses import LastUses
 from mailcore.services.accounts.login_guard import Attempt, LoginGuard, Refusal, Unguarded
 from mailcore.services.accounts.passwords import MAX_PASSWORD_BYTES, Passwords
+from mailcore.services.accounts.recent_users import RecentUsers
 from mailcore.services.accounts.sign_in_rules import ERRORS, refusal
 from mailcore.services.accounts.temporary_passwords import TemporaryPasswords
 from mailcore.services.accounts.tokens import Tokens
@@ -44,8 +45,9 @@ class Authentication:
     """Tells who somebody is.
 
     A verified password is remembered for 60 s under a hash keyed by this process alone, and counts
-    only while the user's document, which every login reads, still has the same `auth_version` and, for
-    an app password, still has that.
+    only while the user's document still has the same `auth_version` and, for an app password, still has that.
+    Every login reads the document; those by the doors of mail believe a reading of the last second, for
+    sessions opened by it are looked after (decision 41).
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Authentication:
         temporary: TemporaryPasswords,
         tokens: Tokens,
         uses: LastUses,
+        recent: RecentUsers,
         guard: LoginGuard | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,18 +70,24 @@ class Authentication:
         self._temporary = temporary
         self._tokens = tokens
         self._uses = uses
+        self._recent = recent
         self._guard = guard or Unguarded()
         self._verified = _Verified(clock)
 
     # -- the doors' calls -----------------------------------------------------------------------
 
     def accept(self, offer: Offer, protocol: Protocol, remote_address: str) -> Identity:
-        """Return who makes this offer; as `login` and `login_with_token`, and nobody may act for others."""
+        """Return who makes this offer; as `login` and `login_with_token`, and nobody may act for others.
+
+        The caller opens a session for it (`Sessions.open`). No round trip within a second of the last one's.
+        """
         if isinstance(offer, TokenOffer):
             return self.login_with_token(offer.username, offer.token, protocol, remote_address)
+        name = _canonical(offer.username)
+        attempt = Attempt(name or offer.username, protocol, remote_address)
         if offer.authorize_as not in {"", offer.username}:
-            self._refuse(Attempt(offer.username, protocol, remote_address), Refusal.WRONG)
-        return self.login(offer.username, offer.password, protocol, remote_address)
+            self._refuse(attempt, Refusal.WRONG)
+        return self._login(name, offer.password, attempt, self._recent.find)
 
     def login(
         self,
@@ -105,11 +114,17 @@ class Authentication:
         """
         name = _canonical(username)
         attempt = Attempt(name or username, protocol, remote_address, within=within)
+        return self._login(name, password, attempt, self._directory.users.find_credentials)
+
+    def _login(
+        self, name: str | None, password: Secret, attempt: Attempt, find: Callable[[UserId], Credentials | None]
+    ) -> Identity:
+        """As `login`; `find` reads the user whose password was verified within the last minute."""
         if not 0 < len(password) <= MAX_PASSWORD_BYTES:
             self._refuse(attempt, Refusal.WRONG)
-        key = self._verified.key(name or username, password)
+        key = self._verified.key(attempt.username, password)
         known = self._verified.find(key)
-        found = self._directory.users.find_credentials(known.user_id) if known is not None else None
+        found = find(known.user_id) if known is not None else None
         credential = known.still_good(found) if known is not None and found is not None else None
         if found is None or credential is None or not attempt.may_be_of(found.user.tenant_id):
             self._verified.forget(key)
@@ -119,7 +134,8 @@ class Authentication:
         self._check(attempt, found, app_password)
         self._verified.remember(key, found, credential)
         if app_password is not None:
-            self._uses.of_app_password(found.user.id, app_password, LastUse(now(), protocol.value, remote_address))
+            use = LastUse(now(), attempt.protocol.value, attempt.remote_address)
+            self._uses.of_app_password(found.user.id, app_password, use)
         return self._accepted(attempt, found, credential)
 
     def login_with_token(self, username: str, token: Secret, protocol: Protocol, remote_address: str) -> Identity:
@@ -239,7 +255,9 @@ class Authentication:
         )
 
     def _refuse(self, attempt: Attempt, reason: Refusal) -> NoReturn:
-        """Tell guard and log, then raise what the door tells the client."""
+        """Tell guard and log, then raise what the door tells the client; what was refused is read anew next time."""
+        if attempt.user_id is not None:
+            self._recent.forget(attempt.user_id)
         self._guard.failed(attempt, reason)
         log.info("login.refused", extra=_fields(attempt) | {"reason": reason.value})
         raise ERRORS[reason](attempt.user_id)

@@ -33,6 +33,7 @@ from mailcore.model.tenant import Tenant
 from mailcore.services.accounts.identity import Identity
 from mailcore.services.accounts.last_uses import LastUses
 from mailcore.services.accounts.login_guard import Refusal
+from mailcore.services.accounts.recent_users import RecentUsers
 from mailcore.services.accounts.sign_in_rules import FAREWELLS, refusal
 from mailcore.services.mailboxes.notices import Notices
 from mailcore.services.process.clock import now
@@ -80,11 +81,15 @@ class SignedIn:
 class Sessions:
     """Every open session of this process."""
 
-    def __init__(self, directory: Directory, placement: Placement, notices: Notices, uses: LastUses) -> None:
+    def __init__(
+        self, directory: Directory, placement: Placement, notices: Notices, uses: LastUses, recent: RecentUsers
+    ) -> None:
         self._directory = directory
         self._placement = placement
         self._notices = notices
         self._uses = uses
+        self.recent_users = recent
+        """What logins of this process have read; it hears of every change that this hears of."""
         self._open: dict[UserId, set[SignedIn]] = defaultdict(set)
         self._first_seen: dict[SignInChange, float] = {}
         self._stir = threading.Event()
@@ -97,8 +102,8 @@ class Sessions:
     def open(self, identity: Identity, wake: Callable[[], None]) -> SignedIn:
         """Look after a new session; `wake` is called once if it has to end, and must return at once.
 
-        A change between the login's reading and this call is found by the next poll, which looks
-        back a minute.
+        A change between the login's reading, which may be a second old, and this call is found by the next poll,
+        which looks back a minute, by the `auth_version` and the credential of that reading.
         """
         signed_in = SignedIn(self, identity, wake)
         with self._lock:
@@ -134,6 +139,7 @@ class Sessions:
         self._announce(tenant_id, SIGN_IN_AGAIN, is_tenant=True)
 
     def _announce(self, owner_id: UserId | TenantId, reason: str, *, is_tenant: bool) -> None:
+        self.recent_users.forget(owner_id)
         self._directory.sign_in_changes.note(owner_id, reason, is_tenant=is_tenant)
         self._notices.publish_sign_in_change(owner_id.binary)
         self._stir.set()
@@ -161,6 +167,7 @@ class Sessions:
                 self._placement.forget_tenant(TenantId(change.owner_id))
             else:
                 self._placement.forget(UserId(change.owner_id))
+                self.recent_users.forget(change.owner_id)
         self._look_at([change for change in changes if at - self._first_seen[change] < LOOK_FOR_S])
 
     def compare_all(self) -> None:
@@ -186,6 +193,7 @@ class Sessions:
     def _heard(self, owner: bytes) -> None:
         """Look at once at whom a notice of another process names."""
         owner_id = ObjectId(owner)
+        self.recent_users.forget(owner_id)
         if UserId(owner_id) in self._open or owner_id in self._tenants():
             self._stir.set()
 
