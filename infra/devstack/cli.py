@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from infra.devstack import bench
 from infra.devstack.datafolder import lock_holder
-from infra.devstack.endpoints import FILE_NAME, Endpoints
+from infra.devstack.endpoints import FILE_NAME, DemoStaff, Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.stack import Existing, Stack, default_data_dir
 from infra.devstack.supervisor import Supervisor
@@ -185,8 +185,21 @@ def _describe(endpoints: Endpoints, path: Path) -> str:
     if endpoints.members:
         lines += ["", "  portal member                 password            organisation"]
         lines += [f"  {one.email:<29} {one.password:<19} {one.organisation}" for one in endpoints.members]
+    if endpoints.staff:
+        lines += [
+            "",
+            "  staff of the platform         password            code     seed for an authenticator app",
+        ]
+        lines += [f"  {one.email:<29} {one.password:<19} {_code_of(one)}   {one.totp_seed}" for one in endpoints.staff]
     if endpoints.users:
         lines += ["", "  user                          password            tenant"]
         lines += [f"  {user.address:<29} {user.password:<19} {user.tenant}" for user in endpoints.users]
     lines += ["", f"  all of it: {path}"]
     return "\n".join(lines)
+
+
+def _code_of(staff: DemoStaff) -> str:
+    """Return the code that is good at this moment (RFC 6238)."""
+    import pyotp
+
+    return pyotp.TOTP(staff.totp_seed).now()

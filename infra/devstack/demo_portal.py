@@ -1,4 +1,4 @@
-"""The portal's part of the demo: an organisation with owner and domain, and a user in whose name it sends mail."""
+"""The portal's part of the demo: an organisation with owner and domain, a user as its sender, and staff."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import json
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.devstack.datafolder import write_json
-from infra.devstack.endpoints import DemoMember, Endpoints
+from infra.devstack.endpoints import DemoMember, DemoStaff, Endpoints
 from infra.devstack.servers import DNS_API_KEY, PORTAL_SENDER, client_environment
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ OWNER = "owner@harbour.test"
 OWNER_NAME = "Kaja Holm"
 REGION = "dev"
 PLATFORM = "Eider"
+STAFF = "staff@eider.test"
 PASSWORD_BYTES = 9
 
 
@@ -47,45 +49,101 @@ def demo_members(endpoints: Endpoints, kept_in: Path) -> list[DemoMember]:
     return [member]
 
 
-def _make(endpoints: Endpoints, wanted: DemoMember) -> None:
-    """Make sender, organisation and owner; what an unfinished run made is taken as it is."""
-    from mailcore.errors import AddressTaken, DomainTaken, TenantExists
+def demo_staff(endpoints: Endpoints, kept_in: Path) -> list[DemoStaff]:
+    """Return who may sign in to the pages of staff, made the first time.
+
+    Only for a Postgres of the stack itself: nobody becomes staff of a system that something else runs.
+    """
+    from portal.accounts import factors
+
+    known = json.loads(kept_in.read_text()) if kept_in.exists() else None
+    wanted = (
+        DemoStaff(**known) if known else DemoStaff(STAFF, secrets.token_urlsafe(PASSWORD_BYTES), factors.new_seed())
+    )
+    write_json(kept_in, dataclasses.asdict(wanted), mode=0o600)
+    with _portal(endpoints) as parts, parts.database.scope():
+        _appoint(parts, wanted)
+    return [wanted]
+
+
+def _appoint(parts: Portal, wanted: DemoStaff) -> None:
+    """Make the member of staff with password and second factor; what somebody has changed since stays."""
     from mailcore.model.actor import SYSTEM
     from mailcore.model.secret import Secret
+    from portal.accounts import factors, services
+    from portal.database import unit_of_work
+    from portal.staff import appointing
+
+    if services.find_member(wanted.email) is not None:
+        return
+    password_hash = parts.mail.passwords.hash_new(Secret(wanted.password))
+    with unit_of_work():
+        member = appointing.appoint(SYSTEM, wanted.email)
+        member.password_hash = password_hash
+        member.sealed_totp_seed = factors.seal_seed(parts.mail, member.id, wanted.totp_seed)
+
+
+@contextlib.contextmanager
+def _portal(endpoints: Endpoints) -> Iterator[Portal]:
+    """Give the parts of a portal on the stack's data."""
     from mailcore.services import connect
     from mailcore.settings import MailSettings
-    from portal.accounts import services
-    from portal.accounts.sessions import organisations_of
-    from portal.database import Database, unit_of_work, utc_now
+    from portal.database import Database
     from portal.mail_plane import Portal
     from portal.settings import PortalSettings
 
-    mail = connect(MailSettings.from_environment(client_environment(endpoints)))
+    environment = client_environment(endpoints)
+    mail = connect(MailSettings.from_environment(environment))
     database = Database(endpoints.postgres)
-    settings = PortalSettings.from_environment(client_environment(endpoints))
     try:
-        with contextlib.suppress(TenantExists):
-            mail.tenants.create(SYSTEM, PLATFORM, REGION)
-        platform = mail.tenants.get_by_name(PLATFORM).id
-        with contextlib.suppress(DomainTaken):
-            mail.domains.create(SYSTEM, platform, PORTAL_SENDER.partition("@")[2])
-        with contextlib.suppress(AddressTaken):
-            mail.users.create(SYSTEM, PORTAL_SENDER, Secret(secrets.token_urlsafe(24)), "Eider", platform)
-        with database.scope():
-            owner = services.find_member(wanted.email)
-            if owner is None:
-                with unit_of_work():
-                    owner = services.new_member(mail, wanted.email, OWNER_NAME, Secret(wanted.password))
-                    services.store_member(owner)
-                    made = services.create_organisation(SYSTEM, wanted.organisation, REGION, owner)
-                    made.tenant = str(mail.tenants.get_by_name(wanted.organisation).id)
-                    made.provisioned_at = utc_now()
-            for organisation in organisations_of(owner.id):
-                if organisation.name == wanted.organisation:
-                    _bring_domain(Portal(settings, database, mail, None), organisation, wanted.email.partition("@")[2])
+        yield Portal(PortalSettings.from_environment(environment), database, mail, None)
     finally:
         database.engine.dispose()
         mail.close()
+
+
+def _make(endpoints: Endpoints, wanted: DemoMember) -> None:
+    """Make sender, organisation and owner; what an unfinished run made is taken as it is."""
+    with _portal(endpoints) as parts:
+        _make_sender(parts)
+        with parts.database.scope():
+            _make_organisation(parts, wanted)
+
+
+def _make_sender(parts: Portal) -> None:
+    from mailcore.errors import AddressTaken, DomainTaken, TenantExists
+    from mailcore.model.actor import SYSTEM
+    from mailcore.model.secret import Secret
+
+    mail = parts.mail
+    with contextlib.suppress(TenantExists):
+        mail.tenants.create(SYSTEM, PLATFORM, REGION)
+    platform = mail.tenants.get_by_name(PLATFORM).id
+    with contextlib.suppress(DomainTaken):
+        mail.domains.create(SYSTEM, platform, PORTAL_SENDER.partition("@")[2])
+    with contextlib.suppress(AddressTaken):
+        mail.users.create(SYSTEM, PORTAL_SENDER, Secret(secrets.token_urlsafe(24)), "Eider", platform)
+
+
+def _make_organisation(parts: Portal, wanted: DemoMember) -> None:
+    from mailcore.model.actor import SYSTEM
+    from mailcore.model.secret import Secret
+    from portal.accounts import services
+    from portal.accounts.sessions import organisations_of
+    from portal.database import unit_of_work, utc_now
+
+    mail = parts.mail
+    owner = services.find_member(wanted.email)
+    if owner is None:
+        with unit_of_work():
+            owner = services.new_member(mail, wanted.email, OWNER_NAME, Secret(wanted.password))
+            services.store_member(owner)
+            made = services.create_organisation(SYSTEM, wanted.organisation, REGION, owner)
+            made.tenant = str(mail.tenants.get_by_name(wanted.organisation).id)
+            made.provisioned_at = utc_now()
+    for organisation in organisations_of(owner.id):
+        if organisation.name == wanted.organisation:
+            _bring_domain(parts, organisation, wanted.email.partition("@")[2])
 
 
 def _bring_domain(parts: Portal, organisation: Organisation, name: str) -> None:

@@ -57,6 +57,16 @@ class DemoMember:
 
 
 @dataclass(frozen=True, slots=True)
+class DemoStaff:
+    """A member of staff whom the demo made; password and seed of the codes are for this data folder alone."""
+
+    email: str
+    password: str
+    totp_seed: str
+    """Base32, as an authenticator app takes it (RFC 6238)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """Everything another program needs to talk to a running stack."""
 
@@ -70,6 +80,7 @@ class Endpoints:
     api_token: str | None = None
     users: list[DemoUser] = field(default_factory=list)
     members: list[DemoMember] = field(default_factory=list)
+    staff: list[DemoStaff] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Replace the file by these endpoints; only this user may read it, for it holds passwords."""
@@ -96,6 +107,7 @@ class Endpoints:
                 api_token=value["api_token"],
                 users=[DemoUser(**user) for user in value["users"]],
                 members=[DemoMember(**member) for member in value.get("members", [])],
+                staff=[DemoStaff(**one) for one in value.get("staff", [])],
             )
         except FileNotFoundError:
             raise StackFault(f"{path} is missing: no stack runs there; start one with `make run`") from None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from infra.devstack import demo, demo_portal
-from infra.devstack.endpoints import Endpoints, Pids
+from infra.devstack.endpoints import DemoStaff, Endpoints, Pids
 from infra.devstack.process import Process, stop_all
 from infra.devstack.servers import Server, describe_servers
 from infra.devstack.stack import Stack
@@ -19,6 +19,7 @@ RESTART_AFTER_S = 1.0
 DRAIN_S = 1.0
 DEMO_NAME = "demo.json"
 MEMBER_NAME = "portal.json"
+STAFF_NAME = "staff.json"
 TOKEN_NAME = "api-token"  # noqa: S105  a file
 
 
@@ -74,9 +75,15 @@ class Supervisor:
             if self._with_demo:
                 users = demo.demo_users(endpoints, self._stack.folder.path / DEMO_NAME)
                 members = demo_portal.demo_members(endpoints, self._stack.folder.path / MEMBER_NAME)
-                endpoints = dataclasses.replace(endpoints, users=users, members=members)
+                staff = self._demo_staff(endpoints)
+                endpoints = dataclasses.replace(endpoints, users=users, members=members, staff=staff)
         self._endpoints = endpoints
         return self._publish()
+
+    def _demo_staff(self, endpoints: Endpoints) -> list[DemoStaff]:
+        if "postgres" not in self._stack.databases:
+            return []
+        return demo_portal.demo_staff(endpoints, self._stack.folder.path / STAFF_NAME)
 
     def _publish(self) -> Endpoints:
         """Write endpoints.json with the processes that live now."""

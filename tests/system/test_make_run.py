@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -18,13 +19,17 @@ from pathlib import Path
 
 import dkim
 import dns.resolver
+import pyotp
 import pytest
+import requests
 from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
 
 from infra.devstack.datafolder import lock_holder, servers_below
 from infra.devstack.demo_mail import NOTES, handbook
-from infra.devstack.endpoints import DemoUser, Endpoints
+from infra.devstack.endpoints import DemoUser, Endpoints, MongoUris
+from infra.devstack.stack import Existing, Stack
+from infra.devstack.supervisor import Supervisor
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -181,6 +186,52 @@ def test_portal_is_healthy(system: System) -> None:
         assert answer.status == 200
 
 
+def test_the_demos_staff_sign_in_by_what_is_printed(system: System) -> None:
+    """Password and code lead to the pages of staff; the password alone leads to the code."""
+    endpoints = system.endpoints
+    (staff,) = endpoints.staff
+    portal = Portal(f"http://localhost:{endpoints.ports['portal']}")
+    assert portal.post("/sign-in", email=staff.email, password=staff.password) == "/sign-in/second-step"
+    assert portal.get("/staff").status_code == 303
+    assert portal.post("/sign-in/second-step", code=pyotp.TOTP(staff.totp_seed).now()) == "/"
+    assert "Harbour Maps" in portal.get("/staff?q=harbour").text
+
+
+class Portal:
+    """A browser as far as forms go: it sends the cookie and the form token of the page it saw last."""
+
+    def __init__(self, base: str) -> None:
+        self.base, self.cookies = base, dict[str, str]()
+
+    def get(self, path: str) -> requests.Response:
+        return self._ask("GET", path)
+
+    def post(self, path: str, **fields: str) -> str:
+        """Send a form, and return where it leads."""
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.get(path).text)
+        assert token is not None
+        answer = self._ask("POST", path, {**fields, "csrf_token": token[1]})
+        assert answer.status_code == 303, answer.text
+        return answer.headers["Location"].removeprefix(self.base)
+
+    def _ask(self, method: str, path: str, fields: dict[str, str] | None = None) -> requests.Response:
+        answer = requests.request(
+            method, self.base + path, data=fields, cookies=self.cookies, allow_redirects=False, timeout=20,
+            headers={"Origin": self.base},
+        )  # fmt: skip
+        self.cookies |= {name: value for name, value in answer.cookies.items() if value}
+        return answer
+
+
+def test_nobody_becomes_staff_of_a_system_that_something_else_runs(tmp_path: Path) -> None:
+    """With a Postgres of another there is no member of staff, and none is written down (`DATABASE_URL`)."""
+    foreign = Stack(tmp_path / "data", existing=Existing(postgres="postgresql://db.production.test/eider"))
+    supervisor = Supervisor(foreign, with_servers=True, with_demo=True)
+    nowhere = Endpoints(MongoUris("", {}), "postgresql://db.production.test/eider", "")
+    assert supervisor._demo_staff(nowhere) == []
+    assert not (tmp_path / "data" / "staff.json").exists()
+
+
 def test_killed_server_is_started_again(system: System) -> None:
     before = system.endpoints
     os.kill(before.pids.servers["imap"], signal.SIGKILL)
@@ -204,6 +255,7 @@ def test_interrupted_system_leaves_nothing_and_the_next_run_finds_the_mail(tmp_p
     said = first.wait_ready()
     before = first.endpoints
     assert all(user.password in said and user.address in said for user in before.users)
+    assert all(one.email in said and one.password in said and one.totp_seed in said for one in before.staff)
     pids = [*before.pids.servers.values(), *before.pids.databases.values()]
     assert first.interrupt() == 0
     assert not any(is_alive(pid) for pid in pids)
@@ -214,7 +266,7 @@ def test_interrupted_system_leaves_nothing_and_the_next_run_finds_the_mail(tmp_p
     second.wait_ready()
     try:
         after = second.endpoints
-        assert (after.users, after.ports) == (before.users, before.ports)
+        assert (after.users, after.ports, after.staff) == (before.users, before.ports, before.staff)
         with client(after, after.users[-1]) as imap:
             assert imap.select_folder("INBOX")[b"EXISTS"] == len(NOTES)
     finally:
