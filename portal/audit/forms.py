@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
-from wtforms import DateField, StringField
+from wtforms import DateField, SelectField, StringField
 from wtforms.validators import Length, Optional
+
+from portal.audit.words import SUBJECTS
 
 
 class FilterForm(FlaskForm):
@@ -17,6 +19,6 @@ class FilterForm(FlaskForm):
         csrf = False
 
     actor = StringField(_("Who"), validators=[Optional(), Length(max=200)])
-    what = StringField(_("What"), validators=[Optional(), Length(max=80)])
-    since = DateField(_("From"), validators=[Optional()])
-    until = DateField(_("Until"), validators=[Optional()])
+    subject = SelectField(_("About"), choices=[("", _("Everything")), *SUBJECTS.items()], default="")
+    since = DateField(_("First day"), validators=[Optional()])
+    until = DateField(_("Last day"), validators=[Optional()])

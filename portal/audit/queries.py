@@ -13,7 +13,7 @@ from sqlalchemy import Select, select
 from portal.audit.models import AuditEvent
 from portal.database import Database, session
 
-PAGE: Final = 50
+PAGE: Final = 25
 EXPORT_PAGE: Final = 1000
 MOST_EXPORTED: Final = 100_000
 
@@ -23,7 +23,7 @@ class Filter:
     """Which events are wanted; what is empty does not matter."""
 
     actor: str = ""
-    what: str = ""
+    kinds: tuple[str, ...] = ()
     since: date | None = None
     until: date | None = None
     """This day included."""
@@ -32,8 +32,8 @@ class Filter:
         """Return the query for these events only."""
         if self.actor:
             wanted = wanted.where(AuditEvent.actor.icontains(self.actor, autoescape=True))
-        if self.what:
-            wanted = wanted.where(AuditEvent.what.istartswith(self.what, autoescape=True))
+        if self.kinds:
+            wanted = wanted.where(AuditEvent.what.in_(self.kinds))
         if self.since is not None:
             wanted = wanted.where(AuditEvent.at >= datetime.combine(self.since, time(), UTC))
         if self.until is not None:

@@ -16,6 +16,7 @@ from portal.audit import queries
 from portal.audit.forms import FilterForm
 from portal.audit.models import AuditEvent
 from portal.audit.queries import Filter
+from portal.audit.words import kinds_of, sentence, through
 from portal.mail_plane import portal
 from portal.permissions import Permission
 
@@ -45,6 +46,8 @@ def index() -> ResponseReturnValue:
         older=url_for("audit.index", **kept, before=older) if older is not None else None,
         newest=url_for("audit.index", **kept) if before is not None else None,
         export=url_for("audit.export", **kept),
+        sentence=sentence,
+        through=through,
     ), 400 if form.errors else 200
 
 
@@ -65,7 +68,7 @@ def export() -> ResponseReturnValue:
 def _filter(form: FilterForm) -> Filter:
     if not form.validate():
         return Filter()
-    return Filter((form.actor.data or "").strip(), (form.what.data or "").strip(), form.since.data, form.until.data)
+    return Filter((form.actor.data or "").strip(), kinds_of(form.subject.data or ""), form.since.data, form.until.data)
 
 
 def _csv(events: Iterator[AuditEvent]) -> Iterator[str]:

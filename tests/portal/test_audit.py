@@ -223,7 +223,12 @@ def test_the_page_filters_and_pages(organisation: MadeOrganisation, sign_in: Sig
     assert "before=" in first
     assert "ann0@x.test" in browser.get("/audit?before=12").text
     assert "Nothing like that" in browser.get("/audit?actor=nobody%25").text
-    assert "organisation.created" in browser.get("/audit?what=organisation").text
+    of_domains = browser.get("/audit?subject=domains").text
+    assert "Nothing like that" in of_domains
+    of_members = browser.get("/audit?subject=organisation").text
+    assert "Member invited" in of_members
+    assert "member.invited" not in of_members
+    assert "Member invited" in browser.get("/audit?subject=organisation&before=3").text
     assert browser.get("/audit?since=tomorrow").status_code == 400
 
 
@@ -255,4 +260,12 @@ def test_the_export_is_whole_and_no_cell_computes(organisation: MadeOrganisation
     )
     assert len(rows) == 1 + (count or 0)
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    assert {row[2] for row in rows[1:]} == {"organisation.created", "member.invited"}, "programs read these"
     assert "attachment" in response.headers["Content-Disposition"]
+
+
+def test_the_page_is_german_for_who_reads_german(organisation: MadeOrganisation, sign_in: SignIn) -> None:
+    record(organisation, 1)
+    page = sign_in(Role.AUDITOR).get("/audit", headers={"Accept-Language": "de"}).text
+    assert "Mitglied eingeladen" in page
+    assert ">Portal</td>" in page, "an event without an address says through what it came"
