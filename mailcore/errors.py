@@ -199,10 +199,6 @@ class MailboxProtected(Refused):
     """INBOX and special-use mailboxes cannot be deleted or renamed like others."""
 
 
-class RetentionForbids(Refused):
-    """A retention rule or a legal hold keeps this from being destroyed."""
-
-
 # -- not found ----------------------------------------------------------------------------------
 
 
@@ -367,10 +363,6 @@ class RequestDiffers(Conflict):
 
 class RequestUnderWay(Conflict):
     """The same request, under the same Idempotency-Key, is being done."""
-
-
-class MailboxHasChildren(Conflict):
-    """The mailbox cannot be removed while it has children."""
 
 
 # -- limits -------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ import idna
 from mailcore.errors import AddressInvalid, DomainInvalid
 
 MAX_LOCAL_BYTES = 64
-MAX_DOMAIN_BYTES = 255
 MAX_ADDRESS_CHARACTERS = 1024
 """Nothing longer is looked at; no valid address comes near it."""
 

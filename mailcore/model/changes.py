@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from mailcore.model.ids import ModSeq, Uid, UidValidity
-from mailcore.model.uid_set import UidSet
 
 
 class Cause(StrEnum):
@@ -38,16 +37,3 @@ class Commit:
     """UID of the first row added; the others follow without gaps. UIDNEXT if none was added."""
     uid_validity: UidValidity
     highest_modseq: ModSeq
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxChanges:
-    """The difference between two states of one mailbox."""
-
-    appended: UidSet = field(default_factory=UidSet)
-    vanished: UidSet = field(default_factory=UidSet)
-    flags_changed: UidSet = field(default_factory=UidSet)
-    """Of messages that were there before."""
-
-    def __bool__(self) -> bool:
-        return bool(self.appended or self.vanished or self.flags_changed)

@@ -118,19 +118,6 @@ class MailboxTree:
         prefix = name + SEPARATOR
         return tuple(entry for entry in self.entries if entry.name.startswith(prefix))
 
-    def missing_parents(self) -> tuple[MailboxName, ...]:
-        r"""Return names that have mailboxes below them but are none themselves (\NonExistent, RFC 9051 §7.3.1)."""
-        missing: set[MailboxName] = set()
-        for entry in self.entries:
-            parts = entry.name.split(SEPARATOR)[:-1]
-            while parts:
-                name = MailboxName(SEPARATOR.join(parts))
-                if name in self._by_name or name in missing:
-                    break
-                missing.add(name)
-                parts.pop()
-        return tuple(sorted(missing))
-
 
 def sorted_entries(entries: Iterable[MailboxEntry]) -> tuple[MailboxEntry, ...]:
     """Return mailboxes in the order of a tree: INBOX and what is below it, then the others by name."""

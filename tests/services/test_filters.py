@@ -566,17 +566,6 @@ def test_what_a_process_remembers_is_bounded(
     assert [each.user_id in known for each in users] == [False, False, True, True, True]
 
 
-def test_rules_of_all_users_of_a_tenant_are_listed_in_pages(services: MailServices, user: MadeUser) -> None:
-    """T10: of its own users only, wherever they lie."""
-    place = (user.tenant_id, user.address.partition("@")[2])
-    other, without, stranger = make_user(services, tenant=place), make_user(services, tenant=place), make_user(services)
-    made = [add(services, each, Query(), RuleAction(seen=True)) for each in (user, other, stranger)]
-    found, after = services.filters.list_of_users(user.tenant_id)
-    assert [(each.user_id, each.rules[0].id) for each in found] == [(user.user_id, made[0]), (other.user_id, made[1])]
-    assert after == without.user_id
-    assert services.filters.list_of_users(user.tenant_id, after) == ([], None)
-
-
 def test_rules_that_do_not_fit_into_a_document_are_refused(
     services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ Who keeps the rules: `RuleOwner`, a user, or a tenant for all of its users and b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from bson import ObjectId
@@ -30,14 +30,6 @@ from mailcore.store.placement import Home, Placement
 from mailcore.store.user.filter_sets import FilterChange
 
 FIELDS: Final = frozenset({"query", "action", "name", "is_disabled", "stops", "meta_data"})
-
-
-@dataclass(frozen=True, slots=True)
-class UserRules:
-    """The rules of one user, in their order."""
-
-    user_id: UserId
-    rules: tuple[Rule, ...]
 
 
 class Filters:
@@ -81,21 +73,6 @@ class Filters:
         if rule is None:
             raise FilterNotFound(rule_id)
         return rule
-
-    def list_of_users(self, tenant_id: TenantId, after: UserId | None = None) -> tuple[list[UserRules], UserId | None]:
-        """Return the rules of a page of a tenant's users, by user, and after whom the next page begins; None: none.
-
-        Round trips: one, and one for each shard that holds some of them.
-        """
-        users = self._placement.directory.users.list_of_tenant(tenant_id, after)
-        of_shards: dict[str, list[UserId]] = {}
-        for user in users:
-            of_shards.setdefault(user.shard, []).append(user.id)
-        sets: dict[ObjectId, FilterSet] = {}
-        for shard, user_ids in of_shards.items():
-            sets.update(self._placement.shard(shard).filters.read_rules(user_ids))
-        found = [UserRules(user.id, sets[user.id].rules) for user in users if user.id in sets and sets[user.id].rules]
-        return found, users[-1].id if users else None
 
     def programs_for(self, home: Home) -> Programs:
         """Return what a user's mail goes through: the tenant's rules, the user's own, the user's active script.

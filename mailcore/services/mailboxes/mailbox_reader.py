@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,22 +20,12 @@ from mailcore.store.mailbox.head import DELETED, MOVING
 from mailcore.store.mailbox.loading import load_view, refresh_view
 from mailcore.store.mailbox.log_entry import Op, decode_entry
 from mailcore.store.mailbox.notes import Note
-from mailcore.store.mailbox.segments import SegmentRef
 from mailcore.store.mailbox.view import MailboxView, uid_set_of
 from mailcore.store.mailbox.view_cache import ViewCache
 from mailcore.store.placement import Placement
 from mailcore.store.shard import ShardStores
 
 MAX_TREES: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentMap:
-    """Which sealed and unsealed segments hold which UIDs; for caches that go by segment."""
-
-    segments: tuple[SegmentRef, ...]
-    folded_until: ModSeq
-    """Rows added later are in no segment yet."""
 
 
 class MailboxReader:
@@ -183,17 +172,6 @@ class MailboxReader:
     def forget(self, user_id: UserId, mailbox_id: MailboxId) -> None:
         """Read a mailbox whole next time."""
         self._views.forget(user_id, mailbox_id)
-
-    def segments(self, user_id: UserId, mailbox_id: MailboxId) -> SegmentMap:
-        """Return which segments a mailbox has: one round trip.
-
-        Raises:
-            MailboxChanged: it was deleted.
-        """
-        head = self._stores(user_id).heads.read(user_id, mailbox_id)
-        if head is None or head.state.state == DELETED:
-            raise MailboxChanged(mailbox_id)
-        return SegmentMap(head.segments, ModSeq(head.state.log_base_modseq))
 
     def notes(self, user_id: UserId, mailbox_id: MailboxId, uids: Sequence[int]) -> dict[int, Note]:
         """Return what is kept beside copies of messages, by UID: one round trip, none for no UIDs."""

@@ -86,7 +86,6 @@ class BlockReader:
         self._unpacked = unpacked
         self._ranges = list(ranges)
         self._ahead: dict[int, bytes] = {}
-        self._read_to = 0
         self._number = -1
         self._blocks: list[TextBlock] = []
         self._tried = np.empty(0, np.uint32)

@@ -36,7 +36,6 @@ class StoredFactors:
     password_hash: str | None
     totp_seed: bytes | None
     """Sealed."""
-    totp_last_step: int
     passkeys: tuple[Passkey, ...]
     recovery_codes_left: int
 
@@ -266,7 +265,6 @@ def _read(document: Document | None) -> StoredFactors | None:
         enabled=tuple(Factor(name) for name in document.get("enabled_2fa", ())),
         password_hash=document["password"],
         totp_seed=totp.get("seed"),
-        totp_last_step=totp.get("last_step", 0),
         passkeys=tuple(_passkey(found) for found in stored.get("passkeys", ())),
         recovery_codes_left=len(stored.get("recovery_codes", ())),
     )

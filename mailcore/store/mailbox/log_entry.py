@@ -277,11 +277,6 @@ def appended_count(stored: bytes) -> int:
     return int.from_bytes(stored[16:20], "little") if stored[3:4] == _APPEND else 0
 
 
-def entry_key(stored: bytes) -> bytes:
-    """Return the key of a stored entry, without decoding it whole."""
-    return stored[_HEAD.size : _HEAD.size + stored[20]]
-
-
 def cause_of(stored: bytes) -> Cause | None:
     """Return why a stored entry changed its mailbox, without decoding it whole; None if nobody can read it."""
     return _CAUSES[stored[4]] if stored[:3] == _PREFIX and stored[4] < len(_CAUSES) else None

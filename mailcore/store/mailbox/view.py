@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from mailcore.model.changes import MailboxChanges
 from mailcore.model.flags import KEYWORD_SHIFT, SYSTEM_FLAGS, keyword_bit
 from mailcore.model.ids import MailboxId, MessageOid, ModSeq, Uid, UidValidity, UserId
 from mailcore.model.row import MISSING_DATE
@@ -231,17 +230,6 @@ class MailboxView:
     def columns(self) -> Columns:
         """Return all columns."""
         return fixed(self._columns, self._count)
-
-    def changes_since(self, older: MailboxView) -> MailboxChanges:
-        """Return what happened between an older view of the same mailbox and this one."""
-        before = int(np.searchsorted(self.uids, np.uint32(min(older.uid_next, 0xFFFFFFFF))))
-        vanished = UidSet()
-        if before != older.exists:
-            vanished = uid_set_of(older.uids[~np.isin(older.uids, self.uids[:before], assume_unique=True)])
-        changed = UidSet()
-        if self.flag_sequence != older.flag_sequence:
-            changed = uid_set_of(self.uids[:before][self.modseqs[:before] > older.highest_modseq])
-        return MailboxChanges(uid_set_of(self.uids[before:]), vanished, changed)
 
     # -- flags ----------------------------------------------------------------------------------
 

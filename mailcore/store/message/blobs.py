@@ -24,7 +24,6 @@ from mailcore.store.owned import OwnedCollection
 
 Document = dict[str, Any]
 
-ADDRESS_BYTES = 32
 BLOB_KEY_BYTES = 44
 FORMAT = b"\x01\x00\x00"
 """Version 1, codec 0 (as is), key id 0 (not encrypted)."""

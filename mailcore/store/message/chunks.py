@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-GENERATION_BYTES = 8
 CHUNK_KEY_BYTES = 56
 BATCH_BYTES = 4 << 20
 """So much travels in one call to the database, and is held by one reader."""

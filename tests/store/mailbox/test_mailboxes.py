@@ -115,9 +115,8 @@ def test_too_many_mailboxes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
 def test_deleting_a_mailbox_leaves_those_below_it(engine: Engine) -> None:
     create(engine, "a", "a/b")
     engine.services.mailboxes.delete(engine.user_id, ACTOR, "a")
-    tree = engine.services.mailboxes.tree(engine.user_id)
-    assert tree.missing_parents() == ("a",)
     assert "a/b" in names(engine)
+    assert "a" not in names(engine)
     with pytest.raises(MailboxNotFound):
         engine.services.mailboxes.open(engine.user_id, "a")
     with pytest.raises(MailboxNotFound):

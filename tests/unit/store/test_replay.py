@@ -123,19 +123,6 @@ def test_two_views_from_one_do_not_disturb_each_other() -> None:
     assert base.exists == 1
 
 
-@given(st.lists(entries(), min_size=1, max_size=25), st.integers(0, 24))
-@settings(max_examples=200, deadline=None)
-def test_changes_since_an_older_view_are_the_difference(log: list[LogEntry], cut: int) -> None:
-    older = empty_view().applied(log[:cut])
-    newer = older.applied(log[cut:])
-    changes = newer.changes_since(older)
-    before, now = set(older.uids.tolist()), set(newer.uids.tolist())
-    assert set(changes.vanished) == before - now
-    assert set(changes.appended) == {uid for uid in now if uid >= older.uid_next}
-    changed = {uid for uid in before & now if newer.modseqs[newer.row_of(uid)] > older.highest_modseq}
-    assert set(changes.flags_changed) == changed
-
-
 def test_columns_cannot_be_written() -> None:
     view = empty_view()
     for array in view.columns().arrays():
