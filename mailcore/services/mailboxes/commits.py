@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
@@ -21,6 +20,7 @@ from mailcore.services.events.audit import Planned
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.notices import Notices
 from mailcore.services.process.offload import Offload
+from mailcore.services.process.turns import Turns
 from mailcore.services.tenants.standing import check_mail_change
 from mailcore.store import keys
 from mailcore.store.direct import Ahead
@@ -75,35 +75,16 @@ class MailboxQueues:
     """Lets one flag change at a time of a mailbox happen in this process, for the others would only conflict."""
 
     def __init__(self) -> None:
-        self._queues: dict[bytes, tuple[threading.Lock, int]] = {}
-        self._lock = threading.Lock()
+        self._turns: Turns[bytes] = Turns()
 
-    @contextmanager
-    def turn(self, user_id: UserId, mailbox_id: MailboxId, patience: Patience) -> Iterator[None]:
+    def turn(self, user_id: UserId, mailbox_id: MailboxId, patience: Patience) -> AbstractContextManager[None]:
         """Wait for the mailbox's turn.
 
         Raises:
             MailboxBusy: it did not come in time.
         """
         key = keys.mailbox_key(user_id, mailbox_id)
-        with self._lock:
-            queue, waiting = self._queues.get(key, (None, 0))
-            queue = queue or threading.Lock()
-            self._queues[key] = queue, waiting + 1
-        try:
-            if not queue.acquire(timeout=max(0.001, patience.left_s)):
-                raise MailboxBusy(mailbox_id)
-            try:
-                yield
-            finally:
-                queue.release()
-        finally:
-            with self._lock:
-                queue, waiting = self._queues[key]
-                if waiting == 1:
-                    del self._queues[key]
-                else:
-                    self._queues[key] = queue, waiting - 1
+        return self._turns.take(key, max(0.001, patience.left_s), MailboxBusy(mailbox_id))
 
 
 @dataclass(frozen=True, slots=True)

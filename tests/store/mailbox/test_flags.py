@@ -172,7 +172,7 @@ def test_many_sessions_of_one_process_take_turns(engine: Engine) -> None:
         thread.join()
     assert not failures
     assert engine.head().state.unseen == 0
-    assert not engine.services.messages._commits.queues._queues
+    assert not engine.services.messages._commits.queues._turns._queues
 
 
 # -- keywords -----------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def _at_once(work: HeavyWork) -> int:
 def test_one_turn_for_each_user() -> None:
     work = HeavyWork()
     assert _at_once(work) == 1
-    assert not work._queues
+    assert not work._turns._queues
 
 
 def test_control_everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
