@@ -62,7 +62,7 @@ def handle_authenticate(session: Session, args: tuple[str, bytes | None]) -> Exc
     mechanism = sasl.MECHANISMS.get(name)
     if mechanism is None:
         return no("This mechanism is not supported")
-    offer = yield from _offer(mechanism, initial_response)
+    offer = yield from sasl.negotiate(mechanism, initial_response, Challenge)
     if offer is None:
         return no("Cancelled")
     try:
@@ -72,21 +72,6 @@ def handle_authenticate(session: Session, args: tuple[str, bytes | None]) -> Exc
             yield Challenge(sasl.write_line(mechanism.failure))
         raise
     return ok("You are in")
-
-
-def _offer(mechanism: sasl.Mechanism, line: bytes | None) -> Generator[Challenge, bytes, sasl.Offer | None]:
-    """Carry challenges and responses until there is an offer; None if the client cancels."""
-    exchange = sasl.Exchange(mechanism)
-    response = sasl.read_line(line) if line is not None else None
-    if line is not None and response is None:
-        return None
-    challenge = exchange.begin(response)
-    while challenge is not None:
-        response = sasl.read_line((yield Challenge(sasl.write_line(challenge))))
-        if response is None:
-            return None
-        challenge = exchange.step(response)
-    return exchange.offer
 
 
 def handle_unauthenticate(session: Session, _args: None) -> Reply:

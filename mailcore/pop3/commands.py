@@ -87,7 +87,7 @@ def handle_auth(session: Session, args: tuple[str, bytes | None]) -> Exchange:
     mechanism = sasl.MECHANISMS.get(name)
     if mechanism is None:
         return err("This mechanism is not supported")
-    offer = yield from _offer(mechanism, initial_response)
+    offer = yield from sasl.negotiate(mechanism, initial_response, Challenge)
     if offer is None:
         return err("Cancelled")
     try:
@@ -96,21 +96,6 @@ def handle_auth(session: Session, args: tuple[str, bytes | None]) -> Exchange:
         if mechanism.failure is not None:
             yield Challenge(sasl.write_line(mechanism.failure))
         raise
-
-
-def _offer(mechanism: sasl.Mechanism, line: bytes | None) -> Generator[Challenge, bytes, sasl.Offer | None]:
-    """Carry challenges and responses until there is an offer; None if the client cancels."""
-    exchange = sasl.Exchange(mechanism)
-    response = sasl.read_line(line) if line is not None else None
-    if line is not None and response is None:
-        return None
-    challenge = exchange.begin(response)
-    while challenge is not None:
-        response = sasl.read_line((yield Challenge(sasl.write_line(challenge))))
-        if response is None:
-            return None
-        challenge = exchange.step(response)
-    return exchange.offer
 
 
 def handle_stls(session: Session, _args: None) -> Reply:

@@ -6,13 +6,14 @@
         challenge = exchange.step(response)
     identity = authentication.accept(exchange.offer, protocol, remote_address)
 
-Lines are base64 (`read_line`, `write_line`). A mechanism that explains a refusal
-(`Mechanism.failure`) is sent that as one more challenge, and whatever the client answers is ignored.
+Lines are base64 (`read_line`, `write_line`); `negotiate` does all of the above for handlers that are generators. A
+mechanism that explains a refusal (`Mechanism.failure`) is sent that as one more challenge, and whatever the client
+answers is ignored.
 """
 
 from __future__ import annotations
 
-from mailcore.sasl.exchange import MAX_LINE_BYTES, Exchange, read_line, write_line
+from mailcore.sasl.exchange import MAX_LINE_BYTES, Exchange, negotiate, read_line, write_line
 from mailcore.sasl.mechanisms import MECHANISMS, Mechanism
 from mailcore.sasl.offer import Offer, PasswordOffer, TokenOffer
 
@@ -24,6 +25,7 @@ __all__ = [
     "Offer",
     "PasswordOffer",
     "TokenOffer",
+    "negotiate",
     "read_line",
     "write_line",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
 from mailcore.errors import SyntaxFault
 from mailcore.sasl.mechanisms import Mechanism
@@ -11,6 +13,8 @@ from mailcore.sasl.offer import Offer
 MAX_LINE_BYTES = 8192
 """Of base64; what a protocol reads before login is no longer either."""
 MAX_STEPS = 4
+
+Asked = TypeVar("Asked")
 
 
 class Exchange:
@@ -53,6 +57,32 @@ class Exchange:
         """What the client offers; there is one once `begin` or `step` returned None."""
         assert self._offer is not None
         return self._offer
+
+
+def negotiate(
+    mechanism: Mechanism, line: bytes | None, ask: Callable[[bytes], Asked]
+) -> Generator[Asked, bytes, Offer | None]:
+    """Carry challenges and responses until there is an offer; None if the client cancels.
+
+    Args:
+        mechanism: what the client chose.
+        line: its first response, None where it sent none along.
+        ask: makes of a challenge's line what is yielded; the client's line is to be sent for it.
+
+    Raises:
+        SyntaxFault: a response is not base64, too long, or not one of this mechanism.
+    """
+    exchange = Exchange(mechanism)
+    response = read_line(line) if line is not None else None
+    if line is not None and response is None:
+        return None
+    challenge = exchange.begin(response)
+    while challenge is not None:
+        response = read_line((yield ask(write_line(challenge))))
+        if response is None:
+            return None
+        challenge = exchange.step(response)
+    return exchange.offer
 
 
 def read_line(line: bytes) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 
 from mailcore import sasl
@@ -36,7 +35,7 @@ def handle_authenticate(session: Session, args: AuthenticateArgs) -> Replies:
     if mechanism is None:
         return No("This mechanism is not supported", b"CANNOT")
     try:
-        offer = yield from _exchange(mechanism, args.initial_response)
+        offer = yield from sasl.negotiate(mechanism, args.initial_response, Continue)
     except SyntaxFault as fault:
         return Bad(str(fault.details[0]))
     if offer is None:
@@ -47,21 +46,3 @@ def handle_authenticate(session: Session, args: AuthenticateArgs) -> Replies:
         if mechanism.failure is not None:
             yield Continue(sasl.write_line(mechanism.failure))
         raise
-
-
-def _exchange(mechanism: sasl.Mechanism, line: bytes | None) -> Generator[Continue, bytes, sasl.Offer | None]:
-    """Carry challenges and responses until there is an offer; None if the client cancels."""
-    exchange = sasl.Exchange(mechanism)
-    if line is None:
-        challenge = exchange.begin()
-    else:
-        response = sasl.read_line(line)
-        challenge = None if response is None else exchange.begin(response)
-        if response is None:
-            return None
-    while challenge is not None:
-        response = sasl.read_line((yield Continue(sasl.write_line(challenge))))
-        if response is None:
-            return None
-        challenge = exchange.step(response)
-    return exchange.offer
