@@ -10,7 +10,7 @@ from mailcore.errors import FileNotFound
 from mailcore.message.verification import verification
 from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.model.outbound import RecipientState
-from mailcore.services.outbound.sending import Background
+from mailcore.services.outbound.composed import Background
 from mailcore.store.mailbox.notes import Note
 
 

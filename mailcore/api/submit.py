@@ -31,7 +31,8 @@ from mailcore.model.mailbox import MailboxEntry, SpecialUse
 from mailcore.model.octets import Octets
 from mailcore.model.roles import Action, Resource
 from mailcore.services.content.composing import Wanted
-from mailcore.services.outbound.sending import Background, MessagePlace, NewCopy, NewSending, people_of
+from mailcore.services.outbound.composed import Background, MessagePlace, NewCopy, NewSending
+from mailcore.services.outbound.sending import people_of
 from mailcore.services.outbound.submission import Sender
 from mailcore.services.process.clock import now
 

@@ -18,7 +18,7 @@ from mailcore.model.octets import Octets
 from mailcore.model.roles import Action, Resource
 from mailcore.services.content.composing import Wanted
 from mailcore.services.content.spool import gathered
-from mailcore.services.outbound.sending import Background, MessagePlace, NewCopy
+from mailcore.services.outbound.composed import Background, MessagePlace, NewCopy
 
 
 class PreviousIn(InputPart):

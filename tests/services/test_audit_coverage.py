@@ -58,7 +58,7 @@ from mailcore.services.inbound.programs import Origin, Program, ProgramFault
 from mailcore.services.keeping.import_sources import SourceMailbox
 from mailcore.services.mailboxes.access import Place
 from mailcore.services.mailboxes.messages import NewMessage
-from mailcore.services.outbound.sending import MessagePlace, NewCopy, NewSending
+from mailcore.services.outbound.composed import MessagePlace, NewCopy, NewSending
 from mailcore.services.outbound.submission import Sender, Submitted
 from mailcore.store.mailbox.notes import Note
 from tests.builders import OPERATOR, MadeUser, make_services, make_user

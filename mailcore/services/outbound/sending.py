@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from bson import ObjectId
 
 from mailcore.errors import (
@@ -26,15 +25,13 @@ from mailcore.message.addresses import parse_addresses
 from mailcore.message.headers import find_first, header_size
 from mailcore.message.outgoing import Outgoing
 from mailcore.model.actor import Actor
-from mailcore.model.flags import DRAFT, SEEN, FlagOperation, FlagSet
-from mailcore.model.ids import MailboxId, Uid, UserId
+from mailcore.model.flags import DRAFT, FlagOperation, FlagSet
+from mailcore.model.ids import Uid, UserId
 from mailcore.model.limits import DEFAULT_LIMITS, Spending
 from mailcore.model.mailbox import MailboxEntry
-from mailcore.model.octets import Octets
 from mailcore.model.outbound import OutboundRecipient, QueueId, Reason
 from mailcore.model.plan import Forward
 from mailcore.model.tenant import State
-from mailcore.model.uid_set import UidSet
 from mailcore.services.accounts.usage import Usage
 from mailcore.services.content.content import ContentStore
 from mailcore.services.content.files import Files
@@ -43,6 +40,7 @@ from mailcore.services.inbound.arrival import Arrival
 from mailcore.services.inbound.forwarding import Forwarding
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.messages import Messages, NewMessage
+from mailcore.services.outbound.composed import Background, MessagePlace, NewCopy, NewSending
 from mailcore.services.outbound.sent_copies import Filed, SentCopies
 from mailcore.services.outbound.submission import Sender, Submission, Submitted, Taken
 from mailcore.services.tenants.quotas import Quotas
@@ -56,99 +54,6 @@ log = logging.getLogger(__name__)
 BY_HTTP: Final = "HTTP"
 """The `with` keyword of the Received field."""
 _RECIPIENTS: Final = (b"to", b"cc", b"bcc")
-
-
-@dataclass(frozen=True, slots=True)
-class MessagePlace:
-    """A copy of a message."""
-
-    mailbox_id: MailboxId
-    uid: int
-
-    @property
-    def uids(self) -> UidSet:
-        """Return it as a set."""
-        return UidSet(((self.uid, self.uid),))
-
-
-@dataclass(frozen=True, slots=True)
-class Background:
-    """What is kept beside a message that was composed here.
-
-    Attributes:
-        reference: what it answers or sends on.
-        files: storage files in it.
-        forwarded_to: addresses that it was sent on to.
-    """
-
-    reference: Reference | None = None
-    files: tuple[ObjectId, ...] = ()
-    forwarded_to: tuple[str, ...] = ()
-
-    def pack(self) -> bytes:
-        """Return it as JSON; nothing for nothing."""
-        found: dict[str, Any] = {}
-        if self.reference is not None:
-            mailbox = str(self.reference.mailbox_id)
-            found["reference"] = {"mailbox": mailbox, "id": self.reference.uid, "action": self.reference.action.value}
-        if self.files:
-            found["files"] = [str(file_id) for file_id in self.files]
-        if self.forwarded_to:
-            found["forwardedTo"] = list(self.forwarded_to)
-        return orjson.dumps(found) if found else b""
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> Background:
-        """Return what `pack` packed."""
-        if not packed:
-            return cls()
-        found = orjson.loads(packed)
-        reference = None
-        if "reference" in found:
-            named = found["reference"]
-            reference = Reference(MailboxId(ObjectId(named["mailbox"])), named["id"], Following(named["action"]))
-        return cls(reference, tuple(map(ObjectId, found.get("files", ()))), tuple(found.get("forwardedTo", ())))
-
-
-@dataclass(frozen=True, slots=True)
-class NewCopy:
-    """A message to be kept.
-
-    Attributes:
-        flags: system flags.
-        internal_date: seconds since 1970; now if None.
-        meta_data: JSON text of the application's own.
-        replaces: an earlier version, which goes.
-    """
-
-    raw: Octets = field(repr=False)
-    flags: int = SEEN
-    internal_date: int | None = None
-    meta_data: str = ""
-    background: Background = Background()
-    replaces: MessagePlace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewSending:
-    """A message to be sent.
-
-    Attributes:
-        recipients: all of the envelope.
-        copy_into: the mailbox of its copy.
-        draft: what it was until now, which goes.
-        is_draft_itself: the draft says what is sent, so that it can be the copy.
-    """
-
-    raw: bytes = field(repr=False)
-    reverse_path: str
-    recipients: Sequence[str]
-    copy_into: MailboxEntry
-    hold_until: datetime | None = None
-    meta_data: str = ""
-    background: Background = Background()
-    draft: MessagePlace | None = None
-    is_draft_itself: bool = False
 
 
 class Sending:

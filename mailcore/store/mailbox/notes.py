@@ -28,7 +28,7 @@ class Note:
     """JSON as the API was given it."""
     expires_at: datetime | None = None
     composed: bytes = b""
-    """JSON of what a message that was composed here refers to: see `services/outbound/sending.py`."""
+    """JSON of what a message that was composed here refers to: see `services/outbound/composed.py`."""
 
     @property
     def is_empty(self) -> bool:
