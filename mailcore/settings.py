@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import json
 import platform
 import re
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mailcore.environment import Environment
 from mailcore.model.client_ports import USUAL_PORTS, ClientPorts
 from mailcore.model.limits import DEFAULT_LIMITS, Limits
 from mailcore.model.peers import LOOPBACK, Network
@@ -220,81 +220,72 @@ def parse_smarthost(url: str) -> Smarthost:
     return Smarthost(parts.hostname, port or default, is_tls, unquote(parts.username or ""), password)
 
 
-class _Reader:
-    """Collects values and problems."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._problems: list[str] = []
+class _Reader(Environment):
+    """Reads the settings of the mail processes."""
 
     def settings(self) -> MailSettings:
         """Return the settings or raise with all problems."""
         mongo_uri = self._mongo_uri()
-        redis_url = self._text("REDIS_URL")
+        redis_url = self.text("REDIS_URL")
         if redis_url and not redis_url.startswith(("redis://", "rediss://", "unix://")):
-            self._problems.append("REDIS_URL must begin with redis://, rediss:// or unix://")
+            self.problems.append("REDIS_URL must begin with redis://, rediss:// or unix://")
         health = self._addresses("EIDER_HEALTH_LISTEN")
         settings = MailSettings(
             mongo_uri=Secret(mongo_uri),
             sealing_keys=self._sealing_keys(),
             redis_url=Secret(redis_url) if redis_url else None,
             acme=self._acme(),
-            hostname=self._text("EIDER_HOSTNAME") or platform.node() or "localhost",
-            client_host=self._text("EIDER_CLIENT_HOST"),
+            hostname=self.text("EIDER_HOSTNAME") or platform.node() or "localhost",
+            client_host=self.text("EIDER_CLIENT_HOST"),
             client_ports=self._client_ports(),
-            forward_domain=self._text("EIDER_FORWARD_DOMAIN").lower(),
+            forward_domain=self.text("EIDER_FORWARD_DOMAIN").lower(),
             feedback_address=self._feedback_address(),
-            feedback_reporters=frozenset(self._text("EIDER_FEEDBACK_REPORTERS").lower().replace(",", " ").split()),
+            feedback_reporters=frozenset(self.text("EIDER_FEEDBACK_REPORTERS").lower().replace(",", " ").split()),
             servers=self._servers(),
             health_listen=health[0] if health else None,
-            proxy_from=self._networks("EIDER_PROXY_FROM"),
-            lmtp_peers=LOOPBACK + self._networks("EIDER_LMTP_PEERS"),
-            lookup_peers=LOOPBACK + self._networks("EIDER_LOOKUP_PEERS"),
-            lmtp_client_authority_pem=self._file("EIDER_LMTP_CLIENT_CA"),
-            verdict_peers=self._networks("EIDER_VERDICT_PEERS"),
-            rspamd_url=self._web_address("EIDER_RSPAMD_URL"),
-            rspamd_learn_url=self._web_address("EIDER_RSPAMD_LEARN_URL"),
-            rspamd_password=self._secret("EIDER_RSPAMD_PASSWORD"),
-            leaked_passwords_url=self._web_address("EIDER_LEAKED_PASSWORDS_URL"),
-            dns=DnsSettings(self._addresses("EIDER_DNS_SERVERS"), self._flag("EIDER_DNS_TRUSTED")),
+            proxy_from=self.networks("EIDER_PROXY_FROM"),
+            lmtp_peers=LOOPBACK + self.networks("EIDER_LMTP_PEERS"),
+            lookup_peers=LOOPBACK + self.networks("EIDER_LOOKUP_PEERS"),
+            lmtp_client_authority_pem=self.file("EIDER_LMTP_CLIENT_CA"),
+            verdict_peers=self.networks("EIDER_VERDICT_PEERS"),
+            rspamd_url=self.web_address("EIDER_RSPAMD_URL"),
+            rspamd_learn_url=self.web_address("EIDER_RSPAMD_LEARN_URL"),
+            rspamd_password=self.secret("EIDER_RSPAMD_PASSWORD"),
+            leaked_passwords_url=self.web_address("EIDER_LEAKED_PASSWORDS_URL"),
+            dns=DnsSettings(self._addresses("EIDER_DNS_SERVERS"), self.flag("EIDER_DNS_TRUSTED")),
             outgoing=self._outgoing(),
             smarthost=self._smarthost(),
-            mx_hosts=tuple(name.rstrip(".").lower() for name in self._names("EIDER_MX_HOSTS")),
+            mx_hosts=tuple(name.rstrip(".").lower() for name in self.entries("EIDER_MX_HOSTS")),
             limits=self._limits(),
-            connections=self._count("EIDER_CONNECTIONS"),
-            connections_per_address=self._count("EIDER_CONNECTIONS_PER_ADDRESS"),
-            secrets={
-                name: Secret(value) for name, value in self._environment.items() if name.startswith(SECRET_PREFIX)
-            },
+            connections=self.number("EIDER_CONNECTIONS", 1, 1 << 20),
+            connections_per_address=self.number("EIDER_CONNECTIONS_PER_ADDRESS", 1, 1 << 20),
+            secrets={name: Secret(value) for name, value in self.variables.items() if name.startswith(SECRET_PREFIX)},
         )
-        if self._problems:
-            raise SettingsInvalid(self._problems)
+        if self.problems:
+            raise SettingsInvalid(self.problems)
         return settings
 
-    def _text(self, name: str) -> str:
-        return self._environment.get(name, "").strip()
-
     def _mongo_uri(self) -> str:
-        uri = self._text("MONGO_URI")
+        uri = self.text("MONGO_URI")
         if not uri:
-            self._problems.append("MONGO_URI is not set: the URI of the directory, with its database name")
+            self.problems.append("MONGO_URI is not set: the URI of the directory, with its database name")
         elif not re.match(r"mongodb(\+srv)?://[^/]+/[^/?]+", uri):
-            self._problems.append("MONGO_URI must look like mongodb://host:port/database")
+            self.problems.append("MONGO_URI must look like mongodb://host:port/database")
         return uri
 
     def _acme(self) -> AcmeSettings | None:
-        url = self._text("EIDER_ACME_DIRECTORY")
+        url = self.text("EIDER_ACME_DIRECTORY")
         if not url:
             return None
         if not url.startswith("https://"):
-            self._problems.append("EIDER_ACME_DIRECTORY must begin with https://")
-        return AcmeSettings(url, self._text("EIDER_ACME_CONTACT"), self._text("EIDER_ACME_CA") or None)
+            self.problems.append("EIDER_ACME_DIRECTORY must begin with https://")
+        return AcmeSettings(url, self.text("EIDER_ACME_CONTACT"), self.text("EIDER_ACME_CA") or None)
 
     def _sealing_keys(self) -> dict[int, Secret]:
         keys: dict[int, Secret] = {}
-        text = self._text("EIDER_SEALING_KEYS")
+        text = self.text("EIDER_SEALING_KEYS")
         if not text:
-            self._problems.append("EIDER_SEALING_KEYS is not set: NUMBER:BASE64[,...], 32 random bytes each")
+            self.problems.append("EIDER_SEALING_KEYS is not set: NUMBER:BASE64[,...], 32 random bytes each")
             return keys
         for entry in text.split(","):
             number, _, encoded = entry.strip().partition(":")
@@ -303,123 +294,63 @@ class _Reader:
             except (binascii.Error, ValueError):
                 key = b""
             if not number.isdecimal() or not 0 < int(number) < 1 << 32 or len(key) != SEALING_KEY_BYTES:
-                self._problems.append("EIDER_SEALING_KEYS: each entry is NUMBER:BASE64 of exactly 32 bytes")
+                self.problems.append("EIDER_SEALING_KEYS: each entry is NUMBER:BASE64 of exactly 32 bytes")
                 continue
             if int(number) in keys:
-                self._problems.append(f"EIDER_SEALING_KEYS has key {int(number)} twice")
+                self.problems.append(f"EIDER_SEALING_KEYS has key {int(number)} twice")
             keys[int(number)] = Secret(key)
         return keys
 
     def _outgoing(self) -> OutgoingSettings:
         ports: dict[int, int] = {}
-        allowed = self._networks("EIDER_OUTGOING_ALLOW")
-        for entry in filter(None, (part.strip() for part in self._text("EIDER_OUTGOING_PORTS").split(","))):
+        allowed = self.networks("EIDER_OUTGOING_ALLOW")
+        for entry in self.entries("EIDER_OUTGOING_PORTS"):
             wanted, _, instead = entry.partition(":")
             if not (wanted.isdecimal() and instead.isdecimal() and int(wanted) < 65536 and int(instead) < 65536):
-                self._problems.append(f"EIDER_OUTGOING_PORTS: {entry!r} is not PORT:PORT")
+                self.problems.append(f"EIDER_OUTGOING_PORTS: {entry!r} is not PORT:PORT")
                 continue
             ports[int(wanted)] = int(instead)
         if ports and not allowed:
-            self._problems.append("EIDER_OUTGOING_PORTS is for development: it needs EIDER_OUTGOING_ALLOW")
-        return OutgoingSettings(allowed, self._networks("EIDER_OWN_ADDRESSES"), ports, self._file("EIDER_OUTGOING_CA"))
+            self.problems.append("EIDER_OUTGOING_PORTS is for development: it needs EIDER_OUTGOING_ALLOW")
+        return OutgoingSettings(allowed, self.networks("EIDER_OWN_ADDRESSES"), ports, self.file("EIDER_OUTGOING_CA"))
 
     def _smarthost(self) -> Smarthost | None:
-        url = self._text("EIDER_SMARTHOST")
+        url = self.text("EIDER_SMARTHOST")
         if not url:
             return None
         try:
             return parse_smarthost(url)
         except ValueError as error:
-            self._problems.append(f"EIDER_SMARTHOST: {error}")
+            self.problems.append(f"EIDER_SMARTHOST: {error}")
             return None
 
     def _feedback_address(self) -> str:
-        address = self._text("EIDER_FEEDBACK_ADDRESS").lower()
+        address = self.text("EIDER_FEEDBACK_ADDRESS").lower()
         if address and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
-            self._problems.append("EIDER_FEEDBACK_ADDRESS must look like fbl@mail.example")
+            self.problems.append("EIDER_FEEDBACK_ADDRESS must look like fbl@mail.example")
         return address
 
     def _client_ports(self) -> ClientPorts:
         try:
-            return ClientPorts.parse(self._text("EIDER_CLIENT_PORTS"))
+            return ClientPorts.parse(self.text("EIDER_CLIENT_PORTS"))
         except ValueError as error:
-            self._problems.append(f"EIDER_CLIENT_PORTS: {error}")
+            self.problems.append(f"EIDER_CLIENT_PORTS: {error}")
             return ClientPorts()
 
     def _addresses(self, name: str) -> tuple[ListenAddress, ...]:
-        addresses = []
-        for entry in filter(None, (part.strip() for part in self._text(name).split(","))):
-            host, separator, port = entry.rpartition(":")
-            host = host.removeprefix("[").removesuffix("]")
-            if not separator or not host or not port.isdecimal() or int(port) > 65535:
-                self._problems.append(f"{name}: {entry!r} is not HOST:PORT")
-                continue
-            addresses.append(ListenAddress(host, int(port)))
-        return tuple(addresses)
-
-    def _networks(self, name: str) -> tuple[Network, ...]:
-        networks = []
-        for entry in filter(None, (part.strip() for part in self._text(name).split(","))):
-            try:
-                networks.append(ipaddress.ip_network(entry, strict=False))
-            except ValueError:
-                self._problems.append(f"{name}: {entry!r} is not an address or network")
-        return tuple(networks)
-
-    def _names(self, name: str) -> list[str]:
-        return [part.strip() for part in self._text(name).split(",") if part.strip()]
-
-    def _file(self, name: str) -> bytes | None:
-        path = self._text(name)
-        if not path:
-            return None
-        try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            self._problems.append(f"{name}: cannot read {path}: {error.strerror}")
-            return None
+        return tuple(ListenAddress(host, port) for host, port in self.endpoints(name))
 
     def _servers(self) -> dict[str, ServerSettings]:
         servers = {}
-        for variable in sorted(self._environment):
+        for variable in sorted(self.variables):
             match = re.fullmatch(r"EIDER_([A-Z0-9]+)_LISTEN", variable)
             if match is None or match[1] == "HEALTH":
                 continue
             listen = self._addresses(variable)
             if listen:
-                servers[match[1].lower()] = ServerSettings(listen, self._flag(f"EIDER_{match[1]}_LOCAL"))
+                servers[match[1].lower()] = ServerSettings(listen, self.flag(f"EIDER_{match[1]}_LOCAL"))
         return servers
 
-    def _flag(self, name: str) -> bool:
-        text = self._text(name)
-        if text not in {"", "0", "1"}:
-            self._problems.append(f"{name} is 0 or 1")
-        return text == "1"
-
-    def _web_address(self, name: str) -> str | None:
-        url = self._text(name)
-        if url and not re.match(r"https?://[^/\s]+", url):
-            self._problems.append(f"{name} must begin with https:// or http://")
-        return url or None
-
-    def _secret(self, name: str) -> Secret | None:
-        text = self._text(name)
-        return Secret(text) if text else None
-
-    def _count(self, name: str) -> int:
-        text = self._text(name)
-        if not text:
-            return 0
-        if not text.isdecimal() or not 1 <= int(text) <= 1 << 20:
-            self._problems.append(f"{name} is a number between 1 and 1048576")
-            return 0
-        return int(text)
-
     def _limits(self) -> Limits:
-        text = self._text("EIDER_MESSAGE_BYTES")
-        if not text:
-            return DEFAULT_LIMITS
-        if not text.isdecimal() or not 65536 <= int(text) <= 1 << 30:
-            self._problems.append("EIDER_MESSAGE_BYTES is a number of bytes between 65536 and 1073741824")
-            return DEFAULT_LIMITS
-        return replace(DEFAULT_LIMITS, message_bytes=int(text))
+        message_bytes = self.number("EIDER_MESSAGE_BYTES", 65536, 1 << 30, "a number of bytes")
+        return replace(DEFAULT_LIMITS, message_bytes=message_bytes) if message_bytes else DEFAULT_LIMITS
