@@ -6,7 +6,6 @@ import base64
 import io
 from typing import Annotated, Any, Final
 
-import segno
 from pydantic import StringConstraints
 
 from mailcore.api.authentication import mint
@@ -63,6 +62,8 @@ class Checked(Output):
 
 def set_up_totp(call: Call, given: SetUpTotp) -> dict[str, Any]:
     """Make a seed that waits for its first code."""
+    import segno  # for a picture that few processes ever draw
+
     user = call.services.users.get(call.owner)
     made = call.services.totp.begin(
         call.actor, call.owner, given.issuer, given.label or user.address, secret_of(given.password)

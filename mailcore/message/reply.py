@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from email import policy
 from email.errors import HeaderParseError
-from email.headerregistry import Address
-from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mailcore.errors import ValueInvalid
 from mailcore.message.encoded_words import clean, decode_header
 from mailcore.message.envelope import message_ids
 from mailcore.message.headers import find_first, header_size, iter_fields
+
+if TYPE_CHECKING:
+    from email.headerregistry import Address
 
 MAX_SUBJECT: Final = 250
 MAX_REFERENCES: Final = 20
@@ -55,6 +55,9 @@ def compose(answer: Answer, header: bytes) -> bytes:
 
     Nothing of the message gets into the reply but its subject, decoded and on one line, and its message ids.
     """
+    from email import policy  # with the whole grammar of headers, which few processes ever need
+    from email.message import EmailMessage
+
     thread = _thread(header)
     reply = EmailMessage()
     reply["From"] = _address(answer.from_name, answer.from_address)
@@ -87,6 +90,8 @@ def _is_ascii(answer: Answer) -> bool:
 
 
 def _address(name: str, address: str) -> Address:
+    from email.headerregistry import Address
+
     local, _, domain = address.rpartition("@")
     if local.startswith('"'):
         local = _ESCAPED.sub(r"\1", local[1:-1])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Final
-from xml.sax.saxutils import escape
 
 from mailcore.model.client_ports import ClientPorts
 

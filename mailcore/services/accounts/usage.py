@@ -13,10 +13,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from bson import ObjectId
-from limits.storage import MemoryStorage, RedisStorage
 
 from mailcore.errors import RateExceeded, ValueInvalid
 from mailcore.model.ids import TenantId, UserId
@@ -62,16 +62,27 @@ class Usage:
         self._placement = placement
         self._clock = clock
         self._sending = sending
-        self._alone = MemoryStorage()
-        self._shared: Any = None
-        if link.client is not None:
-            self._shared = RedisStorage("redis://", connection_pool=link.client.connection_pool, key_prefix="eider")
         self._day = int(clock()) // DAY_S
         self._flowed: Counter[_Counted] = Counter()
         """Bytes that Redis has not been told."""
         self._known: dict[_Counted, int] = {}
         """Bytes of the day by every process, as last heard."""
         self._closed = threading.Event()
+
+    @cached_property
+    def _alone(self) -> Any:
+        """What counts without Redis; as `_shared` it is made when first needed, for a process that sends nothing."""
+        from limits.storage import MemoryStorage
+
+        return MemoryStorage()
+
+    @cached_property
+    def _shared(self) -> Any:
+        """What counts in Redis, which there is."""
+        from limits.storage import RedisStorage
+
+        assert self._link.client is not None
+        return RedisStorage("redis://", connection_pool=self._link.client.connection_pool, key_prefix="eider")
 
     # -- messages and recipients ----------------------------------------------------------------
 

@@ -12,21 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import authres
-import dkim
-
 from mailcore.errors import SyntaxFault
 from mailcore.message.headers import header_size
 from mailcore.model.dkim import DkimAlgorithm
 from mailcore.services.outbound.dkim import OFFLOAD_BYTES, Dkim
-from mailcore.services.outbound.dkim_signatures import Signer, take_apart
+from mailcore.services.outbound.dkim_signatures import Signer, dkimpy, take_apart
 from mailcore.services.process.offload import Offload
 
 log = logging.getLogger(__name__)
 
 CACHE_S: Final = 30.0
-_UNFIT: Final = (SyntaxFault, dkim.DKIMException, authres.AuthResError, UnicodeError, ValueError, KeyError)
-"""What dkimpy raises for messages and chains that cannot be sealed."""
 
 
 class Arc:
@@ -94,8 +89,11 @@ def arc_set(
         at_s: the time of signing, for tests.
         standardize: tags in one order, for tests.
     """
+    import authres  # as dkimpy: where nothing is sealed nobody needs it
+
+    unfit = (SyntaxFault, dkimpy().DKIMException, authres.AuthResError, UnicodeError, ValueError, KeyError)
     try:
-        sealing = dkim.ARC()
+        sealing = dkimpy().ARC()
         take_apart(sealing, message)
         made = sealing.sign(
             signer.selector.encode(),
@@ -106,7 +104,7 @@ def arc_set(
             timestamp=at_s,
             standardize=standardize,
         )
-    except _UNFIT as error:
+    except unfit as error:
         log.info("arc.not_sealed", extra={"reason": type(error).__name__})
         return b""
     return b"".join(field.rstrip(b"\r\n") + b"\r\n" for field in made)

@@ -6,7 +6,6 @@ The first file, `account.json`, has what is not mail: addresses, settings, rules
 from __future__ import annotations
 
 import json
-import tarfile
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,9 @@ PIECE_BYTES: Final = 1 << 20
 ROWS_AT_ONCE: Final = 500
 LONGEST_FOLDER: Final = 80
 """Letters of one level of a folder's name: four bytes each are still a file name everywhere."""
-END_OF_ARCHIVE: Final = bytes(2 * tarfile.BLOCKSIZE)
+BLOCK_BYTES: Final = 512
+"""Of which archives are made (POSIX.1-1988)."""
+END_OF_ARCHIVE: Final = bytes(2 * BLOCK_BYTES)
 BEGIN: Final = Place()
 
 
@@ -58,6 +59,8 @@ class _File:
     is_damaged: bool = False
 
     def header(self) -> bytes:
+        import tarfile  # few processes write archives
+
         entry = tarfile.TarInfo(self.name)
         entry.size, entry.mtime = self.size, self.mtime
         return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
@@ -74,7 +77,7 @@ class _File:
         while left:
             yield bytes(min(left, PIECE_BYTES))
             left -= min(left, PIECE_BYTES)
-        yield bytes(-self.size % tarfile.BLOCKSIZE)
+        yield bytes(-self.size % BLOCK_BYTES)
 
 
 class MailArchive:
@@ -97,7 +100,7 @@ class MailArchive:
         mailboxes = tuple(
             ExportedMailbox(entry.id, _folder(entry.name, names), status[entry.id].uid_next) for entry in entries
         )
-        expected = sum(one.size_bytes + one.exists * tarfile.BLOCKSIZE * 3 // 2 for one in status.values())
+        expected = sum(one.size_bytes + one.exists * BLOCK_BYTES * 3 // 2 for one in status.values())
         return mailboxes, expected + PIECE_BYTES // 100
 
     def read(self, user_id: UserId, mailboxes: Sequence[ExportedMailbox], after: Place = BEGIN) -> Iterator[Stretch]:

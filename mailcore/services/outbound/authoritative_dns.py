@@ -11,16 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dns.exception
 import dns.flags
-import dns.message
 import dns.name
-import dns.query
 import dns.rcode
 import dns.rdatatype
-from dns.rdata import Rdata
 from dns.rdatatype import RdataType
 
 from mailcore.errors import DnsUnavailable
@@ -29,6 +26,10 @@ from mailcore.services.outbound.dns import Dns
 from mailcore.services.outbound.public_addresses import objection
 from mailcore.services.process.clock import now
 from mailcore.settings import OutgoingSettings
+
+if TYPE_CHECKING:
+    from dns.message import Message
+    from dns.rdata import Rdata
 
 TIMEOUT_S: Final = 3.0
 """For one server and one question."""
@@ -119,6 +120,9 @@ class Survey:
             return Answer(server.name, server.address, asked_at, Outcome.SILENT)
         if objection(self.settings, server.address) is not None:
             return Answer(server.name, server.address, asked_at, Outcome.FORBIDDEN)
+        import dns.message  # with most of dnspython, as in Dns
+        import dns.query
+
         try:
             query = dns.message.make_query(question.name, question.kind, use_edns=True, payload=1232)
             query.flags &= ~dns.flags.RD
@@ -131,7 +135,7 @@ class Survey:
         return _read(response, server, question, asked_at)
 
 
-def _read(response: dns.message.Message, server: Server, question: Question, asked_at: datetime) -> Answer:
+def _read(response: Message, server: Server, question: Question, asked_at: datetime) -> Answer:
     """Return what a response says; only a server that knows the zone (AA, RFC 1035 §4.1.1) is believed."""
     answer = partial(Answer, server.name, server.address, asked_at)
     rcode = response.rcode()

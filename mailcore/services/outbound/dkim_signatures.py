@@ -1,7 +1,7 @@
 """DKIM signatures over bytes (RFC 6376, RFC 8463), made by dkimpy with the RSA of `cryptography`.
 
 dkimpy computes RSA in Python: 7 ms a signature, where OpenSSL takes half of one. So its one function for
-that is replaced here, for every caller in the process: ARC seals (RFC 8617) are signed by it as well.
+that is replaced, for every caller in the process: ARC seals (RFC 8617) are signed by it as well.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-import dkim
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -47,6 +46,15 @@ class Signer:
     private_key: bytes = field(repr=False)
 
 
+@cache
+def dkimpy() -> Any:
+    """Return dkimpy, signing by OpenSSL; it is imported when first needed, for most processes sign nothing."""
+    import dkim
+
+    dkim.RSASSA_PKCS1_v1_5_sign = _sign_rsa
+    return dkim
+
+
 def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> bytes:
     """Return one DKIM-Signature for each signer: whole lines to be put in front of the message.
 
@@ -56,7 +64,7 @@ def signature_fields(message: bytes, domain: str, signers: Sequence[Signer]) -> 
     Raises:
         SyntaxFault: the header has a line that is no field.
     """
-    signing = dkim.DKIM()
+    signing = dkimpy().DKIM()
     take_apart(signing, message)
     present = Counter(name.lower() for name, _ in signing.headers)
     names = [name for name in OVERSIGNED for _ in range(present[name] + 1)]
@@ -117,6 +125,3 @@ _RSA_PARTS = (
 @lru_cache(maxsize=512)
 def _rsa_key(p: int, q: int, d: int, dmp1: int, dmq1: int, iqmp: int, n: int, e: int) -> rsa.RSAPrivateKey:
     return rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(e, n)).private_key()
-
-
-dkim.RSASSA_PKCS1_v1_5_sign = _sign_rsa

@@ -6,27 +6,23 @@ an answer was validated, and counts only where the settings trust the way to it.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dns.exception
 import dns.flags
 import dns.name
-import dns.nameserver
-import dns.rdatatype
-import dns.resolver
 from dns.rdatatype import RdataType
 
 from mailcore.errors import DnsUnavailable
 from mailcore.settings import DnsSettings
 
+if TYPE_CHECKING:
+    from dns.resolver import Resolver
+
 LIFETIME_S: Final = 10.0
 """For one question, whatever number of servers is asked."""
-TRY_S: Final = 3.0
-CACHED: Final = 20_000
-LONGEST_CACHED_S: Final = 300.0
 MOST_HOSTS: Final = 20
 """So many mail exchangers, and addresses of one host, are looked at: a flood of them is somebody else's trouble."""
 
@@ -64,7 +60,7 @@ class Dns:
 
     def __init__(self, settings: DnsSettings) -> None:
         self._settings = settings
-        self._resolver: dns.resolver.Resolver | None = None
+        self._resolver: Resolver | None = None
 
     def find(self, name: str, kind: RdataType) -> Found:
         """Return the records of a type at a name, behind its CNAMEs.
@@ -72,6 +68,8 @@ class Dns:
         Raises:
             DnsUnavailable: SERVFAIL, no answer in time, a chain of CNAMEs without end.
         """
+        import dns.resolver  # with all of dnspython: many processes never ask
+
         try:
             answer = self._asked().resolve(
                 dns.name.from_text(name), kind, raise_on_no_answer=False, lifetime=LIFETIME_S, search=False
@@ -135,36 +133,16 @@ class Dns:
         records = self.find(name, RdataType.TXT).records
         return [b"".join(record.strings).decode("utf-8", "replace") for record in records]
 
-    def _asked(self) -> dns.resolver.Resolver:
+    def _asked(self) -> Resolver:
         """The resolver, made when it is first needed: the system's file may be missing where nothing is sent."""
         if self._resolver is None:
-            servers = self._settings.servers
-            try:
-                resolver = dns.resolver.Resolver(configure=not servers)
-            except dns.resolver.NoResolverConfiguration as error:
-                raise DnsUnavailable("no resolver is configured: set EIDER_DNS_SERVERS") from error
-            if servers:
-                resolver.nameservers = [dns.nameserver.Do53Nameserver(each.host, each.port) for each in servers]
-            resolver.timeout = TRY_S
-            resolver.flags = dns.flags.RD | dns.flags.AD
-            resolver.use_edns(0, dns.flags.DO, 1232)
-            resolver.cache = _Cache(CACHED)
-            self._resolver = resolver
+            from mailcore.services.outbound.resolver import open_resolver
+
+            self._resolver = open_resolver(self._settings)
         return self._resolver
 
     def _says_secure(self, response: Any) -> bool:
         return self._settings.is_trusted and bool(response.flags & dns.flags.AD)
-
-
-class _Cache(dns.resolver.LRUCache):
-    """Keeps no answer for long, and none that does not say for how long: such is a no without the zone's SOA."""
-
-    def put(self, key: Any, value: Any) -> None:
-        """Keep an answer."""
-        if value.rrset is None and not value.response.authority:
-            return
-        value.expiration = min(value.expiration, time.time() + LONGEST_CACHED_S)
-        super().put(key, value)
 
 
 def _text(name: dns.name.Name) -> str:

@@ -6,7 +6,6 @@ The format is that of Apple's "Configuration Profile Reference": a property list
 
 from __future__ import annotations
 
-import plistlib
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 
 from mailcore.model.access import Scope
 from mailcore.model.client_ports import USUAL_PORTS, ClientPorts
@@ -95,6 +93,8 @@ class MobileConfigs:
 
         It is signed if there is a certificate for the server's name, or a default one; devices call it unverified else.
         """
+        import plistlib  # with XML, for a document that few processes ever write
+
         host = account.host or self._hostname
         plain = plistlib.dumps(_profile(account, host, self._ports), sort_keys=False)
         certificate = self._certificates.certificate(host)
@@ -152,6 +152,8 @@ def _account(account: MailAccount, host: str, ports: ClientPorts, title: str, id
 
 def _signed(content: bytes, certificate: Certificate) -> bytes:
     """Return content within its signature, DER, with the chain that came with the certificate."""
+    from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
+
     leaf, *others = x509.load_pem_x509_certificates(certificate.chain_pem)
     key = load_pem_private_key(certificate.key_pem, password=None)
     assert isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey)

@@ -6,15 +6,16 @@ RE2 does the work, in time that is linear in the text and in bounded memory (dec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
-
-import re2
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailcore.sieve.call import Call, prepared
 from mailcore.sieve.comparators import Comparator
 from mailcore.sieve.forms import Extension, Match, MatchType, TagForm
 from mailcore.sieve.run import Run, Text
+
+if TYPE_CHECKING:
+    import re2  # imported where it is used: most processes never do, and it takes 2.5 MB
 
 _MEMORY_BYTES = 128 * 1024
 """Of what one expression learns while it matches; beyond that it goes on slowly, and still in linear time."""
@@ -37,7 +38,10 @@ class Expression(NamedTuple):
     """Instructions of its program."""
 
 
+@cache
 def _options(*, folds_case: bool) -> re2.Options:
+    import re2
+
     options = re2.Options()
     options.posix_syntax = True
     options.longest_match = True
@@ -49,13 +53,12 @@ def _options(*, folds_case: bool) -> re2.Options:
     return options
 
 
-_EXACT, _ANY_CASE = _options(folds_case=False), _options(folds_case=True)
-
-
 @lru_cache(maxsize=_COMPILED)
 def _compiled(pattern: str, *, folds_case: bool) -> Any:
     """The expression, ready to match; of all scripts of a process those used last are kept."""
-    return re2.compile(pattern, _ANY_CASE if folds_case else _EXACT)
+    import re2
+
+    return re2.compile(pattern, _options(folds_case=folds_case))
 
 
 def _check(pattern: str, most: int, *, folds_case: bool) -> Expression:
@@ -64,6 +67,8 @@ def _check(pattern: str, most: int, *, folds_case: bool) -> Expression:
     Raises:
         ValueError: malformed, or larger than `most` instructions.
     """
+    import re2
+
     if "[[." in pattern or "[[=" in pattern:
         raise ValueError("Collating elements such as [[.x.]] and [[=x=]] are not supported in regular expressions.")
     pattern = pattern.replace("\r\n", "\n")
