@@ -26,6 +26,7 @@ from mailcore.services import MailServices, connect
 from mailcore.settings import MailSettings
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load, Login
+from tests.ports import port_that_stays
 
 REPOSITORY = Path(__file__).parents[2]
 PASSWORD = "chaos-Passw0rd"
@@ -159,9 +160,7 @@ class Rig:
                 self.logins.append(Login(address, PASSWORD, shard))
 
     def _add(self, kind: str, number: int) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = port_that_stays()
         name = f"{kind}-{number}"
         own = {f"EIDER_{kind.upper()}_LISTEN": f"127.0.0.1:{port}", f"EIDER_{kind.upper()}_LOCAL": "1"}
         environment = {**os.environ, **self.environment, **own}

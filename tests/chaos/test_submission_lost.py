@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import smtplib
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ import pytest
 from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
+from tests.ports import port_that_stays
 from tests.system.servers import ROOT, environment_of
 from tests.transcripts.submission.conftest import messages_in
 
@@ -89,16 +89,6 @@ def services(stack: Endpoints, fresh_uri: Callable[[str, str], str], redis_url: 
     connected = make_services(fresh_uri(stack.mongo.directory, "lost_directory"), {"a": shard}, redis_url)
     yield connected
     connected.close()
-
-
-def port_that_stays() -> int:
-    """A free port that no outgoing connection can take while nobody listens there."""
-    for _ in range(1000):
-        port = random.randint(20_000, 32_000)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-    pytest.fail("no port is free")
 
 
 @pytest.fixture

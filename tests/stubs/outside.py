@@ -19,6 +19,7 @@ import trustme
 
 from infra.devstack.outside.dns_server import DnsServer, Trouble
 from infra.devstack.outside.mail_exchanger import Behaviour, MailExchanger, Taken
+from tests.ports import port_that_stays
 
 __all__ = ["Behaviour", "MailExchanger", "Outside", "Taken", "Trouble", "outside"]
 
@@ -96,10 +97,7 @@ class Outside:
 @contextmanager
 def outside() -> Iterator[Outside]:
     """Serve until the end of the block."""
-    probe = MailExchanger("127.9.0.1")
-    probe.start()
-    smtp_port = probe.port
-    probe.stop()
+    smtp_port = port_that_stays()
     with DnsServer() as dns:
         world = Outside(dns, smtp_port, 0, trustme.CA())
         web = _web(world)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import trustme
 
+from tests.ports import port_that_stays
+
 START_S = 20.0
 
 
@@ -43,7 +45,7 @@ def is_installed() -> bool:
 @contextmanager
 def pebble(folder: Path, http_port: int) -> Iterator[Authority]:
     """Run an authority that fetches challenges from `http_port`."""
-    api, management, dns, dns_management, tls = (_free_port() for _ in range(5))
+    api, management, dns, dns_management, tls = (port_that_stays() for _ in range(5))
     signer = trustme.CA()
     own = signer.issue_cert("localhost", "127.0.0.1")
     signer.cert_pem.write_to_path(folder / "signer.pem")
@@ -76,12 +78,6 @@ def pebble(folder: Path, http_port: int) -> Iterator[Authority]:
             for process in processes:
                 process.kill()
                 process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_open(port: int, log_path: Path) -> None:

@@ -16,6 +16,8 @@ from types import MappingProxyType
 
 import pytest
 
+from tests.ports import port_that_stays
+
 NEEDS = [
     pytest.mark.root,
     pytest.mark.skipif(
@@ -43,12 +45,6 @@ SPAM_WORD = "unmissable"
 SPAM_RULE = """
 TEST_WORD {{ type = "header"; header = "subject"; map = "{folder}/words"; regexp = true; score = 8.0; }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -97,14 +93,14 @@ def rspamd(
     shutil.copytree(ROOT / "infra/rspamd/local.d", home / "local.d")
     over = home / "override.d"
     over.mkdir()
-    ports = {name: free_port() for name in ("proxy", "normal", "controller")}
+    ports = {name: port_that_stays() for name in ("proxy", "normal", "controller")}
     for name, port in ports.items():
         (over / f"worker-{name}.inc").write_text(f'bind_socket = "{HOST}:{port}";\n')
     with (over / "worker-controller.inc").open("a") as file:
         file.write('password = "learn";\nenable_password = "learn";\nsecure_ip = null;\n')
     (home / "tld").write_text("test\norg\ncom\n")
     (over / "options.inc").write_text(
-        OPTIONS.format(folder=home, dns=dns or free_port(), timeout="5s" if dns else "0.05s")
+        OPTIONS.format(folder=home, dns=dns or port_that_stays(), timeout="5s" if dns else "0.05s")
     )
     (over / "logging.inc").write_text('type = "console"; level = "info"; color = false;\n')
     for module, lines in replaced.items():
@@ -134,7 +130,7 @@ def rspamd(
 @contextmanager
 def postfix(folder: Path, settings: Mapping[str, str], config: str = "postfix") -> Iterator[int]:
     """Run it with infra/`config`, a few settings replaced; yields its SMTP port. Its log is `folder/postfix.log`."""
-    home, port = folder / "postfix", free_port()
+    home, port = folder / "postfix", port_that_stays()
     (home / "queue").mkdir(parents=True)
     (home / "data").mkdir()
     shutil.chown(home / "data", "postfix")

@@ -17,6 +17,7 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
+from tests.ports import port_that_stays
 from tests.system import altered_server
 from tests.system.servers import RunningServer, environment_of, start
 from tests.system.strict_imap import StrictImap
@@ -28,8 +29,7 @@ PATIENCE_S = 35.0
 @contextmanager
 def redis_of_our_own(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Redis that may be killed."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = port_that_stays()
     process = subprocess.Popen(
         [program(REDIS_SERVER), "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(folder)],
         stdout=subprocess.DEVNULL,

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.ports import port_that_stays
+
 START_S = 60.0
 SCRIPT_S = 60.0
 QUIET: Mapping[str, object] = {
@@ -97,8 +99,7 @@ def thunderbird(home: Path, preferences: Mapping[str, object]) -> Iterator[Mario
     """Run it with a profile of its own in `home` until the block ends."""
     profile = home / "profile"
     profile.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = port_that_stays()
     values = {**QUIET, **preferences, "marionette.port": port}
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in values.items()]
     (profile / "user.js").write_text("".join(lines))

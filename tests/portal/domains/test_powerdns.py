@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sqlite3
 import subprocess
 import time
@@ -23,6 +22,7 @@ from portal.domains.providers.writer import ZoneWriter
 from portal.domains.records import State, Wanted
 from portal.domains.survey import look_at
 from tests.portal.domains.example import DOMAIN
+from tests.ports import port_that_stays
 from tests.stubs.nameservers import Nameservers
 
 pytestmark = [
@@ -68,8 +68,7 @@ def server(world: Nameservers, tmp_path: Path) -> Iterator[PowerDns]:
     database = tmp_path / "zones.sqlite3"
     with sqlite3.connect(database) as made:
         made.executescript(SCHEMA.read_text())
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = port_that_stays()
     settings = {
         "launch": "gsqlite3", "gsqlite3-database": database, "socket-dir": tmp_path, "daemon": "no", "guardian": "no",
         "local-address": ADDRESS, "local-port": world.port, "api": "yes", "api-key": KEY, "webserver": "yes",
