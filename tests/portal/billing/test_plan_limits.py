@@ -345,7 +345,7 @@ def test_control_without_the_turn_more_domains_are_added(customer: Customer, mon
     def count_together(organisation: Organisation) -> int:
         found = counted(organisation)
         with contextlib.suppress(threading.BrokenBarrierError):
-            together.wait(2)
+            together.wait(20)
         return found
 
     monkeypatch.setattr(domains, "_take_turn", lambda _: None)

@@ -141,7 +141,7 @@ def read_to_end(client: Any) -> bytes:
     return got
 
 
-def until(condition: Any, seconds: float = 5.0) -> None:
+def until(condition: Any, seconds: float = 30.0) -> None:
     """Let the loop run until it is so."""
     with gevent.Timeout(seconds, AssertionError("did not happen in time")):
         while not condition():

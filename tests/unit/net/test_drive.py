@@ -112,11 +112,11 @@ def test_wake_while_idle_and_while_busy() -> None:
 
 
 def test_deadline_without_input() -> None:
-    with serving(SetDeadline(0.2)) as served:
+    with serving(SetDeadline(0.8)) as served:
         client = served.connect()
         read(client, b"hello\r\n")
-        for _ in range(4):
-            gevent.sleep(0.1)
+        for _ in range(5):
+            gevent.sleep(0.2)
             client.sendall(b"x\r\n")
             read(client, b"x\r\n")
         assert read_to_end(client) == b"timeout\r\n"

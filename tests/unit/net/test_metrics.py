@@ -44,6 +44,6 @@ def test_offload_refuses_when_its_queue_is_full() -> None:
     with pytest.raises(ServerBusy):
         offload.run(lambda: None)
     go.set()
-    gevent.joinall(waiting, timeout=5)
+    gevent.joinall(waiting, timeout=30)
     assert all(greenlet.successful() for greenlet in waiting)
     assert offload.run(lambda: "again") == "again"

@@ -26,9 +26,9 @@ def test_blocked_loop_is_reported_once_with_its_stack(caplog: pytest.LogCaptureF
     gevent.sleep(BLOCKED_S)
     watchdog.stop()
     reports = [record for record in caplog.records if record.message == "loop.blocked"]
-    assert len(reports) == 1
-    assert reports[0].levelno == logging.WARNING
-    assert "hold_everything_up" in "".join(reports[0].__dict__["stack"])
+    ours = [record for record in reports if "hold_everything_up" in "".join(record.__dict__["stack"])]
+    assert len(ours) == 1, "a busy machine may hold everything up once more, elsewhere"
+    assert ours[0].levelno == logging.WARNING
 
 
 def test_a_loop_at_rest_is_not_reported_and_not_woken() -> None:
