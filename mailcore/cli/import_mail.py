@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from mailcore.cli import Subparsers
@@ -12,7 +14,8 @@ from mailcore.cli.connection import connected, operator
 from mailcore.cli.table import printable
 from mailcore.errors import MailError, OverQuota
 from mailcore.model.quota import format_size
-from mailcore.services.keeping.import_sources import SourceUnreadable, find_mailboxes
+from mailcore.services.keeping.import_folders import SourceUnreadable, find_mailboxes
+from mailcore.services.keeping.import_sources import Other
 
 BAR_CELLS = 30
 REDRAW_S = 0.2
@@ -33,7 +36,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Import; say what could not be read at the end, and then return 1."""
+    """Import; say at the end what is no mail, and what could not be read, and then return 1."""
     try:
         sources = find_mailboxes(options.path)
     except SourceUnreadable as error:
@@ -54,7 +57,9 @@ def run_import(options: argparse.Namespace) -> int:
     print(
         f"{result.imported} imported ({format_size(result.imported_bytes)}) into {len(result.mailboxes)} "
         f"mailboxes in {seconds:.1f} s, {result.present} there already, {len(result.failures)} not readable"
+        + (f", {len(result.passed_over)} passed over" if result.passed_over else "")
     )
+    _print_passed_over(result.passed_over)
     if result.keywords_dropped:
         print(f"{result.keywords_dropped} messages lost keywords: a mailbox has room for 56", file=sys.stderr)
     for failure in result.failures[:NAMED_FAILURES]:
@@ -62,6 +67,18 @@ def run_import(options: argparse.Namespace) -> int:
     if len(result.failures) > NAMED_FAILURES:
         print(f"eider: and {len(result.failures) - NAMED_FAILURES} more", file=sys.stderr)
     return 1 if result.failures else 0
+
+
+def _print_passed_over(others: Sequence[Other]) -> None:
+    """Say what is no mail; files that mail programs put into every folder once."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for other in others:
+        alike.setdefault((Path(other.name).name, other.reason), []).append(other.name)
+    for (_, reason), names in islice(alike.items(), NAMED_FAILURES):
+        more = f" and {len(names) - 1} more of that name" if len(names) > 1 else ""
+        print(f"eider: passed over: {printable(names[0])}{more}: {reason}", file=sys.stderr)
+    if len(alike) > NAMED_FAILURES:
+        print(f"eider: and {len(alike) - NAMED_FAILURES} more", file=sys.stderr)
 
 
 class ProgressBar:

@@ -52,6 +52,17 @@ def test_unreadable_files_are_named_at_the_end_with_status_1(eider: Eider, addre
     assert outcome.err.endswith("bad\ufffd[31m.eml: empty\n")
 
 
+def test_what_is_passed_over_is_said_with_status_0(eider: Eider, address: str, tmp_path: Path) -> None:
+    write_emls(tmp_path, 1)
+    for folder in ("a", "b"):
+        write_emls(tmp_path / folder, 1)
+        (tmp_path / folder / "index\x1b.cache").write_bytes(b"x")
+    outcome = eider("import", str(tmp_path), "--user", address)
+    assert outcome.status == 0
+    assert outcome.out.endswith("0 not readable, 2 passed over\n")
+    assert outcome.err.endswith("a/index\ufffd.cache and 1 more of that name: no mail that we know to read\n")
+
+
 def test_a_program_is_no_mail(eider: Eider, address: str, tmp_path: Path) -> None:
     write_emls(tmp_path, 2)
     shutil.copy(sys.executable, tmp_path / "program.eml")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailcore.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from mailcore.services.keeping.import_sources import (
-    SourceMailbox,
-    SourceMessage,
-    SourceUnreadable,
-    crlf,
-    find_mailboxes,
-    is_keyword,
-)
+from mailcore.services.keeping.import_folders import SourceUnreadable, find_mailboxes
+from mailcore.services.keeping.import_sources import SourceMailbox, SourceMessage, crlf, is_keyword
 
 LIMIT = 1 << 20
 MESSAGE = b"From: a@example.com\r\nSubject: one\r\n\r\nbody\r\n"
@@ -185,6 +181,88 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     assert failures["gone.eml"] == "No such file or directory"
 
 
+def others(path: Path) -> dict[str, tuple[str, bool]]:
+    """What is said of what is not brought over, by its name."""
+    found = [other for mailbox in find_mailboxes(path) for other in mailbox.others]
+    return {str(Path(other.name).relative_to(path)): (other.reason, other.is_fault) for other in found}
+
+
+def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+    """Nothing is left behind in silence: neither in folders nor in Maildirs, nor beside them."""
+    put(tmp_path / "good.eml")
+    put(tmp_path / "letter.txt")
+    put(tmp_path / "Maildir/cur/1:2,S")
+    put(tmp_path / "Maildir/dovecot.index")
+    put(tmp_path / "Maildir/dovecot-keywords")
+    put(tmp_path / "Maildir/archive/Old/cur/2:2,S")
+    put(tmp_path / "Maildir/cur/sub/3:2,S")
+    os.mkfifo(tmp_path / "Maildir/cur/4:2,S")
+    assert others(tmp_path) == {
+        "letter.txt": ("no mail that we know to read", False),
+        "Maildir/dovecot.index": ("no mail that we know to read", False),
+        "Maildir/cur/sub": ("a folder among messages", False),
+        "Maildir/cur/4:2,S": ("not a regular file", False),
+    }
+    assert len(read(by_path(tmp_path)["Maildir", "archive", "Old"])) == 1
+
+
+def test_links_lead_to_no_file_of_ours(tmp_path: Path) -> None:
+    """Who gives mail to be imported reads nothing by it: a file of settings also begins with a name and a colon."""
+    secret = put(tmp_path / "etc/eider.yaml", b"sealing_key: 00ff\n")
+    root = tmp_path / "given"
+    put(root / "cur/1:2,S")
+    (root / "cur/2:2,S").symlink_to(secret)
+    (root / ".Etc").mkdir()
+    (root / ".Etc/cur").symlink_to(secret.parent)
+    (root / "dovecot-keywords").symlink_to("/dev/zero")
+    put(root / "plain/good.eml")
+    (root / "plain/bad.eml").symlink_to(secret)
+    assert b"sealing_key" not in b"".join(message.raw for mailbox in find_mailboxes(root) for message in read(mailbox))
+    assert {reason for reason, _ in others(root).values()} == {"a link, which is not followed"}
+
+
+def test_an_eml_that_is_a_pipe_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    put(tmp_path / "good.eml")
+    os.mkfifo(tmp_path / "pipe.eml")
+    (mailbox,) = find_mailboxes(tmp_path)
+    assert [Path(message.name).name for message in read(mailbox)] == ["good.eml"]
+    late = put(tmp_path / "late.eml")
+    mailbox = find_mailboxes(tmp_path)[0]
+    late.unlink()
+    os.mkfifo(late)
+    assert [message.failure for message in read(mailbox)] == [None, "not a regular file"]
+
+
+def test_what_cannot_be_looked_at_is_a_fault_and_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An mbox, or a whole folder, that the operator may not read; the rest is read."""
+    put(tmp_path / "good.eml")
+    put(tmp_path / "locked", MBOX)
+    put(tmp_path / "closed/a.eml")
+
+    def refuse(of: str, name: str) -> None:
+        allowed = getattr(Path, of)
+
+        def checked(self: Path, *arguments: Any, **named: Any) -> Any:
+            if self.name == name:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return allowed(self, *arguments, **named)
+
+        monkeypatch.setattr(Path, of, checked)
+
+    refuse("open", "locked")  # who runs the tests may be root, whom no mode keeps out
+    refuse("iterdir", "closed")
+    assert others(tmp_path) == dict.fromkeys(("locked", "closed"), ("Permission denied", True))
+    with pytest.raises(SourceUnreadable, match="closed: Permission denied"):
+        find_mailboxes(tmp_path / "closed")
+
+
+def test_folders_below_folders_end(tmp_path: Path) -> None:
+    put(tmp_path / "good.eml")
+    deep = tmp_path.joinpath(*["d"] * 120)
+    put(deep / "a.eml")
+    assert [reason for reason, _ in others(tmp_path).values()] == [("below 32 folders")]
+
+
 def test_what_is_no_mail_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     put(tmp_path / "binary.eml", Path(sys.executable).read_bytes()[:100_000])
     put(tmp_path / "photo.eml", b"\xff\xd8\xff\xe0\0\x10JFIF\0\r\n\r\n")
@@ -215,7 +293,17 @@ def test_lines_become_crlf_only_where_they_were_lf() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_one"), [("$Label1", True), ("a]", False), ("\\Seen", False), ("", False), ("ü", False), ("a b", False)]
+    ("name", "is_one"),
+    [
+        ("$Label1", True),
+        ("k" * 255, True),
+        ("k" * 256, False),
+        ("a]", False),
+        ("\\Seen", False),
+        ("", False),
+        ("ü", False),
+        ("a b", False),
+    ],
 )
 def test_keywords_are_atoms(name: str, is_one: bool) -> None:
     assert is_keyword(name) is is_one

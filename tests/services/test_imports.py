@@ -16,7 +16,7 @@ from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.uid_set import UidSet
 from mailcore.services import MailServices
 from mailcore.services.keeping import imports as module
-from mailcore.services.keeping.import_sources import find_mailboxes
+from mailcore.services.keeping.import_folders import find_mailboxes
 from mailcore.services.keeping.imports import ImportResult
 from mailcore.services.mailboxes.messages import Messages
 from tests.builders import OPERATOR, make_user
@@ -201,6 +201,29 @@ def test_names_of_folders_become_names_of_mailboxes(services: MailServices, tmp_
     assert result.failures == ()
     with pytest.raises(MailboxNameInvalid):
         bring(services, user_id, root, "a//b")
+
+
+def test_a_folder_that_no_mailbox_can_be_named_after_does_not_stop_the_rest(
+    services: MailServices, tmp_path: Path
+) -> None:
+    user_id = make_user(services).user_id
+    root = maildir(tmp_path / "Maildir", [0])
+    maildir(root / "Shared/bob@example.com/INBOX", [1])
+    maildir(root.joinpath(*["d"] * 32), [2])
+    maildir(root / "Work", [3])
+    result = bring(services, user_id, root, "Old")
+    assert (result.imported, set(result.mailboxes)) == (3, {"Old", "Old/Work", "Old/Shared/bob@example.com/INBOX"})
+    assert [failure.reason for failure in result.failures] == ["no mailbox can have this name (depth)"]
+    beside = bring(services, user_id, root)
+    assert (set(beside.mailboxes), len(beside.failures)) == ({"INBOX", "Work", "/".join(["d"] * 32)}, 1)
+
+
+def test_an_endless_keyword_does_not_stop_the_rest(services: MailServices, tmp_path: Path) -> None:
+    user_id = make_user(services).user_id
+    (tmp_path / "mbox").write_bytes(b"From x\nX-Keywords: " + b"k" * 5000 + b" fine\n" + message(1) + b"\n")
+    result = bring(services, user_id, tmp_path)
+    assert (result.imported, result.failures) == (1, ())
+    assert services.mailboxes.open(user_id, "mbox").keywords == ("fine",)
 
 
 def test_large_and_broken_files_do_not_stop_the_rest(services: MailServices, tmp_path: Path) -> None:

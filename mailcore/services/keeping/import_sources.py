@@ -1,4 +1,4 @@
-"""Mail in files: mbox, Maildir (with subfolders, flags and keywords) and folders of .eml; read one at a time.
+"""Messages in files: of an mbox, of a Maildir (with flags and keywords) and .eml files; read one at a time.
 
 Bytes stay as they are, except that files with bare LF lines get CRLF, and an mbox loses the ">"
 it was given before "From ".
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from base64 import b64decode
 from calendar import timegm
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,17 +19,16 @@ from typing import BinaryIO
 from mailcore.message.dates import header_date, parse_date
 from mailcore.message.headers import find_first, header_size
 from mailcore.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, FlagSet
+from mailcore.model.limits import DEFAULT_LIMITS
 
 MAX_LINE = 1 << 16
 _HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|>From ")
 _QUOTED_FROM = re.compile(rb">+From ")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
 _MAILDIR_FLAGS = {"S": SEEN, "R": ANSWERED, "F": FLAGGED, "T": DELETED, "D": DRAFT}
 _MBOX_FLAGS = {"R": SEEN, "A": ANSWERED, "F": FLAGGED, "D": DELETED, "T": DRAFT}
 NO_FLAGS = FlagSet()
 _FORWARDED = "$Forwarded"
-_NOT_MAIL = frozenset({".dovecot.svbin", "maildirfolder", "subscriptions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,16 @@ class SourceMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """What is not brought over, and why."""
+
+    name: str
+    reason: str
+    is_fault: bool = False
+    """There may be mail in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceMailbox:
     """Messages that belong into one mailbox; `path` is relative to where the import goes, () for that itself."""
 
@@ -55,6 +63,8 @@ class SourceMailbox:
     kind: str
     """"maildir", "eml" or "mbox"."""
     size_bytes: int
+    others: tuple[Other, ...] = ()
+    """What lies beside these messages."""
 
     def messages(self, limit_bytes: int) -> Iterator[tuple[SourceMessage, int]]:
         """Yield each message with how many bytes of the source are read by then."""
@@ -67,119 +77,13 @@ class SourceMailbox:
             yield _file_message(file, keywords if self.kind == "maildir" else None, limit_bytes)
 
 
-class SourceUnreadable(Exception):
-    """The path holds no mail that we know to read."""
-
-
-def find_mailboxes(path: Path) -> list[SourceMailbox]:
-    """Return what is to be imported from a file or folder, the mailbox for the path itself first.
-
-    Raises:
-        SourceUnreadable: no such path, or nothing in it is mail.
-        OSError: it cannot be read.
-    """
-    if not path.exists():
-        raise SourceUnreadable(f"{path} does not exist")
-    if path.is_file():
-        kind = "mbox" if _is_mbox(path) else "eml"
-        found = [SourceMailbox((), (path,), kind, path.stat().st_size)]
-    elif _is_maildir(path):
-        found = list(_maildirs(path, ()))
-    else:
-        found = list(_folders(path, ()))
-    if not any(mailbox.files for mailbox in found):
-        raise SourceUnreadable(f"{path} holds no mail: an mbox file, a Maildir or a folder of .eml files is needed")
-    return found
-
-
-# -- folders ------------------------------------------------------------------------------------
-
-
-def _is_maildir(path: Path) -> bool:
-    return (path / "cur").is_dir() or (path / "new").is_dir()
-
-
-def _maildirs(path: Path, below: tuple[str, ...]) -> Iterator[SourceMailbox]:
-    """Yield a Maildir and those inside: Maildir++ (".Work.Old") and nested folders alike."""
-    files = [file for name in ("cur", "new") for file in _listed(path / name) if file.is_file()]
-    yield _mailbox(below, files, "maildir")
-    for folder in _listed(path):
-        if (
-            folder.name in {"cur", "new", "tmp"}
-            or folder.is_symlink()
-            or not folder.is_dir()
-            or not _is_maildir(folder)
-        ):
-            continue
-        if folder.name.startswith("."):
-            parts = tuple(_decoded(part) for part in folder.name[1:].split(".") if part)
-        else:
-            parts = (_decoded(folder.name),)
-        yield from _maildirs(folder, below + parts)
-
-
-def _folders(path: Path, below: tuple[str, ...]) -> Iterator[SourceMailbox]:
-    """Yield a folder's .eml files as one mailbox, its mbox files as one each, and the folders inside."""
-    emls: list[Path] = []
-    others: list[SourceMailbox] = []
-    for entry in _listed(path):
-        if entry.is_symlink():
-            continue
-        if entry.is_dir():
-            inside = _maildirs if _is_maildir(entry) else _folders
-            others += inside(entry, (*below, entry.name.removesuffix(".sbd")))
-        elif entry.suffix.lower() == ".eml":
-            emls.append(entry)
-        elif entry.is_file() and entry.name not in _NOT_MAIL and _is_mbox(entry):
-            name = entry.name.removesuffix(".mbox")
-            others.append(SourceMailbox((*below, name), (entry,), "mbox", entry.stat().st_size))
-    yield _mailbox(below, emls, "eml")
-    yield from others
-
-
-def _mailbox(path: tuple[str, ...], files: Sequence[Path], kind: str) -> SourceMailbox:
-    return SourceMailbox(path, tuple(files), kind, sum(_size(file) for file in files))
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name)) if folder.is_dir() else []
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
-
-
-def _decoded(name: str) -> str:
-    """Return a folder's name in Unicode; Maildir++ writes modified UTF-7 (RFC 3501 §5.1.3), others UTF-8."""
-    try:
-        return _SHIFTED.sub(_unshifted, name) if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
-    except ValueError:
-        return name
-
-
-def _unshifted(match: re.Match[str]) -> str:
-    encoded = match[1].replace(",", "/")
-    return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode("utf-16-be") if encoded else "&"
-
-
-def _is_mbox(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(5) == b"From "
-    except OSError:
-        return False
-
-
 # -- one file, one message ----------------------------------------------------------------------
 
 
 def _file_message(file: Path, keywords: Sequence[str] | None, limit_bytes: int) -> tuple[SourceMessage, int]:
     size = 0
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb", opener=_open_at_once) as stream:
             status = os.fstat(stream.fileno())
             size = status.st_size
             if not stat.S_ISREG(status.st_mode):
@@ -196,6 +100,11 @@ def _file_message(file: Path, keywords: Sequence[str] | None, limit_bytes: int) 
     if keywords is None:
         return SourceMessage(str(file), raw, NO_FLAGS, _received(raw) or int(status.st_mtime)), size
     return SourceMessage(str(file), raw, _maildir_flags(file.name, keywords), int(status.st_mtime)), size
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; one that became a pipe since it was found waits for nobody."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def begins_as_mail(raw: bytes) -> bool:
@@ -234,8 +143,11 @@ def _maildir_flags(name: str, keywords: Sequence[str]) -> FlagSet:
 
 def _dovecot_keywords(folder: Path) -> Sequence[str]:
     """Return the keywords of a Maildir by number."""
+    file = folder / "dovecot-keywords"
     try:
-        lines = (folder / "dovecot-keywords").read_text(encoding="utf-8", errors="replace").splitlines()
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return ()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
     found = [""] * 26
@@ -248,7 +160,9 @@ def _dovecot_keywords(folder: Path) -> Sequence[str]:
 
 def is_keyword(name: str) -> bool:
     r"""Return whether a name may be a keyword: an atom (RFC 9051 §9), so also nothing that begins with "\"."""
-    return bool(name) and all("!" <= character <= "~" and character not in '(){%*"\\]' for character in name)
+    return 0 < len(name) <= DEFAULT_LIMITS.keyword_bytes and all(
+        "!" <= character <= "~" and character not in '(){%*"\\]' for character in name
+    )
 
 
 def _received(raw: bytes) -> int | None:

@@ -16,6 +16,7 @@ from mailcore.errors import (
     MailboxBusy,
     MailboxExists,
     MailboxMoving,
+    MailboxNameInvalid,
     MailError,
     StoreUnavailable,
     TooManyKeywords,
@@ -31,7 +32,7 @@ from mailcore.services.content.content import ContentStore
 from mailcore.services.content.encryption import Encryptions
 from mailcore.services.content.prepared import PreparedMessage
 from mailcore.services.content.storing import Copy, NewRowContent
-from mailcore.services.keeping.import_sources import SourceMailbox, SourceMessage
+from mailcore.services.keeping.import_sources import Other, SourceMailbox, SourceMessage
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.mailboxes.messages import Messages
 from mailcore.services.tenants.quotas import Quotas
@@ -66,7 +67,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A message that was not brought over."""
+    """A message that was not brought over, or a folder of them."""
 
     name: str
     reason: str
@@ -84,6 +85,8 @@ class ImportResult:
     """Messages whose keywords the mailbox had no room for."""
     mailboxes: tuple[MailboxName, ...] = ()
     failures: tuple[Failure, ...] = ()
+    passed_over: tuple[Other, ...] = ()
+    """What lay beside the mail and is none."""
 
 
 @dataclass(slots=True)
@@ -154,10 +157,18 @@ class Imports:
         base = parse_mailbox_name(target)
         result = ImportResult()
         for source in sources:
+            result = _with_others(result, source)
             if not source.files and (source.kind != "maildir" or (not source.path and len(sources) > 1)):
                 continue
-            name = mailbox_name(self._mailboxes.tree(user_id), base, source.path)
-            filling = self._open(actor, user_id, name)
+            try:
+                name = mailbox_name(self._mailboxes.tree(user_id), base, source.path)
+                filling = self._open(actor, user_id, name)
+            except MailboxNameInvalid as error:
+                if not source.path:
+                    raise
+                failure = Failure("/".join(source.path), f"no mailbox can have this name ({error.details[0]})")
+                result = replace(result, failures=(*result.failures, failure))
+                continue
             result = replace(result, mailboxes=(*result.mailboxes, name))
             for batch, read_bytes, more in self._batches(filling, source):
                 result = replace(
@@ -298,6 +309,13 @@ class Imports:
                 target.matched.add(oid)
                 return content
         return self._content.put(target.home, item.prepared)
+
+
+def _with_others(result: ImportResult, source: SourceMailbox) -> ImportResult:
+    """Return a result that tells what lies beside the mail of a source: what could not be looked at is a failure."""
+    faults = tuple(Failure(other.name, other.reason) for other in source.others if other.is_fault)
+    passed = tuple(other for other in source.others if not other.is_fault)
+    return replace(result, failures=result.failures + faults, passed_over=result.passed_over + passed)
 
 
 def mailbox_name(tree: MailboxTree, base: MailboxName, path: Sequence[str]) -> MailboxName:

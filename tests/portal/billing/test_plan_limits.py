@@ -22,7 +22,7 @@ from mailcore.model.roles import Role as TokenRole
 from mailcore.model.secret import Secret
 from mailcore.services.accounts.tokens import owner_of_tenant
 from mailcore.services.accounts.usage import Usage
-from mailcore.services.keeping.import_sources import find_mailboxes
+from mailcore.services.keeping.import_folders import find_mailboxes
 from mailcore.smtp.connection import SmtpConnection
 from mailcore.store.directory.pool_use import PoolUse
 from mailcore.submission.policy import SubmissionPolicy
