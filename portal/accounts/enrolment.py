@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlalchemy import select
 from webauthn import base64url_to_bytes
 
 from mailcore.errors import SecondFactorWrong
@@ -14,7 +15,7 @@ from portal.access import SignedIn
 from portal.accounts import factors, passkeys, sessions
 from portal.accounts.models import Member, MemberPasskey
 from portal.accounts.services import record_for
-from portal.database import unit_of_work
+from portal.database import session, unit_of_work
 from portal.settings import PortalSettings
 
 _SETUP: Final = "totp"
@@ -112,13 +113,22 @@ def remove_passkey(actor: Actor, who: SignedIn, passkey_id: str) -> Secret | Non
     found = next((one for one in member.passkeys if one.id == wanted), None)
     if found is None:
         return None
-    if member.password_hash is None and len(member.passkeys) == 1:
-        raise NothingLeft
     with unit_of_work() as current:
+        if not _keeps_a_way_in(member, wanted):
+            raise NothingLeft
         current.delete(current.get_one(MemberPasskey, wanted))
         token = start_over(who)
         record_for(actor, "passkey.removed", member, {"name": found.name})
     return token
+
+
+def _keeps_a_way_in(member: Member, passkey_id: bytes) -> bool:
+    """Return whether a member could sign in without a passkey; two that are removed at once follow one another."""
+    current = session()
+    mine = Member.id == member.id
+    password_hash = current.scalar(select(Member.password_hash).where(mine).with_for_update())
+    others = select(MemberPasskey.id).where(MemberPasskey.member_id == member.id, MemberPasskey.id != passkey_id)
+    return password_hash is not None or current.scalars(others.limit(1)).first() is not None
 
 
 def _member(who: SignedIn) -> Member:

@@ -186,7 +186,7 @@ def reset_password(mail: MailServices, actor: Actor, token: str, password: Secre
 
 
 def change_password(mail: MailServices, actor: Actor, member: Member, password: Secret) -> None:
-    """Set a member's own password.
+    """Set a member's own password; links that were asked for to set another open nothing any more.
 
     Raises:
         PasswordUnsuitable, PasswordLeaked, ServerBusy: about the password.
@@ -194,6 +194,7 @@ def change_password(mail: MailServices, actor: Actor, member: Member, password: 
     password_hash = mail.passwords.hash_new(password)
     with unit_of_work():
         member.password_hash = password_hash
+        links.forget(member.canonical_email, LinkPurpose.RESET)
         record_for(actor, "password.changed", member)
 
 

@@ -116,7 +116,7 @@ def mail_user_of(mail: MailServices, found: PortalSession) -> User | None:
     except NotFound:
         return None
     is_same = user.auth_version == found.mail_auth_version and not user.is_shared
-    return user if is_same and user.state is State.ACTIVE and tenant.state is State.ACTIVE else None
+    return user if is_same and user.state is State.ACTIVE and tenant.admits is State.ACTIVE else None
 
 
 def _signed_in(found: PortalSession, membership: Membership | None) -> SignedIn | None:

@@ -52,7 +52,7 @@ def invite(
 
     Raises:
         AddressInvalid: not an address.
-        NotPermitted: the role may not give that role.
+        NotPermitted: the role may not give that role, or not take back the one that the address is invited to.
         AlreadyMember: nothing to invite to.
     """
     display, canonical = read_email(email)
@@ -69,6 +69,10 @@ def invite(
         )
         if member is not None:
             raise AlreadyMember(display)
+        mine = Invitation.organisation_id == organisation.id, Invitation.canonical_email == canonical
+        before = current.scalars(select(Invitation.role).where(*mine).with_for_update()).one_or_none()
+        if before is not None:
+            check_gives(role, Role(before))
         values = {"role": to, "invited_by": actor.identity, "expires_at": utc_now() + STANDS_FOR}
         invitation_id = current.scalars(
             insert(Invitation)
@@ -213,7 +217,7 @@ def _join(invitation: Invitation, member: Member) -> None:
 def change_role(actor: Actor, organisation: Organisation, role: Role, member_id: UUID, to: Role) -> bool:
     """Give a member another role; their sessions here end, so that none goes on with the old one.
 
-    False: there is no such member.
+    So do invitations of theirs that the new role could not give. False: there is no such member.
 
     Raises:
         NotPermitted: the old or the new role is not one that this role may give.
@@ -231,6 +235,7 @@ def change_role(actor: Actor, organisation: Organisation, role: Role, member_id:
             _keep_an_owner(organisation)
         membership.role = to
         _end_sessions(organisation, member_id)
+        _withdraw_given(actor, organisation, membership.member.email, to)
         record(
             actor,
             "member.role_changed",
@@ -242,7 +247,7 @@ def change_role(actor: Actor, organisation: Organisation, role: Role, member_id:
 
 
 def remove(actor: Actor, organisation: Organisation, role: Role, member_id: UUID) -> bool:
-    """Remove a member from the organisation; False: there is no such member.
+    """Remove a member from the organisation, and take back every invitation of theirs; False: there is no such member.
 
     Raises:
         NotPermitted: a member of a role that this one may not give.
@@ -259,6 +264,7 @@ def remove(actor: Actor, organisation: Organisation, role: Role, member_id: UUID
         email = membership.member.email
         current.delete(membership)
         _end_sessions(organisation, member_id)
+        _withdraw_given(actor, organisation, email, None)
         record(actor, "member.removed", email, {"role": str(membership.role)}, organisation_id=organisation.id)
     return True
 
@@ -292,9 +298,22 @@ def check_gives(role: Role, to: Role) -> None:
     Raises:
         NotPermitted: it may not: only owners make and unmake owners.
     """
-    needed = Permission.MANAGE_OWNERS if to is Role.OWNER else Permission.MANAGE_MEMBERS
-    if to not in MEMBER_ROLES or not allows(role, needed):
+    if not _gives(role, to):
         raise NotPermitted(f"{role.value} may not make anybody {to.value}")
+
+
+def _gives(role: Role, to: Role) -> bool:
+    needed = Permission.MANAGE_OWNERS if to is Role.OWNER else Permission.MANAGE_MEMBERS
+    return to in MEMBER_ROLES and allows(role, needed)
+
+
+def _withdraw_given(actor: Actor, organisation: Organisation, inviter: str, role: Role | None) -> None:
+    """Take back the invitations of somebody who has this role now, and could not give theirs; None: no role at all."""
+    wanted = select(Invitation).where(Invitation.organisation_id == organisation.id, Invitation.invited_by == inviter)
+    for invitation in session().scalars(wanted.with_for_update()):
+        if role is None or not _gives(role, Role(invitation.role)):
+            session().delete(invitation)
+            record(actor, "member.invitation_withdrawn", invitation.email, organisation_id=organisation.id)
 
 
 def _lock(organisation: Organisation) -> None:

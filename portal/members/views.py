@@ -57,6 +57,8 @@ def invite() -> ResponseReturnValue:
             )
         except AddressInvalid:
             form.email.errors = [_("That is no address that mail can be sent to. Look for a typing error.")]
+        except NotPermitted:
+            form.email.errors = [_("Only an owner may do this.")]
         except services.AlreadyMember:
             form.email.errors = [_("Whoever has this address is a member already.")]
         else:

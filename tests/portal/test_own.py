@@ -18,7 +18,7 @@ from mailcore.model.access import Protocol, Scope
 from mailcore.model.filter import of_user
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.model.tenant import State
+from mailcore.model.tenant import Standing, State
 from mailcore.services import MailServices
 from portal.permissions import Role
 from tests.builders import OPERATOR, PASSWORD, MadeUser
@@ -456,3 +456,13 @@ def test_whoever_is_suspended_is_told_so_at_the_front_door(
     said = {"email": mail_services.users.get(user_id).address, "password": PASSWORD}
     answer = Browser(portal_app.test_client()).post("/sign-in", said)
     assert (answer.status_code, "Ask your administrator" in answer.text) == (400, True)
+
+
+def test_an_open_session_ends_when_the_organisation_is_closed_for_not_paying(
+    browser: Browser, mail_services: MailServices, user_id: UserId
+) -> None:
+    """As signing in does: nobody signs in then."""
+    tenant_id = mail_services.users.get(user_id).tenant_id
+    for standing, status in ((Standing.READ_ONLY, 200), (Standing.CLOSED, 303), (Standing.FULL, 200)):
+        mail_services.tenants.set_standing(OPERATOR, tenant_id, standing)
+        assert browser.get("/account/").status_code == status

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pyotp
 import pytest
+from bson import ObjectId
 from flask import Flask
 from sqlalchemy import select, text, update
+from webauthn.helpers import bytes_to_base64url
 from werkzeug.test import TestResponse
 
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from portal import destinations, security
 from portal.access import Open, need_of
-from portal.accounts import cookies, factors, links, services, sessions, sign_up, views
-from portal.accounts.models import LinkPurpose, Member, Membership, PortalSession
+from portal.accounts import cookies, enrolment, factors, links, services, sessions, sign_up, views
+from portal.accounts.models import Invitation, LinkPurpose, Member, MemberPasskey, Membership, PortalSession
 from portal.app import UNGUARDED
 from portal.database import session, unit_of_work, utc_now
 from portal.mail_plane import EXTENSION
@@ -560,3 +564,114 @@ def test_the_last_owner_stays(organisation: MadeOrganisation) -> None:
         with pytest.raises(members.LastOwner):
             change()
         session().rollback()
+
+
+def roles_invited(made: MadeOrganisation) -> dict[str, Role]:
+    session().rollback()
+    rows = session().scalars(select(Invitation).where(Invitation.organisation_id == made.organisation.id))
+    return {row.email: Role(row.role) for row in rows}
+
+
+def test_an_admin_puts_no_other_invitation_in_the_place_of_an_owners(
+    organisation: MadeOrganisation, sign_in: SignIn
+) -> None:
+    """Which would take it back, as only an owner may."""
+    sign_in(Role.OWNER).post("/members/invite", {"email": "eve@x.test", "role": "owner"})
+    refused = sign_in(Role.ADMIN).post("/members/invite", {"email": "eve@x.test", "role": "auditor"})
+    assert (refused.status_code, "Only an owner may do this." in refused.text) == (400, True)
+    assert roles_invited(organisation) == {"eve@x.test": Role.OWNER}
+    sign_in(Role.OWNER).post("/members/invite", {"email": "eve@x.test", "role": "auditor"})
+    assert roles_invited(organisation) == {"eve@x.test": Role.AUDITOR}
+
+
+def check_no_way_back(made: MadeOrganisation, sign_in: SignIn, mail: MailServices, client: Browser) -> None:
+    """Who is removed, or may invite no more, has left no invitation behind to come back by."""
+    admin, owner = sign_in(Role.ADMIN), sign_in(Role.OWNER)
+    email = f"mine-{ObjectId()}@x.test"
+    admin.post("/members/invite", {"email": email, "role": "admin"})
+    owner.post("/members/invite", {"email": "kept@x.test", "role": "admin"})
+    token = token_of(mail, LinkPurpose.INVITATION, email)
+    owner.post(f"/members/{made.members[Role.ADMIN].id}/remove")
+    assert roles_invited(made) == {"kept@x.test": Role.ADMIN}
+    assert client.post(f"/invitation/{token}", {"name": "Eve", "password": "a good password"}).status_code == 410
+
+
+def test_who_is_removed_comes_back_by_no_invitation_of_their_own(
+    organisation: MadeOrganisation, sign_in: SignIn, mail_services: MailServices, client: Browser
+) -> None:
+    check_no_way_back(organisation, sign_in, mail_services, client)
+
+
+def test_control_invitations_that_outlive_their_inviter_are_seen(
+    organisation: MadeOrganisation,
+    sign_in: SignIn,
+    mail_services: MailServices,
+    client: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(members, "_withdraw_given", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_no_way_back(organisation, sign_in, mail_services, client)
+
+
+def test_who_may_invite_no_more_has_no_invitation_left(
+    organisation: MadeOrganisation, mail_services: MailServices
+) -> None:
+    """An owner who is an admin now keeps those of others, and loses those of owners."""
+    made, owner = organisation.organisation, organisation.members[Role.OWNER]
+    other = organisation.members[Role.ADMIN]
+    members.change_role(SOMEBODY, made, Role.OWNER, other.id, Role.OWNER)
+    actor = replace(SOMEBODY, identity=owner.email)
+    for name in (Role.OWNER, Role.ADMIN):
+        members.invite(mail_services, actor, made, Role.OWNER, f"{name.value}@x.test", name, "en")
+    members.change_role(SOMEBODY, made, Role.OWNER, owner.id, Role.ADMIN)
+    assert roles_invited(organisation) == {"admin@x.test": Role.ADMIN}
+    members.change_role(SOMEBODY, made, Role.OWNER, owner.id, Role.AUDITOR)
+    assert roles_invited(organisation) == {}
+
+
+def test_of_two_passkeys_that_are_removed_at_once_one_stays(
+    portal_app: Flask, organisation: MadeOrganisation, mail_services: MailServices
+) -> None:
+    """Without a password nobody may end with no way in."""
+    member = organisation.members[Role.OWNER]
+    ids = [f"key {number} {ObjectId()}".encode() for number in range(2)]
+    with unit_of_work() as current:
+        member.password_hash = None
+        current.add_all(MemberPasskey(id=one, member_id=member.id, name="x", public_key=b"x") for one in ids)
+    ready = threading.Barrier(2)
+    refused: list[bytes] = []
+
+    def remove(passkey_id: bytes) -> None:
+        parts = portal_app.extensions[EXTENSION]
+        with parts.database.scope():
+            token = sessions.open_session(session().get_one(Member, member.id), "passkey", sessions.Browser("", ""))
+            who = sessions.find_session(token.reveal_text())
+            assert who is not None
+            ready.wait(20)
+            try:
+                enrolment.remove_passkey(SOMEBODY, who, bytes_to_base64url(passkey_id))
+            except enrolment.NothingLeft:
+                refused.append(passkey_id)
+
+    member_id = member.id
+    session().rollback()
+    assert member_id
+    threads = [threading.Thread(target=remove, args=(one,)) for one in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    session().rollback()
+    left = session().scalars(select(MemberPasskey.id).where(MemberPasskey.member_id == member_id)).all()
+    assert (list(left), len(refused)) == (refused, 1)
+
+
+def test_a_link_that_was_asked_for_before_the_password_was_changed_opens_nothing(
+    mail_services: MailServices, organisation: MadeOrganisation, sign_in: SignIn, client: Browser
+) -> None:
+    """Whoever could read the member's mail for a while has no hour left."""
+    token = asked_for_password(mail_services, organisation.members[Role.OWNER])
+    changed = sign_in(Role.OWNER).post("/profile/password", {"password": "a quite different password"})
+    assert changed.status_code == 303
+    assert client.post(f"/new-password/{token}", {"password": "one of the thief's"}).status_code == 410
