@@ -8,12 +8,11 @@ byte range and three facts, and the same file in two messages is one blob whatev
 from __future__ import annotations
 
 import binascii
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
 
+import numpy as np
 import pybase64
 
 from mailcore.message.mime_tree import MimeTree, Part, PartKind
@@ -30,7 +29,8 @@ SMALLEST_BLOB_BYTES = 1024
 CHUNK_BYTES = 1_026_000
 """Size of stored chunks: whole lines of 76, 72, 64 and 60 characters, just below 1 MiB."""
 
-_BATCH_LINES = 600
+_PIECE_BYTES = 128 * 1024
+"""So much is encoded at once: it stays in the processor's cache until it has been sent."""
 _FIRST_LINE_BYTES = 1026
 _PROVEN_BYTES = 1 << 20
 
@@ -151,32 +151,30 @@ def encode_chunks(chunks: Iterable[bytes], cut: Cut) -> Iterator[bytes]:
         yield from chunks
         return
     line_bytes = cut.line_length // 4 * 3
-    rest, separator = b"", b""
+    piece_bytes = max(1, _PIECE_BYTES // cut.line_length) * line_bytes
+    rest = b""
+    skip = len(cut.line_end)  # no line end stands before the first line
     for chunk in chunks:
         data = rest + chunk if rest else chunk
         whole = len(data) - len(data) % line_bytes
         rest = data[whole:]
-        if whole:
-            yield separator + encode_lines(data[:whole] if rest else data, cut)
-            separator = cut.line_end
+        for start in range(0, whole, piece_bytes):
+            yield _encode_lines(data[start : min(start + piece_bytes, whole)], cut)[skip:]
+            skip = 0
     if rest:
-        yield separator + pybase64.b64encode(rest)
+        yield cut.line_end[skip:] + pybase64.b64encode(rest)
 
 
-def encode_lines(data: bytes, cut: Cut) -> bytes:
-    """Whole lines (but for the last) of a base64 cut, without a line end behind the last."""
-    length = cut.line_length
-    batch_bytes = _BATCH_LINES * length // 4 * 3
-    batches: list[bytes] = []
-    lines = _lines(_BATCH_LINES, length)
-    for start in range(0, len(data), batch_bytes):
-        encoded = pybase64.b64encode(data[start : start + batch_bytes])
-        count = len(encoded) // length
-        if count == _BATCH_LINES:
-            batches.append(cut.line_end.join(lines.unpack_from(encoded)))
-            continue
-        batches.append(cut.line_end.join(encoded[at : at + length] for at in range(0, len(encoded), length)))
-    return cut.line_end.join(batches)
+def _encode_lines(data: bytes, cut: Cut) -> bytes:
+    """Whole lines of a base64 cut, each with the line end before it; numpy moves them without an object a line."""
+    encoded = pybase64.b64encode(data)
+    if not cut.line_end:
+        return encoded
+    line = f"V{cut.line_length}"
+    lines = np.empty(len(encoded) // cut.line_length, [("end", f"V{len(cut.line_end)}"), ("line", line)])
+    lines["end"] = np.void(cut.line_end)
+    lines["line"] = np.frombuffer(encoded, line)
+    return lines.tobytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +202,6 @@ def blob_span(cut: Cut, start: int, end: int, blob_bytes: int) -> BlobSpan:
     last = -(-end // stride)
     # One more line, so that the line end behind the last wanted one is written too.
     return BlobSpan(first * line_bytes, min((last + 1) * line_bytes, blob_bytes), start - first * stride)
-
-
-@lru_cache(maxsize=16)
-def _lines(count: int, length: int) -> struct.Struct:
-    return struct.Struct(f"{length}s" * count)
 
 
 def _cut(index: int, part: Part, raw: Octets) -> Cut:

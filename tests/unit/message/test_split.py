@@ -23,7 +23,6 @@ from mailcore.message.split import (
     decode,
     encode,
     encode_chunks,
-    encode_lines,
 )
 from tests.hostile import HOSTILE
 
@@ -148,7 +147,7 @@ def test_range_of_a_blob(length: int, line_end: bytes) -> None:
         start = rng.randrange(len(encoded))
         end = rng.randrange(start + 1, len(encoded) + 1)
         span = blob_span(cut, start, end, len(data))
-        lines = encode_lines(data[span.start : span.end], cut)
+        lines = encode(data[span.start : span.end], cut)
         assert lines[span.skip : span.skip + end - start] == encoded[start:end]
         assert span.end - span.start <= (end - start) + 3 * length
     assert blob_span(Cut(0, 0, 9), 3, 7, 9).start == 3
