@@ -12,24 +12,16 @@ from wtforms.validators import Length, Optional
 LONGEST = 998
 
 
-class SearchForm(FlaskForm):
-    """All that is given has to fit; sent by GET, so that the address can be kept."""
+class DaysForm(FlaskForm):
+    """From which days; sent by GET, so that the address can be kept."""
 
     class Meta:
         """It changes nothing."""
 
         csrf = False
 
-    sender = StringField(_("Sender"), validators=[Optional(), Length(max=LONGEST)])
-    recipient = StringField(_("Recipient"), validators=[Optional(), Length(max=LONGEST)])
-    message_id = StringField("Message-ID", validators=[Optional(), Length(max=LONGEST)])
-    queue_id = StringField(_("Queue id"), validators=[Optional(), Length(max=LONGEST)])
     since = DateField(_("First day"), validators=[Optional()])
     until = DateField(_("Last day"), validators=[Optional()])
-
-    def text(self, name: str) -> str:
-        """Return what is looked for in a field."""
-        return (self[name].data or "").strip()
 
     def starts_at(self) -> datetime | None:
         """Return when the first day begins, UTC."""
@@ -39,6 +31,19 @@ class SearchForm(FlaskForm):
         """Return when the last day is over, UTC."""
         day = self.until.data
         return _begins(day + timedelta(days=1)) if day is not None and day < date.max else None
+
+
+class SearchForm(DaysForm):
+    """All that is given has to fit."""
+
+    sender = StringField(_("Sender"), validators=[Optional(), Length(max=LONGEST)])
+    recipient = StringField(_("Recipient"), validators=[Optional(), Length(max=LONGEST)])
+    message_id = StringField("Message-ID", validators=[Optional(), Length(max=LONGEST)])
+    queue_id = StringField(_("Queue id"), validators=[Optional(), Length(max=LONGEST)])
+
+    def text(self, name: str) -> str:
+        """Return what is looked for in a field."""
+        return (self[name].data or "").strip()
 
 
 def _begins(day: date | None) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from bson import ObjectId
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -12,60 +12,45 @@ from flask_babel import gettext as _
 from mailcore.errors import BeingSent, Conflict, NotFound, NotPermitted, ValueInvalid
 from mailcore.model.ids import UserId
 from mailcore.model.tenant import User
-from mailcore.services.outbound.trace import TraceRow
-from portal.access import actor, requires
-from portal.deliveries.forms import SearchForm
+from portal.access import actor, current, requires
+from portal.deliveries import searching
 from portal.deliveries.showing import whose_hold, why_suppressed
-from portal.deliveries.words import CAUSES, STEPS, advice
+from portal.deliveries.words import CAUSES
 from portal.mail_plane import current_tenant, mail
 from portal.permissions import Permission
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 PAGE = 100
+ACTS = ("hold", "release", "retry", "cancel")
+"""What an organisation does with its own queue."""
 
 
 @blueprint.get("")
 @requires(Permission.VIEW_DELIVERIES)
 def index() -> ResponseReturnValue:
     """Show the steps of messages that fit, the latest first."""
-    form = SearchForm(request.args)
-    before = request.args.get("before", "")
-    before = before if ObjectId.is_valid(before) else ""
-    rows = _rows(form, before) if form.validate() else []
-    kept: dict[str, Any] = {name: value for name, value in request.args.items() if name in form.data and value}
-    return render_template(
-        "deliveries/index.html",
-        form=form,
-        rows=rows[:PAGE],
-        older=url_for("deliveries.index", **kept, before=rows[PAGE - 1].id) if len(rows) > PAGE else None,
-        newest=url_for("deliveries.index", **kept) if before else None,
-        is_filtered=bool(kept),
-        steps=STEPS,
-        advice=advice,
-        holds=mail().sending_holds.list_of_tenant(current_tenant()),
-    ), 400 if form.errors else 200
-
-
-def _rows(form: SearchForm, before: str) -> list[TraceRow]:
-    """Return a page of rows, and one more if there is a further page."""
-    return mail().trace.search(
-        current_tenant(),
-        sender=form.text("sender"),
-        recipient=form.text("recipient"),
-        message_id=form.text("message_id"),
-        queue_id=form.text("queue_id"),
-        since=form.starts_at(),
-        until=form.ends_at(),
-        before=before,
-        limit=PAGE + 1,
-    )
+    shown = searching.steps(current_tenant(), partial(url_for, "deliveries.index"))
+    holds = mail().sending_holds.list_of_tenant(current_tenant())
+    return render_template("deliveries/index.html", **shown, of_message=_of_message, holds=holds), shown["status"]
 
 
 @blueprint.get("/waiting")
 @requires(Permission.VIEW_DELIVERIES)
 def waiting() -> ResponseReturnValue:
     """Show what waits to be sent, or is held."""
-    return render_template("deliveries/waiting.html", entries=mail().outbound.list_of_tenant(current_tenant(), PAGE))
+    shown = searching.waiting(current_tenant(), partial(url_for, "deliveries.waiting"))
+    return render_template(
+        "deliveries/waiting.html",
+        **shown,
+        of_message=_of_message,
+        acts=ACTS if current().may(Permission.MANAGE_DELIVERIES) else (),
+        act_url=lambda entry, act: url_for("deliveries.change", queue_user=entry.user_id, queue_id=entry.id, act=act),
+    ), shown["status"]
+
+
+def _of_message(queue_id: str) -> str:
+    """Return where all steps of a message are."""
+    return url_for("deliveries.index", queue_id=queue_id)
 
 
 @blueprint.post("/waiting/<queue_user>/<queue_id>/<act>")
@@ -74,11 +59,7 @@ def change(queue_user: str, queue_id: str, act: str) -> ResponseReturnValue:
     """Hold, let go, try now or take back a message of the organisation."""
     outbound = mail().outbound
     user_id = UserId(ObjectId(queue_user)) if ObjectId.is_valid(queue_user) else None
-    if (
-        user_id is None
-        or act not in {"hold", "release", "retry", "cancel"}
-        or outbound.get(user_id, queue_id).tenant_id != current_tenant()
-    ):
+    if user_id is None or act not in ACTS or outbound.get(user_id, queue_id).tenant_id != current_tenant():
         raise NotFound(queue_id)
     try:
         if act == "hold":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from bson import ObjectId
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -17,6 +19,7 @@ from portal.access import actor, requires
 from portal.billing.entitlements import entitlements
 from portal.billing.words import LIMITS
 from portal.database import utc_now
+from portal.deliveries import searching
 from portal.mail_plane import portal
 from portal.permissions import Permission
 from portal.staff import approvals, queries, services
@@ -26,6 +29,8 @@ from portal.staff.grants import Grant, find_grant, under_grant
 blueprint = Blueprint("staff", __name__, url_prefix="/staff")
 COUNTED = timedelta(days=7)
 """So far back complaints are counted."""
+ACTS = ("hold", "release", "retry")
+"""What support does with an organisation's queue: nothing that loses a message."""
 REFUSALS = (Conflict, NotPermitted, ValueInvalid)
 
 
@@ -103,10 +108,20 @@ def decide(approval_id: UUID) -> ResponseReturnValue:
 @requires(Permission.STAFF_VIEW)
 @under_grant(Grant.READ)
 def queue(organisation_id: UUID) -> ResponseReturnValue:
-    """Show what waits to be sent: envelopes, never content."""
+    """Show what waits to be sent, by day: envelopes, never content."""
     found = queries.get_organisation(organisation_id)
-    entries = portal().mail.outbound.list_of_tenant(found.tenant_id)
-    return render_template("staff/queue.html", organisation=found, entries=entries)
+    shown = searching.waiting(found.tenant_id, partial(url_for, "staff.queue", organisation_id=found.id))
+    of_message = _of_message(found.id)
+    return render_template(
+        "staff/queue.html",
+        organisation=found,
+        **shown,
+        of_message=of_message,
+        acts=ACTS if g.support_grant.may_write else (),
+        act_url=lambda entry, act: url_for(
+            "staff.change_queue", organisation_id=found.id, queue_user=entry.user_id, queue_id=entry.id, act=act
+        ),
+    ), shown["status"]
 
 
 @blueprint.post("/organisations/<uuid:organisation_id>/queue/<queue_user>/<queue_id>/<act>")
@@ -117,11 +132,7 @@ def change_queue(organisation_id: UUID, queue_user: str, queue_id: str, act: str
     found = queries.get_organisation(organisation_id)
     outbound = portal().mail.outbound
     user_id = UserId(ObjectId(queue_user)) if ObjectId.is_valid(queue_user) else None
-    if (
-        user_id is None
-        or act not in {"hold", "release", "retry"}
-        or outbound.get(user_id, queue_id).tenant_id != found.tenant_id
-    ):
+    if user_id is None or act not in ACTS or outbound.get(user_id, queue_id).tenant_id != found.tenant_id:
         raise NotFound(queue_id)
     try:
         if act == "hold":
@@ -139,13 +150,16 @@ def change_queue(organisation_id: UUID, queue_user: str, queue_id: str, act: str
 @requires(Permission.STAFF_VIEW)
 @under_grant(Grant.READ)
 def trace(organisation_id: UUID) -> ResponseReturnValue:
-    """Show the steps of messages by sender, recipient or queue id: no subject, no content."""
+    """Show the steps of messages as the organisation finds them: no subject, no content."""
     found = queries.get_organisation(organisation_id)
-    asked = {name: request.args.get(name, "").strip() for name in ("sender", "recipient", "queue_id")}
-    rows = portal().mail.trace.search(
-        found.tenant_id, sender=asked["sender"], recipient=asked["recipient"], queue_id=asked["queue_id"]
-    )
-    return render_template("staff/trace.html", organisation=found, rows=rows, asked=asked)
+    shown = searching.steps(found.tenant_id, partial(url_for, "staff.trace", organisation_id=found.id))
+    of_message = _of_message(found.id)
+    return render_template("staff/trace.html", organisation=found, **shown, of_message=of_message), shown["status"]
+
+
+def _of_message(organisation_id: UUID) -> Callable[[str], str]:
+    """Return what says where all steps of a message are."""
+    return lambda queue_id: url_for("staff.trace", organisation_id=organisation_id, queue_id=queue_id)
 
 
 @blueprint.get("/organisations/<uuid:organisation_id>/users")

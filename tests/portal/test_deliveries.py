@@ -18,8 +18,9 @@ from mailcore.model.reputation import Counts, Fate, HoldCause
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.outbound.trace import Step, TraceRow, _document
+from mailcore.store.keys import message_key
 from portal.database import unit_of_work, utc_now
-from portal.deliveries import telling, views
+from portal.deliveries import searching, telling
 from portal.deliveries.words import CAUSES, STEPS
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
@@ -129,7 +130,7 @@ def test_days_are_looked_for(scene: Scene) -> None:
 
 
 def test_further_pages_show_the_rest_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "PAGE", 2)
+    monkeypatch.setattr(searching, "PAGE", 2)
     for number in range(5):
         noted(scene, f"r{number}@else.test", utc_now() - timedelta(hours=number))
     browser, path, found = scene.browser(), f"/deliveries?sender={scene.address}", []
@@ -141,6 +142,58 @@ def test_further_pages_show_the_rest_once(scene: Scene, monkeypatch: pytest.Monk
     assert found == [f"r{number}@else.test" for number in range(5)]
     assert "sender=" in text
     assert recipients(page(browser, "/deliveries?before=nonsense")) == found[:2]
+
+
+def queued_at(scene: Scene, recipient: str, at: datetime) -> None:
+    """A message that was taken over at that time and waits."""
+    queue_id = scene.queue()
+    shard = scene.mail.placement.home(scene.user_id).shard
+    shard.hot["outbound"].update_one(
+        {"_id": message_key(scene.user_id, ObjectId(queue_id).binary)},
+        {"$set": {"created_at": at, "recipients.0.address": recipient}},
+    )
+
+
+def walked(browser: Browser, path: str) -> tuple[list[str], int]:
+    """Recipients on all pages from this one on, and how many pages those are."""
+    found: list[str] = []
+    for number in range(1, 20):
+        text = page(browser, path)
+        found += recipients(text)
+        following = re.search(r'href="([^"]+)" rel="next"', text)
+        if following is None:
+            return found, number
+        path = html.unescape(following[1])
+    raise AssertionError("it does not end")
+
+
+def test_the_queue_is_shown_by_day_and_page_and_no_message_twice(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page ends between two instants, also where several messages have the same one."""
+    today = utc_now().replace(hour=12, minute=0, second=0, microsecond=0)
+    sizes = (1, 2, 1, 2)
+    at = [today - timedelta(days=days) for days, many in enumerate(sizes) for _ in range(many)]
+    for number, when in enumerate(at):
+        queued_at(scene, f"w{number}@else.test", when)
+    monkeypatch.setattr(searching, "PAGE", 2)
+    browser, path = scene.browser(), "/deliveries/waiting"
+    shown, pages = walked(browser, path)
+    assert sorted(shown) == [f"w{number}@else.test" for number in range(len(at))]
+    assert pages == 4, "one, two of an instant, one, two of an instant"
+    of_one_day, _ = walked(browser, f"{path}?since={at[1]:%Y-%m-%d}&until={at[1]:%Y-%m-%d}")
+    assert sorted(of_one_day) == ["w1@else.test", "w2@else.test"]
+    assert walked(browser, f"{path}?until=0001-01-01") == ([], 1)
+    assert walked(browser, f"{path}?before=nonsense")[0] == shown
+    assert browser.get(f"{path}?since=yesterday").status_code == 400
+
+
+def test_control_a_page_that_ends_within_an_instant_loses_messages(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        queued_at(scene, f"w{number}@else.test", utc_now() - timedelta(days=number))
+    monkeypatch.setattr(searching, "PAGE", 1)
+    monkeypatch.setattr(searching, "INSTANT", timedelta(0))
+    assert len(walked(scene.browser(), "/deliveries/waiting")[0]) < 3
 
 
 def test_another_organisations_mail_is_not_found(scene: Scene) -> None:

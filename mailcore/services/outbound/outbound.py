@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bson import ObjectId
@@ -170,12 +170,22 @@ class Outbound:
         outbound = self._placement.home(user_id).shard.outbound
         return [entry_of(document) for document in outbound.list_of_message(user_id, message_id, MOST)]
 
-    def list_of_tenant(self, tenant_id: TenantId, limit: int = 100, *, waiting: bool = True) -> list[OutboundEntry]:
-        """Return a tenant's entries, latest first; one round trip for each shard of its region."""
+    def list_of_tenant(
+        self,
+        tenant_id: TenantId,
+        limit: int = 100,
+        *,
+        waiting: bool = True,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[OutboundEntry]:
+        """Return a tenant's entries made `since` and before `until`, latest first; one round trip for each shard."""
         found = [
             entry_of(document)
             for shard in self._placement.shards(self._placement.tenant(tenant_id).region)
-            for document in shard.outbound.list_of_tenant(tenant_id, min(limit, MOST), waiting=waiting)
+            for document in shard.outbound.list_of_tenant(
+                tenant_id, min(limit, MOST), waiting=waiting, since=since, until=until
+            )
         ]
         return sorted(found, key=lambda entry: entry.created_at, reverse=True)[:limit]
 

@@ -90,9 +90,13 @@ class OutboundEntries:
             found = self._collection.find(query, dict(WITHOUT_CONTENT))
             return list(found.sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
 
-    def list_of_tenant(self, tenant_id: TenantId, limit: int, *, waiting: bool) -> list[Document]:
-        """Return entries of a tenant on this shard, latest first."""
-        return self._list({"tenant": tenant_id.binary}, limit, waiting=waiting)
+    def list_of_tenant(
+        self, tenant_id: TenantId, limit: int, *, waiting: bool, since: datetime | None, until: datetime | None
+    ) -> list[Document]:
+        """Return entries of a tenant on this shard, latest first; those made `since` then, and before `until`."""
+        bounds = {"$gte": since, "$lt": until}
+        made = {name: at for name, at in bounds.items() if at is not None}
+        return self._list({"tenant": tenant_id.binary} | ({"created_at": made} if made else {}), limit, waiting=waiting)
 
     def list_of_message(self, user_id: UserId, message_id: str, limit: int) -> list[Document]:
         """Return the entries of one message of a user, by its Message-ID, latest first."""

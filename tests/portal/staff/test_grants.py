@@ -204,8 +204,8 @@ def test_no_page_of_staff_shows_content_or_a_secret(scene: Scene) -> None:
 def test_a_page_that_shows_content_would_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     real = type(scene.mail.outbound).list_of_tenant
 
-    def with_content(outbound: object, tenant_id: object, *arguments: object) -> object:
-        entries = real(outbound, tenant_id, *arguments)  # type: ignore[arg-type]
+    def with_content(outbound: object, tenant_id: object, *arguments: object, **named: object) -> object:
+        entries = real(outbound, tenant_id, *arguments, **named)  # type: ignore[arg-type]
         for entry in entries:
             object.__setattr__(
                 entry, "reverse_path", b"".join(scene.mail.outbound.content(entry.user_id, entry.id).read())
@@ -223,6 +223,21 @@ def test_every_page_under_a_grant_bears_the_banner(scene: Scene) -> None:
             page = scene.staff.get(scene.path(rule)).text
             assert "support-banner" in page
             assert "the queue stands" in page
+
+
+def test_staff_look_by_day_and_see_what_the_organisation_sees(scene: Scene) -> None:
+    scene.set_grant("read")
+    at = f"/staff/organisations/{scene.organisation.id}"
+    before = f"{utc_now() - timedelta(days=2):%Y-%m-%d}"
+    scene.mail.trace.flush()
+    for page in ("queue", "trace"):
+        assert "bob@else.test" in scene.staff.get(f"{at}/{page}?since={before}").text
+        assert "bob@else.test" not in scene.staff.get(f"{at}/{page}?until={before}").text
+        assert "No message fits" in scene.staff.get(f"{at}/queue?until={before}").text
+        assert scene.staff.get(f"{at}/{page}?until=today").status_code == 400
+    steps = scene.staff.get(f"{at}/trace?queue_id={scene.queue_id}", headers={"Accept-Language": "de"}).text
+    assert "Zum Versand übernommen" in steps
+    assert f"{at}/trace?queue_id=" in steps, "a time leads to all steps of its message"
 
 
 def test_staff_never_send_as_a_user(scene: Scene) -> None:
