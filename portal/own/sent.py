@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -9,8 +10,9 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from mailcore.errors import BeingSent, QueueEntryNotFound
+from mailcore.model.actor import Actor
 from mailcore.model.ids import UserId
-from mailcore.model.outbound import AUTHORED, OutboundEntry
+from mailcore.model.outbound import AUTHORED, OutboundEntry, QueueId
 from portal.access import requires
 from portal.database import utc_now
 from portal.deliveries.words import STEPS
@@ -60,33 +62,31 @@ def show(sent_id: str) -> ResponseReturnValue:
 @requires(Permission.OWN_MAIL)
 def take_back(sent_id: str) -> ResponseReturnValue:
     """Do not send it to those who have not got it yet."""
-    user = me()
-    entry = _entry(user.id, sent_id)
-    try:
-        mail().outbound.cancel(acting(user), user.id, entry.id)
-    except BeingSent:
-        flash(_("It is being sent this moment. Look again in some seconds."), "error")
-    except QueueEntryNotFound:
-        flash(_("It is too late: it was sent."), "error")
-    else:
-        flash(_("Taken back. Your copy stays where it is."), "success")
-    return redirect(url_for("own_sent.show", sent_id=entry.id), code=303)
+    done = _("Taken back. Your copy stays where it is.")
+    return _changed(sent_id, mail().outbound.cancel, done, _("It is too late: it was sent."))
 
 
 @blueprint.post("/<sent_id>/now")
 @requires(Permission.OWN_MAIL)
 def send_now(sent_id: str) -> ResponseReturnValue:
     """Send at once what was to be sent later, or tried again later."""
+    return _changed(sent_id, mail().outbound.retry, _("It is being sent."), _("It does not wait any more."))
+
+
+def _changed(
+    sent_id: str, change: Callable[[Actor, UserId, QueueId], object], done: str, too_late: str
+) -> ResponseReturnValue:
+    """Change what waits in the queue, and show it again."""
     user = me()
     entry = _entry(user.id, sent_id)
     try:
-        mail().outbound.retry(acting(user), user.id, entry.id)
+        change(acting(user), user.id, entry.id)
     except BeingSent:
         flash(_("It is being sent this moment. Look again in some seconds."), "error")
     except QueueEntryNotFound:
-        flash(_("It does not wait any more."), "error")
+        flash(too_late, "error")
     else:
-        flash(_("It is being sent."), "success")
+        flash(done, "success")
     return redirect(url_for("own_sent.show", sent_id=entry.id), code=303)
 
 
