@@ -29,10 +29,6 @@ class ClaimNotFound(Exception):
     """The organisation has no such domain."""
 
 
-class ClaimInUse(Exception):
-    """The domain has addresses or aliases, so it cannot be removed."""
-
-
 class ProviderFailed(Exception):
     """The DNS provider refused or did not answer; the text is for people."""
 

@@ -101,15 +101,6 @@ def load(claim_id: UUID) -> DomainClaim | None:
         )
 
 
-def find_proven(name: str) -> DomainClaim | None:
-    """Return the claim by which a name is proven, whoever has it."""
-    return (
-        session()
-        .scalars(select(DomainClaim).where(DomainClaim.name == name, DomainClaim.verified_at.is_not(None)))
-        .one_or_none()
-    )
-
-
 def list_due(at: datetime, limit: int) -> list[UUID]:
     """Return the claims whose records have to be looked at, the longest due first; locked until the commit."""
     wanted = (

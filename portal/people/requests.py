@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Final
 
 from bson import ObjectId
@@ -17,7 +16,6 @@ from portal.mail_plane import current_tenant, mail
 from portal.people.words import refusal
 
 PAGE: Final = 50
-RESTORABLE: Final = timedelta(days=30)
 
 
 def id_of(text: str) -> ObjectId:

@@ -11,7 +11,6 @@ from flask_babel import lazy_gettext
 from mailcore import errors
 from mailcore.model.access import Protocol, Scope
 from mailcore.model.routing import Posters
-from mailcore.model.tenant import State
 from portal.people.csv_file import FileFault, FileUnreadable
 from portal.people.import_plan import Fault
 
@@ -100,11 +99,6 @@ def fault(problem: Mapping[str, Any]) -> str:
         if parent in _REFUSALS:
             return str(_REFUSALS[parent])
     return _("That could not be done: %(reason)s", reason=detail or kind)
-
-
-def state_name(state: State) -> str:
-    """Return what a state is called."""
-    return {State.ACTIVE: _("active"), State.SUSPENDED: _("suspended"), State.DISABLED: _("disabled")}[state]
 
 
 def protocol_name(protocol: Protocol) -> str:

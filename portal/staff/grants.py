@@ -22,7 +22,6 @@ from portal.staff.models import SupportGrant
 
 View = TypeVar("View", bound=Callable[..., Any])
 LONGEST: Final = timedelta(hours=72)
-HOURS: Final = (1, 4, 24, 72)
 
 
 class Grant(StrEnum):
