@@ -8,21 +8,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mailcore import sasl
+from mailcore.dialogue import Challenge
 from mailcore.errors import AuthenticationFailed, SyntaxFault
 from mailcore.managesieve import replies, wire
 from mailcore.managesieve.capabilities import capability_lines
 from mailcore.managesieve.session import ANY_STATE, Session, State
-from mailcore.managesieve.wire import Argument, Reply, Then, encode_string, no, ok
+from mailcore.managesieve.wire import Argument, Reply, encode_string, no, ok
+from mailcore.model.actions import Then
 
 Args = TypeVar("Args")
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """Yielded by a handler that needs the client's next string, which it is sent."""
-
-    line: bytes
-
 
 Exchange = Generator[Challenge, bytes, Reply]
 """A handler that talks to the client before it replies."""

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from mailcore import log, metrics
-from mailcore.errors import MailError, SyntaxFault
+from mailcore.dialogue import Dialogue, Wording
+from mailcore.errors import SyntaxFault
 from mailcore.managesieve import replies
 from mailcore.managesieve.capabilities import capability_lines
-from mailcore.managesieve.commands import COMMANDS, Exchange, Outcome
+from mailcore.managesieve.commands import COMMANDS
 from mailcore.managesieve.session import Session, State
-from mailcore.managesieve.wire import CommandReader, Fault, RawCommand, Reply, Status, Then, encode_string, ok
+from mailcore.managesieve.wire import CommandReader, Fault, RawCommand, Reply, encode_string, ok
 from mailcore.managesieve.wire import parse_command as parse
-from mailcore.model.actions import CLOSE, START_TLS, Action, Peer, Send, SetDeadline, Tls, Wake
+from mailcore.model.actions import Action, Peer, Send, SetDeadline, Tls, Wake
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
 
-MAX_FAULTS: Final = 50
-"""So many refused commands in a row end the connection."""
-MAX_FAULTS_BEFORE_LOGIN: Final = 10
 _FAULTS: Final = {
     Fault.LINE_TOO_LONG: replies.LINE_TOO_LONG,
     Fault.LITERAL_TOO_LARGE: replies.LITERAL_TOO_LARGE,
     Fault.LOST: replies.LOST,
 }
+WORDING = Wording("managesieve", "AUTHENTICATE", "STARTTLS", COMMANDS, replies)
 
 logger = logging.getLogger(__name__)
 
 
-class ManageSieveConnection:
+class ManageSieveConnection(Dialogue[Session, Reply]):
     """The dialogue with one client; see `mailcore.model.actions.Connection`."""
 
-    __slots__ = ("_closed", "_exchange", "_faults", "_limits", "_reader", "_signed_in", "session")
+    __slots__ = ("_reader",)
 
     def __init__(
         self,
@@ -45,13 +43,9 @@ class ManageSieveConnection:
         plaintext_allowed: bool = False,
         offers_starttls: bool = False,
     ) -> None:
-        self.session = Session(services, peer, wake, plaintext_allowed=plaintext_allowed, offers_tls=offers_starttls)
-        self._limits = self.session.limits
+        session = Session(services, peer, wake, plaintext_allowed=plaintext_allowed, offers_tls=offers_starttls)
+        super().__init__(session, WORDING)
         self._reader = self._new_reader()
-        self._exchange: Exchange | None = None
-        self._closed = False
-        self._faults = 0
-        self._signed_in = False
 
     def _new_reader(self) -> CommandReader:
         most = self._limits.command_bytes_before_login
@@ -85,24 +79,9 @@ class ManageSieveConnection:
         logger.debug("managesieve.tls", extra={"version": tls.version, "cipher": tls.cipher})
         yield Send(self._capabilities("TLS is on"))
 
-    def wake(self) -> Iterator[Action]:
-        """End who may be here no more; this protocol knows no other news."""
-        if self.session.ended is not None:
-            self._closed = True
-            yield Send(replies.ended(self.session.ended).encode())
-            yield CLOSE
-
     def timeout(self) -> Iterator[Action]:
         """Say goodbye and close (RFC 5804 §1.2)."""
-        self._closed = True
-        yield Send(replies.TIMED_OUT.encode())
-        yield CLOSE
-
-    def drain(self) -> Iterator[Action]:
-        """Ask the client to come back."""
-        self._closed = True
-        yield Send(replies.GOING_DOWN.encode())
-        yield CLOSE
+        return self._hang_up(replies.TIMED_OUT)
 
     def eof(self) -> None:
         """Let go of everything."""
@@ -149,58 +128,14 @@ class ManageSieveConnection:
             return replies.NOT_NOW
         return row.refuse(self.session) if row.refuse is not None else None
 
-    def _guarded(self, name: str, run: Callable[[], Outcome]) -> Outcome:
-        """Run something; whatever goes wrong becomes its reply."""
-        try:
-            return run()
-        except MailError as error:
-            logger.info("managesieve.command.refused", extra={"command": name, "error": type(error).__name__})
-            return replies.reply_to(error)
-        except Exception:
-            logger.exception("managesieve.command.failed", extra={"command": name})
-            return replies.UNEXPECTED
+    # -- for the dialogue -----------------------------------------------------------------------
 
-    def _step(self, exchange: Exchange, line: bytes | None) -> Iterator[Action]:
-        """Go on with AUTHENTICATE to its end or to the next challenge."""
-        challenge = b""
+    @property
+    def _holds_input(self) -> bool:
+        return self._reader.holds_input
 
-        def run() -> Outcome:
-            nonlocal challenge
-            try:
-                challenge = (next(exchange) if line is None else exchange.send(line)).line
-            except StopIteration as stop:
-                reply: Reply = stop.value
-                return reply
-            return exchange
-
-        outcome = self._guarded("AUTHENTICATE", run)
-        if isinstance(outcome, Reply):
-            yield from self._reply("AUTHENTICATE", outcome)
-        else:
-            self._exchange = exchange
-            yield Send(encode_string(challenge) + b"\r\n")
-
-    def _reply(self, name: str, reply: Reply) -> Iterator[Action]:
-        """Send a reply and do what follows from it."""
-        yield Send(reply.encode())
-        self._count(name, reply)
-        if reply.then is Then.CLOSE:
-            self._closed = True
-            yield CLOSE
-        elif reply.then is Then.BEGIN_TLS:
-            yield from self._begin_tls()
-        elif reply.status is Status.NO:
-            yield from self._on_fault()
-        else:
-            self._faults = 0
-            yield from self._follow()
-
-    def _count(self, name: str, reply: Reply) -> None:
-        verb = name if name in COMMANDS else "unknown"
-        metrics.COMMANDS.inc("managesieve", verb, reply.status.value)
-        logger.debug("managesieve.command", extra={"command": verb, "outcome": reply.status.value})
-
-    # -- transitions ----------------------------------------------------------------------------
+    def _prompt(self, challenge: bytes) -> bytes:
+        return encode_string(challenge) + b"\r\n"
 
     def _follow(self) -> Iterator[Action]:
         """Signed in, larger scripts are taken and only silence ends the connection; signed out, as at the beginning."""
@@ -209,35 +144,12 @@ class ManageSieveConnection:
             return
         self._signed_in = signed_in
         if signed_in:
-            identity = self.session.identity
-            assert identity is not None
-            log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
+            self._name_in_logs()
             self._reader.literal_limit = self._limits.sieve.script_bytes
             yield SetDeadline(self._limits.idle_timeout_s)
         else:
             self._reader.literal_limit = self._limits.command_bytes_before_login
             yield SetDeadline(self._limits.login_deadline_s, total=True)
 
-    def _begin_tls(self) -> Iterator[Action]:
-        """Start the handshake; input that came behind STARTTLS in clear is never looked at."""
-        if self._reader.holds_input:
-            logger.info("managesieve.starttls.injection")
-            self._closed = True
-            yield CLOSE
-        else:
-            yield START_TLS
-
-    def _on_fault(self) -> Iterator[Action]:
-        self._faults += 1
-        if self._faults >= (MAX_FAULTS if self._signed_in else MAX_FAULTS_BEFORE_LOGIN):
-            self._closed = True
-            yield Send(replies.TOO_MANY_FAULTS.encode())
-            yield CLOSE
-
     def _capabilities(self, text: str) -> bytes:
         return ok(text, lines=capability_lines(self.session)).encode()
-
-    def _drop_exchange(self) -> None:
-        if self._exchange is not None:
-            self._exchange.close()
-            self._exchange = None

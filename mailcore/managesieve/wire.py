@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from mailcore.errors import SyntaxFault
+from mailcore.model.actions import Then
 
 MAX_QUOTED_BYTES: Final = 1024
 MAX_LITERALS: Final = 8
@@ -319,14 +320,6 @@ def text(value: bytes) -> str:
 # -- output -------------------------------------------------------------------------------------
 
 
-class Then(Enum):
-    """What follows a reply."""
-
-    GO_ON = auto()
-    BEGIN_TLS = auto()
-    CLOSE = auto()
-
-
 class Status(Enum):
     """How a command ended."""
 
@@ -345,6 +338,16 @@ class Reply:
     then: Then = Then.GO_ON
     lines: tuple[bytes, ...] = ()
     """What goes before it, each with its end."""
+
+    @property
+    def outcome(self) -> str:
+        """The word it begins with."""
+        return self.status.value
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the command was not carried out."""
+        return self.status is Status.NO
 
     def encode(self) -> bytes:
         """Return it as it is sent."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
 
@@ -69,6 +70,16 @@ FLUSH = Flush()
 START_TLS = StartTls()
 REST = Rest()
 CLOSE = Close()
+
+
+
+class Then(Enum):
+    """What follows a reply."""
+
+    GO_ON = auto()
+    BEGIN_TLS = auto()
+    CLOSE = auto()
+
 
 Wake = Callable[[], None]
 """Makes the pump call `wake` soon; cheap, may be called at any time from any greenlet."""

@@ -9,24 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from mailcore import sasl
+from mailcore.dialogue import Challenge
 from mailcore.errors import AuthenticationFailed, MailError, StoreDamaged, SyntaxFault
+from mailcore.model.actions import Then
 from mailcore.model.limits import Traffic
 from mailcore.model.secret import Secret
 from mailcore.pop3 import replies, wire
 from mailcore.pop3.capabilities import capability_lines
 from mailcore.pop3.session import ANY_STATE, Session, State
-from mailcore.pop3.wire import MultiLine, Reply, Then, err, ok
+from mailcore.pop3.wire import MultiLine, Reply, err, ok
 from mailcore.services.content.stored_content import Content
 
 Args = TypeVar("Args")
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """Yielded by a handler that needs the client's next line, which it is sent."""
-
-    line: bytes
-
 
 Exchange = Generator[Challenge, bytes, Reply]
 """A handler that talks to the client before it replies."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mailcore import errors
 from mailcore.errors import MailError
-from mailcore.pop3.wire import Reply, Then, err
+from mailcore.model.actions import Then
+from mailcore.pop3.wire import Reply, err
 
 AUTH = "AUTH"
 """The credentials are at fault; asking for others helps."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from mailcore.errors import SyntaxFault
+from mailcore.model.actions import Then
 from mailcore.model.secret import Secret
 
 _COMMAND = re.compile(rb"([A-Za-z0-9]{1,16})(?: (.*))?", re.DOTALL)
@@ -160,14 +160,6 @@ def _numbers(argument: bytes | None, count: int) -> list[int]:
 # -- output -------------------------------------------------------------------------------------
 
 
-class Then(Enum):
-    """What follows a reply."""
-
-    GO_ON = auto()
-    BEGIN_TLS = auto()
-    CLOSE = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One status line; `code` is an extended response code without its brackets (RFC 2449 §8)."""
@@ -177,10 +169,20 @@ class Reply:
     code: str = ""
     then: Then = Then.GO_ON
 
+    @property
+    def outcome(self) -> str:
+        """The status indicator."""
+        return "+OK" if self.ok else "-ERR"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the command was not carried out."""
+        return not self.ok
+
     def encode(self) -> bytes:
         """Return the line. All texts are fixed or numbers, so nothing in them can end it."""
         code = f"[{self.code}] " if self.code else ""
-        return f"{'+OK' if self.ok else '-ERR'} {code}{self.text}\r\n".encode()
+        return f"{self.outcome} {code}{self.text}\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
+from mailcore.dialogue import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.model.tenant import State as UserState
-from mailcore.pop3.connection import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from tests.builders import OPERATOR
 from tests.transcripts.pop3.dialogue import Pop3
 
