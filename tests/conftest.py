@@ -18,12 +18,16 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from infra.devstack import postgres as pg
 from infra.devstack.endpoints import Endpoints, ShardUris
 from infra.devstack.mongo import drop_databases
 from infra.devstack.redis_server import DATABASES
 from infra.devstack.stack import Stack, with_database
+
+settings.register_profile("eider", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("eider")  # how long an example takes is the business of the machine
 
 
 def pytest_configure() -> None:
