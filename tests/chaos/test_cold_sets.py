@@ -112,7 +112,7 @@ def check_flow_without_cold(rig: Rig, login: Login, hurt: Callable[[], None], he
     assert not rig.tracebacks(), rig.tracebacks()[:2]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_stopped_cold_set_stops_neither_delivery_nor_text(rig: Rig) -> None:
     """Chunks go to the hot set meanwhile and move over afterwards."""
     stack = rig.stack
@@ -121,7 +121,7 @@ def test_stopped_cold_set_stops_neither_delivery_nor_text(rig: Rig) -> None:
     )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_frozen_cold_set_stops_neither_delivery_nor_text(rig: Rig) -> None:
     """A set that takes connections and never answers is given up after its deadline."""
     stack = rig.stack

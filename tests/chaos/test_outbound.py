@@ -247,7 +247,7 @@ def run(sending: Sending, messages: int, seed: int, halfway: Callable[[], None] 
     return kills[0]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_killed_between_the_remote_answer_and_the_record_sends_one_double_and_says_so(
     stack: Stack, tmp_path: Path
 ) -> None:
@@ -272,7 +272,7 @@ def test_killed_between_the_remote_answer_and_the_record_sends_one_double_and_sa
             time.sleep(0.1)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_relay_that_writes_nothing_down_would_be_seen(stack: Stack, tmp_path: Path) -> None:
     """Negative control: every attempt is made anew, and the check of doubles turns red."""
     with sending(stack, tmp_path) as system:
@@ -286,7 +286,7 @@ def test_relay_that_writes_nothing_down_would_be_seen(stack: Stack, tmp_path: Pa
             system.check()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_drained_relay_leaves_nothing_half_done(stack: Stack, tmp_path: Path) -> None:
     """Promise P13: SIGTERM lets what is under way come to its end; nothing is sent twice for it."""
     with sending(stack, tmp_path, lossy(1, 0)) as system:

@@ -43,7 +43,7 @@ def stack(one_stack: Stack) -> Iterator[Stack]:
         client.flushall()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_path: Path, point: str) -> None:
     """Promises P1 and P3, fault F11: the MTA retries under the same queue id; each mailbox has one copy of each."""
@@ -68,7 +68,7 @@ def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_
             assert not report.found, report
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_rolling_restart_under_load_answers_421_or_finishes(stack: Stack, tmp_path: Path) -> None:
     """Promise P13: SIGTERM lets a DATA in progress end or answers 421; nothing acknowledged is lost (RFC 5321 §3.8)."""
     with Rig(stack, tmp_path) as rig:
@@ -83,7 +83,7 @@ def test_rolling_restart_under_load_answers_421_or_finishes(stack: Stack, tmp_pa
         assert not rig.tracebacks(), rig.tracebacks()[:2]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_killed_processes_are_replaced_by_others(stack: Stack, tmp_path: Path) -> None:
     """Promise P1: any process serves any user; with one of two killed, its clients go on at the other."""
     with Rig(stack, tmp_path) as rig:

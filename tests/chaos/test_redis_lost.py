@@ -67,7 +67,7 @@ def test_redis_that_is_lost_stops_no_mail(
         assert not rig.tracebacks(), rig.tracebacks()[:2]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_mail_that_needs_redis_would_be_seen(new_stack: Callable[..., Stack], tmp_path: Path) -> None:
     """Negative control: a delivery that insists on telling others by Redis is refused without it."""
     stack = new_stack(databases=("main", "redis"))

@@ -46,7 +46,7 @@ def test_shard_b_away_is_not_noticed_on_shard_a(two_shards: Rig, how: str) -> No
     assert not two_shards.tracebacks(), two_shards.tracebacks()[:2]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_request_of_shard_a_that_waits_on_shard_b_would_be_seen(
     new_stack: Callable[..., Stack], tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from pymongo.synchronous.monitor import Monitor
 from mailcore.store import monitoring
 from mailcore.store.client import Clients, open_client
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 ROUND_TRIPS = "pymongo_server_rtt_thread"
 
 

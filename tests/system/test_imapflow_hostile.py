@@ -189,7 +189,7 @@ def test_imapflow_and_imapclient_understand_the_same(
     assert not wrong
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_strings_written_as_they_are_would_be_seen(
     services: MailServices, directory_uri: str, redis_url: str, tmp_path: Path
 ) -> None:

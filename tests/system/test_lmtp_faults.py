@@ -76,7 +76,7 @@ def test_database_that_stops_is_451_and_the_dialogue_goes_on(new_stack: Callable
     services.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_server_waits_for_a_directory_that_is_away(new_stack: Callable[..., Stack], tmp_path: Path) -> None:
     stack = new_stack(databases=("main", "redis"))
     services = make_services(stack.directory_uri, stack.shards, stack.redis_url)
@@ -152,7 +152,7 @@ class Agent(threading.Thread):
         return False
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_rolling_restart_loses_nothing_and_cuts_nobody_off(
     directory_uri: str, shard_uris: dict[str, Any], redis_url: str, tmp_path: Path
 ) -> None:

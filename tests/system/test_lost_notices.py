@@ -85,7 +85,7 @@ def test_polls_are_never_further_apart_than_promised() -> None:
     assert max(POLL_S, POLL_ALONE_S) * max(POLL_JITTER) < PROMISED_S - 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_publisher_killed_between_commit_and_notice(
     services: MailServices, user: MadeUser, directory_uri: str, redis_url: str, tmp_path: Path
 ) -> None:
@@ -93,7 +93,7 @@ def test_publisher_killed_between_commit_and_notice(
     assert lose(services, user, (directory_uri, redis_url), tmp_path, reader=often, writer=DIES, seconds=PROMISED_S)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("writer", [PLAIN, DIES], ids=["lives", "killed"])
 def test_redis_is_dead(
     services: MailServices, user: MadeUser, directory_uri: str, tmp_path: Path, writer: tuple[str, ...]
@@ -102,7 +102,7 @@ def test_redis_is_dead(
     assert lose(services, user, (directory_uri, NO_REDIS), tmp_path, reader=often, writer=writer, seconds=PROMISED_S)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_without_the_poll_the_message_would_stay_untold(
     services: MailServices, user: MadeUser, directory_uri: str, redis_url: str, tmp_path: Path
 ) -> None:

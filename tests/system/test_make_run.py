@@ -59,7 +59,7 @@ class System:
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def with_line_feeds(raw: bytes) -> bytes:
     return raw.replace(b"\r\n", b"\n")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_maildir_and_mailboxes_are_kept_alike(
     mail_server: RunningServer, services: MailServices, user: MadeUser, tmp_path: Path
 ) -> None:

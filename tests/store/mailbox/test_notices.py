@@ -19,7 +19,7 @@ from mailcore.services.mailboxes.notices import Notices
 from tests.builders import make_services, make_settings, make_user
 from tests.store.mailbox.conftest import ACTOR, Engine, same
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -60,7 +60,7 @@ def test_commands_fail_cleanly_while_databases_are_away(new_stack: Callable[...,
         services.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_literal_that_cannot_be_finished_closes_the_connection(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a literal nothing else would be understood."""
     from mailcore.errors import StoreUnavailable

@@ -150,7 +150,7 @@ def test_who_sends_somewhat_too_much_sees_the_answer_and_the_end(refusing: int) 
 
 
 def test_who_waits_for_leave_to_send_is_answered_and_not_waited_for(refusing: int) -> None:
-    with gevent.Timeout(5), green_socket.create_connection(("127.0.0.1", refusing)) as client:
+    with gevent.Timeout(20), green_socket.create_connection(("127.0.0.1", refusing)) as client:
         client.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
         answer = b""
         while piece := client.recv(65536):
@@ -159,7 +159,7 @@ def test_who_waits_for_leave_to_send_is_answered_and_not_waited_for(refusing: in
 
 
 def test_a_connection_goes_on_after_a_little_that_was_not_read(refusing: int) -> None:
-    with gevent.Timeout(5), green_socket.create_connection(("127.0.0.1", refusing)) as client:
+    with gevent.Timeout(20), green_socket.create_connection(("127.0.0.1", refusing)) as client:
         client.sendall(HEAD + b"Content-Length: 2\r\n\r\nab" + SECOND)
         answer = b""
         while piece := client.recv(65536):
