@@ -112,7 +112,7 @@ class Fuzz:
                     self.kills += 1
                     writing[index] = self.start("writer", death)
         self._stop.touch()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while any(pid not in self._ended for pid in writing + checking):
             if time.monotonic() > until:
                 self._say_where(pid for pid in writing + checking if pid not in self._ended)
