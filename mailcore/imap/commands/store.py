@@ -9,7 +9,7 @@ import numpy as np
 
 from mailcore.errors import SyntaxFault
 from mailcore.imap.commands.copy import GONE
-from mailcore.imap.commands.store_labels import OPERATIONS, StoreLabelsArgs, handle_store_labels
+from mailcore.imap.commands.store_labels import OPERATIONS, StoreLabelsArgs, store_labels
 from mailcore.imap.fetch_items import format_columns
 from mailcore.imap.selected import Positions, SelectedMailbox
 from mailcore.imap.session import Replies, Session
@@ -85,15 +85,20 @@ def _unchanged_since(cursor: Cursor) -> ModSeq:
 
 
 def handle_store(session: Session, args: StoreArgs | StoreLabelsArgs) -> Replies:
-    """Change the flags of any number of messages by one service call; tell the result unless silent."""
-    if isinstance(args, StoreLabelsArgs):
-        return (yield from handle_store_labels(session, args))
+    """Change flags, or labels, of any number of messages by one service call; tell the result unless silent."""
     mailbox = session.writable_mailbox
     if args.unchanged_since is not None:
         yield from session.use_condstore()
     positions = mailbox.by_uid(args.messages) if args.by_uid else mailbox.by_number(args.messages)
     if not len(positions):
         return Done("STORE completed, nothing to do")
+    if isinstance(args, StoreLabelsArgs):
+        return (yield from store_labels(session, args, positions))
+    return (yield from _store_flags(session, args, positions))
+
+
+def _store_flags(session: Session, args: StoreArgs, positions: Positions) -> Replies:
+    mailbox = session.mailbox
     result = session.services.messages.store(
         session.owner_id,
         session.actor,

@@ -36,17 +36,12 @@ class StoreLabelsArgs:
     unchanged_since: ModSeq | None = None
 
 
-def handle_store_labels(session: Session, args: StoreLabelsArgs) -> Replies:
-    """Change labels of any number of messages by one service call; tell the result unless silent.
+def store_labels(session: Session, args: StoreLabelsArgs, positions: Positions) -> Replies:
+    """Change labels of the messages at `positions` by one service call; tell the result unless silent.
 
     Messages that leave the mailbox are told as expunged, with UID at once, else by a later command.
     """
-    mailbox = session.writable_mailbox
-    if args.unchanged_since is not None:
-        yield from session.use_condstore()
-    positions = mailbox.by_uid(args.messages) if args.by_uid else mailbox.by_number(args.messages)
-    if not len(positions):
-        return Done("STORE completed, nothing to do")
+    mailbox = session.mailbox
     result = session.services.label_changes.change(
         session.owner_id,
         session.actor,
