@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import Any, Final
 
 import orjson
 from flask import Request
 from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
 
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Input
-from mailcore.api.large_bodies import is_large, large_json
+from mailcore.api.large_bodies import is_large, large_json, received
 from mailcore.api.operation import Operation
 
 JSON: Final = "application/json"
 FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 FIELDS_BYTES: Final = 100 << 20
 """Largest body of fields: attachments come in them, in base64."""
+FORM_BYTES: Final = 1 << 20
+"""Largest form: what is larger comes as JSON."""
 CONTROL: Final = frozenset({"accessToken", "dry_run"})
 """Names in the query that are the API's own."""
 MAX_DEPTH: Final = 4
@@ -29,10 +33,12 @@ def read_fields(request: Request, operation: Operation, pause: Callable[[], None
     `pause` lets others run while a large body comes.
 
     Raises:
-        ApiError: the body is no JSON object, or too large.
+        ApiError: the body is no JSON object, too large, or compressed.
     """
     given: dict[str, Any] = {}
     if operation.changes and request.content_length != 0:
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+            raise ApiError(415, "UnsupportedContentEncoding", "Send the body as it is: without Content-Encoding")
         given.update(_body(request, operation, pause))
     given.update(_nested(request.args.items(multi=True), CONTROL))
     return given
@@ -61,7 +67,7 @@ def _body(request: Request, operation: Operation, pause: Callable[[], None]) -> 
     if (request.content_length or 0) > FIELDS_BYTES:
         raise ApiError(413, "MessageTooLarge", f"A request has at most {FIELDS_BYTES} bytes")
     if request.mimetype in FORMS:
-        return _nested(request.form.items(multi=True), frozenset())
+        return _nested(_form(request).items(multi=True), frozenset())
     try:
         found = large_json(request, FIELDS_BYTES, pause) if is_large(request) else _json(request)
     except orjson.JSONDecodeError as error:
@@ -69,6 +75,18 @@ def _body(request: Request, operation: Operation, pause: Callable[[], None]) -> 
     if not isinstance(found, dict):
         raise ApiError(400, "InputValidationError", "The body must be a JSON object")
     return found
+
+
+def _form(request: Request) -> MultiDict[str, str]:
+    """Return the fields of a form; files in it are none.
+
+    Raises:
+        ApiError: it is too large, whether its length was said or not.
+        RequestEntityTooLarge: a part of it is.
+    """
+    raw = b"".join(received(request.stream, FORM_BYTES))
+    parser = request.make_form_data_parser()
+    return parser.parse(BytesIO(raw), request.mimetype, len(raw), request.mimetype_params)[1]
 
 
 def _json(request: Request) -> Any:

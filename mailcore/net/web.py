@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email import errors
 from http.client import HTTPException
 from typing import Any, Final
 
@@ -24,6 +25,14 @@ HEAD_S: Final = 20.0
 """From a connection, or the end of a request, to the head of the next."""
 STALL_S: Final = 60.0
 """A client that sends nothing of the body it announced during this time, or takes nothing of its answer, is gone."""
+
+_OF_BODIES: Final = (
+    errors.NoBoundaryInMultipartDefect,
+    errors.StartBoundaryNotFoundDefect,
+    errors.CloseBoundaryNotFoundDefect,
+    errors.MultipartInvariantViolationDefect,
+)
+"""What the reader of heads misses of a form in several parts, whose body it never sees."""
 
 Application = Callable[..., Any]
 
@@ -77,6 +86,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
     """One connection: idle ones end, what could be read in two ways is refused, nothing is said of the software."""
 
     wsgi_input: Any
+    response_use_chunked: bool
     _deadline: gevent.Timeout | None = None
 
     def handle_one_request(self) -> Any:
@@ -101,6 +111,12 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         if isinstance(self.wsgi_input, RequestBody) and not self.wsgi_input.is_over:
             self.close_connection = True
 
+    def finalize_headers(self) -> None:
+        """Say how an answer ends: to HEAD with its head (RFC 9110 §9.3.2), also where its length is not known."""
+        super().finalize_headers()
+        if self.command == "HEAD":
+            self.response_use_chunked = False
+
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """Begin an answer; one that comes before the end of a long body is the connection's last."""
         body = self.wsgi_input
@@ -120,7 +136,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
             raise ValueError(str(error)) from None
         if self._deadline is not None:
             self._deadline.close()
-        if headers.defects:
+        if any(not isinstance(defect, _OF_BODIES) for defect in headers.defects):
             raise ValueError("a line is no field")
         check_head(self.request_version, headers.items())
         return headers

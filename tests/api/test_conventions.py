@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from io import BytesIO
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from flask import Flask
 
 from mailcore.api import errors as api_errors
+from mailcore.api import requests
+from mailcore.api.requests import FORM_BYTES
 from mailcore.errors import MailError
 from mailcore.model.roles import Role
 from mailcore.services import MailServices
@@ -101,6 +104,52 @@ BODIES = {
     "json": {"data": b'{"content": "content"}', "content_type": "application/json"},
     "form": {"data": {"content": "content"}, "content_type": "multipart/form-data"},
 }
+
+
+def endless_form(kind: str) -> dict[str, Any]:
+    """A form whose length is not said, of twice what one may have."""
+    body = (
+        b"path=x&y=" if kind == URLENCODED else b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    )
+    return {
+        "input_stream": BytesIO(body + b"x" * 2 * FORM_BYTES),
+        "content_type": kind if kind == URLENCODED else f"{kind}; boundary=x",
+        "environ_overrides": {"wsgi.input_terminated": True},
+    }
+
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("kind", [URLENCODED, "multipart/form-data"])
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k5"}], ids=["", "under a key"])
+def test_a_form_without_end_is_read_to_its_limit(own: Api, kind: str, headers: dict[str, str]) -> None:
+    """Neither held in memory nor laid on the disk."""
+    form = endless_form(kind)
+    answer = own.ask("POST", "/users/me/mailboxes", headers=headers, **form)
+    assert (answer.status, answer.body["code"]) == (413, "MessageTooLarge")
+    assert form["input_stream"].tell() < FORM_BYTES + (1 << 17)
+
+
+def test_a_form_that_is_read_to_its_end_would_be_seen(own: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(requests, "FORM_BYTES", 1 << 30)
+    with pytest.raises(AssertionError):
+        test_a_form_without_end_is_read_to_its_limit(own, URLENCODED, {})
+
+
+def test_what_is_compressed_is_refused_and_not_taken_for_what_it_holds(own: Api) -> None:
+    """Nor is it unpacked, however much that would be."""
+    messages = f"/users/me/mailboxes/{own.get('/users/me/mailboxes/resolve?path=INBOX').body['id']}/messages"
+
+    def send(path: str, data: bytes, kind: str, coding: str) -> int:
+        return own.ask("POST", path, data=data, content_type=kind, headers={"Content-Encoding": coding}).status
+
+    raw = b"Subject: x\r\n\r\n"
+    assert send(messages, gzip.compress(raw), "message/rfc822", "gzip") == 415
+    assert send("/users/me/mailboxes", gzip.compress(b'{"path": "x"}'), "application/json", "x-gzip") == 415
+    assert send(messages, raw, "message/rfc822", "identity") == 200
+    assert own.get(messages).body["total"] == 1
 
 
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])

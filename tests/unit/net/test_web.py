@@ -198,3 +198,49 @@ def test_without_the_look_a_second_request_is_slipped_in(ask: Ask, monkeypatch: 
     """Negative control."""
     monkeypatch.setattr(web, "check_head", lambda *_: None)
     assert b"/second" in ask(HEAD + AMBIGUOUS["coded and chunked"] + SECOND) + ask(HEAD + AMBIGUOUS["both"] + SECOND)
+
+
+@pytest.fixture
+def streaming() -> Iterator[int]:
+    """A server that does not say how long its answers are."""
+
+    def application(environ: dict[str, Any], start: Any) -> Iterator[bytes]:
+        environ["wsgi.input"].read()
+        start("200 OK", [])
+        return iter(() if environ["REQUEST_METHOD"] == "HEAD" else (b"some ", b"words"))
+
+    server = WebServer([WebEndpoint("test", "127.0.0.1", 0, application)])
+    server.start()
+    yield server.ports[0]
+    server.stop(1)
+
+
+def check_head_is_all(port: int) -> None:
+    """What comes behind the head of an answer to HEAD is the next answer."""
+    with gevent.Timeout(10), green_socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + SECOND)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    first, second, body = answer.split(b"\r\n\r\n", 2)
+    assert (first[:15], second[:15]) == (b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK")
+    assert body == b"5\r\nsome \r\n5\r\nwords\r\n0\r\n\r\n"
+
+
+def test_an_answer_to_head_has_no_body_though_its_length_is_not_known(streaming: int) -> None:
+    check_head_is_all(streaming)
+
+
+def test_the_end_of_no_body_would_be_seen(streaming: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.delattr(web._Handler, "finalize_headers")
+    with pytest.raises(AssertionError):
+        check_head_is_all(streaming)
+
+
+@pytest.mark.parametrize(
+    "kind", [b"multipart/form-data; boundary=x", b"multipart/mixed; boundary=x", b"message/rfc822"]
+)
+def test_a_body_of_any_kind_is_taken(ask: Ask, kind: bytes) -> None:
+    """A form in several parts, too: nobody looks for its parts in the head."""
+    assert ask(HEAD + b"Content-Type: " + kind + b"\r\nContent-Length: 2\r\n\r\nab" + SECOND) == [b"/first", b"/second"]
