@@ -21,7 +21,7 @@ MAX_LITERALS: Final = 8
 SKIPPED: Final = 64
 """A literal of more than so many times what is allowed is not waited for."""
 
-_LITERAL = re.compile(rb"\{([0-9]{1,10})(\+?)\}\Z")
+_LITERAL = re.compile(rb"\{([0-9]{1,40})(\+?)\}\Z")
 _ATOM = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,31}")
 _NUMBER = re.compile(rb"[0-9]{1,10}")
 _QUOTED = re.compile(rb'"((?:[^"\\\x00\r\n]|\\["\\])*)"')
@@ -112,7 +112,7 @@ class CommandReader:
         if end < 0:
             if self._text_bytes + len(self._buffer) > self.line_limit + 1:
                 self._note(Fault.LINE_TOO_LONG)
-                del self._buffer[: len(self._buffer) - 16]  # a literal's octets are still to be told from commands
+                del self._buffer[: len(self._buffer) - 64]  # a literal's octets are still to be told from commands
             self._searched = len(self._buffer)
             return None
         line = bytes(self._buffer[:end]).removesuffix(b"\r")

@@ -72,7 +72,6 @@ REST = Rest()
 CLOSE = Close()
 
 
-
 class Then(Enum):
     """What follows a reply."""
 

@@ -11,6 +11,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -225,8 +226,20 @@ class Pump:
             self._perform((Send(self._farewell), CLOSE))
 
     def _perform(self, actions: Iterable[Action]) -> None:
-        """Carry out actions as they are yielded; joined output leaves at FLUSH_BYTES or at the end."""
+        """Carry out actions; what was answered before a fault of ours leaves too, for it was done."""
         pending: list[bytes] = []
+        try:
+            self._carry_out(actions, pending)
+        except PeerGone:
+            raise
+        except Exception:
+            if pending:
+                with suppress(PeerGone):
+                    self._write(pending)
+            raise
+
+    def _carry_out(self, actions: Iterable[Action], pending: list[bytes]) -> None:
+        """Carry out actions as they are yielded; output joined in `pending` leaves at FLUSH_BYTES or at the end."""
         size = 0
         for action in actions:
             if type(action) is Send:
@@ -234,7 +247,8 @@ class Pump:
                 size += len(action.data)
                 if size >= FLUSH_BYTES:
                     self._write(pending)
-                    pending, size = [], 0
+                    pending.clear()
+                    size = 0
                 continue
             if isinstance(action, SetDeadline):
                 self._set_deadline(action)
@@ -245,7 +259,8 @@ class Pump:
                 continue
             if pending:
                 self._write(pending)
-                pending, size = [], 0
+                pending.clear()
+                size = 0
             if isinstance(action, StartTls):
                 assert self._connection is not None
                 self._perform(self._connection.tls_started(self._start_tls()))

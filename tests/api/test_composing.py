@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from mailcore.errors import StoreUnavailable
 from mailcore.model.outbound import EntryState, Reason
 from mailcore.model.reputation import HoldCause
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
+from mailcore.services.inbound.forwarding import Forwarding
+from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.outbound.submission import Submission
 from tests.api.conftest import Answer, Api
 from tests.builders import OPERATOR, MadeUser, make_user
@@ -245,6 +248,26 @@ def test_a_message_is_sent_on_as_it_is(own: Api, services: MailServices, user: M
     services.placement.forget(user.user_id)
     assert own.post(f"{inbox}/1/forward", {"target": 2}).body["code"] == "InputValidationError"
     assert own.post(f"{inbox}/1/forward", {"target": 1}).body["forwarded"][0]["value"] == "z@example.org"
+
+
+def test_what_was_sent_on_is_answered_so_though_the_shard_is_away_then(
+    own: Api, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever hears that it failed sends it on again."""
+    deliver(services, ORIGINAL, user)
+    queue = Forwarding.send
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable
+
+    def and_away(*arguments: Any, **named: Any) -> Any:
+        queue_ids = queue(*arguments, **named)
+        monkeypatch.setattr(Mailboxes, "notes", away)
+        return queue_ids
+
+    monkeypatch.setattr(Forwarding, "send", and_away)
+    assert own.post(f"{path_of(own, 'INBOX')}/1/forward", {"addresses": ["x@example.org"]}).status == 200
+    assert len(services.outbound.list_of_user(user.user_id)) == 1
 
 
 def test_bytes_are_kept_as_they_come(own: Api, services: MailServices, user: MadeUser) -> None:

@@ -205,6 +205,8 @@ class Sending:
         arrival = Arrival(raw, self._content.prepare(raw), reverse_path[0].address if reverse_path else "", None, actor)
         if arrival.hops > DEFAULT_LIMITS.received_fields:
             raise MailLoop("It came through too many servers already")
+        note = self._mailboxes.notes(user_id, place.mailbox_id, [place.uid]).get(place.uid, Note())
+        background = Background.unpack(note.composed)
         reference = Reference(place.mailbox_id, place.uid, Following.FORWARD)
         self._originals.mark(actor, user_id, reference)  # ends a dry run before anything is sent
         self._usage.spend(user_id, Spending.FORWARDS, len(targets))
@@ -214,8 +216,6 @@ class Sending:
         queue_ids = self._forwarding.send(
             arrival, home, own, ObjectId().binary, forwards, b"", is_kept=True, reason=Reason.API, held=held
         )
-        note = self._mailboxes.notes(user_id, place.mailbox_id, [place.uid]).get(place.uid, Note())
-        background = Background.unpack(note.composed)
         known = tuple(dict.fromkeys((*background.forwarded_to, *targets)))[-DEFAULT_LIMITS.forward_targets :]
         packed = replace(background, forwarded_to=known).pack()
         self._note(actor, user_id, place, replace(note, composed=packed))

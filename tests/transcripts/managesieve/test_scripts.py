@@ -160,14 +160,27 @@ def test_a_literal_that_is_too_large_takes_no_memory_and_is_answered(sieve: Mana
 
 @pytest.mark.parametrize(
     "command",
-    [b"CHECKSCRIPT {9999999999+}\r\n", b"CHECKSCRIPT {10}\r\n", b"CHECKSCRIPT" + b" {1+}\r\nx" * 20 + b"\r\n"],
-    ids=["huge", "synchronizing", "many"],
+    [
+        b"CHECKSCRIPT {9999999999+}\r\n",
+        b"CHECKSCRIPT {99999999999999999999+}\r\n",
+        b"CHECKSCRIPT {10}\r\n",
+        b"CHECKSCRIPT" + b" {1+}\r\nx" * 20 + b"\r\n",
+    ],
+    ids=["huge", "beyond any number", "synchronizing", "many"],
 )
 def test_a_literal_that_nobody_waits_for_ends_the_connection(sieve: ManageSieve, command: bytes) -> None:
     """N3, N5: what cannot be told from commands is never read as one."""
     client = sieve.sign_in()
     assert client.ask(command + b'DELETESCRIPT "a"\r\n') == b'BYE "Cannot tell where the next command begins"\r\n'
     assert client.is_closed
+
+
+def test_octets_of_a_literal_are_no_commands_however_its_size_is_written(sieve: ManageSieve) -> None:
+    """N3: whoever reads the same bytes reads the same commands."""
+    client = sieve.sign_in()
+    inner = b'DELETESCRIPT "a"\r\n'
+    assert client.ask(b'PUTSCRIPT "x" {%020d+}\r\n%b\r\nNOOP\r\n' % (len(inner), inner)).count(b"\r\n") == 2
+    assert client.run("LISTSCRIPTS") == b'OK "Those are all"\r\n'
 
 
 def test_a_line_that_is_too_long_takes_no_memory(sieve: ManageSieve) -> None:
