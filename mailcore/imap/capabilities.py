@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from mailcore.imap.session import Session, State
 
-Shown = Callable[[Session], bool]
+
+class Facts(NamedTuple):
+    """All that an announcement depends on, so that each is put together once."""
+
+    signed_in: bool
+    may_sign_in: bool
+    may_encrypt: bool
+    compressed: bool
+    message_bytes: int
+
+
+Shown = Callable[[Facts], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,40 +30,40 @@ class Capability:
     name: str
     rfc: str
     shown: Shown
-    value: Callable[[Session], int] | None = None
+    value: Callable[[Facts], int] | None = None
     """What stands behind "=", where the name takes a number."""
 
-    def text(self, session: Session) -> str:
+    def text(self, facts: Facts) -> str:
         """Return the name as it is announced."""
-        return self.name if self.value is None else f"{self.name}={self.value(session)}"
+        return self.name if self.value is None else f"{self.name}={self.value(facts)}"
 
 
-def _always(_session: Session) -> bool:
+def _always(_facts: Facts) -> bool:
     return True
 
 
-def _before_login(session: Session) -> bool:
-    return session.state is State.NOT_AUTHENTICATED
+def _before_login(facts: Facts) -> bool:
+    return not facts.signed_in
 
 
-def _signed_in(session: Session) -> bool:
-    return not _before_login(session)
+def _signed_in(facts: Facts) -> bool:
+    return facts.signed_in
 
 
-def _compressible(session: Session) -> bool:
-    return _signed_in(session) and not session.compressed
+def _compressible(facts: Facts) -> bool:
+    return facts.signed_in and not facts.compressed
 
 
-def _login_possible(session: Session) -> bool:
-    return _before_login(session) and session.may_sign_in
+def _login_possible(facts: Facts) -> bool:
+    return not facts.signed_in and facts.may_sign_in
 
 
-def _login_impossible(session: Session) -> bool:
-    return _before_login(session) and not session.may_sign_in
+def _login_impossible(facts: Facts) -> bool:
+    return not facts.signed_in and not facts.may_sign_in
 
 
-def _tls_possible(session: Session) -> bool:
-    return _before_login(session) and session.offers_tls and not session.encrypted
+def _tls_possible(facts: Facts) -> bool:
+    return not facts.signed_in and facts.may_encrypt
 
 
 CAPABILITIES: tuple[Capability, ...] = (
@@ -106,16 +119,27 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("MOVE", "RFC 6851", _always),
     Capability("UNSELECT", "RFC 3691", _always),
     Capability("UTF8=ACCEPT", "RFC 6855", _always),
-    Capability("APPENDLIMIT", "RFC 7889", _always, lambda session: session.limits.message_bytes),
+    Capability("APPENDLIMIT", "RFC 7889", _always, lambda facts: facts.message_bytes),
 )
 """In the order they are sent; an extension adds its row here."""
 
 
 def capability_names(session: Session) -> bytes:
     """Return the names that hold now, separated by spaces."""
-    return " ".join(capability.text(session) for capability in CAPABILITIES if capability.shown(session)).encode(
-        "ascii"
+    return _names(
+        Facts(
+            signed_in=session.state is not State.NOT_AUTHENTICATED,
+            may_sign_in=session.may_sign_in,
+            may_encrypt=session.offers_tls and not session.encrypted,
+            compressed=session.compressed,
+            message_bytes=session.limits.message_bytes,
+        )
     )
+
+
+@lru_cache(maxsize=64)
+def _names(facts: Facts) -> bytes:
+    return " ".join(one.text(facts) for one in CAPABILITIES if one.shown(facts)).encode("ascii")
 
 
 def capability_code(session: Session) -> bytes:

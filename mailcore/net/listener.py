@@ -143,6 +143,8 @@ class Listener:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # so has what it accepts, on Linux
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             listening.bind((endpoint.host, endpoint.port))
             listening.listen(BACKLOG)
         except OSError as error:
@@ -181,8 +183,6 @@ class Listener:
         log.enter({"server": endpoint.server, "session": session, "remote_address": address})
         try:
             accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             address = _plain(address)
             if self._comes_through_proxy(address):
                 proxied = _read_proxy_header(accepted)

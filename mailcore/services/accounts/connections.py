@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 LEASE_S: Final = 30
 BEAT_S: Final = 10.0
-FLUSH_S: Final = 0.25
-"""So long ends wait for others, to be told with them."""
+FLUSH_S: Final = 1.0
+"""So long ends wait for others, to be told with them, and for the user's next connection to take their place."""
 TELL_ANEW_BEATS: Final = 180
 KEY_S: Final = 2 * 3600
 """A user's counts are forgotten so long after they were last told; every process tells them again before."""

@@ -93,7 +93,7 @@ class Sessions:
         self._open: dict[UserId, set[SignedIn]] = defaultdict(set)
         self._first_seen: dict[SignInChange, float] = {}
         self._stir = threading.Event()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._closed = threading.Event()
         notices.on_sign_in_change = self._heard
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import struct
 from typing import Any
 
@@ -91,3 +92,13 @@ def test_tls_port_without_certificate_refuses_to_start() -> None:
 def test_port_that_cannot_be_had_refuses_to_start() -> None:
     with pytest.raises(StartRefused, match=r"cannot listen on 192\.0\.2\.1:1"):
         Listener([Endpoint("imap", "192.0.2.1", 1, Echo)]).start()
+
+
+def test_who_is_accepted_is_answered_at_once_and_missed_when_gone() -> None:
+    """What is set of the listening socket holds for each connection (tcp(7), socket(7))."""
+    with serving() as served:
+        client = served.connect()
+        read(client, b"hello\r\n")
+        (pump,) = served.listener._pumps
+        assert pump._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert pump._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
