@@ -5,7 +5,7 @@ import threading
 
 from mailcore import log
 from mailcore.net.offload import GeventOffload
-from mailcore.services import connect
+from mailcore.services.wiring import connect
 from portal.app import create_app
 from portal.settings import PortalSettings
 

@@ -16,8 +16,9 @@ from mailcore.net.listener import ConnectionLimits, Endpoint, Listener, StartRef
 from mailcore.net.offload import GeventOffload
 from mailcore.net.tls import TlsAcceptor
 from mailcore.net.web import WebEndpoint, WebServer
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.trust.sealing import SealBroken
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import WeakSettings
 

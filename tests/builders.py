@@ -14,8 +14,9 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import LoginLimits, Penalty
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.process.offload import Offload
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 
 OPERATOR = Actor(ActorKind.OPERATOR, Door.CLI, "test")

@@ -13,7 +13,8 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings, SettingsInvalid
 from portal.billing.gateway import client_of
 from portal.database import Database

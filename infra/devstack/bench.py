@@ -221,7 +221,7 @@ def make_accounts(endpoints: Endpoints, names: Sequence[str]) -> tuple[dict[str,
     from mailcore.model.roles import Role
     from mailcore.model.secret import Secret
     from mailcore.model.token import PLATFORM
-    from mailcore.services import connect
+    from mailcore.services.wiring import connect
     from mailcore.settings import MailSettings
 
     services = connect(MailSettings.from_environment(client_environment(endpoints)))

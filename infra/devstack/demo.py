@@ -102,7 +102,7 @@ def _plan() -> dict[str, Any]:
 
 
 def _connect(endpoints: Endpoints) -> MailServices:
-    from mailcore.services import connect
+    from mailcore.services.wiring import connect
     from mailcore.settings import MailSettings
 
     return connect(MailSettings.from_environment(client_environment(endpoints)))

@@ -86,7 +86,7 @@ def _appoint(parts: Portal, wanted: DemoStaff) -> None:
 @contextlib.contextmanager
 def _portal(endpoints: Endpoints) -> Iterator[Portal]:
     """Give the parts of a portal on the stack's data."""
-    from mailcore.services import connect
+    from mailcore.services.wiring import connect
     from mailcore.settings import MailSettings
     from portal.database import Database
     from portal.mail_plane import Portal

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mailcore.errors import StoreFull, StoreUnavailable
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings, SettingsInvalid
 
 log = logging.getLogger(__name__)

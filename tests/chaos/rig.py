@@ -22,7 +22,8 @@ import imapclient
 from infra.devstack.stack import Stack
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load, Login

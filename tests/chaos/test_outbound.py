@@ -25,7 +25,8 @@ from mailcore.errors import MailError
 from mailcore.model.actor import SYSTEM
 from mailcore.model.outbound import EntryState, NewOutbound, OutboundRecipient, QueueId, Reason
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 from tests.chaos.ledger import digest
 from tests.chaos.rig import REPOSITORY

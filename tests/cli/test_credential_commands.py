@@ -13,7 +13,8 @@ from bson import ObjectId
 from mailcore.errors import MailError
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from tests.builders import make_settings
 from tests.cli.conftest import Eider
 

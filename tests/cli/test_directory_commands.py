@@ -12,7 +12,7 @@ from bson import ObjectId
 from mailcore.errors import AuthenticationFailed, UserDisabled
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
-from mailcore.services import connect
+from mailcore.services.wiring import connect
 from tests.builders import make_settings
 from tests.cli.conftest import Eider
 

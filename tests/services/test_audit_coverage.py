@@ -50,7 +50,7 @@ from mailcore.model.tenant import Standing, State
 from mailcore.model.token import PLATFORM as PLATFORM_OWNER
 from mailcore.model.uid_set import UidSet
 from mailcore.model.webhook import Webhook
-from mailcore.services import MailServices
+from mailcore.services import MailServices, wiring
 from mailcore.services.accounts.tokens import owner_of_tenant
 from mailcore.services.events.audit import Audit, Change
 from mailcore.services.events.journal import Direction, JournalEntry
@@ -652,7 +652,7 @@ What is counted before is that entry, and tells of a burst by itself."""
 
 def methods_with_an_actor() -> list[str]:
     """Every public method of a service in the bundle that is handed an actor."""
-    hints = get_type_hints(MailServices)
+    hints = get_type_hints(MailServices, localns=vars(wiring))
     found = []
     for service in fields(MailServices):
         kind = hints[service.name]

@@ -14,7 +14,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_LIMITS, LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.accounts import authentication as module
 from mailcore.services.accounts.authentication import Authentication
 from mailcore.services.accounts.failed_logins import FailedLogins
@@ -22,6 +22,7 @@ from mailcore.services.accounts.identity import Identity
 from mailcore.services.accounts.passwords import Argon2, Passwords
 from mailcore.services.process.offload import InlineOffload
 from mailcore.services.process.redis_link import RedisLink
+from mailcore.services.wiring import connect
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_settings, make_user

@@ -29,7 +29,8 @@ from infra.devstack.outside.acme.orders import Orders
 from infra.devstack.outside.acme.server import AcmeServer
 from infra.devstack.outside.acme.signer import Signer
 from mailcore.model.actor import SYSTEM
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from mailcore.settings import AcmeSettings
 from tests.builders import OPERATOR, make_settings
 

@@ -25,11 +25,12 @@ from mailcore.errors import (
 from mailcore.model.access import CredentialKind, Protocol
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.accounts import leaked_passwords
 from mailcore.services.accounts.leaked_passwords import LeakedPasswords
 from mailcore.services.accounts.passwords import Argon2
 from mailcore.services.process.clock import now
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import Clients
 from mailcore.store.directory.users import HISTORY

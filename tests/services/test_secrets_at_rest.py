@@ -26,9 +26,10 @@ from infra.devstack.endpoints import Endpoints
 from mailcore.log import JsonFormatter
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.trust.rotation import SEALED
 from mailcore.services.trust.sealing import Sealing
+from mailcore.services.wiring import connect
 from tests.builders import SEALING_KEYS, make_services, make_settings
 from tests.services.test_audit_coverage import ACTOR, CALLS, make_scene, own_shard
 from workers.context import JobContext

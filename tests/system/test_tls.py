@@ -20,9 +20,10 @@ from cryptography import x509
 
 from infra.devstack.endpoints import Endpoints
 from mailcore.model.actor import SYSTEM
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.process.clock import now
 from mailcore.services.trust.certificates import Certificates
+from mailcore.services.wiring import connect
 from mailcore.settings import AcmeSettings
 from tests.builders import OPERATOR, make_services, make_settings
 from tests.stubs.pebble import is_installed, pebble

@@ -30,7 +30,7 @@ from infra.devstack.outside.stripe import API_KEY
 from infra.devstack.outside.stripe.server import StripeServer
 from infra.devstack.outside.zones_api import ZonesApi
 from infra.devstack.servers import DNS_API_KEY, OUTSIDE_HOST
-from mailcore.services import connect
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 from portal.billing import catalogue
 

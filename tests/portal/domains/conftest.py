@@ -13,11 +13,12 @@ from infra.devstack.endpoints import ShardUris
 from mailcore.model.dkim import DkimAlgorithm, DkimKey, DkimKeyState
 from mailcore.model.ids import TenantId
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.outbound.authoritative_dns import AuthoritativeDns
 from mailcore.services.outbound.dkim_private_keys import new_key
 from mailcore.services.outbound.dns import Dns
 from mailcore.services.process.clock import now
+from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 from portal.app import create_app
 from portal.domains.records import Finding, Wanted

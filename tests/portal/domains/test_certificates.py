@@ -19,8 +19,9 @@ from flask import Flask
 from mailcore.errors import NotPermitted
 from mailcore.model.actor import SYSTEM
 from mailcore.relay.mta_sts import parse_policy
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.process.clock import now
+from mailcore.services.wiring import connect
 from mailcore.settings import AcmeSettings
 from portal.domains import applying, checking, services
 from portal.domains.models import DomainClaim

@@ -22,7 +22,8 @@ from infra.devstack.servers import (
 )
 from mailcore.model.actor import SYSTEM
 from mailcore.model.secret import Secret
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from portal.domains import applying, checking, ledger, queries, services, writing
 from portal.domains.records import State
 from portal.domains.settings import DomainSettings

@@ -11,7 +11,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from mailcore.model.secret import Secret
-from mailcore.services import connect
+from mailcore.services.wiring import connect
 from mailcore.store.client import Clients, UriInvalid, WeakSettings, assert_strong, open_client, split_database
 from tests.builders import make_settings
 

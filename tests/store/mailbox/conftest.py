@@ -15,7 +15,8 @@ from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.changes import Cause, Commit
 from mailcore.model.ids import MailboxId, UserId
 from mailcore.model.row import NewRow
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
+from mailcore.services.wiring import connect
 from mailcore.store.mailbox.head import Head
 from mailcore.store.mailbox.loading import load_view
 from mailcore.store.mailbox.view import MailboxView

@@ -13,9 +13,10 @@ from pymongo import monitoring
 from mailcore.errors import MailboxChanged
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.uid_set import UidSet
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.mailboxes import notices as module
 from mailcore.services.mailboxes.notices import Notices
+from mailcore.services.wiring import connect
 from tests.builders import make_services, make_settings, make_user
 from tests.store.mailbox.conftest import ACTOR, Engine, same
 

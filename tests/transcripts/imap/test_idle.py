@@ -6,9 +6,9 @@ import pytest
 
 from mailcore.errors import StoreUnavailable
 from mailcore.model.limits import DEFAULT_LIMITS
-from mailcore.services import connect
 from mailcore.services.mailboxes import notices as notices_module
 from mailcore.services.mailboxes.messages import NewMessage
+from mailcore.services.wiring import connect
 from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap

@@ -11,10 +11,11 @@ from mailcore.imap.commands import notify as notify_command
 from mailcore.imap.notifications import APART_S
 from mailcore.model.ids import MailboxName, UserId
 from mailcore.model.limits import Limits
-from mailcore.services import MailServices, connect
+from mailcore.services import MailServices
 from mailcore.services.mailboxes import notices
 from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.services.mailboxes.notices import Notices
+from mailcore.services.wiring import connect
 from mailcore.store.mailbox.heads import Heads
 from tests.builders import OPERATOR, make_tenant, make_user
 from tests.transcripts.imap.dialogue import Client, Imap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailcore import fault
 from mailcore.model.uid_set import UidSet
-from mailcore.services import connect
+from mailcore.services.wiring import connect
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
 
