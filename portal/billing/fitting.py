@@ -37,7 +37,7 @@ def check_fits(
         ValueInvalid, BeyondSpendCap, SeatsInUse, StorageInUse: why not.
     """
     if not plan.least_units <= units <= plan.most_units:
-        raise ValueInvalid(f"{plan.least_units} to {plan.most_units}")
+        raise ValueInvalid(f"a number from {plan.least_units} to {plan.most_units}")
     if account.spend_cap is not None and plan.unit_amount * units > account.spend_cap:
         raise BeyondSpendCap(plan.unit_amount * units)
     if mail.tenants.find(organisation.tenant_id) is None:

@@ -27,6 +27,7 @@ from portal.billing.money import Money
 from portal.billing.plans import BY_KEY, CURRENCY, GIB, Plan, Tier, Unit
 from portal.billing.services import CouponUsed, NoSubscription, PaymentDue, SubscriptionRuns
 from portal.billing.stages import Stage
+from portal.refusals import refusal
 
 LIMITS: Final[Mapping[Limit, Any]] = {
     Limit.USERS: lazy_gettext("Users"),
@@ -178,4 +179,4 @@ def reason_of(error: MailError) -> str:
         return _("You have used this coupon.")
     if isinstance(error, PaymentRefused):
         return _("The payment provider refused: %(reason)s", reason=error.details[0] if error.details else "")
-    return _("That is not possible: %(reason)s", reason=error.details[0] if error.details else "")
+    return refusal(error)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+NO_ANSWER: Final = "no answer in time"
+OFF: Final = "writing is switched off"
+TOKEN_GONE: Final = "the token cannot be read any more"  # noqa: S105  a text
+"""What the text of `ProviderFailed` may be, beside what a provider did."""
 
 
 class Refusal(StrEnum):
@@ -30,7 +36,7 @@ class ClaimNotFound(Exception):
 
 
 class ProviderFailed(Exception):
-    """The DNS provider refused or did not answer; the text is for people."""
+    """The DNS provider refused or did not answer; `showing.provider_trouble` says it in the reader's language."""
 
 
 class WritingOff(ProviderFailed):

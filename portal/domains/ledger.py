@@ -20,7 +20,7 @@ from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work, utc_now
 from portal.domains import queries, services, writing
-from portal.domains.errors import PlanChanged, ProviderFailed, WritingUnderWay
+from portal.domains.errors import TOKEN_GONE, PlanChanged, ProviderFailed, WritingUnderWay
 from portal.domains.models import DomainClaim, RecordWriting, WritingState
 from portal.domains.providers.plan import Change, Held
 from portal.domains.providers.writer import ZoneWriter, in_order
@@ -179,7 +179,7 @@ def _take(parts: Portal, claim_id: UUID) -> _Taken | None:
         try:
             access = writing.unseal(parts, writing.WRITING, claim_id, found.sealed_access)
         except SealBroken:
-            found.state, found.failure = WritingState.STOPPED, "the token cannot be read any more"
+            found.state, found.failure = WritingState.STOPPED, TOKEN_GONE
             return None
         found.lease, found.leased_until = found.lease + 1, at + LEASE
         changes = tuple(Change(**each) for each in found.changes)

@@ -11,7 +11,7 @@ from flask_babel import ngettext
 
 from mailcore.model.address import display_domain
 from mailcore.model.dkim import DkimKey, DkimKeyState
-from portal.domains.errors import DomainNotClaimable, Refusal
+from portal.domains.errors import NO_ANSWER, OFF, TOKEN_GONE, DomainNotClaimable, Refusal
 from portal.domains.models import DomainClaim, RecordResult
 from portal.domains.records import Advice, RecordKind, State
 from portal.domains.sentences import SENTENCES
@@ -176,6 +176,19 @@ def refusal(refused: DomainNotClaimable) -> str:
         ),
         Refusal.TOO_MANY: _("You have as many domains as are possible."),
     }[refused.reason]
+
+
+def provider_trouble(said: str) -> str:
+    """Return what went wrong with a DNS provider; the words of its programs are not shown."""
+    known = {
+        NO_ANSWER: _("no answer in time"),
+        OFF: _("support has switched writing off"),
+        TOKEN_GONE: _("the token cannot be read any more"),
+    }
+    provider, answered, status = said.partition(" answered ")
+    if answered:
+        return _("%(provider)s answered %(status)s", provider=provider, status=status)
+    return known.get(said) or _("%(provider)s did not answer as it should", provider=said.partition(":")[0])
 
 
 def outcome_name(outcome: str) -> str:

@@ -187,7 +187,8 @@ def provider(domain_id: UUID) -> ResponseReturnValue:
                 shown = writing.preview(portal(), claim, access)
                 handed_on = writing.hand_on(portal(), access)
             except ProviderFailed as failed:
-                form.token.errors = [_("The provider refused: %(reason)s. Check token and zone.", reason=str(failed))]
+                why = showing.provider_trouble(str(failed))
+                form.token.errors = [_("The provider refused: %(reason)s. Check token and zone.", reason=why)]
     return render_template(
         "domains/provider.html", form=form, shown=shown, handed_on=handed_on, kept=kept is not None, **_page(claim)
     ), 400 if form.errors else 200
@@ -211,7 +212,8 @@ def write(domain_id: UUID) -> ResponseReturnValue:
         )
         return redirect(back, code=303)
     except ProviderFailed as failed:
-        flash(_("The provider stopped us: %(reason)s. Nothing was written.", reason=str(failed)), "error")
+        why = showing.provider_trouble(str(failed))
+        flash(_("The provider stopped us: %(reason)s. Nothing was written.", reason=why), "error")
         return redirect(back, code=303)
     except WritingUnderWay:
         flash(_("Records are being written already. Wait until that is done."), "warning")
@@ -230,6 +232,7 @@ def writing_page(domain_id: UUID) -> ResponseReturnValue:
             claim=claim,
             domain=display_domain(claim.name),
             writing=found,
+            trouble=showing.provider_trouble(found.failure or ""),
         )
     if found is not None:
         flash(_("%(count)s changes were written.", count=found.written), "success")

@@ -19,7 +19,7 @@ from portal.accounts.models import Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work
 from portal.domains import queries
-from portal.domains.errors import ProviderFailed, WritingOff
+from portal.domains.errors import NO_ANSWER, OFF, ProviderFailed, WritingOff
 from portal.domains.models import DomainClaim, RecordResult
 from portal.domains.providers.plan import Change, digest, plan
 from portal.domains.providers.table import PROVIDERS
@@ -34,7 +34,6 @@ HANDED_ON: Final = "dns.handed_on"
 KEPT: Final = "dns.credentials"
 WRITING: Final = "dns.writing"
 """What an access is sealed for."""
-OFF: Final = "writing is switched off"
 
 T = TypeVar("T")
 
@@ -152,7 +151,7 @@ def bounded(work: Callable[[], T]) -> T:
     try:
         return executor.submit(work).result(TIMEOUT_S)
     except TookTooLong as error:
-        raise ProviderFailed("no answer in time") from error
+        raise ProviderFailed(NO_ANSWER) from error
     finally:
         executor.shutdown(wait=False)
 

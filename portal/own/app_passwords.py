@@ -18,8 +18,8 @@ from portal.own.sessions import acting, me
 from portal.own.views import object_id
 from portal.people.requests import attempt
 from portal.people.set_up import servers
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_app_passwords", __name__, url_prefix="/account/app-passwords")
 

@@ -14,8 +14,8 @@ from portal.mail_plane import mail
 from portal.own.forms import AutoreplyForm, ForwardingForm
 from portal.own.sessions import acting, me
 from portal.people.addresses import several
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_away", __name__, url_prefix="/account/away")
 

@@ -13,8 +13,8 @@ from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import RestoreForm
 from portal.own.sessions import acting, me
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_data", __name__, url_prefix="/account")
 PAGE = 50

@@ -19,8 +19,8 @@ from portal.jobs import enqueue_now
 from portal.mail_plane import mail, portal
 from portal.own.forms import ConfirmForm
 from portal.own.sessions import acting, me
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_exports", __name__, url_prefix="/account/export")
 

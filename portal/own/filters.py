@@ -20,8 +20,8 @@ from portal.own.sessions import acting, me
 from portal.own.views import object_id
 from portal.people.addresses import several
 from portal.people.requests import attempt
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_filters", __name__, url_prefix="/account/filters")
 YES_NO = {"yes": True, "no": False}

@@ -15,8 +15,8 @@ from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import KeysForm
 from portal.own.sessions import acting, me
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_keys", __name__, url_prefix="/account/keys")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

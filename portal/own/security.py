@@ -23,8 +23,8 @@ from portal.own.forms import CodeForm, ConfirmForm, PasskeyForm, PasswordForm
 from portal.own.sessions import acting, follow_version, me
 from portal.people.requests import attempt
 from portal.people.set_up import qr_code
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("own_security", __name__, url_prefix="/account/security")
 

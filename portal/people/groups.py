@@ -13,8 +13,8 @@ from portal.mail_plane import current_tenant, mail
 from portal.people.addresses import several, user_ids
 from portal.people.forms import GroupForm, NewGroupForm
 from portal.people.requests import attempt, id_of
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("groups", __name__, url_prefix="/groups")
 

@@ -13,7 +13,7 @@ from mailcore.errors import MailError, NotFound, Unavailable
 from mailcore.model.ids import UserId
 from mailcore.model.tenant import User
 from portal.mail_plane import current_tenant, mail
-from portal.people.words import refusal
+from portal.refusals import refusal
 
 PAGE: Final = 50
 

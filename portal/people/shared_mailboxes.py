@@ -13,8 +13,8 @@ from portal.mail_plane import current_tenant, mail
 from portal.people.addresses import user_ids
 from portal.people.forms import DelegatesForm, SharedMailboxForm
 from portal.people.requests import PAGE, attempt, id_of, user_of_tenant
-from portal.people.words import refusal
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("shared_mailboxes", __name__, url_prefix="/shared-mailboxes")
 

@@ -16,8 +16,9 @@ from portal.people.imports import made_up_password
 from portal.people.requests import PAGE, attempt, id_of, user_of_tenant
 from portal.people.set_up import qr_code, servers
 from portal.people.sizes import size_of, written
-from portal.people.words import posters_name, refusal, scope_name
+from portal.people.words import posters_name, scope_name
 from portal.permissions import Permission
+from portal.refusals import refusal
 
 blueprint = Blueprint("people", __name__, url_prefix="/people")
 blueprint.add_app_template_filter(scope_name)

@@ -6,49 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext
 
 from mailcore import errors
 from mailcore.model.access import Protocol, Scope
 from mailcore.model.routing import Posters
 from portal.people.csv_file import FileFault, FileUnreadable
 from portal.people.import_plan import Fault
-
-_REFUSALS: Mapping[type[errors.MailError], Any] = {
-    errors.AddressInvalid: lazy_gettext(
-        "That is not an address that can receive mail. Write it like name@example.org."
-    ),
-    errors.AddressTaken: lazy_gettext("Somebody has this address already, or one that looks like it. Choose another."),
-    errors.AddressNotFound: lazy_gettext("Nobody in your organisation has this address."),
-    errors.AddressCycle: lazy_gettext("Mail would come back to where it was sent from. Leave this address out."),
-    errors.DomainNotFound: lazy_gettext("This domain is not one of yours. Add it under Domains first."),
-    errors.DomainTaken: lazy_gettext("This domain stands for another one already, or belongs to somebody else."),
-    errors.DomainInvalid: lazy_gettext("That is not a domain name. Write it like example.org."),
-    errors.WildcardNotPermitted: lazy_gettext("A pattern with * cannot stand here. Enter one address."),
-    errors.TooManyUsers: lazy_gettext("Your plan has no room for another user. Choose a larger plan under Billing."),
-    errors.TooManyMembers: lazy_gettext("That is more members than one group may have."),
-    errors.TooManyAppPasswords: lazy_gettext("There are as many app passwords as may be. Take one back first."),
-    errors.TooManyFilters: lazy_gettext(
-        "There are as many rules as may be, or they forward to too many addresses. Delete one first."
-    ),
-    errors.PasswordReused: lazy_gettext("This is the present password or one of the last. Choose another."),
-    errors.PasswordLeaked: lazy_gettext("This password is in public lists of stolen ones. Choose another."),
-    errors.PasswordUnsuitable: lazy_gettext("A password has at least 8 characters. Choose a longer one."),
-    errors.OverQuota: lazy_gettext("There is not enough room. Delete something or ask for more storage."),
-    errors.ErasureBegun: lazy_gettext("It is too late: this user is being erased."),
-    errors.AuthenticationFailed: lazy_gettext("The password is wrong."),
-    errors.SecondFactorWrong: lazy_gettext("The code is wrong or was used. Wait for the next one."),
-    errors.TooManyAttempts: lazy_gettext("Too many tries. Wait a few minutes, then try it again."),
-}
-"""A row for each refusal that people on these pages can do something about; subclasses count as their parents."""
-
-
-def refusal(error: errors.MailError) -> str:
-    """Return what to tell somebody whose change was refused."""
-    for kind in type(error).__mro__:
-        if kind in _REFUSALS:
-            return str(_REFUSALS[kind])
-    return _("That could not be done: %(reason)s", reason=str(error) or type(error).__name__)
+from portal.refusals import of_kind
 
 
 def unreadable(error: FileUnreadable) -> str:
@@ -95,10 +59,7 @@ def fault(problem: Mapping[str, Any]) -> str:
     if kind in known:
         return known[Fault(kind)]
     error = getattr(errors, kind, None)
-    for parent in error.__mro__ if isinstance(error, type) else ():
-        if parent in _REFUSALS:
-            return str(_REFUSALS[parent])
-    return _("That could not be done: %(reason)s", reason=detail or kind)
+    return of_kind(error if isinstance(error, type) and issubclass(error, errors.MailError) else errors.Conflict)
 
 
 def protocol_name(protocol: Protocol) -> str:

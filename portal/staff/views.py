@@ -22,6 +22,7 @@ from portal.database import utc_now
 from portal.deliveries import searching
 from portal.mail_plane import portal
 from portal.permissions import Permission
+from portal.refusals import refusal
 from portal.staff import approvals, queries, services
 from portal.staff.forms import ReasonForm, SuspendForm
 from portal.staff.grants import Grant, find_grant, under_grant
@@ -195,5 +196,5 @@ def _done(organisation_id: UUID, work: Any) -> ResponseReturnValue:
     try:
         work()
     except REFUSALS as error:
-        flash(str(error.details[0] if error.details else error), "error")
+        flash(refusal(error), "error")
     return redirect(url_for("staff.organisation", organisation_id=organisation_id), code=303)
