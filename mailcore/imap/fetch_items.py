@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Indexes = npt.NDArray[np.int64]
 Cells = Sequence[object]
 
+FEW = 16
+"""Rows that are looked at one by one: sooner done than finding which are alike."""
 _VISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF & ~flags.INTERNAL_MASK)
 
 
@@ -53,7 +55,10 @@ class StoredItem:
 
 def flag_cells(view: MailboxView, rows: Indexes) -> list[bytes]:
     """Return the flag list of each row; each combination is written once."""
-    combinations, which = np.unique(view.flags[rows] & _VISIBLE, return_inverse=True)
+    flags_of_rows = view.flags[rows] & _VISIBLE
+    if len(rows) <= FEW:
+        return [flags_text(view.keywords, bits) for bits in flags_of_rows.tolist()]
+    combinations, which = np.unique(flags_of_rows, return_inverse=True)
     texts = [flags_text(view.keywords, bits) for bits in combinations.tolist()]
     if len(texts) == 1:
         return texts * len(rows)

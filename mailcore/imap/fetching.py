@@ -121,6 +121,8 @@ def fetch(session: Session, plan: FetchPlan, positions: Indexes, rows: Indexes) 
 
 def _slices(count: int, size: int, sizes_bytes: npt.NDArray[np.uint32] | None = None) -> list[slice]:
     """Return slices of at most `size` rows, and of not much more than BATCH_BYTES that are read at once."""
+    if count == 1:
+        return [slice(0, 1)]
     starts = np.arange(count) % size == 0
     if sizes_bytes is not None and count:
         read = np.cumsum(np.minimum(sizes_bytes, DOCUMENT_BYTES), dtype=np.int64) // BATCH_BYTES

@@ -108,6 +108,8 @@ class SelectedMailbox:
         if not count:
             return _EMPTY
         ranges = (self.saved if uids.saved else uids.resolve(int(self._uids[-1]))).ranges
+        if not ranges:
+            return _EMPTY
         lows = np.searchsorted(self._uids, np.array([low for low, _ in ranges], np.uint32), "left").tolist()
         highs = np.searchsorted(self._uids, np.array([high for _, high in ranges], np.uint32), "right").tolist()
         return _spread([(low, high) for low, high in zip(lows, highs, strict=True) if low < high], count)
@@ -121,6 +123,8 @@ class SelectedMailbox:
         if not len(positions):
             return UidSet()
         uids = self._uids[positions]
+        if len(uids) == 1:
+            return UidSet.of_ascending(uids)
         breaks = np.flatnonzero(np.diff(positions) != 1)
         starts = np.concatenate(([0], breaks + 1))
         ends = np.concatenate((breaks, [len(positions) - 1]))
@@ -172,7 +176,7 @@ class SelectedMailbox:
 
     def positions_after(self, uid: int) -> Positions:
         """Return the positions of the messages that the client counts behind a UID."""
-        return np.arange(np.searchsorted(self._uids, uid, "right"), len(self._uids), dtype=np.int64)
+        return np.arange(np.searchsorted(self._uids, np.uint32(uid), "right"), len(self._uids), dtype=np.int64)
 
     def announce(self, *, expunge: bool, dialect: Dialect = PLAIN, flags_too: bool = True) -> bytes:
         """Return the responses that bring the client to `view`, and count them as told.
@@ -190,7 +194,7 @@ class SelectedMailbox:
         if len(view.keywords) > len(self._announced.keywords):
             output.append(self.flags_and_permanent_flags())
         count = len(self._uids)
-        if len(view.uids) >= count and np.array_equal(view.uids[:count], self._uids):
+        if self._uids is view.uids or (len(view.uids) >= count and np.array_equal(view.uids[:count], self._uids)):
             output.append(self._announce_grown(count, dialect, flags_too=flags_too))
             self.told_modseq = view.highest_modseq
         else:
@@ -250,7 +254,7 @@ class SelectedMailbox:
             uids, told, rows = uids[kept], told[kept], rows[kept]
         positions = np.flatnonzero(rows >= 0)
         rows = rows[positions]
-        first_new = int(np.searchsorted(view.uids, last_uid, "right"))
+        first_new = int(np.searchsorted(view.uids, np.uint32(last_uid), "right"))
         if first_new < len(view.uids):
             output.append(b"* %d EXISTS\r\n" % (len(uids) + len(view.uids) - first_new))
         changed = ((told[positions] ^ view.flags[rows]) & VISIBLE) != 0

@@ -155,9 +155,9 @@ def encode_chunks(chunks: Iterable[bytes], cut: Cut) -> Iterator[bytes]:
     rest = b""
     skip = len(cut.line_end)  # no line end stands before the first line
     for chunk in chunks:
-        data = rest + chunk if rest else chunk
+        data = memoryview(rest + chunk if rest else chunk)
         whole = len(data) - len(data) % line_bytes
-        rest = data[whole:]
+        rest = bytes(data[whole:])
         for start in range(0, whole, piece_bytes):
             yield _encode_lines(data[start : min(start + piece_bytes, whole)], cut)[skip:]
             skip = 0
@@ -165,7 +165,7 @@ def encode_chunks(chunks: Iterable[bytes], cut: Cut) -> Iterator[bytes]:
         yield cut.line_end[skip:] + pybase64.b64encode(rest)
 
 
-def _encode_lines(data: bytes, cut: Cut) -> bytes:
+def _encode_lines(data: memoryview, cut: Cut) -> bytes:
     """Whole lines of a base64 cut, each with the line end before it; numpy moves them without an object a line."""
     encoded = pybase64.b64encode(data)
     if not cut.line_end:

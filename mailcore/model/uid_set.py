@@ -50,6 +50,9 @@ class UidSet:
         """Build from an ascending array, without an object for each number."""
         if not len(numbers):
             return cls()
+        if len(numbers) == 1:
+            number = int(numbers[0])
+            return cls(((number, number),))
         breaks = np.flatnonzero(np.diff(numbers) != 1)
         lows = numbers[np.concatenate(([0], breaks + 1))].tolist()
         highs = numbers[np.concatenate((breaks, [len(numbers) - 1]))].tolist()

@@ -15,8 +15,10 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions
@@ -27,6 +29,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent, CommandSucc
 from pymongo.server_selectors import writable_server_selector
 
 Document = dict[str, Any]
+Received = TypeVar("Received", bytes, int)
 
 MAX_LINES = 24
 """To one primary; who finds none free goes the long way."""
@@ -34,8 +37,8 @@ PATIENCE_S = 0.5
 """So often a waiting call looks whether pymongo has given its server up."""
 DEFAULT_DEADLINE_S = 5.0
 RECEIVE_BYTES = 64 * 1024
-LARGE_BYTES = 1024 * 1024
-"""Of a reply that is known to be long, so much is taken at once."""
+MOST_BYTES = 48_000_000
+"""No message of MongoDB's is longer."""
 
 _HEADER = struct.Struct("<iiiiIB")  # length, request, response to, opcode; flags, kind of the one section
 _OP_MSG = 2013
@@ -235,29 +238,35 @@ class Line:
         length, _, response_to, opcode, flags, kind = _HEADER.unpack_from(reply)
         if (response_to, opcode, flags, kind) != (request_id, _OP_MSG, 0, 0):
             raise _LineBroken
-        if len(reply) < length:
-            pieces = [reply]
-            missing = length - len(reply)
-            while missing > 0:
-                piece = self._receive(give_up_at, min(missing, LARGE_BYTES))
-                pieces.append(piece)
-                missing -= len(piece)
-            reply = b"".join(pieces)
-        if len(reply) != length:
+        if not len(reply) <= length <= MOST_BYTES:
             raise _LineBroken
-        return bson.decode(memoryview(reply)[_HEADER.size :], codec)
+        whole = memoryview(reply if len(reply) == length else self._receive_rest(reply, length, give_up_at))
+        return bson.decode(whole[_HEADER.size :], codec)
 
-    def _receive(self, give_up_at: float, most: int = RECEIVE_BYTES) -> bytes:
+    def _receive_rest(self, begun: bytes, length: int, give_up_at: float) -> bytearray:
+        """Return a reply of which the beginning is there, without copying what is received."""
+        whole = bytearray(length)
+        whole[: len(begun)] = begun
+        left = memoryview(whole)[len(begun) :]
+        while left:
+            left = left[self._waited(partial(self._socket.recv_into, left), give_up_at) :]
+        return whole
+
+    def _receive(self, give_up_at: float) -> bytes:
+        receive: Callable[[], bytes] = partial(self._socket.recv, RECEIVE_BYTES)
+        return self._waited(receive, give_up_at)
+
+    def _waited(self, receive: Callable[[], Received], give_up_at: float) -> Received:
         while True:
             try:
-                data: bytes = self._socket.recv(most)
+                received = receive()
             except TimeoutError:
                 if not self.is_usable or time.monotonic() >= give_up_at:
                     raise
                 continue
-            if not data:
+            if not received:
                 raise ConnectionResetError
-            return data
+            return received
 
 
 _of_clients: dict[int, Lines] = {}

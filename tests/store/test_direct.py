@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,6 +138,43 @@ def test_a_line_that_broke_is_replaced_and_the_call_is_repeated(collection: Coll
     direct.find_one(collection, {"_id": b"one"})
     assert lines(client)._idle[0] is not before
     assert lines(client)._count == 1
+
+
+def test_a_long_reply_is_byte_for_byte_what_is_stored(collection: Collection[Document]) -> None:
+    direct.find_one(collection, {"_id": b"one"})
+    line = lines(collection.database.client)._idle[0]
+    for size in (65_000, 65_536, 1_026_000, 9_000_000):
+        data = os.urandom(size)
+        direct.insert_one(collection, {"_id": b"%d" % size, "data": data})
+        found = direct.find_one(collection, {"_id": b"%d" % size})
+        assert found is not None
+        assert found["data"] == data
+    assert lines(collection.database.client)._idle[0] is line
+
+
+def test_a_reply_longer_than_any_is_not_waited_for(collection: Collection[Document]) -> None:
+    client = collection.database.client
+    direct.find_one(collection, {"_id": b"one"})
+    line = lines(client)._idle[0]
+    real = line._socket
+
+    class Boasting:
+        """Says that its replies are of 2 GiB."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def recv(self, size: int) -> bytes:
+            data = bytearray(real.recv(size))
+            data[:4] = (2**31 - 1).to_bytes(4, "little")
+            return bytes(data)
+
+        def recv_into(self, _left: memoryview) -> int:
+            raise AssertionError("waited for more")
+
+    line._socket = Boasting()
+    assert direct.find_one(collection, {"_id": b"one"}) == collection.find_one({"_id": b"one"})
+    assert lines(client)._count == 0
 
 
 def test_a_reply_of_another_request_is_never_taken(collection: Collection[Document]) -> None:

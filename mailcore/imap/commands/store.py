@@ -127,7 +127,8 @@ def _store_flags(session: Session, args: StoreArgs, positions: Positions) -> Rep
 def _tell(mailbox: SelectedMailbox, positions: Positions, names: Sequence[str]) -> Iterator[Wire]:
     """Yield the new state of messages; of those that somebody removed meanwhile there is none."""
     rows = mailbox.rows(positions)
-    positions, rows = positions[rows >= 0], rows[rows >= 0]
+    here = rows >= 0
+    positions, rows = positions[here], rows[here]
     for start in range(0, len(positions), BATCH):
         batch = slice(start, start + BATCH)
         yield Wire(format_columns(mailbox.view, names, positions[batch], rows[batch]))

@@ -26,7 +26,7 @@ from mailcore.store import keys
 from mailcore.store.direct import Ahead
 from mailcore.store.mailbox.fold import Fold, fold_is_due
 from mailcore.store.mailbox.head import MOVING, NO_CONDITIONS, OPEN, Committed, Conditions, Counters, HeadState, NoMatch
-from mailcore.store.mailbox.log_entry import LogEntry, Stamp, encode_entry, fits
+from mailcore.store.mailbox.log_entry import LogEntry, Stamp, fits
 from mailcore.store.mailbox.row_blocks import pieces_of
 from mailcore.store.mailbox.view import MailboxView
 from mailcore.store.mailbox.view_cache import ViewCache
@@ -191,7 +191,7 @@ class Commits:
                 user_id,
                 mailbox_id,
                 committed.commit.modseq,
-                encode_entry(stored) if stored.block is None and not committed.repeated else None,
+                committed.stored if stored.block is None else None,
             )
             return Done(committed, entry, view)
 

@@ -73,11 +73,12 @@ class GrowingColumn:
     Only the view that ends where the values end may extend it in place; any other gets a copy.
     """
 
-    __slots__ = ("buffer", "used")
+    __slots__ = ("_shown", "buffer", "used")
 
     def __init__(self, buffer: Array, used: int) -> None:
         self.buffer = buffer
         self.used = used
+        self._shown: Array | None = None
 
     @classmethod
     def of(cls, values: Array, room: int) -> GrowingColumn:
@@ -85,6 +86,16 @@ class GrowingColumn:
         buffer = np.empty((len(values) + room, *values.shape[1:]), values.dtype)
         buffer[: len(values)] = values
         return cls(buffer, len(values))
+
+    def first(self, count: int) -> Array:
+        """Return the first `count` values, for reading only.
+
+        It is one and the same array while the count is: whoever holds it sees that nothing has changed.
+        """
+        if self._shown is None or len(self._shown) != count:
+            self._shown = self.buffer[:count]
+            self._shown.flags.writeable = False
+        return self._shown
 
     def extended(self, count: int, more: Array) -> GrowingColumn:
         """Return a column that has `more` behind its first `count` values."""
@@ -123,7 +134,4 @@ def growing(columns: Columns, room: int = 16) -> tuple[GrowingColumn, ...]:
 
 def fixed(parts: Sequence[GrowingColumn], count: int) -> Columns:
     """Return the first `count` rows, for reading only."""
-    arrays = [part.buffer[:count] for part in parts]
-    for array in arrays:
-        array.flags.writeable = False
-    return Columns(*arrays)
+    return Columns(*(part.first(count) for part in parts))

@@ -111,8 +111,13 @@ class Committed:
 
     commit: Commit
     after: HeadState
-    repeated: bool = False
-    """It had been committed before; `after` is the head as it is now."""
+    stored: bytes | None
+    """The entry as the log has it; None if it had been committed before: `after` is the head as it is now then."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it had been committed before."""
+        return self.stored is None
 
 
 class NoMatch(Exception):

@@ -186,6 +186,7 @@ class Heads:
                 ModSeq(state.highest_modseq),
             ),
             state,
+            encoded,
         )
 
     def _explain(self, user_id: UserId, mailbox_id: MailboxId, key: bytes) -> Committed:
@@ -193,7 +194,7 @@ class Heads:
         if head is not None:
             commit = head.find_commit(key)
             if commit is not None:
-                return Committed(commit, head.state, repeated=True)
+                return Committed(commit, head.state, None)
         raise NoMatch(head)
 
     def add_keywords(

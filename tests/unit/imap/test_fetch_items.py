@@ -72,5 +72,7 @@ def test_flags_are_written_once_for_each_combination() -> None:
     count = 10_000
     view = _view([0] * count, [number % 8 for number in range(count)])
     rows = np.arange(count)
-    format_columns(view, ("FLAGS",), rows, rows)
+    told = format_columns(view, ("FLAGS",), rows, rows)
     assert flags_text.cache_info().misses == 8
+    one_by_one = b"".join(format_columns(view, ("FLAGS",), rows[at : at + 1], rows[at : at + 1]) for at in range(40))
+    assert told.startswith(one_by_one)

@@ -123,6 +123,21 @@ def test_two_views_from_one_do_not_disturb_each_other() -> None:
     assert base.exists == 1
 
 
+def test_what_changes_flags_leaves_the_uids_the_same_array() -> None:
+    """By that a session sees without looking that its list of messages is still right."""
+    rows = pack_rows([NewRow(b"a" * 12, 0, 1, 0, 0, 0, 0)] * 3)
+    base = empty_view().applied([append_entry(STAMP, b"k", rows)])
+    flagged = base.applied([flags_entry(STAMP, b"k", UidSet.of([2]), SEEN, 0)])
+    assert flagged.uids is base.uids
+    assert flagged.rebased((), 7, 1).uids is base.uids
+    assert flagged.flags is not base.flags
+    assert (base.flags.tolist(), flagged.flags.tolist()) == ([0, 0, 0], [0, SEEN, 0])
+    grown = flagged.applied([append_entry(STAMP, b"k", rows)])
+    shrunk = grown.applied([expunge_entry(STAMP, b"k", UidSet.of([4, 5, 6]))])
+    assert [view.uids.tolist() for view in (base, grown, shrunk)] == [[1, 2, 3], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
+    assert len({id(view.uids) for view in (base, grown, shrunk)}) == 3
+
+
 def test_columns_cannot_be_written() -> None:
     view = empty_view()
     for array in view.columns().arrays():
