@@ -26,7 +26,6 @@ from mailcore.services.content.spool import Spool
 
 BODY_CHARACTERS: Final = 1 << 20
 PEOPLE: Final = 1000
-_CODECS: Final = {"utf8": "utf-8", "utf-8": "utf-8", "ascii": "utf-8", "binary": "latin-1", "latin1": "latin-1"}
 
 
 def _address(text: str) -> str:

@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-KIB = 1024
 MIB = 1024 * 1024
 
 

@@ -132,7 +132,6 @@ API: Final = "api"
 """The blueprint with tokens instead of roles; its matrix is in test_api.py."""
 AFTER_THE_PASSWORD: Final = frozenset({"accounts.second_step"})
 """Public, and of use only in the middle of signing in."""
-CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @dataclass

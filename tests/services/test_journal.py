@@ -20,7 +20,6 @@ from mailcore.smtp.replies import reply_for
 from tests.builders import OPERATOR, MadeUser, make_user
 from tests.services.inbound_mail import mail, take
 
-MESSAGE_ID = "Message-Id: <1@out.example>"
 RAW = b"From: a@out.example\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@out.example>\r\n\r\nbody\r\n"
 
 

@@ -21,7 +21,6 @@ from mailcore.store import monitoring
 from mailcore.store.client import Clients, open_client
 
 DEADLINE_S = 30.0
-ROUND_TRIPS = "pymongo_server_rtt_thread"
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
