@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email import errors
 from http.client import HTTPException
@@ -19,8 +20,8 @@ from mailcore.net.request_body import RequestBody
 from mailcore.net.request_head import check_head
 from mailcore.net.tls import TlsAcceptor, TlsFailed
 
-REQUESTS: Final = 1000
-"""So many requests are served at once; more wait."""
+CONNECTIONS: Final = 1000
+"""So many are served at once. For more, those make room that wait longest for a request; answers are waited for."""
 HEAD_S: Final = 20.0
 """From a connection, or the end of a request, to the head of the next."""
 STALL_S: Final = 60.0
@@ -72,19 +73,41 @@ class _Certificates:
 
 
 class _Server(WSGIServer):  # type: ignore[misc]
-    """gevent's; a client that fails in its handshake is none of our faults."""
+    """gevent's; who fails in the handshake is no fault of ours, and who asks for nothing keeps nobody out."""
+
+    pool: Pool
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.waiting: dict[_Handler, None] = {}
+        """Connections of which no whole head has come, those that wait longest first."""
+        self._leaving: _Handler | None = None
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> Any:
-        """Serve one connection."""
+        """Serve one connection by TLS."""
         try:
             return super().wrap_socket_and_handle(client_socket, address)
         except TlsFailed as error:
             logger.info("web.connection_failed", extra={"reason": str(error)})
 
+    def handle(self, sock: Any, address: Any) -> None:
+        """Serve one connection; where it is the last one for which there is room, another is cut off."""
+        handler = self.handler_class(sock, address, self)
+        if self.pool.free_count() <= 0 and self._leaving is None and self.waiting:
+            self._leaving = next(iter(self.waiting))
+            self._leaving.cut_off()
+        try:
+            handler.handle()
+        finally:
+            if self._leaving is handler:
+                self._leaving = None
+
 
 class _Handler(WSGIHandler):  # type: ignore[misc]
     """One connection: idle ones end, what could be read in two ways is refused, nothing is said of the software."""
 
+    server: _Server
+    socket: Any
     wsgi_input: Any
     response_use_chunked: bool
     _deadline: gevent.Timeout | None = None
@@ -92,11 +115,18 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
     def handle_one_request(self) -> Any:
         """Wait for the next request, of which the head must be here in time however it trickles in, and serve it."""
         self.socket.settimeout(STALL_S)
+        self.server.waiting[self] = None
         self._deadline = gevent.Timeout.start_new(HEAD_S, TimeoutError("the head came too slowly"))
         try:
             return super().handle_one_request()
         finally:
             self._deadline.close()
+            self.server.waiting.pop(self, None)
+
+    def cut_off(self) -> None:
+        """Have whoever waits for more of a head find the end of it."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def get_environ(self) -> Any:
         """Return what the application is given, with a body of which not all is read at any price."""
@@ -136,6 +166,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
             raise ValueError(str(error)) from None
         if self._deadline is not None:
             self._deadline.close()
+        self.server.waiting.pop(self, None)
         if any(not isinstance(defect, _OF_BODIES) for defect in headers.defects):
             raise ValueError("a line is no field")
         check_head(self.request_version, headers.items())
@@ -166,7 +197,7 @@ class WebServer:
                 log=None,
                 error_log=logger,
                 handler_class=_Handler,
-                spawn=Pool(REQUESTS),
+                spawn=Pool(CONNECTIONS),
                 **({} if endpoint.tls is None else {"ssl_context": _Certificates(endpoint.tls)}),
             )
             server.start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import gevent
 import pytest
 from gevent import socket as green_socket
+from gevent.event import Event
 from gevent.pywsgi import Input
 
 from mailcore.net import request_body, web
@@ -244,3 +246,51 @@ def test_the_end_of_no_body_would_be_seen(streaming: int, monkeypatch: pytest.Mo
 def test_a_body_of_any_kind_is_taken(ask: Ask, kind: bytes) -> None:
     """A form in several parts, too: nobody looks for its parts in the head."""
     assert ask(HEAD + b"Content-Type: " + kind + b"\r\nContent-Length: 2\r\n\r\nab" + SECOND) == [b"/first", b"/second"]
+
+
+@contextmanager
+def crowded(monkeypatch: pytest.MonkeyPatch, most: int) -> Iterator[tuple[int, Event]]:
+    """A server that serves so many at once; at /slow it says that it has begun, and takes its time."""
+    monkeypatch.setattr(web, "CONNECTIONS", most)
+    begun = Event()
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            begun.set()
+            gevent.sleep(0.5)
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    server = WebServer([WebEndpoint("test", "127.0.0.1", 0, application)])
+    server.start()
+    yield server.ports[0], begun
+    server.stop(1)
+
+
+def check_nobody_is_kept_out(port: int, begun: Event) -> None:
+    """However many begin a request and never end it; who is being answered is left alone."""
+    with ExitStack() as opened, gevent.Timeout(10):
+
+        def connect(data: bytes) -> Any:
+            client = opened.enter_context(green_socket.create_connection(("127.0.0.1", port)))
+            client.sendall(data)
+            return client
+
+        busy = connect(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        begun.wait()
+        for number in range(20):
+            connect(b"GET / HTTP/1.1\r\nX: " if number % 2 else b"")
+        assert connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").recv(15) == b"HTTP/1.1 200 OK"
+        assert busy.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_who_asks_for_nothing_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crowded(monkeypatch, 5) as (port, begun):
+        check_nobody_is_kept_out(port, begun)
+
+
+def test_who_is_let_wait_would_keep_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(web._Handler, "cut_off", lambda _: None)
+    with crowded(monkeypatch, 5) as (port, begun), pytest.raises(gevent.Timeout), gevent.Timeout(2):
+        check_nobody_is_kept_out(port, begun)
