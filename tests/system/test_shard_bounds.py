@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,9 @@ def _binds(condition: object, owner: bytes) -> bool:
 def services(directory_uri: str, shard_uris: dict[str, Any]) -> Iterator[MailServices]:
     monitoring.register(LISTENER)
     made = make_services(directory_uri, shard_uris)
+    made.placement.shards()
+    began = time.monotonic()
+    made.placement._clock = lambda: began  # the list of shards, which is nobody's, is read again every half minute
     yield made
     made.close()
 
