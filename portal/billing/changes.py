@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import stripe
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from mailcore.errors import Conflict, LimitExceeded, NotFound, SyntaxFault, ValueInvalid
 from mailcore.model.actor import Actor
@@ -25,6 +25,8 @@ from portal.database import session, unit_of_work
 from portal.jobs import enqueue_after_commit
 
 PREVIEW_HOLDS: Final = timedelta(hours=1)
+KEPT: Final = timedelta(days=1)
+"""How long a preview that nobody confirmed can still be looked at."""
 OUTDATED: Final = "outdated"
 """Why a change was refused after all: somebody else made another."""
 NO_LONGER_FITS: Final = "no_longer_fits"
@@ -144,6 +146,15 @@ def apply_change(payments: Payments, change_id: UUID) -> None:
         except PaymentRefused as refusal:
             change.state, change.reason = ChangeState.REFUSED, str(refusal)[:200]
         enqueue_after_commit("billing.enforce", organisation_id=str(change.organisation_id))
+
+
+def purge_previews(now: datetime) -> int:
+    """Forget changes that were only looked at, a day after; return how many. What was confirmed stays."""
+    with unit_of_work() as current:
+        gone = current.execute(
+            delete(PlanChange).where(PlanChange.state == ChangeState.PREVIEWED, PlanChange.created_at < now - KEPT)
+        )
+    return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
 def find_change(organisation: Organisation, change_id: UUID) -> PlanChange:

@@ -48,10 +48,11 @@ def tick(context: JobContext) -> None:
 
 
 def compare(context: JobContext) -> None:
-    """Enqueue the comparison of every customer with what the payment provider has."""
+    """Enqueue the comparison of every customer with what the payment provider has; forget old previews."""
     if context.portal is None or context.portal.payments is None:
         return
-    with context.in_portal():
+    with context.in_portal() as portal:
+        changes.purge_previews(portal.clock())
         for organisation_id in _pages(enforcement.customers):
             context.enqueue("billing.reconcile", organisation_id=str(organisation_id))
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -63,6 +64,24 @@ def user_of(billed: Billed, organisation: Organisation) -> Any:
     if not number:
         billed.mail.domains.create(OPERATOR, organisation.tenant_id, domain)
     return billed.mail.users.create(OPERATOR, f"u{number}@{domain}", None, "", organisation.tenant_id)
+
+
+def kept(ids: list[UUID]) -> list[bool]:
+    session().expire_all()
+    return [session().get(PlanChange, each) is not None for each in ids]
+
+
+def test_what_was_only_looked_at_is_forgotten_by_the_daily_job(billed: Billed) -> None:
+    organisation = billed.subscribed(quantity=5)
+    ids = [change(billed, organisation, None, 6).id]
+    ids.append(changes.preview(billed.payments, OWNER, organisation, 7).id)
+    billed.advance(days=0.9)
+    ids.append(changes.preview(billed.payments, OWNER, organisation, 8).id)
+    billed.advance(days=0.2)
+    for _ in range(2):
+        billed.waiting.append(("billing.compare", {}))
+        billed.run_jobs()
+        assert kept(ids) == [True, False, True]
 
 
 def test_a_plan_by_seat_becomes_one_by_gb_with_its_meters(billed: Billed) -> None:
