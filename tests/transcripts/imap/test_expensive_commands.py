@@ -159,11 +159,11 @@ def test_heavy_work_takes_turns(crowded: tuple[Imap, Client], offload: _Interlea
         seen.clear()
         offload.watch(
             lambda command=command: imap.clients["heavy"].run(command),  # type: ignore[misc]
-            lambda: seen.append(imap.user.user_id in turns._queues),
+            lambda: seen.append(imap.user.user_id in turns._turns._queues),
         )
         assert any(seen), command
     assert turns is services.sorting._heavy
-    assert not turns._queues
+    assert not turns._turns._queues
 
 
 def test_control_no_pauses(
