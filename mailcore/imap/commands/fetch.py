@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from mailcore.imap.wire.cursor import Cursor
 from mailcore.imap.wire.fetch_att import FetchAtt, SimpleAtt, read_fetch_atts
 from mailcore.imap.wire.fetch_modifiers import FetchModifiers, read_fetch_modifiers
 from mailcore.imap.wire.responses import Bad, Done, Wire
+from mailcore.imap.wire.scanner import Command, Head
 from mailcore.model import flags
 from mailcore.model.flags import FlagOperation, FlagSet
 from mailcore.model.uid_set import SequenceSet, UidSet
 
+REMEMBERED_BYTES = 256
+"""Items that take longer to write are read each time."""
 _UID = SimpleAtt("UID")
 _MODSEQ = SimpleAtt("MODSEQ")
 
@@ -50,6 +54,22 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> FetchArgs:
     cursor.space()
     messages = cursor.sequence_set()
     cursor.space()
+    text = cursor.rest()
+    if len(text) > REMEMBERED_BYTES or cursor.holds_literals:
+        atts, modifiers = _read_items(cursor, by_uid)
+    else:
+        atts, modifiers = _known_items(text, by_uid, cursor.utf8)
+    return FetchArgs(messages, atts, by_uid, modifiers)
+
+
+@lru_cache(maxsize=128)
+def _known_items(text: bytes, by_uid: bool, utf8: bool) -> tuple[tuple[FetchAtt, ...], FetchModifiers]:
+    """Read what clients write again and again the first time only."""
+    return _read_items(Cursor(Command(Head("", "", 0), text, ()), utf8=utf8), by_uid)
+
+
+def _read_items(cursor: Cursor, by_uid: bool) -> tuple[tuple[FetchAtt, ...], FetchModifiers]:
+    """Read what is asked of each message, and the modifiers."""
     atts = read_fetch_atts(cursor)
     modifiers = read_fetch_modifiers(cursor, by_uid=by_uid)
     cursor.end()
@@ -57,7 +77,7 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> FetchArgs:
         atts = (_UID, *atts)
     if modifiers.changed_since is not None and _MODSEQ not in atts:
         atts = (*atts, _MODSEQ)
-    return FetchArgs(messages, atts, by_uid, modifiers)
+    return atts, modifiers
 
 
 def handle_fetch(session: Session, args: FetchArgs) -> Replies:

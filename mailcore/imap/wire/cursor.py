@@ -71,6 +71,15 @@ class Cursor:
         if not self.at_end():
             raise SyntaxFault("end of command expected")
 
+    def rest(self) -> bytes:
+        """Return what is left to read."""
+        return self._text[self._position :]
+
+    @property
+    def holds_literals(self) -> bool:
+        """Whether literals stand in the command, so that its text alone does not say what it means."""
+        return bool(self._literals)
+
     def space(self) -> None:
         """Read SP."""
         self.expect(b" ")
