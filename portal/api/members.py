@@ -19,8 +19,10 @@ from portal.languages import LANGUAGES
 from portal.members import queries, services
 from portal.permissions import Role
 
-AS: Final = Role.OWNER
-"""A token that may change members may make owners too: it was made by somebody who may."""
+
+def acting_as(call: Call) -> Role:
+    """Return as what a token changes members; admins make those of an organisation, which make no owners therefore."""
+    return Role.OWNER if call.tenant_id is None else Role.ADMIN
 
 
 class MemberFields(Fields):
@@ -89,7 +91,9 @@ def invite_member(call: Call, given: InviteMember) -> dict[str, Any]:
     """Invite somebody: they get a mail with a link, and are a member once they accept."""
     assert given.language in LANGUAGES
     organisation = organisation_of(call, given.tenant)
-    services.invite(call.services, call.actor, organisation, AS, given.address, Role(given.role), given.language)
+    services.invite(
+        call.services, call.actor, organisation, acting_as(call), given.address, Role(given.role), given.language
+    )
     return {}
 
 
@@ -98,7 +102,7 @@ def update_member(call: Call, given: UpdateMember) -> dict[str, Any]:
     """Give a member another role; their sessions end."""
     membership = _membership(call, given)
     organisation = organisation_of(call, given.tenant)
-    services.change_role(call.actor, organisation, AS, membership.member_id, Role(given.role))
+    services.change_role(call.actor, organisation, acting_as(call), membership.member_id, Role(given.role))
     return {}
 
 
@@ -106,7 +110,7 @@ def update_member(call: Call, given: UpdateMember) -> dict[str, Any]:
 def remove_member(call: Call, given: ListMembers) -> dict[str, Any]:
     """Remove a member from the tenant, and sign them out."""
     membership = _membership(call, given)
-    services.remove(call.actor, organisation_of(call, given.tenant), AS, membership.member_id)
+    services.remove(call.actor, organisation_of(call, given.tenant), acting_as(call), membership.member_id)
     return {}
 
 

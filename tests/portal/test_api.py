@@ -19,7 +19,7 @@ from mailcore.model.token import PLATFORM, TokenOwner
 from mailcore.services import MailServices
 from mailcore.services.accounts.tokens import owner_of_tenant
 from portal.accounts.models import Invitation
-from portal.api import calls
+from portal.api import calls, members
 from portal.api.mount import OPERATIONS
 from portal.audit.models import AuditEvent
 from portal.database import session
@@ -119,11 +119,42 @@ def test_members_are_listed_invited_changed_and_removed(scene: Scene, mail_servi
     assert client.ask("GET", f"/members/{member.id}").body["role"] == "billing"
     assert client.ask("DELETE", f"/members/{member.id}").status == 200
     assert client.ask("GET", f"/members/{member.id}").body["code"] == "MemberNotFound"
-    owner = made.members[Role.OWNER]
-    assert client.ask("DELETE", f"/members/{owner.id}").body["code"] == "LastOwner"
+    owner, ours = made.members[Role.OWNER], f"?tenant={made.organisation.id}"
+    assert scene.platform.ask("DELETE", f"/members/{owner.id}{ours}").body["code"] == "LastOwner"
+    assert scene.platform.ask("PUT", f"/members/{made.members[Role.ADMIN].id}{ours}", {"role": "owner"}).status == 200
     session().rollback()
     told = session().scalars(select(AuditEvent.what).where(AuditEvent.organisation_id == made.organisation.id)).all()
     assert {"member.invited", "member.role_changed", "member.removed"} <= set(told)
+
+
+def check_a_token_makes_no_owner(scene: Scene, mail: MailServices) -> None:
+    """Not with everything a token can be allowed: an admin makes such a token in the portal, and is no owner by it."""
+    made = make_organisation(mail)
+    client = scene.client(owner_of_tenant(made.organisation.tenant_id), TokenRole.ROOT)
+    owner, admin = made.members[Role.OWNER], made.members[Role.ADMIN]
+    asked = (
+        ("PUT", f"/members/{admin.id}", {"role": "owner"}),
+        ("PUT", f"/members/{owner.id}", {"role": "auditor"}),
+        ("DELETE", f"/members/{owner.id}", None),
+        ("POST", "/members", {"address": "eve@outside.test", "role": "owner"}),
+    )
+    for method, path, body in asked:
+        answer = client.ask(method, path, body)
+        assert (answer.status, answer.body.get("code")) == (403, "NotPermitted"), (method, path)
+    roles = {one["id"]: one["role"] for one in client.ask("GET", "/members").body["results"]}
+    assert (roles[str(owner.id)], roles[str(admin.id)]) == ("owner", "admin")
+
+
+def test_a_token_of_an_organisation_makes_and_unmakes_no_owner(scene: Scene, mail_services: MailServices) -> None:
+    check_a_token_makes_no_owner(scene, mail_services)
+
+
+def test_control_a_token_that_acts_as_an_owner_is_seen(
+    scene: Scene, mail_services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "acting_as", lambda _: Role.OWNER)
+    with pytest.raises(AssertionError):
+        check_a_token_makes_no_owner(scene, mail_services)
 
 
 def test_a_domain_is_claimed_listed_and_given_up(scene: Scene) -> None:
