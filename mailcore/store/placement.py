@@ -18,10 +18,14 @@ from mailcore.model.tenant import Shard, Standing, State, StoredSmarthost, Tenan
 from mailcore.model.user_settings import DEFAULTS, UserSettings
 from mailcore.store.client import Clients
 from mailcore.store.directory import Directory
+from mailcore.store.directory.users import Credentials
 from mailcore.store.shard import ShardStores
 
 CACHE_S = 30.0
 MAX_HOMES = 50_000
+READ_GOOD_S = 5.0
+"""So long after the reading of a login the user's home is made of it."""
+MAX_READ = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class Placement:
         self._clock = clock
         self._user_limits = user_limits
         self._homes: dict[UserId, tuple[float, Home]] = {}
+        self._read: dict[UserId, tuple[float, User]] = {}
+        """Whom logins have read, and when they began to."""
         self._tenants: dict[TenantId, tuple[float, Tenant]] = {}
         self._opened: dict[TenantId, tuple[bytes, bytes]] = {}
         """Content keys as they are stored, and opened."""
@@ -108,7 +114,7 @@ class Placement:
         self._user_limits = limits
 
     def home(self, user_id: UserId) -> Home:
-        """Return the user's home; no round trip if known, else up to three.
+        """Return the user's home; no round trip if known or if a login has just read the user, else up to three.
 
         Raises:
             UserNotFound: there is no such user.
@@ -118,7 +124,9 @@ class Placement:
         cached = self._homes.get(user_id)
         if cached is not None and now < cached[0]:
             return cached[1]
-        user = self._directory.users.find(user_id)
+        read_at, user = self._read.pop(user_id, (float("-inf"), None))
+        if now >= read_at + READ_GOOD_S:
+            read_at, user = now, self._directory.users.find(user_id)
         if user is None:
             self.forget(user_id)
             raise UserNotFound(user_id)
@@ -148,8 +156,22 @@ class Placement:
         )
         if len(self._homes) >= MAX_HOMES:
             self._homes.clear()
-        self._homes[user_id] = (now + CACHE_S, home)
+        self._homes[user_id] = (read_at + CACHE_S, home)
         return home
+
+    def find_credentials(self, user_id: UserId) -> Credentials | None:
+        """Return a user with its password as it is now, None if there is none; one round trip.
+
+        Who signs in opens a mailbox next: a home that is asked for within a few seconds is made of this.
+        """
+        now = self._clock()
+        found = self._directory.users.find_credentials(user_id)
+        cached = self._homes.get(user_id)
+        if found is not None and (cached is None or now >= cached[0]):
+            if len(self._read) >= MAX_READ:
+                self._read.clear()
+            self._read[user_id] = now, found.user
+        return found
 
     def limits(self, user: User, tenant: Tenant) -> UserLimits:
         """Return what holds for a user."""
@@ -158,6 +180,7 @@ class Placement:
     def forget(self, user_id: UserId) -> None:
         """Read this user's home anew next time."""
         self._homes.pop(user_id, None)
+        self._read.pop(user_id, None)
 
     def forget_tenant(self, tenant_id: TenantId) -> None:
         """Read this tenant, and the homes of its users, anew next time."""

@@ -15,6 +15,7 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.accounts import passwords
 from mailcore.services.accounts.passwords import Argon2
+from mailcore.store.placement import CACHE_S, READ_GOOD_S
 from tests.builders import OPERATOR, make_services, make_user
 
 
@@ -86,6 +87,45 @@ def test_round_trips(services: MailServices, commands: Commands, monkeypatch: py
     commands.seen.clear()
     services.last_uses.flush()
     assert commands.seen == []
+
+
+def test_who_signs_in_is_read_once_for_the_mailbox_too(
+    services: MailServices, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home is that of the login's reading, for as long as of any other, unless the user changed since."""
+    user = make_user(services)
+    placement = services.placement
+    clock = [1000.0]
+    monkeypatch.setattr(placement, "_clock", lambda: clock[0])
+
+    def cost(work: Callable[[], object]) -> list[str]:
+        commands.seen.clear()
+        work()
+        return [command for command in commands.seen if command == "find users"]
+
+    def login() -> object:
+        return services.authentication.login(user.address, Secret(user.password), Protocol.IMAP, "192.0.2.1")
+
+    def home() -> object:
+        return placement.home(user.user_id)
+
+    placement.forget(user.user_id)
+    expected = home()
+    clock[0] += CACHE_S
+    assert cost(login) == ["find users"]
+    clock[0] += READ_GOOD_S - 0.1
+    assert cost(home) == []
+    assert home() == expected
+    clock[0] += CACHE_S - READ_GOOD_S + 0.1
+    assert cost(home) == ["find users"]
+    clock[0] += CACHE_S
+    login()
+    placement.forget(user.user_id)
+    assert cost(home) == ["find users"]
+    clock[0] += CACHE_S
+    login()
+    clock[0] += READ_GOOD_S
+    assert cost(home) == ["find users"]
 
 
 def test_a_thousand_sessions_are_looked_after_by_one_query(services: MailServices, commands: Commands) -> None:

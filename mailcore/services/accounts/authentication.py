@@ -114,7 +114,7 @@ class Authentication:
         """
         name = _canonical(username)
         attempt = Attempt(name or username, protocol, remote_address, within=within)
-        return self._login(name, password, attempt, self._directory.users.find_credentials)
+        return self._login(name, password, attempt, self._placement.find_credentials)
 
     def _login(
         self, name: str | None, password: Secret, attempt: Attempt, find: Callable[[UserId], Credentials | None]
@@ -150,7 +150,7 @@ class Authentication:
         attempt = Attempt(_canonical(username) or username, protocol, remote_address, kind=CredentialKind.TOKEN)
         found_token = self._tokens.find(token)
         user_id = found_token.owner.user_id if found_token is not None else None
-        found = self._directory.users.find_credentials(user_id) if user_id is not None else None
+        found = self._placement.find_credentials(user_id) if user_id is not None else None
         if found_token is None or found is None or found_token.auth_version != found.user.auth_version:
             self._refuse(attempt, Refusal.WRONG)
         attempt = _of(attempt, found, CredentialKind.TOKEN)
@@ -174,7 +174,7 @@ class Authentication:
         route = self._directory.addresses.find(name) if name is not None else None
         if route is not None and not attempt.may_be_of(route.tenant_id):
             route = None
-        found = self._directory.users.find_credentials(route.user_id) if route is not None else None
+        found = self._placement.find_credentials(route.user_id) if route is not None else None
         if route is None and name is not None:  # as many round trips, and the same count of the tenant's failures
             owner = self._directory.domains.owner_of(name.rpartition("@")[2])
             attempt = replace(attempt, tenant_id=attempt.within or owner)

@@ -18,8 +18,8 @@ from typing import Final
 from bson import ObjectId
 
 from mailcore.model.ids import UserId
-from mailcore.store.directory import Directory
 from mailcore.store.directory.users import Credentials
+from mailcore.store.placement import Placement
 
 GOOD_FOR_S: Final = 1.0
 """Counted from before the reading."""
@@ -29,8 +29,8 @@ MAX_KNOWN: Final = 2000
 class RecentUsers:
     """Finds users for logins whose password needs no hash any more; what is kept has no hash."""
 
-    def __init__(self, directory: Directory, clock: Callable[[], float] = time.monotonic) -> None:
-        self._directory = directory
+    def __init__(self, placement: Placement, clock: Callable[[], float] = time.monotonic) -> None:
+        self._placement = placement
         self._clock = clock
         self._known: OrderedDict[UserId, tuple[float, Credentials]] = OrderedDict()
         """Until when it is good, in the order of that."""
@@ -49,7 +49,7 @@ class RecentUsers:
         if known is not None and at < known[0]:
             return known[1]
         forgotten = self._forgotten
-        found = self._directory.users.find_credentials(user_id)
+        found = self._placement.find_credentials(user_id)
         if found is not None:
             self._remember(user_id, at + GOOD_FOR_S, replace(found, password_hash=None, temporary=None), forgotten)
         return found

@@ -95,7 +95,7 @@ class AuthLogRows:
         """
         requests = [
             UpdateOne(
-                {"_id": user_id.binary + _NETWORKS + _hash(network)},
+                {"_id": _network_key(user_id, network)},
                 {
                     "$max": {"last_at": at, "expires_at": at + kept_for},
                     "$setOnInsert": {"network": network, "first_at": at},
@@ -107,11 +107,12 @@ class AuthLogRows:
         with deadline():
             result = self._collection.bulk_write(requests, ordered=False)
             noted = [seen[number][:2] for number in result.upserted_ids or ()]
-            return {(user_id, network) for user_id, network in noted if self._knows_another(user_id)}
+            return {(user_id, network) for user_id, network in noted if self._knows_another(user_id, network)}
 
-    def _knows_another(self, user_id: UserId) -> bool:
+    def _knows_another(self, user_id: UserId, network: str) -> bool:
         known = {"$gte": user_id.binary + _NETWORKS + bytes(8), "$lte": user_id.binary + _NETWORKS + b"\xff" * 8}
-        return self._collection.count_documents({"_id": known}, limit=2) > 1
+        others = known | {"$ne": _network_key(user_id, network)}
+        return self._collection.find_one({"_id": others}, {"_id": 1}) is not None
 
     def list_of_user(self, user_id: UserId, before: bytes | None, limit: int) -> list[AuthLogRow]:
         """Return a page of a user's log, latest hour first, from right before a row."""
@@ -167,6 +168,10 @@ def row_key(user_id: UserId, sign_in: SignIn, at: datetime) -> bytes:
     """Return the key of the row that a sign-in counts in."""
     parts = (sign_in.protocol, sign_in.remote_address, sign_in.result, sign_in.credential)
     return user_id.binary + struct.pack(">I", int(at.timestamp()) // WINDOW_S) + _hash("\n".join(parts))
+
+
+def _network_key(user_id: UserId, network: str) -> bytes:
+    return user_id.binary + _NETWORKS + _hash(network)
 
 
 def _hash(text: str) -> bytes:
