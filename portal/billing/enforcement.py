@@ -10,7 +10,6 @@ from uuid import UUID
 import stripe
 from sqlalchemy import select
 
-from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.tenant import Tenant
 from mailcore.services import MailServices
 from portal.accounts.models import Organisation
@@ -18,12 +17,12 @@ from portal.billing import mirror
 from portal.billing.adjustments import Limit, adjusted, adjustments_of
 from portal.billing.entitlements import entitlements
 from portal.billing.gateway import asking
+from portal.billing.mirror import BILLING
 from portal.billing.models import Adjustment, BillingAccount, ChangeState, PlanChange
 from portal.database import session, unit_of_work
 
 log = logging.getLogger(__name__)
 
-BILLING: Final = Actor(ActorKind.SYSTEM, Door.WORKER, "billing")
 PAGE: Final = 500
 
 

@@ -60,6 +60,12 @@ def once(change: UUID | str) -> dict[str, Any]:
     return {"idempotency_key": f"eider-{change}"}
 
 
+def coupons_of(found: stripe.Subscription) -> list[str]:
+    """Return the coupons whose discounts a subscription has, as far as it was fetched with them."""
+    sources = [each.source for each in found.discounts if not isinstance(each, str)]
+    return [str(one.coupon if isinstance(one.coupon, str) else one.coupon.id) for one in sources if one.coupon]
+
+
 def subscription_fields(found: stripe.Subscription) -> dict[str, Any]:
     """Return the columns of a subscription's row; the plan's item is the one with a quantity."""
     items = found["items"].data

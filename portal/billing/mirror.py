@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import stripe
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from portal.billing.gateway import invoice_fields, subscription_fields
-from portal.billing.models import BillingAccount, Invoice, Subscription
+from mailcore.model.actor import Actor, ActorKind, Door
+from portal.audit.services import record
+from portal.billing.gateway import coupons_of, invoice_fields, subscription_fields
+from portal.billing.models import BillingAccount, Invoice, Subscription, UsedCoupon
 from portal.billing.plans import BY_KEY
 from portal.database import session, utc_now
 
 log = logging.getLogger(__name__)
 
 PAGE = 100
+BILLING: Final = Actor(ActorKind.SYSTEM, Door.WORKER, "billing")
+"""Who does what follows from the provider."""
 
 
 def lock_account(organisation_id: UUID) -> BillingAccount:
@@ -41,18 +45,25 @@ def fetch_all(client: stripe.StripeClient, account: BillingAccount) -> None:
     """Make everything of a customer equal to what is there; behind its lock."""
     if account.customer is None:
         return
-    for subscription in client.v1.subscriptions.list(
-        {"customer": account.customer, "status": "all", "limit": PAGE}
-    ).auto_paging_iter():
+    subscriptions = client.v1.subscriptions.list(
+        {"customer": account.customer, "status": "all", "limit": PAGE, "expand": ["data.discounts"]}
+    )
+    coupons = []
+    for subscription in subscriptions.auto_paging_iter():
         store_subscription(account, subscription)
+        coupons += coupons_of(subscription)
     for invoice in client.v1.invoices.list({"customer": account.customer, "limit": PAGE}).auto_paging_iter():
         store_invoice(account, invoice)
     fetch_customer(client, account)
+    _note_coupons(account, coupons)
 
 
 def fetch_subscription(client: stripe.StripeClient, account: BillingAccount, subscription_id: str) -> None:
     """Make one subscription equal to what is there; behind the customer's lock."""
-    store_subscription(account, client.v1.subscriptions.retrieve(subscription_id))
+    found = client.v1.subscriptions.retrieve(subscription_id, {"expand": ["discounts"]})
+    store_subscription(account, found)
+    if str(found.customer) == account.customer:
+        _note_coupons(account, coupons_of(found))
 
 
 def fetch_invoice(client: stripe.StripeClient, account: BillingAccount, invoice_id: str) -> None:
@@ -94,6 +105,19 @@ def _store_unknown(account: BillingAccount, fields: dict[str, Any]) -> None:
     if known is not None:
         plan = {"price_key": known.price_key, "quantity": known.quantity}
         _store(Subscription, account, {**fields, **plan})
+
+
+def take_coupon(organisation_id: UUID, coupon: str) -> bool:
+    """Note that an organisation uses a coupon; False if it did before."""
+    noted = insert(UsedCoupon).values(organisation_id=organisation_id, coupon=coupon).on_conflict_do_nothing()
+    return session().execute(noted.returning(UsedCoupon.coupon)).one_or_none() is not None
+
+
+def _note_coupons(account: BillingAccount, coupons: list[str]) -> None:
+    """Note coupons that the provider took and whose use was never committed here: they are not taken again."""
+    for coupon in coupons:
+        if take_coupon(account.organisation_id, coupon):
+            record(BILLING, "billing.coupon_used", coupon, organisation_id=account.organisation_id)
 
 
 def store_invoice(account: BillingAccount, found: stripe.Invoice) -> None:

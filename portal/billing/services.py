@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import stripe
-from sqlalchemy.dialects.postgresql import insert
 
 from mailcore.errors import Conflict, NotFound, ValueInvalid
 from mailcore.model.actor import Actor
@@ -18,9 +17,9 @@ from portal.audit.services import record
 from portal.billing import catalogue, entitlements, mirror, plans
 from portal.billing.fitting import check_fits
 from portal.billing.gateway import asking, once
-from portal.billing.models import BillingAccount, Subscription, UsedCoupon
+from portal.billing.models import BillingAccount, Subscription
 from portal.billing.plans import PLANS, Plan
-from portal.database import session, unit_of_work
+from portal.database import unit_of_work
 from portal.jobs import enqueue_after_commit
 from portal.mail_plane import Portal
 
@@ -142,6 +141,8 @@ def card_page(payments: Payments, actor: Actor, organisation: Organisation) -> s
 def use_coupon(payments: Payments, actor: Actor, organisation: Organisation, code: str) -> None:
     """Take a coupon off the coming invoices; an organisation uses each once, however many ask at the same time.
 
+    Where the commit fails after the provider took it, the mirror notes it with what is fetched next.
+
     Raises:
         NoSubscription, CouponUsed: why not.
         PaymentsAway, PaymentRefused: as `gateway.asking`; unknown, expired or used up.
@@ -150,7 +151,7 @@ def use_coupon(payments: Payments, actor: Actor, organisation: Organisation, cod
         account = mirror.lock_account(organisation.id)
         subscription = running(organisation)
         coupon = code.strip()[:80]
-        if not _take_coupon(organisation, coupon):
+        if not mirror.take_coupon(organisation.id, coupon):
             raise CouponUsed(code)
         discounts: Any = [*({"discount": each} for each in subscription.discounts), {"coupon": coupon}]
         options: Any = once(f"{organisation.id}-coupon-{coupon}")
@@ -245,12 +246,6 @@ def _look_again(payments: Payments, account: BillingAccount) -> None:
     sessions = payments.client.v1.checkout.sessions
     for each in sessions.list({"customer": account.customer, "status": "open", "limit": 100}).auto_paging_iter():
         sessions.expire(each.id)
-
-
-def _take_coupon(organisation: Organisation, coupon: str) -> bool:
-    """Note that an organisation uses a coupon; False if it did before."""
-    noted = insert(UsedCoupon).values(organisation_id=organisation.id, coupon=coupon).on_conflict_do_nothing()
-    return session().execute(noted.returning(UsedCoupon.coupon)).one_or_none() is not None
 
 
 def _customer(payments: Payments, organisation: Organisation, account: BillingAccount, actor: Actor) -> str:

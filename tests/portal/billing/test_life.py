@@ -7,15 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from mailcore.errors import TooManyUsers
 from mailcore.model.tenant import Standing
-from portal.billing import changes, enforcement, metering, plans, services
+from portal.accounts.models import Organisation
+from portal.audit.models import AuditEvent
+from portal.billing import changes, enforcement, metering, mirror, plans, services
 from portal.billing.changes import PreviewOutdated
 from portal.billing.entitlements import Facts, derive
 from portal.billing.fitting import BeyondSpendCap, SeatsInUse
 from portal.billing.gateway import PaymentRefused, PaymentsAway
-from portal.billing.models import ChangeState, PlanChange
+from portal.billing.models import ChangeState, PlanChange, UsedCoupon
 from portal.billing.money import CurrencyMismatch, Money
 from portal.billing.services import CouponUsed, SubscriptionRuns
 from portal.billing.stages import STEPS, Stage, stage_at
@@ -270,8 +273,75 @@ def test_a_coupon_is_used_once_however_many_ask(billed: Billed) -> None:
 
 
 def test_a_coupon_that_nobody_notes_would_be_seen(billed: Billed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "_take_coupon", lambda *_: True)
+    monkeypatch.setattr(mirror, "take_coupon", lambda *_: True)
     assert _coupon_race(billed) > 1
+
+
+class CommitLost(Exception):
+    """Postgres went away after the provider had taken it."""
+
+
+def _coupon_whose_commit_is_lost(billed: Billed, monkeypatch: pytest.MonkeyPatch) -> tuple[Organisation, str]:
+    """A coupon that counts at the provider, and of which nothing was written here; events of it are held back."""
+    organisation = billed.subscribed()
+    assert billed.server.webhooks is not None
+    billed.server.webhooks.hold()
+    code = f"L{organisation.tenant}"
+    billed.client.v1.coupons.create({"id": code, "percent_off": 10, "duration": "forever"})
+
+    def lost(*_: object, **__: object) -> None:
+        raise CommitLost
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "record", lost)
+        with pytest.raises(CommitLost):
+            services.use_coupon(billed.payments, OWNER, organisation, code)
+    session().rollback()
+    assert used(organisation) == []
+    return organisation, code
+
+
+def used(organisation: Organisation) -> list[str]:
+    session().expire_all()
+    return list(session().scalars(select(UsedCoupon.coupon).where(UsedCoupon.organisation_id == organisation.id)))
+
+
+def logged(organisation: Organisation, code: str) -> int:
+    wanted = select(AuditEvent).where(AuditEvent.organisation_id == organisation.id, AuditEvent.target == code)
+    return len(session().scalars(wanted.where(AuditEvent.what == "billing.coupon_used")).all())
+
+
+@pytest.mark.parametrize("by", ["event", "comparison"])
+def test_a_coupon_whose_commit_was_lost_is_noted_with_what_is_fetched_next(
+    billed: Billed, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    organisation, code = _coupon_whose_commit_is_lost(billed, monkeypatch)
+    assert billed.server.webhooks is not None
+    billed.server.webhooks.release(None if by == "event" else [])
+    for _ in range(2):
+        if by == "comparison":
+            billed.waiting.append(("billing.reconcile", {"organisation_id": str(organisation.id)}))
+        billed.settle()
+        assert used(organisation) == [code]
+        assert logged(organisation, code) == 1
+    with pytest.raises(CouponUsed):
+        services.use_coupon(billed.payments, OWNER, organisation, code)
+    [found] = billed.server.world.of_kind("subscription", customer=billed.customer(organisation))
+    assert len(found["discounts"]) == 1
+
+
+def test_control_a_lost_coupon_that_nobody_notes_is_asked_for_again(
+    billed: Billed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organisation, code = _coupon_whose_commit_is_lost(billed, monkeypatch)
+    monkeypatch.setattr(mirror, "_note_coupons", lambda *_: None)
+    assert billed.server.webhooks is not None
+    billed.server.webhooks.release()
+    billed.settle()
+    asked = len(billed.server.calls)
+    with pytest.raises(PaymentsAway):  # the key of the first call keeps the provider from taking it twice, for a day
+        services.use_coupon(billed.payments, OWNER, organisation, code)
+    assert len(billed.server.calls) > asked
 
 
 def test_tax_numbers_come_and_go(billed: Billed) -> None:

@@ -105,10 +105,10 @@ class StripeServer:
             answer: Object = before[1]
             return answer
         given = parameters.check(parameters.read_form(form), route.shape)
-        if given.get("expand"):
-            raise ApiFault("This server expands nothing", param="expand")
-        given.pop("expand", None)
+        wanted = given.pop("expand", None) or []
         found: Object = _shown(route.answer(routes.Call(self.world, given, ids, self.url)))
+        for name in wanted:
+            _expand(self.world, found, name)
         if idempotency_key and method == "POST":
             self.world.used_keys[idempotency_key] = (asked, copy.deepcopy(found))
         if method != "GET":
@@ -149,6 +149,18 @@ class StripeServer:
                 return 402, pages.invoice(invoice, str(fault))
             return 303, f"{self.url}/i/{invoice['id']}"
         raise ApiFault("No such page", status=404)
+
+
+def _expand(world: World, found: Object, name: str) -> None:
+    """Put whole discounts in the place of their ids: of an object, or of each of a list.
+
+    Raises:
+        ApiFault: something else is to be expanded.
+    """
+    if name not in {"discounts", "data.discounts"}:
+        raise ApiFault("This server expands discounts alone", param="expand")
+    for each in found["data"] if name.startswith("data.") else [found]:
+        each["discounts"] = [_shown(world.get("discount", discount_id)) for discount_id in each["discounts"]]
 
 
 def _shown(found: Any) -> Any:
