@@ -37,6 +37,8 @@ PATIENCE_S = 0.5
 """So often a waiting call looks whether pymongo has given its server up."""
 DEFAULT_DEADLINE_S = 5.0
 RECEIVE_BYTES = 64 * 1024
+LARGE_BYTES = 1024 * 1024
+"""From this size on a command goes out apart from its header."""
 MOST_BYTES = 48_000_000
 """No message of MongoDB's is longer."""
 
@@ -226,12 +228,13 @@ class Line:
         """
         body = bson.encode({**command, "$db": database})
         self.request_id = request_id = next(self._requests)
-        message = _HEADER.pack(_HEADER.size + len(body), request_id, 0, _OP_MSG, 0, 0) + body
-        sent = self._socket.send(message)
-        if sent < len(message):
-            self._socket.settimeout(max(give_up_at - time.monotonic(), 0.001))
-            self._socket.sendall(memoryview(message)[sent:])
-            self._socket.settimeout(PATIENCE_S)
+        header = _HEADER.pack(_HEADER.size + len(body), request_id, 0, _OP_MSG, 0, 0)
+        if len(body) < LARGE_BYTES:
+            self._send(header + body, give_up_at)
+        else:  # not copied once more
+            self._send(header, give_up_at)
+            self._send(body, give_up_at)
+        del body  # nor held while the answer is waited for
         reply = self._receive(give_up_at)
         while len(reply) < _HEADER.size:
             reply += self._receive(give_up_at)
@@ -242,6 +245,13 @@ class Line:
             raise _LineBroken
         whole = memoryview(reply if len(reply) == length else self._receive_rest(reply, length, give_up_at))
         return bson.decode(whole[_HEADER.size :], codec)
+
+    def _send(self, message: bytes, give_up_at: float) -> None:
+        sent = self._socket.send(message)
+        if sent < len(message):
+            self._socket.settimeout(max(give_up_at - time.monotonic(), 0.001))
+            self._socket.sendall(memoryview(message)[sent:])
+            self._socket.settimeout(PATIENCE_S)
 
     def _receive_rest(self, begun: bytes, length: int, give_up_at: float) -> bytearray:
         """Return a reply of which the beginning is there, without copying what is received."""

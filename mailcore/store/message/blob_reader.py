@@ -1,4 +1,4 @@
-"""Reading ranges of blobs: headers remembered, chunks fetched by few calls of at most 4 MiB."""
+"""Reading ranges of blobs: headers remembered, chunks fetched by few calls of at most 3 MiB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bson import ObjectId
 from mailcore.errors import StoreDamaged, StoreUnavailable
 from mailcore.store.keys import chunk_key
 from mailcore.store.message.blobs import BlobHeader, Blobs
-from mailcore.store.message.chunks import BATCH_BYTES, ChunkMissing, Chunks, Tier
+from mailcore.store.message.chunks import READ_BYTES, ChunkMissing, Chunks, Tier
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class BlobReader:
     def read(self, tenant_id: ObjectId, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
         """Yield the content of the spans in order, in pieces: index of the span, bytes.
 
-        One round trip for the headers that are not remembered, one for each 4 MiB of chunks.
+        One round trip for the headers that are not remembered, one for each 3 MiB of chunks.
 
         Raises:
             StoreUnavailable: a set does not answer.
@@ -59,7 +59,7 @@ class BlobReader:
             header = headers[span.address]
             for number in range(span.start // header.chunk_bytes, -(-span.end // header.chunk_bytes)):
                 chunk_size = min(header.chunk_bytes, header.size - number * header.chunk_bytes)
-                if batch and (batch_bytes + chunk_size > BATCH_BYTES or header.tier is not batch_tier):
+                if batch and (batch_bytes + chunk_size > READ_BYTES or header.tier is not batch_tier):
                     yield from self._fetch(tenant_id, spans, batch, headers)
                     batch, batch_bytes = [], 0
                 batch.append((index, number))

@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 CHUNK_KEY_BYTES = 56
-BATCH_BYTES = 4 << 20
-"""So much travels in one call to the database, and is held by one reader."""
+READ_BYTES = 3 << 20
+"""So much is read by one call to the database; a reader holds it twice while the answer is taken apart."""
+WRITE_BYTES = 2 << 20
+"""So much is written by one call; a writer holds it three times while it is put into a message."""
 
 HOT_DEADLINE_S = 5.0
 COLD_DEADLINE_S = 2.0
@@ -122,7 +124,7 @@ class Chunks:
         self.cold_breaker = Breaker(cold_pause_s)
 
     def insert(self, tenant_id: ObjectId, uploads: Sequence[Upload], tier: Tier) -> None:
-        """Store generations whole (majority): one call for each 4 MiB.
+        """Store generations whole (majority): one call for each 2 MiB.
 
         Raises:
             StoreUnavailable: no answer in time; some chunks may be there, a sweep removes them.
@@ -133,7 +135,7 @@ class Chunks:
         for upload in uploads:
             for number in range(chunk_count(len(upload.data))):
                 piece = upload.data[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-                if batch and batch_bytes + len(piece) > BATCH_BYTES:
+                if batch and batch_bytes + len(piece) > WRITE_BYTES:
                     self._insert_batch(batch, tier)
                     batch, batch_bytes = [], 0
                 key = chunk_key(tenant_id, upload.address, upload.generation, number)
@@ -143,7 +145,7 @@ class Chunks:
             self._insert_batch(batch, tier)
 
     def fetch(self, keys: Sequence[bytes], tier: Tier) -> dict[bytes, bytes]:
-        """Return the chunks of these keys that exist; the caller keeps to 4 MiB a call.
+        """Return the chunks of these keys that exist; the caller keeps to 3 MiB a call.
 
         Raises:
             StoreUnavailable: no answer in time, or the cold set is being left alone.

@@ -11,7 +11,7 @@ from mailcore import fault
 from mailcore.errors import StoreFull, StoreUnavailable
 from mailcore.store.keys import chunk_key
 from mailcore.store.message.blobs import BlobHeader, Blobs
-from mailcore.store.message.chunks import BATCH_BYTES, Chunks, Tier, Upload, new_generation
+from mailcore.store.message.chunks import WRITE_BYTES, Chunks, Tier, Upload, new_generation
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def read_content(chunks: Chunks, header: BlobHeader) -> bytes | None:
     keys = [
         chunk_key(header.tenant_id, header.address, header.generation, number) for number in range(header.chunk_count)
     ]
-    per_call = max(1, BATCH_BYTES // header.chunk_bytes)
+    per_call = max(1, WRITE_BYTES // header.chunk_bytes)
     pieces: list[bytes] = []
     for start in range(0, len(keys), per_call):
         wanted = keys[start : start + per_call]
