@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import orjson
-from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request, Response
 
 from mailcore.api import documentation, operations
+from mailcore.api.application import Application
 from mailcore.api.call import Call, actor_of, check_permission, resolve_deleted_user, resolve_user
 from mailcore.api.errors import ApiError, api_error, internal
 from mailcore.api.idempotency import replayed
 from mailcore.api.large_bodies import body_of
-from mailcore.api.measuring import measure
 from mailcore.api.operation import Media, Operation
 from mailcore.api.requests import check_fields, is_fields, read_fields
 from mailcore.errors import AuthenticationFailed, MailError
@@ -32,44 +33,36 @@ TRUE: Final = frozenset({"1", "true", "yes", "y", "on"})
 logger = logging.getLogger(__name__)
 
 
-def create_app(services: MailServices, table: Sequence[Operation] = operations.ALL) -> Flask:
-    """Return the application on these services; routes are strict about trailing slashes.
+def create_app(services: MailServices, table: Sequence[Operation] = operations.ALL) -> Application:
+    """Return the application on these services.
 
     `table` is another's for operations that live elsewhere and are asked for in the same way.
     """
-    app = Flask("mailcore.api", static_folder=None, template_folder=None)
-    app.url_map.strict_slashes = True
-    app.url_map.merge_slashes = False
+    app = Application(_failed)
     for operation in table:
-        app.add_url_rule(
-            operation.rule,
-            endpoint=operation.name,
-            view_func=_view(services, operation),
-            methods=[operation.method],
-            provide_automatic_options=False,
-        )
+        app.add(operation.method, operation.rule, operation.name, partial(_view, services, operation))
     documentation.register(app, tuple(table))
-    measure(app)
-    app.register_error_handler(Exception, _failed)
     return app
 
 
-def _view(services: MailServices, operation: Operation) -> Callable[..., Response]:
-    def view(**path: str) -> Response:
-        found = _token(services, operation, request)
-        return replayed(services, operation, request, found, lambda: _run(services, operation, found, path))
-
-    return view
+def _view(services: MailServices, operation: Operation, request: Request, path: dict[str, str]) -> Response:
+    found = _token(services, operation, request)
+    return replayed(services, operation, request, found, lambda: _run(services, operation, request, found, path))
 
 
 def _run(
-    services: MailServices, operation: Operation, found: tuple[Token, Secret] | None, path: dict[str, str]
+    services: MailServices,
+    operation: Operation,
+    request: Request,
+    found: tuple[Token, Secret] | None,
+    path: dict[str, str],
 ) -> Response:
     """Check the permission and the fields, then do it."""
     dry_run = request.args.get("dry_run", "").lower() in TRUE
     remote = request.remote_addr or ""
     token, value = found if found is not None else (None, None)
-    call = Call(services, token, actor_of(token, remote, secrets.token_hex(8), dry_run=dry_run), path, value)
+    actor = actor_of(token, remote, secrets.token_hex(8), dry_run=dry_run)
+    call = Call(services, token, actor, path, value, asked=request.headers)
     if operation.needs is not None:
         if "user" in path:
             resolve = resolve_deleted_user if operation.of_deleted else resolve_user
@@ -87,7 +80,7 @@ def _run(
         return answer
     if dry_run and operation.changes:
         answer = {"dryRun": True, "plan": call.plan}
-    return _answer({"success": True, **answer}, operation, call.headers)
+    return _answer({"success": True, **answer}, operation, call.headers, request)
 
 
 def _token(services: MailServices, operation: Operation, asked: Request) -> tuple[Token, Secret] | None:
@@ -111,7 +104,7 @@ def _token(services: MailServices, operation: Operation, asked: Request) -> tupl
         raise ApiError(403, "InvalidToken", "This access token is not good, or not any more") from None
 
 
-def _answer(body: dict[str, Any], operation: Operation, headers: dict[str, str]) -> Response:
+def _answer(body: dict[str, Any], operation: Operation, headers: dict[str, str], request: Request) -> Response:
     raw = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
     response = Response(raw, 200, mimetype=Media.JSON.value)
     response.headers.update(headers)
@@ -127,14 +120,14 @@ def _answer(body: dict[str, Any], operation: Operation, headers: dict[str, str])
     return response
 
 
-def _failed(error: Exception) -> Response:
+def _failed(error: Exception, endpoint: str) -> Response:
     """Turn whatever went wrong into an answer; what nobody foresaw is logged whole and told as nothing."""
     if isinstance(error, MailError):
         error = api_error(error)
     elif isinstance(error, HTTPException):
         error = _of_http(error)
     elif not isinstance(error, ApiError):
-        logger.error("api.failed", exc_info=error, extra={"endpoint": request.endpoint or ""})
+        logger.error("api.failed", exc_info=error, extra={"endpoint": endpoint})
         error = internal()
     assert isinstance(error, ApiError)
     response = Response(orjson.dumps(error.body()), error.status, mimetype=Media.JSON.value)
@@ -144,7 +137,7 @@ def _failed(error: Exception) -> Response:
 
 
 def _of_http(error: HTTPException) -> ApiError:
-    """Return the answer to what Flask itself refused."""
+    """Return the answer to what Werkzeug refused."""
     if error.code == 404:
         return ApiError(404, "ResourceNotFound", "There is no such path")
     if error.code == 405:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from bson import ObjectId
-from flask import Response
 from pydantic import Field, StringConstraints
+from werkzeug.wrappers import Response
 
 from mailcore.api.call import Call, resolve_user
 from mailcore.api.fields import Fields, Input, Instant, Meta, Moment, Nothing, Oid, Output, instant, meta_value

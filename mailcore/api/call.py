@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec
 
 from bson import ObjectId
+from werkzeug.datastructures import Headers
 
 from mailcore.api.errors import ApiError
 from mailcore.api.operation import Permission
@@ -44,6 +45,8 @@ class Call:
     """The body of an operation that takes bytes, where it was neither JSON nor a form."""
     headers: dict[str, str] = field(default_factory=dict)
     """For the answer."""
+    asked: Headers = field(default_factory=Headers)
+    """The header of the request."""
 
     @property
     def owner(self) -> UserId:

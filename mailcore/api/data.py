@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from flask import Response
+from werkzeug.wrappers import Response
 
 from mailcore.api.call import Call
 from mailcore.api.errors import ApiError

@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import orjson
-from flask import Flask, Response
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from werkzeug.wrappers import Request, Response
 
 from mailcore.api import operations
+from mailcore.api.application import Application
 from mailcore.api.operation import Media, Operation
 
 REFERENCE: Final = "#/components/schemas/{model}"
@@ -30,19 +31,19 @@ STYLE: Final = (
 )
 
 
-def register(app: Flask, table: tuple[Operation, ...]) -> None:
+def register(app: Application, table: tuple[Operation, ...]) -> None:
     """Add both routes; they need no token and tell no secret."""
 
-    def description() -> Response:
+    def description(_request: Request, _path: dict[str, str]) -> Response:
         return Response(_description(table), mimetype=Media.JSON.value)
 
-    def page() -> Response:
+    def page(_request: Request, _path: dict[str, str]) -> Response:
         answer = Response(_page(table), mimetype="text/html")
         answer.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
         return answer
 
-    app.add_url_rule("/openapi.json", "openapi", description, methods=["GET"])
-    app.add_url_rule("/docs", "docs", page, methods=["GET"])
+    app.add("GET", "/openapi.json", "openapi", description)
+    app.add("GET", "/docs", "docs", page)
 
 
 @cache

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from flask import Request, Response
+from werkzeug.wrappers import Request, Response
 
 from mailcore.api.errors import ApiError
 from mailcore.api.large_bodies import beginning_of

@@ -9,7 +9,7 @@ from io import RawIOBase
 from typing import IO, Any, BinaryIO, Final, cast
 
 import orjson
-from flask import Request
+from werkzeug.wrappers import Request
 
 from mailcore.api.errors import ApiError
 from mailcore.model.octets import Octets

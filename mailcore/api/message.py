@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from flask import Response
 from pydantic import Field
+from werkzeug.wrappers import Response
 
 from mailcore.api.call import Call
 from mailcore.api.errors import ApiError, invalid

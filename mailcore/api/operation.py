@@ -51,7 +51,7 @@ class Operation:
         needs: the permission; None where everybody may.
         takes: fields of query and body together, without those of the path.
         gives: the answer; for other media than JSON only a note.
-        run: does it and returns the fields of the answer, or a Flask response.
+        run: does it and returns the fields of the answer, or a response.
         takes_bytes: the body is data, not fields, unless it is JSON or a form; fields come from the query.
         most_bytes: of such a body.
         is_list: answers carry an ETag.
@@ -84,7 +84,7 @@ class Operation:
 
     @property
     def rule(self) -> str:
-        """Return the path as Flask writes it."""
+        """Return the path as Werkzeug writes it."""
         return PATH_NAME.sub(r"<\1>", self.path)
 
     @property

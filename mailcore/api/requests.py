@@ -7,9 +7,9 @@ from io import BytesIO
 from typing import Any, Final
 
 import orjson
-from flask import Request
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Request
 
 from mailcore.api.errors import ApiError, invalid
 from mailcore.api.fields import Input

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from bson import ObjectId
-from flask import Response
 from pydantic import Field, StringConstraints
+from werkzeug.wrappers import Response
 
 from mailcore.api.call import Call
 from mailcore.api.composition import Data, Line, decoded

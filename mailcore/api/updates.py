@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Final
 
 import orjson
-from flask import Response, request
 from pydantic import Field, StringConstraints
+from werkzeug.wrappers import Response
 
 from mailcore.api.call import Call
 from mailcore.api.fields import LooseInput, Output
@@ -34,7 +34,7 @@ class GetUpdates(LooseInput):
 
 def get_updates(call: Call, given: GetUpdates) -> Response:
     """Stream changes until the client goes, or its token is good no more."""
-    after = request.headers.get("Last-Event-ID") or given.last_event_id or ""
+    after = call.asked.get("Last-Event-ID") or given.last_event_id or ""
     error = ""
     try:
         feed = call.services.updates.open(call.owner, after)

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from infra.devstack.endpoints import ShardUris
 from mailcore.api import operations
 from mailcore.api.app import create_app
+from mailcore.api.application import Application
 from mailcore.api.operation import Media
 from mailcore.model.roles import Role
 from mailcore.model.token import PLATFORM, TokenOwner
@@ -38,11 +38,11 @@ class Answer:
 class Api:
     """A client with a token; every good answer is held against its description."""
 
-    app: Flask
+    app: Application
     token: str | None
 
     def ask(self, method: str, path: str, body: object = None, **options: Any) -> Answer:
-        client: FlaskClient = self.app.test_client()
+        client = Client(self.app)
         headers = dict(options.pop("headers", {}))
         if self.token is not None:
             headers.setdefault("X-Access-Token", self.token)
@@ -87,7 +87,7 @@ def services(directory_uri: str, shard_uris: dict[str, ShardUris], redis_url: st
 
 
 @pytest.fixture(scope="session")
-def app(services: MailServices) -> Flask:
+def app(services: MailServices) -> Application:
     return create_app(services)
 
 
@@ -96,7 +96,7 @@ def token(services: MailServices, owner: TokenOwner, role: Role = Role.ROOT) -> 
 
 
 @pytest.fixture(scope="session")
-def platform(app: Flask, services: MailServices) -> Api:
+def platform(app: Application, services: MailServices) -> Api:
     """The API with a platform token."""
     return Api(app, token(services, PLATFORM))
 
@@ -107,12 +107,12 @@ def user(services: MailServices) -> MadeUser:
 
 
 @pytest.fixture
-def tenant(app: Flask, services: MailServices, user: MadeUser) -> Api:
+def tenant(app: Application, services: MailServices, user: MadeUser) -> Api:
     """The API with a token of the user's tenant."""
     return Api(app, token(services, owner_of_tenant(user.tenant_id)))
 
 
 @pytest.fixture
-def own(app: Flask, services: MailServices, user: MadeUser) -> Api:
+def own(app: Application, services: MailServices, user: MadeUser) -> Api:
     """The API with a token of the user itself."""
     return Api(app, token(services, services.tokens.owner_of_user(user.user_id), Role.USER))

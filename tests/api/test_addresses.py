@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from flask import Flask
 
+from mailcore.api.application import Application
 from mailcore.errors import AddressNotFound
 from mailcore.model.roles import Role
 from mailcore.services import MailServices
@@ -209,7 +209,9 @@ def test_domains_of_others_are_not_moved(tenant: Api, services: MailServices, us
     assert tenant.put("/addresses/renameDomain", {"oldDomain": "..", "newDomain": domain}).status == 400
 
 
-def test_a_webmails_token_lists_and_a_downloaders_does_not(app: Flask, services: MailServices, user: MadeUser) -> None:
+def test_a_webmails_token_lists_and_a_downloaders_does_not(
+    app: Application, services: MailServices, user: MadeUser
+) -> None:
     for role, status in ((Role.WEBMAIL, 200), (Role.DOWNLOADER, 403)):
         api = Api(app, token(services, owner_of_tenant(user.tenant_id), role))
         assert api.get("/addresses").status == status

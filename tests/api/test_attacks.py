@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
-from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mailcore.api.application import Application
 from mailcore.errors import OverQuota
 from mailcore.message import fields_out
 from mailcore.message.headers import header_size, iter_fields
@@ -211,7 +211,7 @@ class _Crowd:
                 self.all_asked.set()
 
 
-def race(app: Flask, services: MailServices, work: Callable[[Api, int], int], user: MadeUser) -> list[int]:
+def race(app: Application, services: MailServices, work: Callable[[Api, int], int], user: MadeUser) -> list[int]:
     """Do it fifty times at once; return the statuses."""
     owner = services.tokens.owner_of_user(user.user_id)
     text = token(services, owner, Role.USER)
@@ -232,7 +232,7 @@ def race(app: Flask, services: MailServices, work: Callable[[Api, int], int], us
 
 
 def check_uploads_at_the_limit(
-    app: Flask, services: MailServices, user: MadeUser, own: Api, monkeypatch: pytest.MonkeyPatch
+    app: Application, services: MailServices, user: MadeUser, own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of fifty uploads at once as many are taken as fit, and not one more."""
     inbox = own.get("/users/me/mailboxes/resolve?path=INBOX").body["id"]
@@ -269,19 +269,19 @@ def full_soon(services: MailServices) -> MadeUser:
 
 
 @pytest.fixture
-def of_full_soon(app: Flask, services: MailServices, full_soon: MadeUser) -> Api:
+def of_full_soon(app: Application, services: MailServices, full_soon: MadeUser) -> Api:
     return Api(app, token(services, services.tokens.owner_of_user(full_soon.user_id), Role.USER))
 
 
 def test_uploads_at_once_do_not_pass_the_quota(
-    app: Flask, services: MailServices, full_soon: MadeUser, of_full_soon: Api, monkeypatch: pytest.MonkeyPatch
+    app: Application, services: MailServices, full_soon: MadeUser, of_full_soon: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack W21."""
     check_uploads_at_the_limit(app, services, full_soon, of_full_soon, monkeypatch)
 
 
 def test_room_that_nobody_holds_would_be_seen(
-    app: Flask, services: MailServices, full_soon: MadeUser, of_full_soon: Api, monkeypatch: pytest.MonkeyPatch
+    app: Application, services: MailServices, full_soon: MadeUser, of_full_soon: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control of W21: each looks what there is, and nobody what the others are about to store."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from bson import ObjectId
-from flask import Flask
 
+from mailcore.api.application import Application
 from mailcore.model.ids import UserId
 from mailcore.model.roles import Role
 from mailcore.model.uid_set import UidSet
@@ -27,7 +27,7 @@ LATER = "2100-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def auditor(app: Flask, services: MailServices, user: MadeUser) -> Api:
+def auditor(app: Application, services: MailServices, user: MadeUser) -> Api:
     return Api(app, token(services, owner_of_tenant(user.tenant_id), Role.AUDIT))
 
 
@@ -139,7 +139,7 @@ def test_creating_and_exporting_are_events_with_their_actor(
 
 
 def test_it_is_nobody_elses(
-    auditor: Api, tenant: Api, own: Api, app: Flask, services: MailServices, user: MadeUser
+    auditor: Api, tenant: Api, own: Api, app: Application, services: MailServices, user: MadeUser
 ) -> None:
     """Not even the root of the tenant reads it without a token made for audits; another tenant's auditor finds none."""
     audit = begin(auditor, user)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyotp
 import pytest
-from flask import Flask
 
 from mailcore.api import authentication
+from mailcore.api.application import Application
 from mailcore.errors import PasswordChangeNeeded
 from mailcore.model.access import Protocol
 from mailcore.model.roles import Role
@@ -31,7 +31,7 @@ def sign_in(api: Api, user: MadeUser, **more: object) -> Any:
     return api.post("/authenticate", {"username": user.address, "password": user.password, **more})
 
 
-def test_a_token_comes_with_the_right_password_and_goes(tenant: Api, app: Flask, user: MadeUser) -> None:
+def test_a_token_comes_with_the_right_password_and_goes(tenant: Api, app: Application, user: MadeUser) -> None:
     found = sign_in(tenant, user, token=True, sess="s1", ip="192.0.2.7").body
     assert (found["id"], found["require2fa"], found["requirePasswordChange"]) == (str(user.user_id), False, False)
     mine = Api(app, found["token"])
@@ -46,7 +46,7 @@ NEW = "one that I chose"
 
 @pytest.mark.parametrize("way", ["temporary", "chosen by others"])
 def test_a_password_that_has_to_be_changed_gets_a_token_that_changes_it_and_opens_no_mail(
-    tenant: Api, app: Flask, services: MailServices, user: MadeUser, way: str
+    tenant: Api, app: Application, services: MailServices, user: MadeUser, way: str
 ) -> None:
     if way == "temporary":
         given = services.temporary_passwords.create(OPERATOR, user.user_id).reveal_text()
@@ -70,7 +70,7 @@ def test_a_password_that_has_to_be_changed_gets_a_token_that_changes_it_and_open
 
 
 def test_control_a_token_that_forgets_for_what_it_was_made_opens_mail(
-    tenant: Api, app: Flask, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+    tenant: Api, app: Application, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = authentication.mint
     monkeypatch.setattr(authentication, "mint", lambda call, user, **_: real(call, user))
@@ -108,7 +108,7 @@ def test_wrong_ones_are_told_nothing(tenant: Api, services: MailServices, user: 
 
 
 def test_who_checks_passwords_gets_no_token_unless_its_role_may(
-    app: Flask, services: MailServices, user: MadeUser
+    app: Application, services: MailServices, user: MadeUser
 ) -> None:
     owner = owner_of_tenant(user.tenant_id)
     checks = Api(app, token(services, owner, Role.AUTH))
@@ -117,7 +117,7 @@ def test_who_checks_passwords_gets_no_token_unless_its_role_may(
     assert "token" in sign_in(Api(app, token(services, owner, Role.TOKEN_AUTH)), user, token=True).body
 
 
-def test_with_totp_nonces_take_the_tokens_place(tenant: Api, app: Flask, user: MadeUser) -> None:
+def test_with_totp_nonces_take_the_tokens_place(tenant: Api, app: Application, user: MadeUser) -> None:
     path = f"/users/{user.user_id}/2fa"
     made = tenant.post(f"{path}/totp/setup", {"issuer": "Eider"}).body
     assert base64.b64decode(made["qrcode"].partition(",")[2]).startswith(b"<?xml")
@@ -143,7 +143,7 @@ def test_a_users_own_token_proves_the_password(own: Api, user: MadeUser) -> None
     assert own.post("/users/me/2fa/totp/setup", {"issuer": "Eider", "password": user.password}).status == 200
 
 
-def test_a_passkey_is_registered_and_asked_for(tenant: Api, app: Flask, user: MadeUser) -> None:
+def test_a_passkey_is_registered_and_asked_for(tenant: Api, app: Application, user: MadeUser) -> None:
     path = f"/users/{user.user_id}/2fa/webauthn"
     device = Authenticator()
     options = tenant.post(

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from flask import Flask
 from redis import Redis
 
+from mailcore.api.application import Application
 from mailcore.model.limits import Spending, Traffic
 from mailcore.services import MailServices
 from mailcore.services.accounts import usage as usage_service
@@ -27,7 +27,7 @@ def other(services: MailServices) -> MadeUser:
 
 
 @pytest.fixture
-def other_tenant(app: Flask, services: MailServices, other: MadeUser) -> Api:
+def other_tenant(app: Application, services: MailServices, other: MadeUser) -> Api:
     return Api(app, token(services, owner_of_tenant(other.tenant_id)))
 
 
@@ -105,7 +105,7 @@ def test_an_etag_of_one_tenant_tells_another_nothing(
 
 
 def test_two_tenants_with_equal_names_see_their_own(
-    app: Flask, services: MailServices, tenant: Api, other_tenant: Api, user: MadeUser, other: MadeUser
+    app: Application, services: MailServices, tenant: Api, other_tenant: Api, user: MadeUser, other: MadeUser
 ) -> None:
     """The same names of everything, read in turn by one process that keeps what it read."""
     for api, one in ((tenant, user), (other_tenant, other)):

@@ -8,10 +8,10 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from mailcore.api import errors as api_errors
 from mailcore.api import requests
+from mailcore.api.application import Application
 from mailcore.api.requests import FORM_BYTES
 from mailcore.errors import MailError
 from mailcore.model.roles import Role
@@ -20,12 +20,12 @@ from tests.api.conftest import Api, token
 from tests.builders import OPERATOR, MadeUser, make_user
 
 
-def test_health_needs_no_token(app: Flask) -> None:
+def test_health_needs_no_token(app: Application) -> None:
     assert Api(app, None).get("/health").status == 200
 
 
 @pytest.mark.parametrize("value", [None, "", "0" * 40, "x" * 10_000, "$where", "ÿ"])
-def test_a_token_that_is_none_is_refused(app: Flask, user: MadeUser, value: str | None) -> None:
+def test_a_token_that_is_none_is_refused(app: Application, user: MadeUser, value: str | None) -> None:
     api = Api(app, None)
     answer = api.get(
         f"/users/{user.user_id}/mailboxes",
@@ -34,13 +34,13 @@ def test_a_token_that_is_none_is_refused(app: Flask, user: MadeUser, value: str 
     assert (answer.status, answer.body["code"]) == (403, "InvalidToken")
 
 
-def test_a_token_comes_in_three_places(own: Api, app: Flask) -> None:
+def test_a_token_comes_in_three_places(own: Api, app: Application) -> None:
     other = Api(app, None)
     assert other.get("/users/me/mailboxes", headers={"Authorization": f"Bearer {own.token}"}).status == 200
     assert other.get(f"/users/me/mailboxes?accessToken={own.token}").status == 200
 
 
-def test_a_revoked_token_is_refused_within_seconds(services: MailServices, app: Flask, user: MadeUser) -> None:
+def test_a_revoked_token_is_refused_within_seconds(services: MailServices, app: Application, user: MadeUser) -> None:
     owner = services.tokens.owner_of_user(user.user_id)
     made, value = services.tokens.create(OPERATOR, owner, Role.USER, "test")
     api = Api(app, value.reveal_text())
@@ -50,7 +50,7 @@ def test_a_revoked_token_is_refused_within_seconds(services: MailServices, app: 
     assert api.get("/users/me/mailboxes").body["code"] == "InvalidToken"
 
 
-def test_a_role_may_do_what_its_row_says(services: MailServices, app: Flask, user: MadeUser) -> None:
+def test_a_role_may_do_what_its_row_says(services: MailServices, app: Application, user: MadeUser) -> None:
     owner = services.tokens.owner_of_user(user.user_id)
     api = Api(app, token(services, owner, Role.DOWNLOADER))
     assert api.get("/users/me/mailboxes").body["code"] == "MissingPrivileges"
@@ -80,7 +80,7 @@ def test_a_dry_run_checks_everything_and_changes_nothing(own: Api) -> None:
     assert own.post("/users/me/mailboxes?dry_run=true", {"path": "a//b"}).body["code"] == "InputValidationError"
 
 
-def test_a_repeated_request_is_done_once(own: Api, app: Flask, platform: Api, user: MadeUser) -> None:
+def test_a_repeated_request_is_done_once(own: Api, app: Application, platform: Api, user: MadeUser) -> None:
     key = {"Idempotency-Key": "k1"}
     first = own.post("/users/me/mailboxes", {"path": "Once"}, headers=key)
     again = own.post("/users/me/mailboxes", {"path": "Once"}, headers=key)
@@ -246,7 +246,7 @@ def test_every_leaf_of_the_errors_has_a_row() -> None:
     assert missing == []
 
 
-def test_it_describes_itself(app: Flask) -> None:
+def test_it_describes_itself(app: Application) -> None:
     api = Api(app, None)
     described = api.get("/openapi.json").body
     assert described["openapi"] == "3.1.0"

@@ -8,10 +8,10 @@ from typing import Any
 
 import bson
 import pytest
-from flask import Flask
 
 from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore.api.app import create_app
+from mailcore.api.application import Application
 from mailcore.errors import UserNotFound
 from mailcore.model import data_file
 from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
@@ -42,7 +42,7 @@ def there(stack: Endpoints, fresh_uri: Callable[[str, str], str]) -> Iterator[Ma
 
 
 @pytest.fixture
-def here(app: Flask, services: MailServices) -> Api:
+def here(app: Application, services: MailServices) -> Api:
     return Api(app, token(services, PLATFORM, Role.EXPORT))
 
 
@@ -197,7 +197,7 @@ def test_who_cannot_be_made_whole_is_not_made(
 
 
 def test_only_the_platforms_own_token_for_it_does_this(
-    app: Flask, platform: Api, tenant: Api, own: Api, services: MailServices, user: MadeUser
+    app: Application, platform: Api, tenant: Api, own: Api, services: MailServices, user: MadeUser
 ) -> None:
     of_tenant = Api(app, token(services, owner_of_tenant(user.tenant_id), Role.EXPORT))
     for api in (platform, tenant, own, of_tenant):

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import pytest
 from bson import ObjectId
-from flask import Flask
 
 from mailcore.api import app as app_module
 from mailcore.api import operations
+from mailcore.api.application import Application
 from mailcore.api.operation import Operation
 from mailcore.model.access import Protocol
 from mailcore.model.filter import RuleContent, of_user
@@ -158,7 +158,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(services: MailServices, app: Flask) -> Scene:
+def scene(services: MailServices, app: Application) -> Scene:
     tenant = make_tenant(services)
     user, colleague = make_user(services, tenant=tenant), make_user(services, tenant=tenant)
     owner = services.tokens.owner_of_user(user.user_id)

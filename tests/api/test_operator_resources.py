@@ -9,8 +9,8 @@ import pytest
 import trustme
 from bson import ObjectId
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from flask import Flask
 
+from mailcore.api.application import Application
 from mailcore.model import site_settings
 from mailcore.model.limits import UserLimits
 from mailcore.model.roles import Role
@@ -59,7 +59,7 @@ def test_a_dkim_key_is_made_here(tenant: Api, domain: str) -> None:
     assert (bad.status, bad.body["code"]) == (400, "InputValidationError")
 
 
-def test_dkim_keys_of_others_are_not_there(tenant: Api, own: Api, app: Flask, services: MailServices) -> None:
+def test_dkim_keys_of_others_are_not_there(tenant: Api, own: Api, app: Application, services: MailServices) -> None:
     stranger = make_user(services)
     theirs = stranger.address.partition("@")[2]
     api = Api(app, token(services, PLATFORM))
@@ -114,7 +114,7 @@ def test_a_certificate_that_does_not_fit_is_refused(platform: Api) -> None:
     assert "EIDER_ACME_DIRECTORY" in ordered.body["error"]
 
 
-def test_settings_are_told_set_and_followed(app: Flask, services: MailServices, tenant: Api) -> None:
+def test_settings_are_told_set_and_followed(app: Application, services: MailServices, tenant: Api) -> None:
     api = Api(app, token(services, PLATFORM, Role.SETTINGS))
     listed = api.get("/settings").body["settings"]
     assert [one["key"] for one in listed] == list(site_settings.ALL)
@@ -155,7 +155,12 @@ def _too_many_recipients(api: Api, user: MadeUser, path: str) -> Answer:
     ],
 )
 def test_a_setting_that_is_a_limit_is_one(
-    app: Flask, services: MailServices, platform: Api, key: str, value: int, ask: Callable[[Api, MadeUser, str], Answer]
+    app: Application,
+    services: MailServices,
+    platform: Api,
+    key: str,
+    value: int,
+    ask: Callable[[Api, MadeUser, str], Answer],
 ) -> None:
     user = make_user(services)
     path = f"/users/{user.user_id}"

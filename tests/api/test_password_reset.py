@@ -6,8 +6,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flask import Flask
 
+from mailcore.api.application import Application
 from mailcore.errors import AuthenticationFailed, MailError, PasswordNotYetValid, ScopeInsufficient
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
@@ -91,7 +91,7 @@ def test_a_first_one_that_stays_good_would_be_seen(
         test_it_ends_and_begins(tenant, services, user, patch)
 
 
-def test_no_answer_is_made_of_the_host_that_is_asked(app: Flask, tenant: Api, user: MadeUser) -> None:
+def test_no_answer_is_made_of_the_host_that_is_asked(app: Application, tenant: Api, user: MadeUser) -> None:
     """Neither in a body nor in a header, whatever a proxy hands on; and no answer says where else to go."""
     headers = {"Host": EVIL, "X-Forwarded-Host": EVIL, "Forwarded": f"host={EVIL}", "Referer": f"https://{EVIL}/"}
     path = f"/users/{user.user_id}"

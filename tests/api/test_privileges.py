@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import pytest
 from bson import ObjectId
-from flask import Flask
 
 from mailcore.api import app as app_module
 from mailcore.api import operations
 from mailcore.api.app import create_app
+from mailcore.api.application import Application
 from mailcore.api.call import Call
 from mailcore.api.fields import Nothing, Output
 from mailcore.api.operation import Media, Operation, Permission
@@ -177,7 +177,7 @@ def test_a_token_that_sees_every_tenant_would_be_seen(
 
 
 @pytest.fixture(scope="module")
-def by_role(app: Flask, services: MailServices) -> Tokens:
+def by_role(app: Application, services: MailServices) -> Tokens:
     """A token of each role: a user's own for the role of users, its tenant's for all others."""
     user = make_user(services)
     owners = {role: owner_of_tenant(TenantId(user.tenant_id)) for role in Role}

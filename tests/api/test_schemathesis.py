@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import pytest
 import schemathesis
-from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
@@ -16,6 +15,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from mailcore.api import errors as api_errors
 from mailcore.api import operations
+from mailcore.api.application import Application
 from mailcore.api.operation import Operation
 from mailcore.services import MailServices
 from mailcore.services.accounts.tokens import owner_of_tenant
@@ -45,7 +45,7 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def asked(app: Flask, services: MailServices) -> Asked:
+def asked(app: Application, services: MailServices) -> Asked:
     user = make_user(services)
     deliver(services, message(b"hello"), user)
     ids = {"user": str(user.user_id)} | {name: make(services, user) for name, make in MAKERS.items()}

@@ -11,10 +11,11 @@ from typing import Any
 
 import orjson
 import pytest
-from flask import Flask
+from werkzeug.test import Client
 
 from infra.devstack.endpoints import ShardUris
 from mailcore.api import updates as updates_module
+from mailcore.api.application import Application
 from mailcore.model.flags import SEEN, FlagOperation, FlagSet
 from mailcore.model.roles import Role
 from mailcore.model.uid_set import UidSet
@@ -70,7 +71,7 @@ class Listener:
 @contextmanager
 def listening(api: Api, after: str = "", path: str = "/users/me/updates") -> Iterator[Listener]:
     headers = {"X-Access-Token": api.token or ""} | ({"Last-Event-ID": after} if after else {})
-    answer = api.app.test_client().get(path, headers=headers, buffered=False)
+    answer = Client(api.app).get(path, headers=headers, buffered=False)
     assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
     stop = threading.Event()
 
@@ -208,7 +209,7 @@ def test_it_is_told_without_any_notice(
         other.close()
 
 
-def test_it_ends_when_the_token_is_revoked(services: MailServices, app: Flask, user: MadeUser) -> None:
+def test_it_ends_when_the_token_is_revoked(services: MailServices, app: Application, user: MadeUser) -> None:
     owner = services.tokens.owner_of_user(user.user_id)
     made, value = services.tokens.create(OPERATOR, owner, Role.USER, "test")
     with listening(Api(app, value.reveal_text())) as client:

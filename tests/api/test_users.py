@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import pysequoia
 import pytest
-from flask import Flask
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from mailcore.api.application import Application
 from mailcore.errors import AuthenticationFailed, RateExceeded, ScopeInsufficient, UserDisabled
 from mailcore.model.access import Protocol
 from mailcore.model.outbound import EntryState
@@ -180,7 +180,7 @@ def test_no_two_have_one_address(tenant: Api, user: MadeUser) -> None:
     assert answer.body["code"] == "AddressExistsError"
 
 
-def test_a_managers_token_reads_no_mail(app: Flask, services: MailServices, user: MadeUser) -> None:
+def test_a_managers_token_reads_no_mail(app: Application, services: MailServices, user: MadeUser) -> None:
     manager = Api(app, token(services, owner_of_tenant(user.tenant_id), Role.MANAGER))
     assert manager.get(f"/users/{user.user_id}").status == 200
     assert manager.get(f"/users/{user.user_id}/mailboxes").body["code"] == "MissingPrivileges"

@@ -13,6 +13,7 @@ from flask import Flask
 from pymongo import monitoring
 from pymongo.database import Database
 from sqlalchemy import text
+from werkzeug.test import Client
 
 from mailcore.api.app import create_app
 from mailcore.model.access import Protocol
@@ -100,7 +101,7 @@ def asks(app: Flask, mail: MailServices, made: MadeOrganisation, domain: str) ->
     for path in STAFF:
         whole = path.format(domain=domain, organisation=made.organisation.id)
         found[path] = lambda whole=whole: staff.get(whole).status_code
-    api = create_app(mail).test_client()
+    api = Client(create_app(mail))
     for whose, owner_of in (("tenant", owner_of_tenant(made.organisation.tenant_id)), ("platform", PLATFORM)):
         token = mail.tokens.create(OPERATOR, owner_of, TokenRole.ROOT, "test")[1].reveal_text()
         for path in OF_TENANT if whose == "tenant" else OF_TENANT[:2]:
