@@ -46,6 +46,26 @@ class StartRefused(Exception):
     """The server must not or cannot start as it is configured; the text says what to do."""
 
 
+def listening_socket(server: str, host: str, port: int, *, keep_alive: bool = False) -> Any:
+    """Return a socket that listens, beside those of other processes; what it accepts has its options, on Linux.
+
+    Raises:
+        StartRefused: the port cannot be had.
+    """
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keep_alive)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise StartRefused(f"{server}: cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return listening
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One port and who answers there."""
@@ -138,21 +158,7 @@ class Listener:
     def _bind(self, endpoint: Endpoint) -> Any:
         if endpoint.implicit_tls and (endpoint.tls is None or not endpoint.tls.is_ready):
             raise StartRefused(f"{endpoint.server}: port {endpoint.port} is for TLS, but there is no certificate")
-        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # so has what it accepts, on Linux
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            listening.bind((endpoint.host, endpoint.port))
-            listening.listen(BACKLOG)
-        except OSError as error:
-            listening.close()
-            raise StartRefused(
-                f"{endpoint.server}: cannot listen on {endpoint.host}:{endpoint.port}: {error.strerror or error}"
-            ) from None
-        return listening
+        return listening_socket(endpoint.server, endpoint.host, endpoint.port, keep_alive=True)
 
     # -- one client -----------------------------------------------------------------------------
 

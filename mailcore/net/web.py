@@ -15,7 +15,7 @@ from gevent import socket
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from mailcore.net.listener import BACKLOG, StartRefused
+from mailcore.net.listener import listening_socket
 from mailcore.net.request_body import RequestBody
 from mailcore.net.request_head import check_head
 from mailcore.net.tls import TlsAcceptor, TlsFailed
@@ -192,7 +192,7 @@ class WebServer:
         """
         for endpoint in self._endpoints:
             server: Any = _Server(
-                _bind(endpoint),
+                listening_socket(endpoint.server, endpoint.host, endpoint.port),
                 endpoint.application,
                 log=None,
                 error_log=logger,
@@ -216,19 +216,3 @@ class WebServer:
         """Accept no more and let requests end, for at most so long."""
         for server in self._servers:
             server.stop(timeout=seconds)
-
-
-def _bind(endpoint: WebEndpoint) -> Any:
-    listening = socket.socket(socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listening.bind((endpoint.host, endpoint.port))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise StartRefused(
-            f"{endpoint.server}: cannot listen on {endpoint.host}:{endpoint.port}: {error.strerror or error}"
-        ) from None
-    return listening
