@@ -74,7 +74,7 @@ def confirm(token: str) -> ResponseReturnValue:
     if link is None:
         return render_template("accounts/link_over.html", again=url_for("joining.sign_up_page")), 410
     form = ConfirmForm()
-    known = sign_up.find_by_canonical(link.canonical_email)
+    known = services.find_by_canonical(link.canonical_email)
     if form.validate_on_submit():
         try:
             password, passkey = _chosen(form, link, known)
@@ -97,7 +97,7 @@ def new_passkey_options(token: str) -> ResponseReturnValue:
     """Return what a new member's device needs to make a passkey."""
     limit(Rate.CHALLENGE)
     link = _good(LinkPurpose.SIGN_UP, token) or _good(LinkPurpose.INVITATION, token)
-    if link is None or sign_up.find_by_canonical(link.canonical_email) is not None:
+    if link is None or services.find_by_canonical(link.canonical_email) is not None:
         abort(404)
     options = passkeys.begin_registration(
         portal().settings,
@@ -122,7 +122,7 @@ def invitation(token: str) -> ResponseReturnValue:
     if not links.is_good(link):
         return render_template("accounts/link_over.html", invited=token), 410
     form = InvitationForm()
-    known = sign_up.find_by_canonical(link.canonical_email)
+    known = services.find_by_canonical(link.canonical_email)
     if form.validate_on_submit():
         try:
             password, passkey = _chosen(form, link, known)

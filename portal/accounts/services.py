@@ -8,11 +8,12 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed, NonceInvalid, Unavailable
+from mailcore.errors import AddressInvalid, AddressTaken, AuthenticationFailed, NonceInvalid, Unavailable, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
@@ -20,7 +21,7 @@ from mailcore.services.accounts.login_guard import Permit
 from mailcore.services.tenants.tenants import clean_name
 from portal.accounts import links, sessions
 from portal.accounts.emails import lookalike_of, read_email
-from portal.accounts.models import LinkPurpose, Member, Membership, Organisation
+from portal.accounts.models import LinkPurpose, MailedLink, Member, MemberPasskey, Membership, Organisation
 from portal.audit.services import record
 from portal.database import session, unit_of_work
 from portal.permissions import Role
@@ -94,13 +95,47 @@ def store_member(member: Member) -> None:
         raise AddressTaken(member.email) from error
 
 
+def find_by_canonical(canonical: str) -> Member | None:
+    """Return the member of an address in its canonical form, or None."""
+    return session().scalars(select(Member).where(Member.canonical_email == canonical)).one_or_none()
+
+
+def member_of_link(
+    link: MailedLink, email: str, canonical: str, name: str, password_hash: str | None, passkey: MemberPasskey | None
+) -> tuple[Member, bool]:
+    """Return the member whose address a link proved, and whether it is new and stored by this.
+
+    Raises:
+        AddressTaken: the address looks like another member's.
+        ValueInvalid: no name, or neither password nor passkey.
+    """
+    known = find_by_canonical(canonical)
+    if known is not None:
+        return known, False
+    if password_hash is None and passkey is None:
+        raise ValueInvalid("a member has a password or a passkey")
+    member = Member(
+        id=UUID(link.content["member"]),
+        email=email,
+        canonical_email=canonical,
+        lookalike_email=lookalike_of(canonical),
+        name=clean_name(name),
+        password_hash=password_hash,
+        language=link.language,
+    )
+    store_member(member)
+    if passkey is not None:
+        session().add(passkey)
+    return member, True
+
+
 def find_member(email: str) -> Member | None:
     """Return the member of an address, or None."""
     try:
         _, canonical = read_email(email)
     except AddressInvalid:
         return None
-    return session().scalars(select(Member).where(Member.canonical_email == canonical)).one_or_none()
+    return find_by_canonical(canonical)
 
 
 def check_password(mail: MailServices, email: str, password: Secret, remote_address: str) -> Member:

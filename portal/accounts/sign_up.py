@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from uuid import UUID, uuid4
-
-from sqlalchemy import select
+from uuid import uuid4
 
 from mailcore import fault
 from mailcore.errors import NonceInvalid, ValueInvalid
@@ -14,9 +12,9 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.tenants.tenants import clean_name
 from portal.accounts import links, services
-from portal.accounts.emails import lookalike_of, read_email
+from portal.accounts.emails import read_email
 from portal.accounts.models import LinkPurpose, Member, MemberPasskey, Organisation
-from portal.database import session, unit_of_work
+from portal.database import unit_of_work
 from portal.jobs import enqueue_after_commit
 
 _NO_NAME: Final = ("://", "www.")
@@ -56,36 +54,18 @@ def finish(
         PasswordUnsuitable, PasswordLeaked, ServerBusy: about the password.
     """
     password_hash = mail.passwords.hash_new(password) if password is not None else None
-    with unit_of_work() as current:
+    with unit_of_work():
         link = links.use(LinkPurpose.SIGN_UP, token)
         if link is None:
             raise NonceInvalid
         fault.hit("sign_up.link_used")
-        member = find_by_canonical(link.canonical_email)
-        is_new = member is None
-        if member is None:
-            if password_hash is None and passkey is None:
-                raise ValueInvalid("a member has a password or a passkey")
-            member = Member(
-                id=UUID(link.content["member"]),
-                email=link.email,
-                canonical_email=link.canonical_email,
-                lookalike_email=lookalike_of(link.canonical_email),
-                name=link.content["name"],
-                password_hash=password_hash,
-                language=link.language,
-            )
-            services.store_member(member)
+        member, is_new = services.member_of_link(
+            link, link.email, link.canonical_email, link.content["name"], password_hash, passkey
+        )
+        if is_new:
             fault.hit("sign_up.member_added")
-            if passkey is not None:
-                current.add(passkey)
         organisation = services.create_organisation(actor, link.content["organisation"], link.content["region"], member)
         fault.hit("sign_up.organisation_added")
         enqueue_after_commit("portal.provision", organisation_id=str(organisation.id))
     fault.hit("sign_up.committed")
     return member, organisation, is_new
-
-
-def find_by_canonical(canonical: str) -> Member | None:
-    """Return the member of an address in its canonical form, or None."""
-    return session().scalars(select(Member).where(Member.canonical_email == canonical)).one_or_none()

@@ -14,9 +14,8 @@ from mailcore.errors import NonceInvalid, NotPermitted, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.tenants.tenants import clean_name
 from portal.accounts import links
-from portal.accounts.emails import lookalike_of, read_email
+from portal.accounts.emails import read_email
 from portal.accounts.models import (
     Invitation,
     LinkPurpose,
@@ -27,7 +26,7 @@ from portal.accounts.models import (
     Organisation,
     PortalSession,
 )
-from portal.accounts.services import store_member
+from portal.accounts.services import member_of_link
 from portal.audit.services import record
 from portal.database import session, unit_of_work, utc_now
 from portal.members.queries import count_owners, find_membership
@@ -173,25 +172,9 @@ def accept(
         invitation = find_invitation(link) if link is not None else None
         if link is None or invitation is None:
             raise NonceInvalid
-        member = (
-            session().scalars(select(Member).where(Member.canonical_email == invitation.canonical_email)).one_or_none()
+        member, is_new = member_of_link(
+            link, invitation.email, invitation.canonical_email, name, password_hash, passkey
         )
-        is_new = member is None
-        if member is None:
-            if password_hash is None and passkey is None:
-                raise ValueInvalid("a member has a password or a passkey")
-            member = Member(
-                id=UUID(link.content["member"]),
-                email=invitation.email,
-                canonical_email=invitation.canonical_email,
-                lookalike_email=lookalike_of(invitation.canonical_email),
-                name=clean_name(name),
-                password_hash=password_hash,
-                language=link.language,
-            )
-            store_member(member)
-            if passkey is not None:
-                current.add(passkey)
         _join(invitation, member)
         current.delete(invitation)
         record(

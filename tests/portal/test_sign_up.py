@@ -17,7 +17,7 @@ from mailcore.errors import AddressInvalid, AddressTaken, NonceInvalid, TenantEx
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import ManagedBy, State
 from mailcore.services import MailServices
-from portal.accounts import links, provisioning, sign_up
+from portal.accounts import links, provisioning, services, sign_up
 from portal.accounts.models import (
     LinkPurpose,
     MailedLink,
@@ -242,7 +242,7 @@ def test_an_address_that_looks_like_anothers_is_refused(mail_services: MailServi
 def test_control_without_the_look_at_letters_the_double_gets_in(
     mail_services: MailServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sign_up, "lookalike_of", lambda canonical: canonical)
+    monkeypatch.setattr(services, "lookalike_of", lambda canonical: canonical)
     monkeypatch.setattr("portal.accounts.emails.lookalike", lambda canonical: None)
     domain = f"d{ObjectId()}.test"
     for local in ("admin", "admın"):
