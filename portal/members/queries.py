@@ -44,6 +44,13 @@ def find_membership(organisation: Organisation, member_id: UUID) -> Membership |
     )
 
 
+def list_members_of_roles(organisation: Organisation, roles: Sequence[Role]) -> Sequence[Member]:
+    """Return every member who has one of these roles."""
+    mine = Membership.organisation_id == organisation.id
+    wanted = select(Member).join(Membership, Membership.member_id == Member.id)
+    return session().scalars(wanted.where(mine, Membership.role.in_(roles))).all()
+
+
 def count_owners(organisation: Organisation) -> int:
     """Return how many own an organisation."""
     wanted = select(func.count()).select_from(Membership)

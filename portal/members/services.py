@@ -55,7 +55,7 @@ def invite(
         AlreadyMember: nothing to invite to.
     """
     display, canonical = read_email(email)
-    check_gives(role, to)
+    checkgives(role, to)
     with unit_of_work() as current:
         member = (
             session()
@@ -71,7 +71,7 @@ def invite(
         mine = Invitation.organisation_id == organisation.id, Invitation.canonical_email == canonical
         before = current.scalars(select(Invitation.role).where(*mine).with_for_update()).one_or_none()
         if before is not None:
-            check_gives(role, Role(before))
+            checkgives(role, Role(before))
         values = {"role": to, "invited_by": actor.identity, "expires_at": utc_now() + STANDS_FOR}
         invitation_id = current.scalars(
             insert(Invitation)
@@ -144,7 +144,7 @@ def withdraw(actor: Actor, organisation: Organisation, role: Role, invitation_id
         )
         if invitation is None:
             return False
-        check_gives(role, Role(invitation.role))
+        checkgives(role, Role(invitation.role))
         current.delete(invitation)
         record(actor, "member.invitation_withdrawn", invitation.email, organisation_id=organisation.id)
     return True
@@ -212,8 +212,8 @@ def change_role(actor: Actor, organisation: Organisation, role: Role, member_id:
         if membership is None:
             return False
         before = Role(membership.role)
-        check_gives(role, before)
-        check_gives(role, to)
+        checkgives(role, before)
+        checkgives(role, to)
         if before is Role.OWNER and to is not Role.OWNER:
             _keep_an_owner(organisation)
         membership.role = to
@@ -241,7 +241,7 @@ def remove(actor: Actor, organisation: Organisation, role: Role, member_id: UUID
         membership = find_membership(organisation, member_id)
         if membership is None:
             return False
-        check_gives(role, Role(membership.role))
+        checkgives(role, Role(membership.role))
         if Role(membership.role) is Role.OWNER:
             _keep_an_owner(organisation)
         email = membership.member.email
@@ -275,17 +275,18 @@ def set_second_factor_roles(actor: Actor, organisation: Organisation, roles: fro
         )
 
 
-def check_gives(role: Role, to: Role) -> None:
+def checkgives(role: Role, to: Role) -> None:
     """See that a role may give, change and take that role.
 
     Raises:
         NotPermitted: it may not: only owners make and unmake owners.
     """
-    if not _gives(role, to):
+    if not gives(role, to):
         raise NotPermitted(f"{role.value} may not make anybody {to.value}")
 
 
-def _gives(role: Role, to: Role) -> bool:
+def gives(role: Role, to: Role) -> bool:
+    """Tell whether a role may give, change and take another."""
     needed = Permission.MANAGE_OWNERS if to is Role.OWNER else Permission.MANAGE_MEMBERS
     return to in MEMBER_ROLES and allows(role, needed)
 
@@ -294,7 +295,7 @@ def _withdraw_given(actor: Actor, organisation: Organisation, inviter: str, role
     """Take back the invitations of somebody who has this role now, and could not give theirs; None: no role at all."""
     wanted = select(Invitation).where(Invitation.organisation_id == organisation.id, Invitation.invited_by == inviter)
     for invitation in session().scalars(wanted.with_for_update()):
-        if role is None or not _gives(role, Role(invitation.role)):
+        if role is None or not gives(role, Role(invitation.role)):
             session().delete(invitation)
             record(actor, "member.invitation_withdrawn", invitation.email, organisation_id=organisation.id)
 

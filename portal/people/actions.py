@@ -11,10 +11,11 @@ from flask_babel import gettext as _
 from mailcore.errors import NotFound
 from mailcore.model.ids import UserId
 from mailcore.model.tenant import State, User
-from portal.access import actor, requires
+from portal.access import actor, current, requires
 from portal.mail_plane import current_tenant, mail
 from portal.people.addresses import user_ids
 from portal.people.forms import AddressForm, DelegatesForm, ProtocolsForm
+from portal.people.guarded import may_open
 from portal.people.requests import attempt, id_of, user_of_tenant
 from portal.people.views import blueprint
 from portal.permissions import Permission
@@ -28,6 +29,11 @@ def _change(user_id: str, change: Callable[[User], object], done: str, anchor: s
     """Change a user of the organisation, say how it went, and show the user."""
     user = user_of_tenant(user_id)
     return attempt(lambda: change(user), done, _shown(user_id), anchor=anchor)
+
+
+def _refused(user_id: str) -> ResponseReturnValue:
+    flash(_("This is the mailbox of somebody who runs your organisation. Ask an owner to do it."), "error")
+    return redirect(_shown(user_id), code=303)
 
 
 def _wanted_address() -> str:
@@ -96,6 +102,8 @@ def new_password(user_id: str) -> ResponseReturnValue:
     if user.is_shared:
         flash(_("Nobody signs in to a shared mailbox."), "error")
         return redirect(_shown(user_id), code=303)
+    if not may_open(mail(), current(), user.id):
+        return _refused(user_id)
     password = mail().temporary_passwords.create(actor(), user.id)
     return render_template("people/password.html", user=user, password=password.reveal_text(), temporary=True)
 
@@ -104,6 +112,8 @@ def new_password(user_id: str) -> ResponseReturnValue:
 @requires(Permission.HELP_PEOPLE)
 def reset_second_factors(user_id: str) -> ResponseReturnValue:
     """Take all second factors off, for somebody who lost them."""
+    if not may_open(mail(), current(), user_of_tenant(user_id).id):
+        return _refused(user_id)
     done = _("The second factors are off. The password alone signs in now.")
     return _change(user_id, lambda user: mail().second_factors.disable_all(actor(), user.id), done)
 

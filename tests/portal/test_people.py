@@ -18,7 +18,9 @@ from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
+from portal.database import unit_of_work
 from portal.mail_plane import EXTENSION
+from portal.people import actions
 from portal.permissions import Role
 from tests.builders import OPERATOR, PASSWORD
 from tests.portal.conftest import Browser, MadeOrganisation
@@ -120,6 +122,51 @@ def test_helpdesk_helps_and_changes_nothing_else(
     desk.post(f"/people/{user_id}/app-passwords/{password_id}/revoke")
     assert mail_services.app_passwords.list_of_user(user_id) == []
     assert desk.post(f"/people/{user_id}/delete").status_code == 403
+
+
+def check_nobody_opens_who_is_above(made: MadeOrganisation, sign_in: SignIn, mail: MailServices) -> None:
+    """Who opens an owner's mailbox has a new password for the portal mailed to it."""
+    mailbox = user_of(mail, made)
+    address = mail.users.get(mailbox).address
+    local, _, domain = address.partition("@")
+    spelt = f"{local[0]}.{local[1:]}+portal@{domain}"  # reaches the same mailbox
+    group = mail.groups.create(OPERATOR, made.organisation.tenant_id, f"board-{ObjectId()}@{domain}", [address]).display
+    for role, email, opened in (
+        (Role.OWNER, address, {Role.OWNER}),
+        (Role.OWNER, spelt, {Role.OWNER}),
+        (Role.OWNER, group, {Role.OWNER}),
+        (Role.ADMIN, address, {Role.OWNER, Role.ADMIN}),
+        (Role.HELPDESK, address, {Role.OWNER, Role.ADMIN, Role.HELPDESK}),
+        (Role.AUDITOR, address, {Role.OWNER, Role.ADMIN}),
+    ):
+        with unit_of_work():
+            member = made.members[role]
+            before, member.email = member.email, email
+        for asking in (Role.OWNER, Role.ADMIN, Role.HELPDESK) if email == address else (Role.ADMIN,):
+            browser = sign_in(asking)
+            mail.second_factors.enable_custom(OPERATOR, mailbox)
+            shown = text_of(browser.post(f"/people/{mailbox}/password"))
+            assert ("<code>" in shown) is (asking in opened), (role, asking)
+            browser.post(f"/people/{mailbox}/second-factors/reset")
+            assert (mail.users.get(mailbox).enabled_2fa == ()) is (asking in opened), (role, asking)
+            mail.second_factors.disable_all(OPERATOR, mailbox)
+        with unit_of_work():
+            member.email = before
+
+
+def test_nobody_opens_the_mailbox_of_who_is_above(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    """Attack W2: the helpdesk becomes no owner, and an admin neither, by an owner's mailbox."""
+    check_nobody_opens_who_is_above(organisation, sign_in, mail_services)
+
+
+def test_control_a_helpdesk_that_opens_any_mailbox_is_seen(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "may_open", lambda *_: True)
+    with pytest.raises(AssertionError):
+        check_nobody_opens_who_is_above(organisation, sign_in, mail_services)
 
 
 def test_delete_and_restore(sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation) -> None:
