@@ -1,9 +1,9 @@
-"""Writing to an organisation's owners and billing members when a stage begins, a trial ends or a plan is cancelled."""
+"""Writing to owners and billing members: of stages, ends of trials, plans that are changed or cancelled, and limits."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,8 +15,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from mailcore.errors import MailError
 from portal.accounts.models import Member, Membership, Organisation, OrganisationState
-from portal.billing.entitlements import ENDED, NOT_BEGUN, Entitlements, derive, facts_of
-from portal.billing.models import BillingNotice, Subscription
+from portal.billing.adjustments import Limit
+from portal.billing.entitlements import ENDED, NOT_BEGUN, Entitlements, Facts, derive, facts_of
+from portal.billing.models import Adjustment, BillingNotice, ChangeState, PlanChange, Subscription
+from portal.billing.plans import BY_KEY
 from portal.billing.stages import EXPORT_KEPT, Stage
 from portal.database import session, unit_of_work
 from portal.languages import LANGUAGES
@@ -36,6 +38,10 @@ STAGES: Final = {
 """The mail of each stage."""
 RECOVERED: Final = "billing_recovered"
 CANCELLED: Final = "billing_cancelled"
+CHANGED: Final = "billing_changed"
+LIMIT_ENDED: Final = "billing_limit_ended"
+TOLD_WITHIN: Final = timedelta(days=7)
+"""So late what happened once is still told."""
 TRIAL: Final = (("billing_trial_day", timedelta(days=1)), ("billing_trial_week", timedelta(days=7)))
 """The mails before a trial ends, the nearest first, and how long before."""
 
@@ -60,7 +66,7 @@ def tell(portal: Portal, organisation_id: UUID, now: datetime) -> int:
     if organisation is None or organisation.state == OrganisationState.CLOSED:
         return 0
     told = 0
-    for due in list(_due(organisation, now)):
+    for due in list(_due(organisation, now, pays=portal.payments is not None)):
         try:
             with unit_of_work():
                 if _note(organisation, due, now):
@@ -72,8 +78,15 @@ def tell(portal: Portal, organisation_id: UUID, now: datetime) -> int:
     return told
 
 
-def _due(organisation: Organisation, now: datetime) -> Iterator[Due]:
+def _due(organisation: Organisation, now: datetime, *, pays: bool) -> Iterator[Due]:
     facts = facts_of(organisation)
+    yield from _ended_limits(facts.adjustments, now)
+    if pays:
+        yield from _of_payment(organisation, facts, now)
+        yield from _changes(organisation, now)
+
+
+def _of_payment(organisation: Organisation, facts: Facts, now: datetime) -> Iterator[Due]:
     entitled = derive(facts, now)
     subscription = facts.subscription
     if entitled.unpaid_since is not None and entitled.stage is not Stage.ACTIVE:
@@ -118,6 +131,32 @@ def _of_trial(end: datetime, now: datetime) -> Iterator[Due]:
             return
 
 
+def _changes(organisation: Organisation, now: datetime) -> Iterator[Due]:
+    """Yield plans, seats and GB that were changed lately."""
+    wanted = select(PlanChange).where(
+        PlanChange.organisation_id == organisation.id,
+        PlanChange.state == ChangeState.APPLIED,
+        PlanChange.confirmed_at > now - TOLD_WITHIN,
+    )
+    for one in session().scalars(wanted.order_by(PlanChange.confirmed_at)):
+        values = {"who": one.wanted_by, **_side("old", one.from_price, one.from_quantity)}
+        yield Due(CHANGED, str(one.id), {}, values | _side("new", one.to_price, one.to_quantity))
+
+
+def _side(name: str, price: str, quantity: int) -> dict[str, Any]:
+    plan = BY_KEY.get(price)
+    unit = plan.unit.value if plan is not None else ""
+    return {f"{name}_plan": plan.name if plan is not None else price, f"{name}_number": quantity, f"{name}_unit": unit}
+
+
+def _ended_limits(adjustments: Mapping[Limit, Adjustment], now: datetime) -> Iterator[Due]:
+    """Yield limits of support's that counted until lately."""
+    for limit, one in adjustments.items():
+        end = min(at for at in (one.ended_at, one.expires_at, now + TOLD_WITHIN) if at is not None)
+        if now - TOLD_WITHIN < end <= now:
+            yield Due(LIMIT_ENDED, f"{limit.value} {end.isoformat()}", {"day": end}, {"limit": limit.value})
+
+
 def _note(organisation: Organisation, due: Due, now: datetime) -> bool:
     """Note that something is told; False if it was."""
     row = insert(BillingNotice).values(organisation_id=organisation.id, event=due.event, about=due.about, told_at=now)
@@ -126,7 +165,7 @@ def _note(organisation: Organisation, due: Due, now: datetime) -> bool:
 
 
 def _write(portal: Portal, organisation: Organisation, due: Due) -> None:
-    url = f"{portal.settings.public_url}/billing"
+    url = f"{portal.settings.public_url}/{'billing' if portal.payments is not None else ''}"
     for member in _people(organisation):
         language = member.language if member.language in LANGUAGES else "en"
         dates = {name: format_date(at, "long", locale=language) for name, at in due.dates.items()}

@@ -80,8 +80,7 @@ def meter(context: JobContext) -> None:
 def _follow(portal: Portal, organisation_id: UUID) -> None:
     now = portal.clock()
     enforcement.enforce(portal.mail, organisation_id, now, pays=portal.payments is not None)
-    if portal.payments is not None:
-        telling.tell(portal, organisation_id, now)
+    telling.tell(portal, organisation_id, now)
 
 
 def _pages(page_of: Callable[[UUID | None], list[UUID]]) -> Iterator[UUID]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
 
@@ -13,7 +14,9 @@ import pytest
 from mailcore.services import MailServices
 from mailcore.services.outbound.outbound import entry_of
 from portal.accounts.models import Member, Membership, Organisation
-from portal.billing import services, telling
+from portal.billing import changes, services, telling
+from portal.billing.adjustments import Limit
+from portal.billing.models import Adjustment
 from portal.database import session, unit_of_work
 from portal.permissions import Role
 from tests.builders import MadeUser, make_user
@@ -142,6 +145,61 @@ def test_a_cancellation_says_until_when_everything_works(told: Told) -> None:
     assert told.subjects(owner) == [subject]
     end = billed.subscription(organisation).period_end
     assert f"Everything works until {end:%B} {end.day}, {end.year}" in told.text(owner, subject)
+
+
+def test_a_changed_plan_is_told_once_with_what_it_was_and_is(told: Told) -> None:
+    billed = told.billed
+    organisation = billed.subscribed(quantity=3)
+    owner = join(billed.mail, organisation, Role.OWNER)
+    payer = join(billed.mail, organisation, Role.BILLING, "de")
+    changes.preview(billed.payments, OWNER, organisation, 9)  # looked at, and left at that
+    shown = changes.preview(billed.payments, OWNER, organisation, 100, "pool")
+    changes.confirm(billed.payments, OWNER, organisation, shown.id)
+    billed.settle()
+    for _ in range(3):
+        billed.advance(days=1)
+    subject = f"The plan of {organisation.name} was changed"
+    assert told.subjects(owner) == [subject]
+    text = told.text(owner, subject)
+    assert "It is now Pool with 100 GB." in text
+    assert "Before it was Team for 3 users." in text
+    assert OWNER.identity in text
+    assert told.subjects(payer) == [f"Der Tarif von {organisation.name} wurde geändert"]
+
+
+def test_the_end_of_a_limit_that_support_set_is_told_once(told: Told) -> None:
+    """Of one that ran out and of one that support ended; of one that counts on nothing is told."""
+    billed = told.billed
+    organisation = billed.subscribed(quantity=3)
+    owner = join(billed.mail, organisation, Role.OWNER)
+    now = billed.now()
+    rows = [(Limit.USERS, now + timedelta(days=2), None), (Limit.DOMAINS, None, now), (Limit.RECIPIENTS, None, None)]
+    with unit_of_work() as current:
+        for limit, expires_at, ended_at in rows:
+            named = {"organisation_id": organisation.id, "name": limit.value, "value": 7, "reason": "a trial of more"}
+            current.add(Adjustment(**named, set_by="staff", expires_at=expires_at, ended_at=ended_at))
+    subject = f"A limit that support set for {organisation.name} has ended"
+    billed.advance(days=1)
+    assert told.subjects(owner) == [subject]
+    assert "as many domains as is usual" in told.text(owner, subject)
+    for _ in range(10):
+        billed.advance(days=1)
+    assert told.subjects(owner) == [subject, subject]
+    assert any("as many users as your plan has" in text for to, _, text in told.mails() if to == owner.email)
+
+
+def test_limits_are_told_of_where_nobody_pays(told: Told) -> None:
+    organisation = told.billed.organisation()
+    owner = join(told.billed.mail, organisation, Role.OWNER)
+    now, parts = told.billed.now(), replace(told.billed.parts, payments=None)
+    with unit_of_work() as current:
+        named = {"organisation_id": organisation.id, "name": Limit.USERS.value, "value": 7, "reason": "a trial of more"}
+        current.add(Adjustment(**named, set_by="staff", ended_at=now))
+    assert telling.tell(parts, organisation.id, now + timedelta(days=30)) == 0
+    assert telling.tell(parts, organisation.id, now) == 1
+    [(_, subject, text)] = [one for one in told.mails() if one[0] == owner.email]
+    assert "has ended" in subject
+    assert "/billing" not in text, "there is no such page"
 
 
 def assert_each_once(told: Told) -> None:
