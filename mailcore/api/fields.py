@@ -25,6 +25,8 @@ from pydantic import (
 MAX_INTEGER: Final = (1 << 53) - 1
 """Larger ones do not survive JavaScript."""
 META_BYTES: Final = 1 << 20
+META_DEPTH: Final = 100
+"""So that an answer, in which it is a part of a part, can be written."""
 
 
 def camel(name: str) -> str:
@@ -94,6 +96,8 @@ def _meta(given: Any) -> Any:
             given = orjson.loads(given)
         except orjson.JSONDecodeError as error:
             raise ValueError("must be an object or its JSON text") from error
+    if _is_deeper(given, META_DEPTH):
+        raise ValueError(f"must have at most {META_DEPTH} objects within one another")
     try:
         text = orjson.dumps(given)
     except TypeError as error:
@@ -103,6 +107,15 @@ def _meta(given: Any) -> Any:
     if len(text) > META_BYTES:
         raise ValueError(f"must be at most {META_BYTES} bytes of JSON")
     return text.decode()
+
+
+def _is_deeper(given: Any, most: int) -> bool:
+    """Return whether there are more objects and lists within one another."""
+    level = [given] if isinstance(given, dict | list) else []
+    for _ in range(most):
+        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        level = [inner for inner in inside if isinstance(inner, dict | list)]
+    return bool(level)
 
 
 def _utc(moment: datetime) -> datetime:

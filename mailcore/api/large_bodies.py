@@ -21,6 +21,8 @@ HELD_BYTES: Final = 1 << 20
 LONG_STRING_BYTES: Final = 64 * 1024
 SKELETON_BYTES: Final = 16 << 20
 """So much of a large body may be other than long strings."""
+DEEPEST: Final = 100
+"""Objects and arrays within one another: far more than any operation takes."""
 KEPT_APART: Final = frozenset({"content", "raw"})
 """Fields whose long strings stay where they are: their operations take them piece by piece."""
 _ESCAPE_BYTES: Final = 12
@@ -209,11 +211,13 @@ class _Splitter:
         if len(self._skeleton) > SKELETON_BYTES:
             raise _too_large(SKELETON_BYTES)
 
-    def _put_back(self, found: Any, name: str) -> Any:
+    def _put_back(self, found: Any, name: str, depth: int = 0) -> Any:
+        if depth > DEEPEST:
+            raise orjson.JSONDecodeError("depth limit exceeded", "", 0)
         if isinstance(found, dict):
-            return {self._put_back(key, ""): self._put_back(value, key) for key, value in found.items()}
+            return {self._put_back(key, ""): self._put_back(value, key, depth + 1) for key, value in found.items()}
         if isinstance(found, list):
-            return [self._put_back(value, name) for value in found]
+            return [self._put_back(value, name, depth + 1) for value in found]
         if isinstance(found, str) and found.startswith(self._mark):
             spool = self._strings[int(found[len(self._mark) :])]
             return spool if name in KEPT_APART else spool[:].decode()

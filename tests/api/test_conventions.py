@@ -7,6 +7,7 @@ import threading
 from io import BytesIO
 from typing import Any
 
+import orjson
 import pytest
 
 from mailcore.api import errors as api_errors
@@ -252,3 +253,24 @@ def test_it_describes_itself(app: Application) -> None:
     assert described["openapi"] == "3.1.0"
     assert "post" in described["paths"]["/users/{user}/mailboxes"]
     assert b"Create a mailbox" in api.get("/docs").raw
+
+
+def nested(depth: int) -> bytes:
+    """An object in an object, and so on."""
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+@pytest.mark.parametrize("depth", [101, 250, 254, 255, 1000, 100_000])
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["whole", "chunked"])
+def test_what_is_nested_too_deeply_is_refused(own: Api, tenant: Api, depth: int, is_chunked: bool) -> None:
+    """Whoever could set it would break every list in which it is shown."""
+    body = b'{"metaData":' + nested(depth) + b"}"
+    options: dict[str, Any] = {"data": body}
+    if is_chunked:
+        options = {"input_stream": BytesIO(body), "environ_overrides": {"wsgi.input_terminated": True}}
+    answer = own.ask("PUT", "/users/me", content_type="application/json", **options)
+    assert (answer.status, answer.body["code"]) == (400, "InputValidationError")
+    assert own.put("/users/me", {"metaData": orjson.loads(nested(90))}).status == 200
+    assert own.put("/users/me", {"metaData": nested(254).decode()}).status == 400
+    listed = tenant.get("/users?metaData=true")
+    assert (listed.status, listed.body["results"][0]["metaData"]) == (200, orjson.loads(nested(90)))
