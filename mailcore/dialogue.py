@@ -10,16 +10,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from mailcore import log, metrics
 from mailcore.errors import MailError
 from mailcore.model.actions import CLOSE, START_TLS, Action, Send, Then
+from mailcore.model.limits import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.services.accounts.door_session import DoorSession
-
-MAX_FAULTS: Final = 50
-"""So many refused commands in a row end the connection."""
-MAX_FAULTS_BEFORE_LOGIN: Final = 10
 
 logger = logging.getLogger(__name__)
 

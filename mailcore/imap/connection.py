@@ -37,17 +37,13 @@ from mailcore.model.actions import (
     Tls,
     Wake,
 )  # fmt: skip
-from mailcore.model.limits import Traffic
+from mailcore.model.limits import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN, Traffic
 
 if TYPE_CHECKING:
     from mailcore.services import MailServices
 
 STILL_HERE_S = 120.0
 """How often an idling client hears that the connection lives."""
-MAX_FAULTS = 50
-"""So many bad commands in a row end the connection."""
-MAX_FAULTS_BEFORE_LOGIN = 10
-"""The same before signing in, where refused ones count as well."""
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,11 @@ DAY_S = 24 * 3600
 MIB = 1 << 20
 GIB = 1 << 30
 
+MAX_FAULTS: Final = 50
+"""So many commands that are malformed or refused end a connection, in SMTP of all, elsewhere in a row."""
+MAX_FAULTS_BEFORE_LOGIN: Final = 10
+"""The same before signing in, where refused logins count as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScanLimits:

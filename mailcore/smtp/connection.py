@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from mailcore import log, metrics
 from mailcore.errors import MailError, SyntaxFault
 from mailcore.model.actions import CLOSE, FLUSH, START_TLS, Action, Peer, Send, SetDeadline, Tls
+from mailcore.model.limits import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.services.accounts.door_session import DoorSession
 from mailcore.smtp import replies
 from mailcore.smtp.commands import handler_of
@@ -21,9 +22,6 @@ IDLE_S = 300.0
 """RFC 5321 §4.5.3.2.7."""
 DRAIN_S = 25.0
 """How long a message under way may still take when the process is to end."""
-MISTAKES = 50
-MISTAKES_BEFORE_LOGIN = 10
-"""Where one has to sign in; refused logins count as well."""
 _MISTAKE_CODES = frozenset({500, 501, 502, 503, 555})
 
 logger = logging.getLogger(__name__)
@@ -166,7 +164,7 @@ class SmtpConnection:
         door = self._session.door
         if reply.code in _MISTAKE_CODES or (door is not None and reply.code >= 500):
             self._mistakes += 1
-        return self._mistakes >= (MISTAKES if door is None or door.identity is not None else MISTAKES_BEFORE_LOGIN)
+        return self._mistakes >= (MAX_FAULTS if door is None or door.identity is not None else MAX_FAULTS_BEFORE_LOGIN)
 
     def _outcome(self, line: bytes) -> tuple[Outcome, str]:
         """Find out what a line is answered with."""

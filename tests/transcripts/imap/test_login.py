@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from mailcore.imap.connection import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
+from mailcore.model.limits import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.model.tenant import State as UserState
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Client, Imap

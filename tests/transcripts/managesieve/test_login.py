@@ -8,7 +8,7 @@ from base64 import b64encode
 import pytest
 
 from mailcore import sasl
-from mailcore.dialogue import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
+from mailcore.model.limits import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.model.tenant import State as UserState
 from tests.builders import OPERATOR
 from tests.transcripts.managesieve.dialogue import ManageSieve, plain

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from mailcore.dialogue import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
+from mailcore.model.limits import MAX_FAULTS, MAX_FAULTS_BEFORE_LOGIN
 from mailcore.model.tenant import State as UserState
 from tests.builders import OPERATOR
 from tests.transcripts.pop3.dialogue import Pop3
