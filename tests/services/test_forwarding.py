@@ -9,8 +9,9 @@ from contextlib import suppress
 import pytest
 
 from mailcore import fault
-from mailcore.errors import AddressNotFound, ForwardingStopped, MailLoop, RateExceeded, StoreUnavailable
+from mailcore.errors import AddressNotFound, ForwardingStopped, MailLoop, RateExceeded, SendingStopped, StoreUnavailable
 from mailcore.message.headers import find_all, iter_fields
+from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.outbound import SENDING_HOLD, EntryState, OutboundEntry, Reason
 from mailcore.model.reputation import HoldCause
 from mailcore.model.tenant import Standing, State
@@ -514,3 +515,20 @@ def test_one_who_is_suspended_stops_nothing_of_the_tenants(services: MailService
     services.users.set_state(OPERATOR, oldest.user_id, State.SUSPENDED)
     assert take(services, mail(f"info@{domain}"), f"info@{domain}") == [None]
     assert [paths(entry) for entry in queued(services, oldest)] == [[TARGET]]
+
+
+def test_no_moderator_lets_a_post_go_while_sending_is_stopped(services: MailServices) -> None:
+    tenant = make_tenant(services)
+    moderator = make_user(services, tenant=tenant)
+    members = [moderator.address, TARGET]
+    group = services.groups.create(OPERATOR, tenant[0], f"all@{tenant[1]}", members, moderators=[moderator.user_id])
+    take(services, mail(group.display), group.display)
+    [entry] = queued(services, moderator)
+    actor = Actor(ActorKind.USER, Door.API, moderator.address, moderator.user_id)
+    services.tenants.set_standing(OPERATOR, tenant[0], Standing.NO_SENDING)
+    with pytest.raises(SendingStopped):
+        services.outbound.release(actor, moderator.user_id, entry.id)
+    assert [one.state for one in queued(services, moderator)] == [EntryState.HELD]
+    services.tenants.set_standing(OPERATOR, tenant[0], Standing.FULL)
+    services.outbound.release(actor, moderator.user_id, entry.id)
+    assert [one.state for one in queued(services, moderator)] == [EntryState.QUEUED]

@@ -45,6 +45,7 @@ from mailcore.services.outbound.outbound_content import OutboundContent
 from mailcore.services.outbound.trace import Step, Trace, TraceRow
 from mailcore.services.process.clock import now
 from mailcore.services.process.redis_link import RedisLink
+from mailcore.services.tenants.standing import check_sending
 from mailcore.store.keys import message_key
 from mailcore.store.placement import Home, Placement
 
@@ -230,11 +231,14 @@ class Outbound:
         Raises:
             QueueEntryNotFound: none of this id is held.
             NotPermitted: all mail of its sender is held, or it was far too much at once and staff have to look.
+            SendingStopped: one of the tenant lets it go, which sends nothing now.
         """
         home = self._placement.home(user_id)
-        held = self.get(user_id, queue_id).held
-        if held == SENDING_HOLD or (held == BURST and actor.kind in {ActorKind.USER, ActorKind.MEMBER}):
+        held, is_bound = self.get(user_id, queue_id).held, actor.kind in {ActorKind.USER, ActorKind.MEMBER}
+        if held == SENDING_HOLD or (held == BURST and is_bound):
             raise NotPermitted("outgoing mail of its sender is on hold, which support ends")
+        if is_bound:
+            check_sending(home)
         kept = timedelta(seconds=self._limits.outbound.lifetime_s)
         with self._audit.of_user(actor, "outbound.released", user_id, {"queue_id": queue_id}):
             if not home.shard.outbound.release(user_id, _key(user_id, queue_id)[12:], kept):
