@@ -112,8 +112,7 @@ def test_a_login_waits_for_no_database_that_keeps_the_log(
         calls.append(arguments)
         raise StoreUnavailable("test")
 
-    monkeypatch.setattr(AuthLogRows, "add", away)
-    monkeypatch.setattr(AuthLogRows, "new_networks", away)
+    monkeypatch.setattr(AuthLogRows, "note", away)
     for _ in range(3):
         sign_in(services, user)
     assert calls == []
@@ -121,6 +120,31 @@ def test_a_login_waits_for_no_database_that_keeps_the_log(
     monkeypatch.setattr(auth_log_service.DROPPED, "inc", lambda by=1: lost.append(by))
     assert services.auth_log.flush() == 1
     assert lost == [1]
+
+
+def test_a_network_that_could_not_be_noted_is_told_with_the_next_sign_in(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written is not lost, and of two networks that not noted yet is not forgotten."""
+    lost: list[float] = []
+    monkeypatch.setattr(auth_log_service.DROPPED, "inc", lambda by=1: lost.append(by))
+    sign_in(services, user)
+    sign_in(services, user, "203.0.113.5")
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailable("test")
+
+    with monkeypatch.context() as without:
+        without.setattr(AuthLogRows, "knows_another", away)
+        services.auth_log.flush()
+    assert lost == []
+    assert {row.sign_in.remote_address for row in services.auth_log.list_of_user(user.user_id)} == {
+        "192.0.2.1",
+        "203.0.113.5",
+    }
+    sign_in(services, user, "203.0.113.5")
+    services.auth_log.flush()
+    assert new_networks(services, user) == ["203.0.113.0/24"]
 
 
 def test_what_waits_is_bounded(services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +210,7 @@ def test_without_the_first_look_every_first_sign_in_is_told(
     services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: were any unknown network new, the very first sign-in would be told."""
-    monkeypatch.setattr(AuthLogRows, "_knows_another", lambda *_: True)
+    monkeypatch.setattr(AuthLogRows, "knows_another", lambda *_: True)
     sign_in(services, user)
     services.auth_log.flush()
     assert new_networks(services, user) == ["192.0.2.0/24"]

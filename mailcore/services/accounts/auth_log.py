@@ -41,6 +41,7 @@ LIMITED: Final = "limited"
 KNOWN_NETWORKS: Final = 50_000
 _DOORS: Final = {door.value: door for door in Door} | {"smtp": Door.SUBMISSION}
 
+_Noted = tuple[Attempt, AuthLogRow]
 _Seen = tuple[UserId, str, datetime]
 Spawn = Callable[[Callable[[], None]], object]
 
@@ -59,7 +60,7 @@ class AuthLog:
         self._tallies = tallies
         self._audit = audit
         self._clock = clock
-        self._waiting: dict[bytes, tuple[Attempt, AuthLogRow]] = {}
+        self._waiting: dict[bytes, _Noted] = {}
         self._lock = threading.Lock()
         self._notes_wait = threading.Event()
         self._known: set[tuple[UserId, str]] = set()
@@ -91,24 +92,57 @@ class AuthLog:
         self._notes_wait.clear()
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        by_shard: dict[str, list[AuthLogRow]] = defaultdict(list)
+        by_shard: dict[str, list[_Noted]] = defaultdict(list)
         for attempt, row in waiting.values():
             assert attempt.user_id is not None
             try:
                 home = self._placement.home(attempt.user_id)
-                by_shard[home.shard.name].append(row)
+                by_shard[home.shard.name].append((attempt, row))
                 self._count(home.tenant_id, row)
             except NotFound:
                 continue  # removed since
             except MailError as error:
                 self._lose(1, error)
-        for name, rows in by_shard.items():
-            try:
-                self._placement.shard(name).auth_log.add(rows, LOG_KEPT)
-            except MailError as error:
-                self._lose(len(rows), error)
-        self._look_at_networks([noted for noted in waiting.values() if noted[1].sign_in.result == ACCEPTED])
+        for name, noted in by_shard.items():
+            self._write(name, noted)
         return len(waiting)
+
+    def _write(self, shard: str, noted: Sequence[_Noted]) -> None:
+        """Write what was noted of users of a shard; tell of sign-ins from networks that are new to them.
+
+        A network is looked at once by each process. One round trip, and one for each network that a user was in from
+        for the first time, or from more than one within the second.
+        """
+        seen = self._unknown_networks(noted)
+        rows = [row for _, row in noted]
+        try:
+            stored = self._placement.shard(shard).auth_log
+            for asked in list(_each_user_once([(*key, at) for key, (_, at) in seen.items()])) or [[]]:
+                first_seen = stored.note(rows, LOG_KEPT, asked, NETWORKS_KEPT)
+                rows = []
+                for user_id, network in first_seen:
+                    if stored.knows_another(user_id, network):
+                        actor = _actor(seen[user_id, network][0])
+                        self._audit.happened(actor, "login.new_network", user_id, {"network": network})
+        except MailError as error:
+            if rows:
+                self._lose(len(rows), error)
+            else:
+                log.warning("auth_log.network_unknown", extra={"reason": type(error).__name__})
+            return
+        if len(self._known) >= KNOWN_NETWORKS:
+            self._known.clear()
+        self._known |= seen.keys()
+
+    def _unknown_networks(self, noted: Sequence[_Noted]) -> dict[tuple[UserId, str], tuple[Attempt, datetime]]:
+        """Return from which networks that this process has not looked at users were let in, and when."""
+        found = {}
+        for attempt, row in noted:
+            network = network_of(attempt.remote_address) if row.sign_in.result == ACCEPTED else None
+            assert attempt.user_id is not None
+            if network is not None and (attempt.user_id, network) not in self._known:
+                found[attempt.user_id, network] = attempt, row.last_at
+        return found
 
     def _count(self, tenant_id: TenantId, row: AuthLogRow) -> None:
         if self._tallies is not None:
@@ -118,32 +152,6 @@ class AuthLog:
     def _lose(self, count: int, error: MailError) -> None:
         DROPPED.inc(by=count)
         log.warning("auth_log.lost", extra={"rows": count, "reason": type(error).__name__})
-
-    def _look_at_networks(self, accepted: Sequence[tuple[Attempt, AuthLogRow]]) -> None:
-        """Tell of sign-ins from networks that are new to users; a network is looked at once by each process."""
-        by_shard: dict[str, dict[tuple[UserId, str], tuple[Attempt, datetime]]] = defaultdict(dict)
-        for attempt, row in accepted:
-            network = network_of(attempt.remote_address)
-            assert attempt.user_id is not None
-            if network is None or (attempt.user_id, network) in self._known:
-                continue
-            try:
-                name = self._placement.home(attempt.user_id).shard.name
-            except MailError:
-                continue  # it is told of with the next sign-in, if the user is still there
-            by_shard[name][attempt.user_id, network] = attempt, row.last_at
-        for name, seen in by_shard.items():
-            try:
-                for asked in _each_user_once([(*key, at) for key, (_, at) in seen.items()]):
-                    for user_id, network in self._placement.shard(name).auth_log.new_networks(asked, NETWORKS_KEPT):
-                        actor = _actor(seen[user_id, network][0])
-                        self._audit.happened(actor, "login.new_network", user_id, {"network": network})
-            except MailError as error:
-                log.warning("auth_log.network_unknown", extra={"reason": type(error).__name__})
-                continue
-            if len(self._known) >= KNOWN_NETWORKS:
-                self._known.clear()
-            self._known |= seen.keys()
 
     def start(self, spawn: Spawn) -> None:
         """Write what is noted a second later from now on, in a greenlet or thread that `spawn` makes."""

@@ -63,53 +63,26 @@ class AuthLogRows:
     def __init__(self, database: Database[Document]) -> None:
         self._collection = OwnedCollection(database["auth_log"])
 
-    def add(self, rows: Sequence[AuthLogRow], kept_for: timedelta) -> None:
-        """Count sign-ins up; one round trip for all of them."""
-        requests = [
-            UpdateOne(
-                {"_id": row.key},
-                {
-                    "$inc": {"count": row.count},
-                    "$min": {"first_at": row.first_at},
-                    "$max": {"last_at": row.last_at, "expires_at": row.last_at + kept_for},
-                    "$setOnInsert": {
-                        "protocol": row.sign_in.protocol,
-                        "remote_address": row.sign_in.remote_address,
-                        "result": row.sign_in.result,
-                        "credential": row.sign_in.credential,
-                    },
-                },
-                upsert=True,
-            )
-            for row in rows
-        ]
-        with deadline():
-            self._collection.bulk_write(requests, ordered=False)
+    def note(
+        self,
+        rows: Sequence[AuthLogRow],
+        kept_for: timedelta,
+        seen: Sequence[tuple[UserId, str, datetime]] = (),
+        networks_kept_for: timedelta = timedelta(0),
+    ) -> list[tuple[UserId, str]]:
+        """Count sign-ins up and note from which networks users were in; return the networks noted for the first time.
 
-    def new_networks(
-        self, seen: Sequence[tuple[UserId, str, datetime]], kept_for: timedelta
-    ) -> set[tuple[UserId, str]]:
-        """Note from which networks users were in, and return what is new to somebody who was in from another before.
-
-        Each is new once. One round trip for all, and one more for each that was not noted before.
+        One round trip for all of them.
         """
-        requests = [
-            UpdateOne(
-                {"_id": _network_key(user_id, network)},
-                {
-                    "$max": {"last_at": at, "expires_at": at + kept_for},
-                    "$setOnInsert": {"network": network, "first_at": at},
-                },
-                upsert=True,
-            )
-            for user_id, network, at in seen
-        ]
+        requests = [_count_up(row, kept_for) for row in rows]
+        requests += [_see(user_id, network, at, networks_kept_for) for user_id, network, at in seen]
         with deadline():
             result = self._collection.bulk_write(requests, ordered=False)
-            noted = [seen[number][:2] for number in result.upserted_ids or ()]
-            return {(user_id, network) for user_id, network in noted if self._knows_another(user_id, network)}
+        first_seen = [number - len(rows) for number in result.upserted_ids or () if number >= len(rows)]
+        return [seen[number][:2] for number in first_seen]
 
-    def _knows_another(self, user_id: UserId, network: str) -> bool:
+    def knows_another(self, user_id: UserId, network: str) -> bool:
+        """Whether a user was in from another network than this one, too; one round trip."""
         known = {"$gte": user_id.binary + _NETWORKS + bytes(8), "$lte": user_id.binary + _NETWORKS + b"\xff" * 8}
         others = known | {"$ne": _network_key(user_id, network)}
         return self._collection.find_one({"_id": others}, {"_id": 1}) is not None
@@ -149,6 +122,35 @@ class AuthLogRows:
         with deadline():
             found = self._collection.find_one({"_id": key})
         return None if found is None else _row(found)
+
+
+def _count_up(row: AuthLogRow, kept_for: timedelta) -> UpdateOne:
+    return UpdateOne(
+        {"_id": row.key},
+        {
+            "$inc": {"count": row.count},
+            "$min": {"first_at": row.first_at},
+            "$max": {"last_at": row.last_at, "expires_at": row.last_at + kept_for},
+            "$setOnInsert": {
+                "protocol": row.sign_in.protocol,
+                "remote_address": row.sign_in.remote_address,
+                "result": row.sign_in.result,
+                "credential": row.sign_in.credential,
+            },
+        },
+        upsert=True,
+    )
+
+
+def _see(user_id: UserId, network: str, at: datetime, kept_for: timedelta) -> UpdateOne:
+    return UpdateOne(
+        {"_id": _network_key(user_id, network)},
+        {
+            "$max": {"last_at": at, "expires_at": at + kept_for},
+            "$setOnInsert": {"network": network, "first_at": at},
+        },
+        upsert=True,
+    )
 
 
 def _bounds(user_id: UserId) -> dict[str, bytes]:
