@@ -33,7 +33,14 @@ settings.load_profile("eider")  # how long an example takes is the business of t
 def pytest_configure() -> None:
     """Let SIGTERM end a run as Ctrl-C does, so that nothing it started stays."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Take the signals back: a worker that a test runs in this process keeps them, and fails another test by them."""
+    pytest_configure()
 
 
 @pytest.hookimpl(wrapper=True)
