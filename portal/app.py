@@ -59,6 +59,7 @@ FEATURES = (
     "portal.own.away",
     "portal.own.data",
     "portal.own.sent",
+    "portal.own.moderation",
     "portal.own.exports",
     "portal.own.keys",
     "portal.own.set_up",

@@ -27,7 +27,7 @@ from portal.accounts import cookies
 from portal.accounts.signing_in import refusal_of
 from portal.destinations import local_path
 from portal.mail_plane import mail, portal
-from portal.own import sessions
+from portal.own import moderation, sessions
 from portal.own.forms import OwnSignInForm, SecondStepForm
 from portal.own.sessions import PasswordFirst, SignedOutMeanwhile, me
 from portal.own.signing_in import STEP, enter, go_on
@@ -164,6 +164,7 @@ def home() -> ResponseReturnValue:
         addresses=services.addresses.list_of_user(user.id),
         app_passwords=services.app_passwords.list_of_user(user.id),
         autoreply=services.autoreplies.get(user.id),
+        posts=moderation.count(user.id),
     )
 
 
