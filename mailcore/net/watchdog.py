@@ -14,6 +14,8 @@ from gevent import monkey
 from mailcore import metrics
 
 BLOCKED_S = 0.5
+REST_S = 1.0
+"""Between two looks at a loop that rests; who holds it up then is seen after as long and BLOCKED_S more at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +41,15 @@ class Watchdog:
         self._stopped = True
 
     def _watch(self) -> None:
-        before = None
+        before, last = None, None
         while not self._stopped:
             turn, frame = self._loop.iteration, self._busy()
+            rests = frame is None and turn == last
             if frame is not None and turn == before:
                 self._report(turn, frame)
-            before = turn if frame is not None else None
+            before, last = turn if frame is not None else None, turn
             del frame  # a frame holds what is in it
-            self._sleep(BLOCKED_S)
+            self._sleep(REST_S if rests else BLOCKED_S)
 
     def _busy(self) -> FrameType | None:
         """Return what the loop's thread is at, None if it waits for events."""

@@ -175,10 +175,13 @@ class Sessions:
         self._compare(dict.fromkeys(list(self._open), SIGN_IN_AGAIN))
 
     def _poll_forever(self) -> None:
-        compared_at = time.monotonic()
-        while not self._closed.wait(GAP_S):
+        compared_at = polled_at = time.monotonic()
+        while True:
             self._stir.wait(POLL_S * _RANDOM.uniform(0.8, 1.2))
+            if self._closed.wait(max(polled_at + GAP_S - time.monotonic(), 0)):
+                return
             self._stir.clear()
+            polled_at = time.monotonic()
             try:
                 self._uses.flush()
                 self.poll()

@@ -47,6 +47,7 @@ class Reputation:
         self._directory = directory
         self._placement = placement
         self._waiting: Counter[tuple[TenantId, int, UserId, Fate]] = Counter()
+        self._is_waiting = threading.Event()
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -56,9 +57,11 @@ class Reputation:
         """Count; never waits and never raises."""
         with self._lock:
             self._waiting[tenant_id, hour_of(now()), user_id, fate] += count
+        self._is_waiting.set()
 
     def flush(self) -> None:
         """Write what was counted, one round trip for each shard; a shard that is away loses its own."""
+        self._is_waiting.clear()
         with self._lock:
             waiting, self._waiting = self._waiting, Counter()
         by_shard: dict[str, dict[Row, dict[Fate, int]]] = defaultdict(lambda: defaultdict(dict))
@@ -76,13 +79,14 @@ class Reputation:
                 self._lose(sum(sum(counts.values()) for counts in counted.values()), error)
 
     def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
-        """Write every two seconds from now on, in a greenlet or thread that `spawn` makes."""
+        """Write two seconds after whatever is counted from now on, in a greenlet or thread that `spawn` makes."""
         spawn(self._flush_forever)
 
     def close(self) -> None:
         """Write what is left."""
         self._closed.set()
         self.flush()
+        self._is_waiting.set()
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -151,8 +155,10 @@ class Reputation:
         return self._placement.shard(self._placement.tenant(tenant_id).home_shard)
 
     def _flush_forever(self) -> None:
-        while not self._closed.wait(FLUSH_S):
-            self.flush()
+        while not self._closed.is_set():
+            self._is_waiting.wait()
+            if not self._closed.wait(FLUSH_S):
+                self.flush()
 
     def _lose(self, count: int, error: MailError) -> None:
         LOST.inc(by=count)
