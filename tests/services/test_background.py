@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from mailcore.errors import StoreUnavailable
 from mailcore.model.access import Protocol
+from mailcore.model.reputation import Fate
+from mailcore.model.tally import Counted
 from mailcore.services import MailServices
 from mailcore.services.accounts import auth_log, connections, sessions, usage
 from mailcore.services.accounts.auth_log import AuthLog
@@ -19,8 +22,13 @@ from mailcore.services.accounts.connections import Connections
 from mailcore.services.accounts.login_guard import Attempt
 from mailcore.services.accounts.sessions import Sessions
 from mailcore.services.accounts.usage import Usage
+from mailcore.services.outbound import reputation
+from mailcore.services.outbound.reputation import Reputation
 from mailcore.services.process import background
-from tests.builders import make_services
+from mailcore.services.tenants import tallies
+from mailcore.services.tenants.tallies import Tallies
+from mailcore.store.user.tallies import TallyRows
+from tests.builders import make_services, make_user
 
 DEADLINE_S = 30.0
 PARTS: dict[str, tuple[type, str]] = {
@@ -80,4 +88,66 @@ def test_a_fault_that_nobody_foresaw_ends_no_work(rounds: Counter[str], part: st
     ends_at = time.monotonic() + DEADLINE_S
     while rounds[part] < 3 or not all(rounds[other] for other in PARTS):
         assert time.monotonic() < ends_at, f"{part} has ended: {rounds}"
+        time.sleep(0.02)
+
+
+COUNTS: dict[str, tuple[type, Any, Callable[[MailServices, Any], None]]] = {
+    "tallies": (Tallies, tallies, lambda services, user: services.tallies.add(user.tenant_id, Counted.SENT)),
+    "reputation": (
+        Reputation, reputation, lambda services, user: services.reputation.note(user.tenant_id, user.user_id, Fate.SENT)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", COUNTS)
+def test_who_counts_wakes_for_what_was_counted_and_for_nothing_else(
+    directory_uri: str, shard_uris: dict[str, Any], redis_url: str, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    owner, module, count = COUNTS[part]
+    written = flushes(monkeypatch, owner, module)
+    services = make_services(directory_uri, shard_uris, redis_url)
+    user = make_user(services)
+    getattr(services, part).start(lambda work: threading.Thread(target=work, daemon=True).start())
+    for number in (1, 2):
+        assert not threading.Event().wait(module.FLUSH_S * 5)
+        assert len(written) == number - 1
+        count(services, user)
+        until(lambda number=number: len(written) == number, written)
+    services.close()
+
+
+def test_what_could_not_be_written_is_tried_again_without_anything_new(
+    directory_uri: str, shard_uris: dict[str, Any], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = flushes(monkeypatch, Tallies, tallies)
+    real, failed = TallyRows.put, threading.Event()
+
+    def away_once(self: TallyRows, *arguments: Any) -> Any:
+        if failed.is_set():
+            return real(self, *arguments)
+        failed.set()
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(TallyRows, "put", away_once)
+    services = make_services(directory_uri, shard_uris, redis_url)
+    user = make_user(services)
+    services.tallies.start(lambda work: threading.Thread(target=work, daemon=True).start())
+    services.tallies.add(user.tenant_id, Counted.SENT)
+    until(lambda: written == [0, 1], written)
+    services.close()
+
+
+def flushes(monkeypatch: pytest.MonkeyPatch, owner: type, module: Any) -> list[Any]:
+    """What each flush returned, of parts that wait for hardly anything."""
+    monkeypatch.setattr(module, "FLUSH_S", 0.05)
+    returned: list[Any] = []
+    real: Callable[[Any], Any] = vars(owner)["flush"]
+    monkeypatch.setattr(owner, "flush", lambda self: returned.append(real(self)))
+    return returned
+
+
+def until(reached: Callable[[], bool], seen: object) -> None:
+    ends_at = time.monotonic() + DEADLINE_S
+    while not reached():
+        assert time.monotonic() < ends_at, seen
         time.sleep(0.02)

@@ -59,6 +59,8 @@ class Tallies:
         self._refused: Counter[tuple[str, int, Counted]] = Counter()
         """By domains, whose tenants are found when it is written."""
         self._lock = threading.Lock()
+        self._is_waiting = threading.Event()
+        """Whether something is to be written."""
         self._closed = threading.Event()
 
     # -- counting -----------------------------------------------------------------------------
@@ -80,6 +82,7 @@ class Tallies:
         with self._lock:
             if key in self._refused or len(self._refused) < MOST_DOMAINS:
                 self._refused[key] += 1
+                self._is_waiting.set()
             else:
                 DROPPED.inc()
 
@@ -92,6 +95,7 @@ class Tallies:
             known = self._hours[tenant_id, hour] = _Hour()
         known.counts[str(what)] += count
         known.is_written = False
+        self._is_waiting.set()
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -100,6 +104,7 @@ class Tallies:
 
         One round trip for each shard and 500 of them, and one to the directory where addresses were refused.
         """
+        self._is_waiting.clear()
         self._find_owners()
         with self._lock:
             waiting = [
@@ -117,17 +122,20 @@ class Tallies:
         return written
 
     def start(self, spawn: Spawn) -> None:
-        """Write every few seconds from now on, in a greenlet or thread that `spawn` makes."""
+        """Write a few seconds after whatever is counted from now on, in a greenlet or thread that `spawn` makes."""
         spawn(self._flush_forever)
 
     def close(self) -> None:
         """Write what is left."""
         self._closed.set()
         self.flush()
+        self._is_waiting.set()
 
     def _flush_forever(self) -> None:
-        while not self._closed.wait(FLUSH_S):
-            self.flush()
+        while not self._closed.is_set():
+            self._is_waiting.wait()
+            if not self._closed.wait(FLUSH_S):
+                self.flush()
 
     def _find_owners(self) -> None:
         """Count refusals for the tenants whose the domains are."""
@@ -142,6 +150,7 @@ class Tallies:
             log.info("tallies.wait", extra={"reason": type(error).__name__})
             with self._lock:
                 self._refused.update(dict(refused.most_common(MOST_DOMAINS)))
+            self._is_waiting.set()
             return
         with self._lock:
             for (domain, hour, what), count in refused.items():
@@ -173,6 +182,7 @@ class Tallies:
         with self._lock:
             for tally in tallies:
                 self._hours[tally.tenant_id, tally.hour].is_written = False
+        self._is_waiting.set()
 
     def _forget(self) -> None:
         """Let go of hours that are over and written, and of those that nobody can write any more."""
