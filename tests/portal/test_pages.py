@@ -225,6 +225,36 @@ def test_a_passkey_signs_up_and_in(portal_app: Flask, mail_services: MailService
     }
 
 
+def test_nobody_needs_a_mouse_from_signing_up_to_a_recovery_code(
+    portal_app: Flask, mail_services: MailServices
+) -> None:
+    app = create_app(portal_app.extensions[EXTENSION].settings, mail_services)
+    unique = f"{utc_now().timestamp()}".replace(".", "-")
+    asked = {
+        "email": f"keys-{unique}@outside.test",
+        "domain": f"keys-{unique}.test",
+        "invited": f"b{unique}@outside.test",
+    }
+    with app.extensions[EXTENSION].database.scope(), served(app) as base:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.portal.keyboard_journey"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(asked | {"chromium": chromium(), "base": base}) + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        link = f"/sign-up/confirm/{token_of(mail_services, LinkPurpose.SIGN_UP, asked['email'])}\n"
+        said, errors = process.communicate(link, timeout=100)
+    assert process.returncode == 0, errors[-2000:]
+    assert json.loads(said) == {
+        "domain": asked["domain"],
+        "invited": True,
+        "signed in by a recovery code": [True, False],
+    }
+
+
 def test_a_mail_user_signs_in_by_a_passkey_a_code_and_a_recovery_code(
     portal_app: Flask, mail_services: MailServices, made: MadeOrganisation
 ) -> None:

@@ -85,7 +85,9 @@ def main() -> None:
         page.wait_for_selector("button:has-text('Write these changes')")
         picture(page, folder, "3-records-preview")
         page.goto(shown_at)
-        say(records=records)
+        with page.expect_download() as fetched:
+            page.click("text=Zone file")
+        say(records=records, zone=Path(fetched.value.path()).read_text(), name=fetched.value.suggested_filename)
         sys.stdin.readline()
         page.click("button:has-text('Look again')")
         page.wait_for_selector("text=Everything is as it should be")

@@ -99,8 +99,11 @@ def test_from_the_first_letter_to_a_new_key(
         {"chromium": chromium, "base": address, "who": who, "domain": domain, "pictures": pictures, "token": KEY},
         run_jobs,
     )
-    records = journey.part()["records"]
+    told = journey.part()
+    records = told["records"]
     assert len(records) >= 16
+    assert told["name"] == f"{domain}.zone"
+    assert all(record["type"] in told["zone"] for record in records)
     for record in records:
         relative, *values = record["copied"]
         name = domain if relative == "@" else f"{relative}.{domain}"
