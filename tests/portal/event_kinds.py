@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -39,7 +40,7 @@ class Place:
 
 def kinds() -> dict[str, str]:
     """Kind -> where it is recorded."""
-    places = list(_places())
+    places = _places()
     found = {}
     for place in places:
         if _records(place.call):
@@ -50,7 +51,12 @@ def kinds() -> dict[str, str]:
     return found
 
 
-def _places() -> Iterator[Place]:
+@cache
+def _places() -> list[Place]:
+    return list(_read())
+
+
+def _read() -> Iterator[Place]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             module = ast.parse(path.read_text(encoding="utf-8"))
