@@ -135,7 +135,7 @@ def test_a_worker_that_is_killed_again_and_again_finishes_the_same_file(
     services.mail_exports.ask(OPERATOR, user.user_id)
     deaths = 0
     while services.mail_exports.get(user.user_id).state is not ExportState.READY:
-        killed_after(1 + deaths % 2)
+        killed_after(1 + deaths % 3)  # the large message is two pieces, and only behind it is a place noted
         try:
             services.mail_exports.make_due()
         except Died:
