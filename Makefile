@@ -36,6 +36,7 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json | setup
 
 soak: setup ## run the long tests: minutes of fuzz and faults
 	@$(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
+	@$(BIN)/python -m pytest -q --hypothesis-profile explore tests/fuzz tests/unit
 
 bench: setup ## compare with WildDuck and Dovecot, write docs/performance.md (BENCH="--quick")
 	@$(BIN)/python -m infra.devstack.bench_report $(BENCH)

@@ -54,7 +54,7 @@ def _sendto(call: Call) -> Step:
     try:
         read_target_url(url)
     except ValueInvalid as error:
-        raise call.flaw(str(error)) from error
+        raise call.flaw(f"{error}.") from error
     return lambda run: run.do(Redirect(address=url, copy=True, header=run.edited))
 
 

@@ -16,6 +16,7 @@ from mailcore.sieve import (
     compile_commands,
     compile_script,
 )
+from tests.unit.sieve.checks import check_script
 from tests.unit.sieve.scripts import NOW, holds, message, run, told
 
 ATTACHMENT = message(
@@ -103,6 +104,11 @@ def test_tests_of_rules(test: str, circumstances: dict[str, object], expected: b
 def test_scores_that_are_none_are_refused(test: str) -> None:
     with pytest.raises(ScriptInvalid):
         compile_script(f'require "vnd.eider.rules"; if {test} {{ keep; }}')
+
+
+@pytest.mark.parametrize("url", ["subject", "https://user@host.test/", "ftp://host.test/", "smtp://host.test:99"])
+def test_urls_that_mail_is_not_sent_to_are_refused_with_a_sentence(url: str) -> None:
+    assert check_script(f'require "vnd.eider.rules"; sendto "{url}";') is None
 
 
 def test_actions_of_rules_leave_the_implicit_keep() -> None:
