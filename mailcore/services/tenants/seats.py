@@ -1,8 +1,9 @@
 """How many users a tenant may have, also when many are added at once.
 
 Who adds a user looks whether there is room, stores the user and takes the turn that it saw before it looked. A turn
-that somebody else took meanwhile is looked for anew, now with one's own user counted. If that are too many, those whose
-ids come last take their users back, and the others wait for it: so of many who come at once as many stay as have room.
+that somebody else took meanwhile is looked for anew, now with one's own user counted. If that are too many, those take
+their users back for whom no room is left behind others: behind those who took a turn, and those whose ids come first.
+Who has room waits for it: so of many who come at once as many stay as have room.
 """
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ class Seats:
         users, tenants = self._directory.users, self._directory.tenants
         until = time.monotonic() + PATIENCE_S
         fits = True
-        while tenant.limits.users is not None and not (fits and tenants.take_user_turn(tenant.id, tenant.user_turn)):
+        while tenant.limits.users is not None:
+            if fits and tenants.take_user_turn(tenant.id, tenant.user_turn, user_id):
+                return
             tenant = self._read(tenant.id)
             limit = tenant.limits.users
             fits = limit is None or users.count_of_tenant(tenant.id) <= limit
             if fits or limit is None:
                 continue
-            if users.count_of_tenant(tenant.id, before=user_id) >= limit or time.monotonic() > until:
+            ahead = users.count_before(tenant.id, user_id, tenants.latest_users(tenant.id))
+            if ahead >= limit or time.monotonic() > until:
                 raise _full(limit)
             time.sleep(_RANDOM.uniform(*WAIT_S))
 

@@ -33,6 +33,8 @@ from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
+LATEST_USERS = 64
+"""How many are kept of those who took the latest turns: more than are ever added at once."""
 
 
 def name_key(name: str) -> str:
@@ -105,12 +107,19 @@ class Tenants:
         with deadline():
             return self._collection.update_one({"_id": tenant_id}, {"$set": {"pays": pays}}).matched_count == 1
 
-    def take_user_turn(self, tenant_id: TenantId, seen: int) -> bool:
-        """Note that a user was added; False if somebody else added one since `seen`."""
+    def take_user_turn(self, tenant_id: TenantId, seen: int, user_id: UserId) -> bool:
+        """Note that this user was added; False if somebody else added one since `seen`."""
         query = {"_id": tenant_id, "user_turn": seen or {"$exists": False}}
+        latest = {"latest_users": {"$each": [user_id], "$slice": -LATEST_USERS}}
         with deadline():
-            result = self._collection.update_one(query, {"$inc": {"user_turn": 1}})
+            result = self._collection.update_one(query, {"$inc": {"user_turn": 1}, "$push": latest})
         return result.modified_count == 1
+
+    def latest_users(self, tenant_id: TenantId) -> list[UserId]:
+        """Return who took the latest turns; some may be gone since."""
+        with deadline():
+            document = self._collection.find_one({"_id": tenant_id}, {"latest_users": 1}) or {}
+        return [UserId(each) for each in document.get("latest_users", [])]
 
     def set_cold_after(self, tenant_id: TenantId, cold_after: timedelta) -> bool:
         """Change how long attachments stay on the hot set; False if there is no such tenant."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -157,13 +157,16 @@ class Users:
             for document in every.find({}, {"tenant": 1}, batch_size=10_000):
                 yield UserId(document["_id"]), TenantId(document["tenant"])
 
-    def count_of_tenant(self, tenant_id: TenantId, before: UserId | None = None) -> int:
-        """Return how many users a tenant has; of all, or of those with an id that comes before this one."""
-        query: dict[str, Any] = {"tenant": tenant_id}
-        if before is not None:
-            query["_id"] = {"$lt": before}
+    def count_of_tenant(self, tenant_id: TenantId) -> int:
+        """Return how many users a tenant has."""
         with deadline():
-            return self._collection.count_documents(query)
+            return self._collection.count_documents({"tenant": tenant_id})
+
+    def count_before(self, tenant_id: TenantId, user_id: UserId, others: Sequence[UserId]) -> int:
+        """Return how many of a tenant's users have an id that comes before this one, or are among these others."""
+        before = {"$or": [{"_id": {"$lt": user_id}}, {"_id": {"$in": list(others)}}]}
+        with deadline():
+            return self._collection.count_documents({"tenant": tenant_id, **before})
 
     def counts_of_shards(self) -> dict[str, int]:
         """Return how many users have their mail on each shard; one round trip that reads every user."""
