@@ -137,15 +137,12 @@ class Passwords:
         Raises:
             ServerBusy: too many hashes wait.
         """
-        prepared = prepare(password)
-        if encoded is None:
-            self._run(lambda: self._argon2.verify(self._stand_in, prepared))
+        tried, prepared = self._stand_in if encoded is None else encoded, prepare(password)
+        if self._run(lambda: self._argon2.verify(tried, prepared)):
+            return encoded is not None
+        if not self._argon2.is_outdated(tried):
             return False
-        if self._run(lambda: self._argon2.verify(encoded, prepared)):
-            return True
-        if not self._argon2.is_outdated(encoded):
-            return False
-        return any(self._run(partial(self._argon2.verify, encoded, spelling)) for spelling in _spellings(password))
+        return any(self._run(partial(self._argon2.verify, tried, spelling)) for spelling in _spellings(password))
 
     def upgraded(self, encoded: str, password: Secret) -> str | None:
         """Return a new hash of a password just verified if the old one is of another cost, else None."""
