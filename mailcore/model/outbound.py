@@ -99,6 +99,7 @@ class NewOutbound:
         is_utf8: SMTPUTF8 was asked for (RFC 6531 §3.4).
         header_message_id: the Message-ID field, for the trace; "" where it is not known.
         via: URL of a forwarding target that it goes to, wherever its recipients are; "" is their domains' way.
+        of_tenant: it is sent on for an address of the tenant; that it lies with this user says nothing of the user.
     """
 
     user_id: UserId
@@ -116,6 +117,7 @@ class NewOutbound:
     is_utf8: bool = False
     header_message_id: str = ""
     via: str = ""
+    of_tenant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +213,4 @@ class OutboundEntry:
     is_leased: bool
     actor: str = ""
     via: str = ""
+    of_tenant: bool = False

@@ -11,7 +11,15 @@ from mailcore.errors import DomainInvalid, MailError, ValueInvalid
 from mailcore.metrics import Tally
 from mailcore.model.address import domain_name
 from mailcore.model.forward_target import TargetUrl, read_target_url
-from mailcore.model.outbound import AUTHORED, HELD_WITH_SENDER, SENDING_HOLD, Answer, RecipientState, RecipientStatus
+from mailcore.model.outbound import (
+    AUTHORED,
+    HELD_WITH_SENDER,
+    SENDING_HOLD,
+    Answer,
+    Reason,
+    RecipientState,
+    RecipientStatus,
+)
 from mailcore.model.reputation import Fate
 from mailcore.model.tenant import State
 from mailcore.net.outgoing import OutgoingClient
@@ -27,6 +35,7 @@ from mailcore.services.outbound.reputation import Reputation, is_bounce
 from mailcore.services.outbound.slots import Slots
 from mailcore.services.outbound.suppressions import Suppressions
 from mailcore.services.outbound.trace import Step, Trace, TraceRow
+from mailcore.services.tenants.standing import sends_by_itself
 from mailcore.smtp import replies, trace
 from mailcore.store.placement import Home, Placement
 
@@ -114,7 +123,7 @@ class Handling:
             return
         due = [(number, each) for number, each in waiting if each.due_at is None or each.due_at <= now]
         home = self._parts.placement.home(claim.entry.user_id)
-        if home.state is not State.ACTIVE and claim.entry.reason in AUTHORED:
+        if self._is_stopped(home):
             self._wait_s = SUSPENDED_S
             return
         if claim.entry.via:
@@ -123,6 +132,19 @@ class Handling:
         due = self._without_suppressed(due)
         tasks = [lambda route=route, group=group: self._try(route, group) for route, group in self._sorted(home, due)]
         self._together(tasks)
+
+    def _is_stopped(self, home: Home) -> bool:
+        """Whether it waits because whose it is may not sign in, or, where it is sent on by itself, not send.
+
+        A bounce on its way back, without a reverse-path, goes all the same (decision 46).
+        """
+        entry = self._claim.entry
+        if entry.reason in AUTHORED:
+            return home.state is not State.ACTIVE
+        if entry.reason is not Reason.FORWARD or not entry.reverse_path:
+            return False
+        tenant = self._parts.placement.tenant(entry.tenant_id)
+        return not sends_by_itself(tenant.admits if entry.of_tenant else home.state, tenant.standing)
 
     def _expire(self, waiting: Group) -> None:
         """Give up those for whom time is over, with the last that was heard of them."""

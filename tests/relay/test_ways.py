@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import ssl
+from collections.abc import Callable
 
 import pytest
 import trustme
@@ -15,13 +16,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from infra.devstack.outside.mail_exchanger import EXTENSIONS
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.ids import UserId
-from mailcore.model.outbound import Answer, OutboundRecipient, RecipientState
+from mailcore.model.outbound import Answer, OutboundRecipient, Reason, RecipientState
 from mailcore.model.secret import Secret
-from mailcore.model.tenant import State
+from mailcore.model.tenant import Standing, State
+from mailcore.relay import handling
 from mailcore.relay.routes import LOCAL_ROUTE, Routes
+from mailcore.services import MailServices
 from mailcore.services.outbound.outbound import queue_id_of
 from mailcore.services.outbound.trace import Step
-from tests.builders import OPERATOR, make_tenant, make_user
+from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.relay.conftest import MESSAGE, Relaying
 from tests.stubs.outside import Behaviour, Trouble
 from tests.unit.smtp.test_content import ENDS, LONE, SMUGGLED, ends
@@ -422,6 +425,65 @@ def test_mail_of_somebody_suspended_waits(relaying: Relaying) -> None:
     services.users.set_state(OPERATOR, user_id, State.ACTIVE)
     services.outbound.retry(OPERATOR, user_id, queue_id)
     relaying.run()
+    assert len(exchanger.accepted) == 1
+
+
+Change = Callable[[MailServices, MadeUser], None]
+STOPS: dict[str, tuple[Change, Change]] = {
+    "user": (
+        lambda services, user: services.users.set_state(OPERATOR, user.user_id, State.SUSPENDED),
+        lambda services, user: services.users.set_state(OPERATOR, user.user_id, State.ACTIVE),
+    ),
+    "tenant": (
+        lambda services, user: services.tenants.set_state(OPERATOR, user.tenant_id, State.SUSPENDED),
+        lambda services, user: services.tenants.set_state(OPERATOR, user.tenant_id, State.ACTIVE),
+    ),
+    "standing": (
+        lambda services, user: services.tenants.set_standing(OPERATOR, user.tenant_id, Standing.NO_SENDING),
+        lambda services, user: services.tenants.set_standing(OPERATOR, user.tenant_id, Standing.FULL),
+    ),
+}
+"""What stops somebody's forwards, and what lets them go again."""
+
+
+def check_forward_waits(relaying: Relaying, stop: Change, go: Change) -> None:
+    """What was queued before goes nowhere until it may, and is not lost; a bounce on its way back goes."""
+    exchanger = relaying.world.domain("thief.test")
+    queue_id = relaying.send("eve@thief.test", reason=Reason.FORWARD, run=False)
+    relaying.send("ann@thief.test", reason=Reason.FORWARD, reverse_path="", run=False)
+    stop(relaying.services, relaying.user)
+    relaying.run()
+    assert ["ann@thief.test" in str(taken.recipients) for taken in exchanger.accepted] == [True]
+    assert (relaying.recipient(queue_id).state, relaying.recipient(queue_id).attempts) == (QUEUED, 0)
+    go(relaying.services, relaying.user)
+    relaying.services.outbound.retry(OPERATOR, relaying.user.user_id, queue_id)
+    relaying.run()
+    assert len(exchanger.accepted) == 2
+
+
+@pytest.mark.parametrize("what", STOPS)
+def test_forwards_queued_before_a_suspension_wait(relaying: Relaying, what: str) -> None:
+    """Decision 46: a stolen account passes nothing on, also of what came before somebody looked."""
+    check_forward_waits(relaying, *STOPS[what])
+
+
+def test_control_forwards_that_leave_in_spite_of_a_suspension_are_seen(
+    relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "sends_by_itself", lambda *_: True)
+    with pytest.raises(AssertionError):
+        check_forward_waits(relaying, *STOPS["user"])
+
+
+def test_what_an_address_of_the_tenant_sends_on_asks_for_the_tenant_alone(relaying: Relaying) -> None:
+    """It lies with some user of the tenant, whose suspension says nothing of the address."""
+    exchanger = relaying.world.domain("partner.test")
+    services, user = relaying.services, relaying.user
+    services.users.set_state(OPERATOR, user.user_id, State.SUSPENDED)
+    relaying.send("bo@partner.test", reason=Reason.FORWARD, of_tenant=True)
+    assert len(exchanger.accepted) == 1
+    services.tenants.set_state(OPERATOR, user.tenant_id, State.SUSPENDED)
+    relaying.send("bo@partner.test", reason=Reason.FORWARD, of_tenant=True)
     assert len(exchanger.accepted) == 1
 
 

@@ -91,7 +91,7 @@ class Forwarding:
 
     def send(
         self, arrival: Arrival, home: Home, address: str, key: bytes, forwards: Sequence[Forward], trace: bytes,
-        *, is_kept: bool, reason: Reason = Reason.FORWARD, held: str | None = None,
+        *, is_kept: bool, reason: Reason = Reason.FORWARD, held: str | None = None, of_tenant: bool = False,
     ) -> list[QueueId]:  # fmt: skip
         """Queue a message for everybody it is sent on to, and return by which entries; a repeat queues nothing new.
 
@@ -107,6 +107,7 @@ class Forwarding:
             is_kept: a copy is committed here.
             reason: API if somebody wants just this message sent on.
             held: why it is to wait if nothing else of the sender does.
+            of_tenant: the address is the tenant's, not this user's.
 
         Raises:
             EncryptionFailed: the user wants it encrypted, and it cannot be.
@@ -142,6 +143,7 @@ class Forwarding:
                     is_utf8=not (reverse_path + "".join(some)).isascii(),
                     header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
                     via=via,
+                    of_tenant=of_tenant,
                 )
                 queue_ids.append(self._outbound.enqueue(new, arrival.actor))
                 fault.hit("forward.after_enqueue")

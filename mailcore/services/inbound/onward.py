@@ -83,7 +83,7 @@ class Onward:
             forwards = [Forward(target.address) for target in resolution.forwards]
             is_kept = bool(resolution.recipients)
             key = _key(arrival, entry.id)
-            self._forwarding.send(arrival, home, entry.display, key, forwards, trace, is_kept=is_kept)
+            self._forwarding.send(arrival, home, entry.display, key, forwards, trace, is_kept=is_kept, of_tenant=True)
         if isinstance(entry, ForwardedAddress) and entry.autoreply is not None:
             self._answer(arrival, entry, entry.autoreply)
 

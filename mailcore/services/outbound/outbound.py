@@ -106,7 +106,8 @@ class Outbound:
             "actor": f"{actor.door.value}:{actor.identity}",
             "request": actor.request_id,
         }
-        for name, value in (("held", new.held), ("envelope_id", new.envelope_id), ("via", new.via or None)):
+        given = {"held": new.held, "envelope_id": new.envelope_id, "via": new.via or None}
+        for name, value in (given | {"of_tenant": new.of_tenant or None}).items():
             if value is not None:
                 document[name] = value
         if new.return_content is not None:
@@ -380,6 +381,7 @@ def entry_of(document: Mapping[str, Any]) -> OutboundEntry:
         is_leased=document["is_leased"],
         actor=document["actor"],
         via=document.get("via", ""),
+        of_tenant=document.get("of_tenant", False),
     )
 
 
