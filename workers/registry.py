@@ -61,6 +61,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("users.erase", "workers.jobs.deleted_users.erase", MAINTENANCE, 6 * HOUR_S),
         RegisteredJob("portal.provision", "workers.jobs.portal.provision", PORTAL, 600),
         RegisteredJob("portal.mail_link", "workers.jobs.portal.mail_link", PORTAL, 300),
+        RegisteredJob("portal.revoke_tokens", "workers.jobs.portal.revoke_tokens", PORTAL, 600),
         RegisteredJob("portal.reconcile", "workers.jobs.portal.reconcile", PORTAL, 600),
         RegisteredJob("portal.take_over_events", "workers.jobs.portal.take_over_events", MAINTENANCE, HOUR_S),
         RegisteredJob("billing.apply_change", "workers.jobs.billing.apply_change", PORTAL, 300),

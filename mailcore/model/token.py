@@ -53,6 +53,7 @@ class Token:
         expires_at: when it ceases to work; each use moves it where the token slides.
         ends_at: when it ceases to work whatever happens.
         auth_version: of its user when it was made: a changed password ends it (user scope).
+        made_by: identity of the member of the organisation who made it (tenant scope); "" where none did.
         change_first: made for a password that opens nothing but the choice of another: nor does it.
     """
 
@@ -65,6 +66,7 @@ class Token:
     ends_at: datetime | None = None
     slides: timedelta | None = None
     auth_version: int | None = None
+    made_by: str = ""
     change_first: bool = False
     last_use: LastUse | None = None
 

@@ -29,6 +29,7 @@ from portal.accounts.models import (
 from portal.accounts.services import member_of_link
 from portal.audit.services import record
 from portal.database import session, unit_of_work, utc_now
+from portal.jobs import enqueue_after_commit
 from portal.members.queries import count_owners, find_membership
 from portal.permissions import MEMBER_ROLES, Permission, Role, allows
 
@@ -200,7 +201,8 @@ def _join(invitation: Invitation, member: Member) -> None:
 def change_role(actor: Actor, organisation: Organisation, role: Role, member_id: UUID, to: Role) -> bool:
     """Give a member another role; their sessions here end, so that none goes on with the old one.
 
-    So do invitations of theirs that the new role could not give. False: there is no such member.
+    So do invitations of theirs that the new role could not give, and tokens where it may make none. False: there is no
+    such member.
 
     Raises:
         NotPermitted: the old or the new role is not one that this role may give.
@@ -230,7 +232,7 @@ def change_role(actor: Actor, organisation: Organisation, role: Role, member_id:
 
 
 def remove(actor: Actor, organisation: Organisation, role: Role, member_id: UUID) -> bool:
-    """Remove a member from the organisation, and take back every invitation of theirs; False: there is no such member.
+    """Remove a member from the organisation, and take back their invitations and tokens; False: no such member.
 
     Raises:
         NotPermitted: a member of a role that this one may not give.
@@ -292,7 +294,12 @@ def gives(role: Role, to: Role) -> bool:
 
 
 def _withdraw_given(actor: Actor, organisation: Organisation, inviter: str, role: Role | None) -> None:
-    """Take back the invitations of somebody who has this role now, and could not give theirs; None: no role at all."""
+    """Take back the invitations of somebody who has this role now, and could not give theirs; None: no role at all.
+
+    Tokens that they may not make any more are revoked by a job, within seconds of the commit.
+    """
+    if role is None or not allows(role, Permission.MANAGE_TOKENS):
+        enqueue_after_commit("portal.revoke_tokens", organisation_id=str(organisation.id))
     wanted = select(Invitation).where(Invitation.organisation_id == organisation.id, Invitation.invited_by == inviter)
     for invitation in session().scalars(wanted.with_for_update()):
         if role is None or not gives(role, Role(invitation.role)):

@@ -117,7 +117,7 @@ def remove(member_id: UUID) -> ResponseReturnValue:
     except services.LastOwner:
         flash(_("An organisation has at least one owner. Make somebody else an owner first."), "error")
     else:
-        flash(_("Removed, and signed out everywhere."), "success")
+        flash(_("Removed, and signed out everywhere. The API tokens they had made are revoked."), "success")
     return redirect(url_for("members.index"), code=303)
 
 

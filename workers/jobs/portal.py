@@ -9,6 +9,7 @@ from mailcore.errors import MailError
 from portal.accounts import links, passkeys, provisioning
 from portal.audit import feed
 from portal.progress import announce
+from portal.tokens import services as tokens
 from workers.context import JobContext
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,12 @@ def mail_link(context: JobContext, link_id: str) -> None:
     """Queue the mail of one link."""
     with context.in_portal() as portal:
         links.deliver(portal.mail, portal.settings, UUID(link_id))
+
+
+def revoke_tokens(context: JobContext, organisation_id: str) -> None:
+    """Revoke tokens of an organisation whose makers may make none any more."""
+    with context.in_portal() as portal:
+        tokens.revoke_left_over(portal.mail, UUID(organisation_id))
 
 
 def reconcile(context: JobContext) -> None:
@@ -53,7 +60,7 @@ def take_over_events(context: JobContext) -> None:
 
 
 def compare(context: JobContext) -> None:
-    """See that every organisation has its tenant in the right state, and remove what nobody can use any more."""
+    """See that each organisation has its tenant in the right state, and remove what nobody may use any more."""
     if context.portal is None:
         return
     with context.in_portal() as portal:
@@ -65,4 +72,6 @@ def compare(context: JobContext) -> None:
             for organisation_id in astray:
                 context.enqueue("portal.provision", organisation_id=str(organisation_id))
             if after is None:
-                return
+                break
+        for organisation in feed.organisations():
+            tokens.revoke_left_over(portal.mail, organisation.id)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from bson import ObjectId
 
 from mailcore.errors import TokenNotFound, ValueInvalid
-from mailcore.model.actor import Actor
+from mailcore.model.actor import Actor, ActorKind
 from mailcore.model.event import Details
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.roles import Role
@@ -82,6 +82,7 @@ class Tokens:
             ends_at=ends_at,
             slides=slides,
             auth_version=auth_version,
+            made_by=actor.identity if _is_members(actor, owner) else "",
             change_first=change_first,
         )
         value = secrets.token_hex(VALUE_BYTES).encode()
@@ -110,13 +111,13 @@ class Tokens:
         """Return a page of up to 1000 of an owner's living tokens by id, those after `after`."""
         return [token for token in self._directory.api_tokens.list_of(owner, after) if token.is_alive(now())]
 
-    def revoke(self, actor: Actor, owner: TokenOwner, token_id: ObjectId) -> None:
-        """Take a token back; sessions that it opened end everywhere within seconds.
+    def revoke(self, actor: Actor, owner: TokenOwner, token_id: ObjectId, why: Details | None = None) -> None:
+        """Take a token back; sessions that it opened end everywhere within seconds. `why` is told with the event.
 
         Raises:
             TokenNotFound: the owner has none such.
         """
-        with self._change(actor, "token.revoked", owner, {"token": str(token_id)}):
+        with self._change(actor, "token.revoked", owner, {"token": str(token_id), **(why or {})}):
             if not self._directory.api_tokens.delete(owner, token_id):
                 raise TokenNotFound(f"there is no token {token_id}")
         if owner.user_id is not None:
@@ -141,6 +142,11 @@ class Tokens:
 def owner_of_tenant(tenant_id: TenantId) -> TokenOwner:
     """Return a tenant as an owner of tokens."""
     return TokenOwner(TokenScope.TENANT, tenant_id)
+
+
+def _is_members(actor: Actor, owner: TokenOwner) -> bool:
+    """Return whether a token of an organisation is made by one of its members, with whose right to make it it ends."""
+    return owner.scope is TokenScope.TENANT and actor.kind is ActorKind.MEMBER
 
 
 def _digest(value: bytes) -> bytes:

@@ -90,6 +90,7 @@ def _document(token: Token, digest: bytes) -> Document:
         "ends_at": token.ends_at,
         "slides_s": token.slides.total_seconds() if token.slides is not None else None,
         "auth_version": token.auth_version,
+        **({"made_by": token.made_by} if token.made_by else {}),
         **({"change_first": True} if token.change_first else {}),
     }
 
@@ -110,6 +111,7 @@ def _token(document: Document) -> Token:
         ends_at=document["ends_at"],
         slides=timedelta(seconds=document["slides_s"]) if document["slides_s"] is not None else None,
         auth_version=document["auth_version"],
+        made_by=document.get("made_by", ""),
         change_first=document.get("change_first", False),
         last_use=LastUse(*document["last_use"]) if "last_use" in document else None,
     )
