@@ -195,7 +195,7 @@ class Dialogue(ABC, Generic[SessionT, ReplyT]):
         """Let what is logged from now on name who signed in."""
         identity = self.session.identity
         assert identity is not None
-        log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
+        log.bind(user_id=identity.user_id, tenant_id=identity.tenant_id)
 
     # -- the protocol's part --------------------------------------------------------------------
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
-import time
 from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -60,10 +59,12 @@ def clean(text: str) -> str:
 
 def _value(value: Any) -> Any:
     """Return what JSON can hold; everything unknown as its cleaned repr, so secrets stay stars."""
-    if value is None or isinstance(value, bool | int | float):
-        return value if not isinstance(value, int) or -(1 << 63) <= value < 1 << 63 else str(value)
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, int):
+        return value if -(1 << 63) <= value < 1 << 63 else str(value)
+    if value is None or isinstance(value, float):
+        return value
     if isinstance(value, bytes):
         return clean(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, Mapping):
@@ -79,7 +80,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
         line: Fields = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:23] + "Z",
             "level": record.levelname.lower(),
             "event": clean(record.getMessage()),
         }
@@ -94,12 +95,29 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
+class LineHandler(logging.Handler):
+    """Writes each record by one call, so that lines of several threads and processes come out whole without a lock."""
+
+    def createLock(self) -> None:  # noqa: N802 - the library's name
+        """Have none."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record to standard error."""
+        try:
+            line = self.format(record).encode() + b"\n"
+            while line:
+                line = line[os.write(2, line) :]
+        except Exception:  # noqa: BLE001  as every handler of the library
+            self.handleError(record)
+
+
 def configure(level: str = "INFO") -> None:
     """Send every record of this process to standard error as JSON lines; called once at start."""
     logging.logThreads = False  # a look-up of the "current thread" per record, of no use with greenlets
     logging.logMultiprocessing = logging.logProcesses = False
     logging._srcfile = None  # noqa: SLF001  nobody reads which line logged it
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("pymongo", "urllib3"):

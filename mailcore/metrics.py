@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import REGISTRY, CollectorRegistry, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 
 class Tally:
@@ -25,16 +25,30 @@ class Tally:
         """Add to the count of these label values."""
         self._counts[values] = self._counts.get(values, 0) + by
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Return the counts, as the registry asks for them."""
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        yield self._filled(CounterMetricFamily(self._name, self._documentation, labels=self._labels))
+
+    def _filled(self, family: CounterMetricFamily | GaugeMetricFamily) -> Metric:
         for values, count in self._counts.items():
             family.add_metric([str(value) for value in values], count)
-        yield family
+        return family
+
+
+class Level(Tally):
+    """What is there now, counted up and down, as cheaply."""
+
+    def dec(self, *values: object) -> None:
+        """Take one from the count of these label values."""
+        self._counts[values] -= 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the counts, as the registry asks for them."""
+        yield self._filled(GaugeMetricFamily(self._name, self._documentation, labels=self._labels))
 
 
 CONNECTIONS = Tally("eider_connections", "Connections accepted", ("server",))
-CONNECTIONS_OPEN = Gauge("eider_connections_open", "Connections open now", ["server"])
+CONNECTIONS_OPEN = Level("eider_connections_open", "Connections open now", ("server",))
 CONNECTIONS_REFUSED = Tally("eider_connections_refused", "Connections not let in", ("server", "reason"))
 COMMANDS = Tally("eider_commands", "Commands by verb and kind of answer", ("server", "verb", "outcome"))
 DELIVERIES = Tally("eider_deliveries", "Recipients of delivered or refused messages", ("outcome",))

@@ -268,7 +268,7 @@ class ImapConnection:
         """Widen the limits; from now on only silence ends the connection."""
         identity = self.session.identity
         assert identity is not None
-        log.bind(user_id=str(identity.user_id), tenant_id=str(identity.tenant_id))
+        log.bind(user_id=identity.user_id, tenant_id=identity.tenant_id)
         self._scanner.command_bytes = self._limits.command_bytes
         self._scanner.append_bytes = self._limits.message_bytes
         self._holds_notices = False

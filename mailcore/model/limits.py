@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 DAY_S = 24 * 3600
@@ -99,7 +100,12 @@ class UserLimits:
     def replaced_by(self, *overrides: Mapping[str, int]) -> UserLimits:
         """Return these limits with the numbers of `overrides`, the last of which counts."""
         numbers = {name: value for override in overrides for name, value in override.items()}
-        return replace(self, **numbers) if numbers else self
+        return _replaced(self, tuple(numbers.items())) if numbers else self
+
+
+@lru_cache(maxsize=1024)
+def _replaced(limits: UserLimits, numbers: tuple[tuple[str, int], ...]) -> UserLimits:
+    return replace(limits, **dict(numbers))
 
 
 def within(limit: int, most: int) -> int:

@@ -257,6 +257,11 @@ class Pump:
                 if self._inflater is not None:
                     self._inflater.rest()
                 continue
+            if isinstance(action, Close):
+                if pending:
+                    self._write_last(pending)
+                self._closed = True
+                return
             if pending:
                 self._write(pending)
                 pending.clear()
@@ -266,9 +271,6 @@ class Pump:
                 self._perform(self._connection.tls_started(self._start_tls()))
             elif isinstance(action, StartCompression):
                 self._inflater, self._farewell = Inflater(), action.farewell
-            elif isinstance(action, Close):
-                self._closed = True
-                return
         if pending:
             self._write(pending)
 
@@ -303,7 +305,16 @@ class Pump:
             return b""
         return data
 
-    def _write(self, pending: list[bytes]) -> None:
+    def _write_last(self, pending: list[bytes]) -> None:
+        """Write the rest, in clear together with the end of the stream: so the client is woken once."""
+        if self.encrypted:
+            self._write(pending)
+            return
+        self._write(pending, socket.MSG_MORE)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def _write(self, pending: list[bytes], flags: int = 0) -> None:
         """Write all of it, waiting for the client as long as it takes something at least every STALL_S."""
         if self._closed:
             raise PeerGone("aborted")
@@ -313,7 +324,7 @@ class Pump:
         view: memoryview | bytes = data
         while view:
             try:
-                sent = self._socket.send(view)
+                sent = self._socket.send(view, flags)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 _wait_write(self._socket)
                 continue

@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import os
 import resource
-import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -113,7 +112,7 @@ class Listener:
         self._sockets: list[tuple[Endpoint, Any]] = []
         self._acceptors: list[Any] = []
         self._pumps: dict[Pump, tuple[str, str]] = {}
-        self._by_address: Counter[str] = Counter()
+        self._by_address: dict[str, int] = {}
         self._empty = Event()
         self._empty.set()
         self.is_draining = False
@@ -185,7 +184,7 @@ class Listener:
 
     def _welcome(self, endpoint: Endpoint, accepted: Any, address: str, port: int) -> None:
         """Find out who this is, see that there is room, and hand over to a pump."""
-        session = secrets.token_hex(6)
+        session = os.urandom(6).hex()
         log.enter({"server": endpoint.server, "session": session, "remote_address": address})
         try:
             accepted.setblocking(False)
@@ -219,7 +218,7 @@ class Listener:
             return "not_listed"
         if len(self._pumps) >= self._total:
             return "too_many"
-        if self._by_address[_network(address)] >= self._per_address:
+        if self._by_address.get(_network(address), 0) >= self._per_address:
             return TOO_MANY_OF_ADDRESS
         return ""
 
@@ -232,17 +231,17 @@ class Listener:
     def _add(self, pump: Pump, server: str, address: str) -> None:
         key = _network(address)
         self._pumps[pump] = (server, key)
-        self._by_address[key] += 1
+        self._by_address[key] = self._by_address.get(key, 0) + 1
         self._empty.clear()
         metrics.CONNECTIONS.inc(server)
-        metrics.CONNECTIONS_OPEN.labels(server).inc()
+        metrics.CONNECTIONS_OPEN.inc(server)
 
     def _ended(self, pump: Pump) -> None:
         server, key = self._pumps.pop(pump)
-        self._by_address[key] -= 1
-        if not self._by_address[key]:
-            del self._by_address[key]
-        metrics.CONNECTIONS_OPEN.labels(server).dec()
+        left = self._by_address.pop(key) - 1
+        if left:
+            self._by_address[key] = left
+        metrics.CONNECTIONS_OPEN.dec(server)
         if not self._pumps:
             self._empty.set()
 

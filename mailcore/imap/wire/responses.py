@@ -69,7 +69,9 @@ def mailbox(name: str, *, utf8: bool) -> bytes:
 
 def text_line(text: str) -> bytes:
     """Return human-readable text that cannot end the line: printable ASCII only."""
-    return _TEXT.sub("?", text).encode("ascii")
+    if not (text.isascii() and text.isprintable()):
+        text = _TEXT.sub("?", text)
+    return text.encode("ascii")
 
 
 # -- completions --------------------------------------------------------------------------------

@@ -334,7 +334,7 @@ def _app_password(found: Credentials, credential: Credential) -> AppPassword | N
 
 
 def _of(attempt: Attempt, found: Credentials, kind: CredentialKind | None) -> Attempt:
-    return replace(attempt, user_id=found.user.id, tenant_id=found.user.tenant_id, kind=kind)
+    return attempt.of(found.user.id, found.user.tenant_id, kind)
 
 
 def _fields(attempt: Attempt) -> dict[str, str]:

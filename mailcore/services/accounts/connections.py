@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -79,20 +78,34 @@ return 1
 _LEASES: Final = keyed("connections", "processes")
 
 
+class _OfUser:
+    """A user's connections of this process."""
+
+    __slots__ = ("ended", "held", "user_id", "waits")
+
+    def __init__(self, user_id: UserId) -> None:
+        self.user_id = user_id
+        self.held = 0
+        self.ended = 0
+        """So many ends Redis has not been told."""
+        self.waits = False
+        """Whether it is looked at by the next flush."""
+
+
 class Lease:
     """One open connection of a user; ends with `close`, or with the process."""
 
-    __slots__ = ("_connections", "user_id")
+    __slots__ = ("_connections", "_of_user")
 
-    def __init__(self, connections: Connections, user_id: UserId) -> None:
+    def __init__(self, connections: Connections, of_user: _OfUser) -> None:
         self._connections: Connections | None = connections
-        self.user_id = user_id
+        self._of_user = of_user
 
     def close(self) -> None:
         """Count it no more; closing twice is harmless. Waits for nothing."""
         connections, self._connections = self._connections, None
         if connections is not None:
-            connections.ended(self.user_id)
+            connections.ended(self._of_user)
 
 
 class Connections:
@@ -101,9 +114,9 @@ class Connections:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._process = secrets.token_hex(8)
-        self._held: Counter[UserId] = Counter()
-        self._ended: Counter[UserId] = Counter()
-        """Ends that Redis has not been told."""
+        self._users: dict[UserId, _OfUser] = {}
+        self._waiting: list[_OfUser] = []
+        """Users with ends that Redis has not been told."""
         self._ends_wait = threading.Event()
         self._is_started = False
         self._told_losses = 0
@@ -119,35 +132,34 @@ class Connections:
             TooManyConnections: the user has `limit` open already, or this process its share of them.
         """
         limit = limit or NO_LIMIT
-        if self._held.get(user_id, 0) < limit and self._takes_over(user_id):
-            self._held[user_id] += 1
-            return Lease(self, user_id)
-        values = (self._process, limit, LEASE_S, KEY_S, self._ended.pop(user_id, 0))
+        mine = self._users.get(user_id) or _OfUser(user_id)
+        if mine.ended and mine.held < limit and self._link.is_up:
+            mine.ended -= 1  # this one takes its place
+        else:
+            mine = self._ask(mine, limit)
+        mine.held += 1
+        return Lease(self, mine)
+
+    def _ask(self, mine: _OfUser, limit: int) -> _OfUser:
+        """Ask Redis whether there is room for one more; others may come and go meanwhile."""
+        user_id, ended, mine.ended = mine.user_id, mine.ended, 0
+        values = (self._process, limit, LEASE_S, KEY_S, ended)
         let_in = self._link.ask(lambda _: self._open_script((_key(user_id), _LEASES), values))
+        mine = self._users.get(user_id) or mine
         if let_in is None:
-            let_in = self._held.get(user_id, 0) < max(limit // LONE_SHARE, 1)
+            let_in = mine.held < max(limit // LONE_SHARE, 1)
         if not let_in:
             raise TooManyConnections(user_id, limit)
-        self._held[user_id] += 1
-        return Lease(self, user_id)
+        self._users[user_id] = mine
+        return mine
 
-    def _takes_over(self, user_id: UserId) -> bool:
-        """Take the place of a connection whose end Redis has not been told, if there is one."""
-        waiting = self._ended.get(user_id, 0)
-        if not waiting or not self._link.is_up:
-            return False
-        if waiting == 1:
-            del self._ended[user_id]
-        else:
-            self._ended[user_id] = waiting - 1
-        return True
-
-    def ended(self, user_id: UserId) -> None:
+    def ended(self, of_user: _OfUser) -> None:
         """Count one less; Redis is told a moment later, and what it misses it is told by the next beat."""
-        self._held[user_id] -= 1
-        if not self._held[user_id]:
-            del self._held[user_id]
-        self._ended[user_id] += 1
+        of_user.held -= 1
+        of_user.ended += 1
+        if not of_user.waits:
+            of_user.waits = True
+            self._waiting.append(of_user)
         self._ends_wait.set()
         if not self._is_started:
             self.flush()
@@ -155,11 +167,23 @@ class Connections:
     def flush(self) -> None:
         """Tell Redis what has ended; one round trip for a thousand users."""
         self._ends_wait.clear()
-        ended, self._ended = list(self._ended.items()), Counter()
+        ended = self._take_ended()
         for start in range(0, len(ended), PIPELINED):
-            users, counts = zip(*ended[start : start + PIPELINED], strict=True)
-            keys, values = [_key(user_id) for user_id in users], (self._process, *counts)
+            keys, counts = zip(*ended[start : start + PIPELINED], strict=True)
+            values = (self._process, *counts)
             self._link.ask(lambda _, keys=keys, values=values: self._ended_script(keys, values))  # type: ignore[misc]
+
+    def _take_ended(self) -> list[tuple[str, int]]:
+        """Return the keys of users and how many of each one's have ended; who has none left is forgotten."""
+        waiting, self._waiting = self._waiting, []
+        taken = []
+        for each in waiting:
+            if each.ended:
+                taken.append((_key(each.user_id), each.ended))
+            each.ended, each.waits = 0, False
+            if not each.held:
+                del self._users[each.user_id]
+        return taken
 
     def count(self, user_id: UserId) -> int | None:
         """Return how many are open by all processes, None without Redis; for operators."""
@@ -196,7 +220,7 @@ class Connections:
 
     def _tell_all(self) -> None:
         self.flush()  # else it would be taken off the new counts
-        held = list(self._held.items())
+        held = [(each.user_id, each.held) for each in self._users.values() if each.held]
         for start in range(0, len(held), PIPELINED):
             part = held[start : start + PIPELINED]
             self._link.ask(lambda client, part=part: _tell(client, self._process, part))  # type: ignore[misc]

@@ -20,7 +20,7 @@ class DoorSession:
     """One connection through one door; protocols add their own state."""
 
     __slots__ = (
-        "_door", "_lease", "_signed_in", "_wake", "actor", "encrypted", "identity", "offers_tls", "plaintext_allowed",
+        "_actor", "_door", "_lease", "_signed_in", "_wake", "encrypted", "identity", "offers_tls", "plaintext_allowed",
         "remote_address", "services", "session_id",
     )  # fmt: skip
 
@@ -38,7 +38,7 @@ class DoorSession:
         self.plaintext_allowed = plaintext_allowed
         self.offers_tls = offers_tls
         self.identity: Identity | None = None
-        self.actor = Actor(ActorKind.USER, door, "", remote_address=peer.address, request_id=peer.session)
+        self._actor: Actor | None = None
         self._door = door
         self._wake = wake
         self._lease: Lease | None = None
@@ -48,6 +48,21 @@ class DoorSession:
     def limits(self) -> Limits:
         """What holds for this process."""
         return self.services.settings.limits
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts: the user once signed in; many a session changes nothing, so it is made when first asked for."""
+        if self._actor is None:
+            identity = self.identity
+            self._actor = Actor(
+                ActorKind.USER,
+                self._door,
+                identity.address if identity is not None else "",
+                on_behalf_of=identity.user_id if identity is not None else None,
+                remote_address=self.remote_address,
+                request_id=self.session_id,
+            )
+        return self._actor
 
     @property
     def may_sign_in(self) -> bool:
@@ -72,16 +87,8 @@ class DoorSession:
             TooManyConnections: the user has as many open as may be.
         """
         self._lease = self.services.connections.open(identity.user_id, identity.limits.connections)
-        self.identity = identity
+        self.identity, self._actor = identity, None
         self._signed_in = self.services.sessions.open(identity, self._wake)
-        self.actor = Actor(
-            ActorKind.USER,
-            self._door,
-            identity.address,
-            on_behalf_of=identity.user_id,
-            remote_address=self.remote_address,
-            request_id=self.session_id,
-        )
 
     def leave(self) -> None:
         """Let go of who is signed in, if anybody is."""
@@ -91,7 +98,7 @@ class DoorSession:
         if self._signed_in is not None:
             self._signed_in.close()
             self._signed_in = None
-        self.identity = None
+        self.identity = self._actor = None
 
     def note_traffic(self, what: Traffic, size_bytes: int) -> None:
         """Count what has flowed for who is signed in; no round trip."""

@@ -65,6 +65,12 @@ class Attempt:
     within: TenantId | None = None
     """The tenant that asks: others' users do not exist for it, and where they come from is only its word."""
 
+    def of(self, user_id: UserId, tenant_id: TenantId, kind: CredentialKind | None) -> Attempt:
+        """Return it with whose it is, and by what they sign in."""
+        return Attempt(
+            self.username, self.protocol, self.remote_address, user_id, tenant_id, kind, self.permit, self.within
+        )
+
     def may_be_of(self, tenant_id: TenantId) -> bool:
         """Whether a tenant's users exist for who asks."""
         return self.within is None or self.within == tenant_id

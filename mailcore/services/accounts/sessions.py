@@ -90,7 +90,7 @@ class Sessions:
         self._uses = uses
         self.recent_users = recent
         """What logins of this process have read; it hears of every change that this hears of."""
-        self._open: dict[UserId, set[SignedIn]] = defaultdict(set)
+        self._open: dict[UserId, set[SignedIn]] = {}
         self._first_seen: dict[SignInChange, float] = {}
         self._stir = threading.Event()
         self._lock = threading.Lock()
@@ -107,7 +107,7 @@ class Sessions:
         """
         signed_in = SignedIn(self, identity, wake)
         with self._lock:
-            self._open[identity.user_id].add(signed_in)
+            self._open.setdefault(identity.user_id, set()).add(signed_in)
         return signed_in
 
     def remove(self, signed_in: SignedIn) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -48,6 +47,15 @@ _WINDOW_S: Final = {
 _Counted = tuple[UserId, Traffic]
 
 
+class _Flow:
+    """Bytes that Redis has not been told."""
+
+    __slots__ = ("size_bytes",)
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+
 class Usage:
     """Counts what users use and refuses what is too much."""
 
@@ -63,8 +71,7 @@ class Usage:
         self._clock = clock
         self._sending = sending
         self._day = int(clock()) // DAY_S
-        self._flowed: Counter[_Counted] = Counter()
-        """Bytes that Redis has not been told."""
+        self._flowed: dict[_Counted, _Flow] = {}
         self._known: dict[_Counted, int] = {}
         """Bytes of the day by every process, as last heard."""
         self._closed = threading.Event()
@@ -194,7 +201,11 @@ class Usage:
 
     def note(self, user_id: UserId, what: Traffic, size_bytes: int) -> None:
         """Count what has flowed; no round trip."""
-        self._flowed[user_id, what] += size_bytes
+        counted = user_id, what
+        flow = self._flowed.get(counted)
+        if flow is None:
+            flow = self._flowed[counted] = _Flow()
+        flow.size_bytes += size_bytes
 
     def check(self, user_id: UserId, what: Traffic) -> None:
         """Make sure that the day has room, as far as this process has heard; no round trip where the home is known.
@@ -203,7 +214,8 @@ class Usage:
             RateExceeded: it has none.
         """
         counted = (user_id, what)
-        used = self._known.get(counted, 0) + self._flowed.get(counted, 0)
+        flow = self._flowed.get(counted)
+        used = self._known.get(counted, 0) + (flow.size_bytes if flow is not None else 0)
         if used:
             limit = self._limit(user_id, what)
             if not self._link.is_up:
@@ -216,12 +228,12 @@ class Usage:
         self._tell()
         today = int(self._clock()) // DAY_S
         if today != self._day:  # what could not be told of yesterday is no limit of today's
-            self._day, self._known, self._flowed = today, {}, Counter()
+            self._day, self._known, self._flowed = today, {}, {}
         elif len(self._known) > MAX_REMEMBERED:
             self._known = {}
 
     def _tell(self) -> None:
-        flowed = list(self._flowed.items())
+        flowed = [(counted, flow.size_bytes) for counted, flow in self._flowed.items()]
         for start in range(0, len(flowed), PIPELINED):
             part = flowed[start : start + PIPELINED]
             totals = self._link.ask(lambda client, part=part: _add(client, part, self._day))  # type: ignore[misc]
@@ -229,8 +241,11 @@ class Usage:
                 return  # kept until it can be told, or until the day is over
             for (counted, size_bytes), total in zip(part, totals, strict=True):
                 self._known[counted] = total
-                self._flowed[counted] -= size_bytes
-                if not self._flowed[counted]:
+                flow = self._flowed.get(counted)
+                if flow is None:
+                    continue  # forgotten meanwhile
+                flow.size_bytes -= size_bytes
+                if not flow.size_bytes:
                     del self._flowed[counted]
 
     def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:

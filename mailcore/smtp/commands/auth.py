@@ -71,5 +71,5 @@ def _sign_in(door: DoorSession, exchange: sasl.Exchange) -> Outcome:
         refusal = replies.reply_for(error)
         return Ask(sasl.write_line(failure), lambda _line: refusal)
     assert door.identity is not None
-    log.bind(user_id=str(door.identity.user_id), tenant_id=str(door.identity.tenant_id))
+    log.bind(user_id=door.identity.user_id, tenant_id=door.identity.tenant_id)
     return replies.SIGNED_IN
