@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 IPV4_BITS = 24
 IPV6_BITS = 64
 
 
+@lru_cache(maxsize=4096)
 def address_range(address: str) -> str:
     """Return the /24 of an IPv4 address, the /64 of an IPv6 one; what is neither, as it is.
 

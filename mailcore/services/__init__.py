@@ -236,8 +236,8 @@ class MailServices:
 
         What goes on for ever begins anew after a fault: without it sessions would not end and limits not hold.
         """
-        self.failed_logins.start(spawn)
         kept_up = keeping_up(spawn)
+        self._link.start(kept_up)
         self.notices.start(kept_up)
         self.sessions.start(kept_up)
         self.connections.start(kept_up)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from mailcore.errors import AuthenticationFailed, StoreUnavailable, ValueInvalid
 from mailcore.model.access import Protocol
+from mailcore.model.ids import UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.accounts import auth_log as auth_log_service
 from mailcore.services.accounts.auth_log import AuthLog, network_of
 from mailcore.services.accounts.login_guard import Attempt
-from mailcore.store.user.auth_log import AuthLogRows
+from mailcore.store.user import auth_log as auth_log_store
+from mailcore.store.user.auth_log import AuthLogRow, AuthLogRows
 from tests.builders import MadeUser, make_user
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -92,7 +96,7 @@ def test_rows_lie_on_the_users_shard_only_and_expire(services: MailServices, use
     services.auth_log.flush()
     owner = {"_id": {"$gte": user.user_id.binary + bytes(12), "$lte": user.user_id.binary + b"\xff" * 12}}
     a, b = services.placement.shard("a"), services.placement.shard("b")
-    assert a.hot["auth_log"].count_documents(owner) == 2  # the try, and the network
+    assert a.hot["auth_log"].count_documents(owner) == 3  # the try, the network, and that there was one
     assert b.hot["auth_log"].count_documents(owner) == 0
     assert "auth_log" not in services.users._directory.database.list_collection_names()
     row = a.hot["auth_log"].find_one({**owner, "result": "accepted"})
@@ -131,11 +135,15 @@ def test_a_network_that_could_not_be_noted_is_told_with_the_next_sign_in(
     sign_in(services, user)
     sign_in(services, user, "203.0.113.5")
 
-    def away(*_: object) -> bool:
-        raise StoreUnavailable("test")
+    note = AuthLogRows.note
+
+    def away_without_rows(stored: AuthLogRows, rows: Sequence[AuthLogRow], *more: Any) -> list[tuple[UserId, str]]:
+        if not rows:
+            raise StoreUnavailable("test")
+        return note(stored, rows, *more)
 
     with monkeypatch.context() as without:
-        without.setattr(AuthLogRows, "knows_another", away)
+        without.setattr(AuthLogRows, "note", away_without_rows)
         services.auth_log.flush()
     assert lost == []
     assert {row.sign_in.remote_address for row in services.auth_log.list_of_user(user.user_id)} == {
@@ -210,7 +218,7 @@ def test_without_the_first_look_every_first_sign_in_is_told(
     services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: were any unknown network new, the very first sign-in would be told."""
-    monkeypatch.setattr(AuthLogRows, "knows_another", lambda *_: True)
+    monkeypatch.setattr(auth_log_store, "_is_new", lambda place, upserted: place in upserted)
     sign_in(services, user)
     services.auth_log.flush()
     assert new_networks(services, user) == ["192.0.2.0/24"]

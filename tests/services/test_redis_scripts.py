@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 import redis
@@ -68,3 +69,50 @@ def test_a_script_that_fails_says_so_and_the_next_answer_is_its_own(link: RedisL
 def test_words_of_any_bytes_arrive_whole(link: RedisLink) -> None:
     length = script(link, "return #ARGV[1]")
     assert [length((), (word,)) for word in (b"", b"\r\n$3", "ü" * 100_000)] == [0, 4, 200_000]
+
+
+def test_what_nobody_waits_for_goes_with_the_next_call(link: RedisLink, caplog: pytest.LogCaptureFixture) -> None:
+    """In order, whatever it answers, and the call's answer is its own; also on a Redis that knows no script yet."""
+    assert link.client is not None
+    link.start(lambda work: None)  # nobody flushes
+    failing = script(link, "return redis.call('INCRBY', KEYS[1], 'x')")
+    count, listed = script(link, COUNT), script(link, LIST)
+    link.client.script_flush()
+    for amount in (1, 2):
+        link.tell(count, ("scripts:n",), (amount,))
+        link.tell(failing, ("scripts:n",), ())
+    assert link.client.get("scripts:n") is None
+    assert link.ask(lambda _: listed((), (5,))) == [1, 5, -3]
+    assert link.client.get("scripts:n") == b"3"
+    assert link.ask(lambda _: count(("scripts:n",), (10,))) == 13
+    assert [record.message for record in caplog.records] == ["redis.script.refused"] * 2
+
+
+def test_what_nobody_waits_for_is_told_without_a_call_too(redis_url: str, link: RedisLink) -> None:
+    """At once where nobody tells it later, by a thread of its own where one was begun, and before the end."""
+    assert link.client is not None
+    link.tell(script(link, COUNT), ("scripts:n",), (1,))
+    assert link.client.get("scripts:n") == b"1"
+    threads: list[Thread] = []
+    another = RedisLink(Secret(redis_url))
+    another.start(lambda work: threads.append(Thread(target=work)) or threads[0].start())
+    another.tell(script(another, COUNT), ("scripts:n",), (1,))
+    wait_until(lambda: link.client is not None and link.client.get("scripts:n") == b"2")
+    another.close()
+    threads[0].join(10)
+    assert not threads[0].is_alive()
+    third = RedisLink(Secret(redis_url))
+    third.start(lambda work: None)
+    third.tell(script(third, COUNT), ("scripts:n",), (1,))
+    third.close()
+    assert link.client.get("scripts:n") == b"3"
+
+
+def test_nothing_waits_for_a_redis_that_is_away() -> None:
+    away = RedisLink(Secret("redis://127.0.0.1:1/0"))
+    away.start(lambda work: None)
+    count = script(away, COUNT)
+    assert away.ask(lambda _: count(("scripts:n",), (1,))) is None
+    for _ in range(3):
+        away.tell(count, ("scripts:n",), (1,))
+    assert count._lines._unsent == []

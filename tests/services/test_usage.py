@@ -11,7 +11,7 @@ from mailcore.errors import RateExceeded, UserNotFound, ValueInvalid
 from mailcore.model.limits import DEFAULT_LIMITS, Spending, Traffic
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.accounts.usage import DAY_S, Usage
+from mailcore.services.accounts.usage import _ADD, DAY_S, Usage
 from mailcore.services.process.redis_link import RedisLink
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 

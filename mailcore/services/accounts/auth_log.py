@@ -13,6 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from mailcore.errors import MailError, NotFound, TooManyAttempts, ValueInvalid
@@ -110,20 +111,19 @@ class AuthLog:
     def _write(self, shard: str, noted: Sequence[_Noted]) -> None:
         """Write what was noted of users of a shard; tell of sign-ins from networks that are new to them.
 
-        A network is looked at once by each process. One round trip, and one for each network that a user was in from
-        for the first time, or from more than one within the second.
+        A network is looked at once by each process. One round trip, and one for each further network that a user was
+        in from within the second.
         """
         seen = self._unknown_networks(noted)
         rows = [row for _, row in noted]
         try:
             stored = self._placement.shard(shard).auth_log
             for asked in list(_each_user_once([(*key, at) for key, (_, at) in seen.items()])) or [[]]:
-                first_seen = stored.note(rows, LOG_KEPT, asked, NETWORKS_KEPT)
+                new = stored.note(rows, LOG_KEPT, asked, NETWORKS_KEPT)
                 rows = []
-                for user_id, network in first_seen:
-                    if stored.knows_another(user_id, network):
-                        actor = _actor(seen[user_id, network][0])
-                        self._audit.happened(actor, "login.new_network", user_id, {"network": network})
+                for user_id, network in new:
+                    actor = _actor(seen[user_id, network][0])
+                    self._audit.happened(actor, "login.new_network", user_id, {"network": network})
         except MailError as error:
             if rows:
                 self._lose(len(rows), error)
@@ -246,6 +246,7 @@ def _each_user_once(seen: list[_Seen]) -> Iterator[list[_Seen]]:
         seen = [one for one in seen if first[one[0]] is not one]
 
 
+@lru_cache(maxsize=4096)
 def network_of(remote_address: str) -> str | None:
     """Return the /24 or /64 an address is in, None if it is none."""
     try:

@@ -45,23 +45,23 @@ for i = 2, checked do
 end
 if wait > 0 then return {known, math.ceil(wait)} end
 for i = 2, checked do
-    local free, first, longest, memory = unpack(ARGV, (i - 2) * 4 + 1, (i - 1) * 4)
+    local free, first, longest, memory = unpack(penalties[i - 1])
     local count = redis.call('HINCRBY', KEYS[i], 'count', 1)
     if count == 1 then redis.call('EXPIRE', KEYS[i], memory) end
-    if count >= tonumber(free) then
-        local pause = math.min(tonumber(first) * 2 ^ math.min(count - free, 30), tonumber(longest))
+    if count >= free then
+        local pause = math.min(first * 2 ^ math.min(count - free, 30), longest)
         redis.call('HSET', KEYS[i], 'until', string.format('%.3f', now + pause))
         if redis.call('TTL', KEYS[i]) < 2 * pause then redis.call('EXPIRE', KEYS[i], 2 * pause) end
     end
 end
 return {known, 0}
 """
-"""KEYS: known range, user from range, range, user, tenant; ARGV: four numbers of the penalty of each but the first."""
+"""After the `penalties` of each key but the first; KEYS: known range, user from range, range, user, tenant."""
 
 _TAKE_BACK: Final = """
 if tonumber(ARGV[1]) > 0 then
     redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
-    redis.call('DEL', KEYS[2])
+    if KEYS[2] then redis.call('DEL', KEYS[2]) end
 end
 for i = 2, #KEYS do
     if redis.call('EXISTS', KEYS[i]) == 1 then
@@ -83,14 +83,8 @@ class FailedLogins:
         self._penalties = (limits.user_from_range, limits.address_range, limits.user, limits.tenant)
         shares = tuple(one.shared_by(limits.lone_share) for one in self._penalties)
         self._alone = LoneCounts(shares, clock, limits.known_range_s)
-        self._numbers = [
-            number
-            for one in self._penalties
-            for number in (one.free, one.first_wait_s, one.longest_wait_s, one.memory_s)
-        ]
-        self._later: Callable[[Callable[[], None]], object] = lambda work: work()
-        self._admit_script: Any = link.script(_ADMIT)
-        self._take_back_script: Any = link.script(_TAKE_BACK)
+        self._admit_script: Any = link.script(_penalties(self._penalties) + _ADMIT)
+        self._take_back_script = link.script(_TAKE_BACK)
 
     def admit(
         self,
@@ -109,7 +103,7 @@ class FailedLogins:
             TooManyAttempts: it must wait, and was not counted.
         """
         keys = _keys(login, user_id, tenant_id, address_range(remote_address), said_by)
-        answer: list[int] | None = self._link.ask(lambda _: self._admit_script(keys, self._numbers))
+        answer: list[int] | None = self._link.ask(lambda _: self._admit_script(keys, ()))
         if answer is None:
             is_known, wait_s = self._alone.admit(keys)
         else:
@@ -119,10 +113,6 @@ class FailedLogins:
         if wait_s:
             raise TooManyAttempts(wait_s=wait_s)
         return Permit(keys, is_known)
-
-    def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
-        """From now on take back in a greenlet or thread that `spawn` makes: no login waits for it."""
-        self._later = spawn
 
     def before(self, attempt: Attempt) -> Attempt:
         """Count it as failed for now; raises as `admit`."""
@@ -149,22 +139,13 @@ class FailedLogins:
     def take_back(self, permit: Permit, *, is_good: bool = False) -> None:
         """Count one failure less; if it was `is_good`, forget the others of the user from there and know the range."""
         self._alone.take_back(permit, is_good=is_good)
-        keys = (permit.keys[0], *permit.counted)
         known_s = self._limits.known_range_s if is_good else 0
-
-        def tell() -> None:
-            self._link.ask(lambda _: self._take_back_script(keys, [known_s]))
-
-        self._later(tell)
+        self._link.tell(self._take_back_script, (permit.keys[0], *permit.counted), [known_s])
 
     def _know(self, key: str) -> None:
         """Know a range; Redis is told once an hour at most."""
-
-        def tell() -> None:
-            self._link.ask(lambda client: client.set(key, 1, ex=self._limits.known_range_s))
-
         if self._alone.know(key):
-            self._later(tell)
+            self._link.tell(self._take_back_script, (key,), [self._limits.known_range_s])
 
     def failures(self, user_id: UserId) -> dict[str, tuple[int, int]]:
         """Return count and seconds to wait by what is counted for a user, as Redis has it; for operators."""
@@ -256,6 +237,11 @@ def _keys(
         keyed("failed", "user", name),
         keyed("failed", "tenant", owner),
     )
+
+
+def _penalties(penalties: Sequence[Penalty]) -> str:
+    numbers = [f"{{{one.free}, {one.first_wait_s}, {one.longest_wait_s}, {one.memory_s}}}" for one in penalties]
+    return f"local penalties = {{{', '.join(numbers)}}}\n"
 
 
 def _digest(text: str) -> str:

@@ -46,6 +46,16 @@ _WINDOW_S: Final = {
 
 _Counted = tuple[UserId, Traffic]
 
+_ADD: Final = """
+local totals = {}
+for i = 1, #KEYS do
+    totals[i] = redis.call('INCRBY', KEYS[i], ARGV[i + 1])
+    redis.call('EXPIRE', KEYS[i], ARGV[1])
+end
+return totals
+"""
+"""KEYS: what is counted; ARGV: seconds it is kept, then how much of each."""
+
 
 class _Flow:
     """Bytes that Redis has not been told."""
@@ -70,6 +80,7 @@ class Usage:
         self._placement = placement
         self._clock = clock
         self._sending = sending
+        self._add_script: Any = link.script(_ADD)
         self._day = int(clock()) // DAY_S
         self._flowed: dict[_Counted, _Flow] = {}
         self._known: dict[_Counted, int] = {}
@@ -236,7 +247,9 @@ class Usage:
         flowed = [(counted, flow.size_bytes) for counted, flow in self._flowed.items()]
         for start in range(0, len(flowed), PIPELINED):
             part = flowed[start : start + PIPELINED]
-            totals = self._link.ask(lambda client, part=part: _add(client, part, self._day))  # type: ignore[misc]
+            keys = [_key(*counted, self._day) for counted, _ in part]
+            values = (2 * DAY_S, *(size_bytes for _, size_bytes in part))
+            totals = self._link.ask(lambda _, keys=keys, values=values: self._add_script(keys, values))  # type: ignore[misc]
             if totals is None:
                 return  # kept until it can be told, or until the day is over
             for (counted, size_bytes), total in zip(part, totals, strict=True):
@@ -331,14 +344,6 @@ def _in_window(storage: Any, key: str, seconds: int) -> int:
 def _spent(owner: object, what: Spending) -> tuple[str, int]:
     """Return the key of a count and the seconds of its window, which slides."""
     return f"spent:{what.value}:{owner}", _WINDOW_S.get(what, DAY_S)
-
-
-def _add(client: Any, flowed: list[tuple[_Counted, int]], day: int) -> list[int]:
-    pipeline = client.pipeline(transaction=False)
-    for (user_id, what), size_bytes in flowed:
-        pipeline.incrby(_key(user_id, what, day), size_bytes)
-        pipeline.expire(_key(user_id, what, day), 2 * DAY_S)
-    return [int(total) for total in pipeline.execute()[::2]]
 
 
 def _key(user_id: UserId, what: Traffic, day: int) -> str:

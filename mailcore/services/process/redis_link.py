@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import redis
@@ -12,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from mailcore.model.secret import Secret
-from mailcore.services.process.redis_scripts import Lines, Script
+from mailcore.services.process.redis_scripts import Lines, Script, Value
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class RedisLink:
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         self._lines = Lines(self._client) if self._client is not None else None
+        self._untold = threading.Event()
+        self._is_started = False
+        self._closed = False
         self._silent_until = 0.0
         self._is_lost = False
         self.losses = 0
@@ -76,8 +80,36 @@ class RedisLink:
             log.info("limits.redis.back")
         return answer
 
+    def tell(self, script: Script | None, keys: Sequence[str], values: Sequence[Value]) -> None:
+        """Have a script run with the next question, or a moment later; nobody waits. It is not while Redis is away."""
+        if script is None or self._clock() < self._silent_until:
+            return
+        script.soon(keys, values)
+        self._untold.set()
+        if not self._is_started:
+            self._flush()
+
+    def start(self, spawn: Callable[[Callable[[], None]], object]) -> None:
+        """From now on `tell` waits for nothing, by a greenlet or thread that `spawn` makes."""
+        self._is_started = True
+        spawn(self._flush_forever)
+
+    def _flush_forever(self) -> None:
+        while not self._closed:
+            self._untold.wait()
+            self._flush()
+
+    def _flush(self) -> None:
+        self._untold.clear()
+        if self._lines is not None:
+            flush = self._lines.flush
+            self.ask(lambda _: flush())
+
     def close(self) -> None:
-        """Close every connection."""
+        """Tell the rest, and close every connection."""
+        self._closed = True
+        self._flush()
+        self._untold.set()
         if self._client is not None and self._lines is not None:
             self._lines.close()
             self._client.close()

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
+
+log = logging.getLogger(__name__)
 
 RECEIVE_BYTES: Final = 4096
 _UNKNOWN: Final = b"-NOSCRIPT"
@@ -26,6 +29,16 @@ class Lines:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._idle: deque[Any] = deque()
+        self._unsent: list[bytes] = []
+
+    def soon(self, request: bytes) -> None:
+        """Send a request with the next call's, or by `flush`; its answer, one line, is of no interest."""
+        self._unsent.append(request)
+
+    def flush(self) -> None:
+        """Send what waits for a call, if none came; raises as `call`."""
+        if self._unsent:
+            self.call(b"")
 
     def call(self, request: bytes) -> bytes:
         """Return the answer to a request; on a connection that was closed meanwhile it is sent again, once.
@@ -33,34 +46,38 @@ class Lines:
         Raises:
             redis.RedisError, OSError: Redis is not to be reached, or does not answer in time.
         """
+        before, self._unsent = self._unsent, []
         try:
             connection: Any = self._idle.pop()
         except IndexError:
             connection = None
         if connection is not None:
             try:
-                return self._ask(connection, request)
+                return self._ask(connection, before, request)
             except (ConnectionError, redis.ConnectionError):
                 self.close()  # the others are as old
-        return self._ask(self._client.connection_pool.get_connection(), request)
+        return self._ask(self._client.connection_pool.get_connection(), before, request)
 
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
             self._drop(self._idle.pop())
 
-    def _ask(self, connection: Any, request: bytes) -> bytes:
+    def _ask(self, connection: Any, before: list[bytes], request: bytes) -> bytes:
+        """Send what waited and a request, and return the request's answer, empty to an empty one."""
         try:
             sock = connection._sock  # noqa: SLF001
+            is_asked = bool(request)
+            if before:
+                request = b"".join((*before, request))
             sent = sock.send(request)
             if sent < len(request):
                 sock.sendall(memoryview(request)[sent:])
             answer = b""
-            while not _is_whole(answer):
-                data = sock.recv(RECEIVE_BYTES)
-                if not data:
-                    raise ConnectionResetError("Redis closed the connection")  # noqa: TRY301
-                answer += data
+            for _ in before:
+                answer = _after_line(sock, answer)
+            while is_asked and not _is_whole(answer):
+                answer += _receive(sock)
         except BaseException:
             self._drop(connection)
             raise
@@ -79,7 +96,8 @@ class Script:
     def __init__(self, lines: Lines, client: redis.Redis, text: str) -> None:
         self._lines = lines
         self._registered: Any = client.register_script(text)
-        self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
+        self._text = text.encode()
+        self._sha = hashlib.sha1(self._text, usedforsecurity=False).hexdigest().encode()
 
     def __call__(self, keys: Sequence[str], values: Sequence[Value]) -> Any:
         """Run the script; one round trip, one more the first time after Redis began.
@@ -87,9 +105,7 @@ class Script:
         Raises:
             redis.RedisError, OSError: as `Lines.call`, or the script failed.
         """
-        words = [b"EVALSHA", self._sha, b"%d" % len(keys), *(key.encode() for key in keys), *map(_word, values)]
-        request = b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
-        answer = self._lines.call(request)
+        answer = self._lines.call(_request([b"EVALSHA", self._sha], keys, values))
         if answer.startswith(_UNKNOWN):
             return self._registered(keys, values)
         if answer.startswith(b"-"):
@@ -97,6 +113,15 @@ class Script:
         if answer.startswith(b"*"):
             return [_number(line) for line in answer.splitlines()[1:]]
         return _number(answer.rstrip())
+
+    def soon(self, keys: Sequence[str], values: Sequence[Value]) -> None:
+        """Have it run with the next call, or by `Lines.flush`; its text goes along, for nobody reads the answer."""
+        self._lines.soon(_request([b"EVAL", self._text], keys, values))
+
+
+def _request(command: list[bytes], keys: Sequence[str], values: Sequence[Value]) -> bytes:
+    words = [*command, b"%d" % len(keys), *[key.encode() for key in keys], *map(_word, values)]
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 def _word(value: Value) -> bytes:
@@ -107,6 +132,23 @@ def _number(line: bytes) -> int:
     if not line.startswith(b":"):
         raise redis.ResponseError(f"not a whole number: {line[:40]!r}")
     return int(line[1:])
+
+
+def _receive(sock: Any) -> bytes:
+    data: bytes = sock.recv(RECEIVE_BYTES)
+    if not data:
+        raise ConnectionResetError("Redis closed the connection")
+    return data
+
+
+def _after_line(sock: Any, answer: bytes) -> bytes:
+    """Return what follows the first line of an answer, which is told to the log if it is a refusal."""
+    while b"\n" not in answer:
+        answer += _receive(sock)
+    line, _, rest = answer.partition(b"\n")
+    if line.startswith(b"-"):
+        log.warning("redis.script.refused", extra={"answer": line})
+    return rest
 
 
 def _is_whole(answer: bytes) -> bool:

@@ -1,14 +1,14 @@
 """`auth_log`: sign-ins of each user, grouped, kept for a while on the user's shard.
 
 A row is user ‖ hour ‖ hash of what is grouped (24 bytes), so a user's rows lie in order of time without an index. The
-networks a user signed in from are rows of an hour that never comes.
+networks a user signed in from are rows of an hour that never comes, after one that says that there was any.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,6 +23,7 @@ from mailcore.store.owned import OwnedCollection
 WINDOW_S: Final = 3600
 KEY_BYTES: Final = 24
 _NETWORKS: Final = b"\xff\xff\xff\xff"
+_ANY_NETWORK: Final = _NETWORKS + bytes(8)
 _HASH_BYTES: Final = 8
 
 
@@ -70,22 +71,22 @@ class AuthLogRows:
         seen: Sequence[tuple[UserId, str, datetime]] = (),
         networks_kept_for: timedelta = timedelta(0),
     ) -> list[tuple[UserId, str]]:
-        """Count sign-ins up and note from which networks users were in; return the networks noted for the first time.
+        """Count sign-ins up and note from which networks users were in; return those new to who was in from others.
 
-        One round trip for all of them.
+        One round trip for all of them. A user is in `seen` once.
         """
         requests = [_count_up(row, kept_for) for row in rows]
-        requests += [_see(user_id, network, at, networks_kept_for) for user_id, network, at in seen]
+        for user_id, network, at in seen:
+            requests += _see(user_id, network, at, networks_kept_for)
         with deadline():
             result = self._collection.bulk_write(requests, ordered=False)
-        first_seen = [number - len(rows) for number in result.upserted_ids or () if number >= len(rows)]
-        return [seen[number][:2] for number in first_seen]
-
-    def knows_another(self, user_id: UserId, network: str) -> bool:
-        """Whether a user was in from another network than this one, too; one round trip."""
-        known = {"$gte": user_id.binary + _NETWORKS + bytes(8), "$lte": user_id.binary + _NETWORKS + b"\xff" * 8}
-        others = known | {"$ne": _network_key(user_id, network)}
-        return self._collection.find_one({"_id": others}, {"_id": 1}) is not None
+        upserted = set(result.upserted_ids or ())
+        places = range(len(rows), len(requests), 2)
+        return [
+            (user_id, network)
+            for place, (user_id, network, _) in zip(places, seen, strict=True)
+            if _is_new(place, upserted)
+        ]
 
     def list_of_user(self, user_id: UserId, before: bytes | None, limit: int) -> list[AuthLogRow]:
         """Return a page of a user's log, latest hour first, from right before a row."""
@@ -142,19 +143,23 @@ def _count_up(row: AuthLogRow, kept_for: timedelta) -> UpdateOne:
     )
 
 
-def _see(user_id: UserId, network: str, at: datetime, kept_for: timedelta) -> UpdateOne:
-    return UpdateOne(
-        {"_id": _network_key(user_id, network)},
-        {
-            "$max": {"last_at": at, "expires_at": at + kept_for},
-            "$setOnInsert": {"network": network, "first_at": at},
-        },
-        upsert=True,
-    )
+def _see(user_id: UserId, network: str, at: datetime, kept_for: timedelta) -> list[UpdateOne]:
+    """Return what notes a network, then what notes that there was one, for as long as the last of them is kept."""
+    kept = {"$max": {"last_at": at, "expires_at": at + kept_for}}
+    told = {"$setOnInsert": {"network": network, "first_at": at}}
+    return [
+        UpdateOne({"_id": _network_key(user_id, network)}, kept | told, upsert=True),
+        UpdateOne({"_id": user_id.binary + _ANY_NETWORK}, kept, upsert=True),
+    ]
+
+
+def _is_new(place: int, upserted: Collection[int]) -> bool:
+    """Whether a network was not there, but another was, by what was written at its place and the next."""
+    return place in upserted and place + 1 not in upserted
 
 
 def _bounds(user_id: UserId) -> dict[str, bytes]:
-    return {"$gte": user_id.binary + bytes(12), "$lt": user_id.binary + _NETWORKS + bytes(8)}
+    return {"$gte": user_id.binary + bytes(12), "$lt": user_id.binary + _ANY_NETWORK}
 
 
 def _query(user_id: UserId, wanted: RowFilter) -> dict[str, Any]:
