@@ -106,6 +106,7 @@ def test_alone_a_process_allows_its_share_and_tells_later(
     with pytest.raises(RateExceeded):
         alone.check(user.user_id, Traffic.IMAP_UPLOAD)
     alone._link = RedisLink(Secret(redis_url))
+    alone._add_script = alone._link.script(_ADD)
     alone.flush()
     assert services.usage.used(user.user_id)["imap_upload_bytes_per_day"] == 200
 
