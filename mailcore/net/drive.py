@@ -132,6 +132,7 @@ class Pump:
         """The timer is set once and lazily: look whether the deadline has moved meanwhile."""
         if self._closed:
             return
+        self._stop_timer()
         now = time.monotonic()
         if not self._idle_s:
             self._signal(_EXPIRED)
@@ -144,6 +145,7 @@ class Pump:
 
     def _start_timer(self, seconds: float) -> None:
         self._stop_timer()
+        self._due = time.monotonic() + seconds
         self._timer = gevent.get_hub().loop.timer(max(seconds, 0.001))
         self._timer.start(self._on_timer)
 
@@ -288,7 +290,8 @@ class Pump:
     def _set_deadline(self, action: SetDeadline) -> None:
         self._idle_s = 0.0 if action.total else action.seconds
         self._touched = time.monotonic()
-        self._start_timer(action.seconds)
+        if action.total or self._timer is None or self._due > self._touched + action.seconds:
+            self._start_timer(action.seconds)
 
     # -- bytes ----------------------------------------------------------------------------------
 

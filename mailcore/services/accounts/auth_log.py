@@ -74,8 +74,7 @@ class AuthLog:
         if attempt.user_id is None:
             return
         at = self._clock()
-        credential = attempt.kind.value if attempt.kind else ""
-        sign_in = SignIn(attempt.protocol.value, attempt.remote_address[:64], result, credential)
+        sign_in = SignIn(str(attempt.protocol), attempt.remote_address[:64], result, str(attempt.kind or ""))
         key = row_key(attempt.user_id, sign_in, at)
         with self._lock:
             known = self._waiting.get(key)

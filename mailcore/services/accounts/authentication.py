@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from threading import Lock
 from typing import NoReturn
 
@@ -131,12 +132,12 @@ class Authentication:
             attempt, found, credential = self._verify(name, password, attempt)
         attempt = _of(attempt, found, credential.kind)
         app_password = _app_password(found, credential)
-        self._check(attempt, found, app_password)
+        tenant = self._check(attempt, found, app_password)
         self._verified.remember(key, found, credential)
         if app_password is not None:
             use = LastUse(now(), attempt.protocol.value, attempt.remote_address)
             self._uses.of_app_password(found.user.id, app_password, use)
-        return self._accepted(attempt, found, credential)
+        return self._accepted(attempt, found, tenant, credential)
 
     def login_with_token(self, username: str, token: Secret, protocol: Protocol, remote_address: str) -> Identity:
         """Return whose token this is; `username`, where there is one, is an address of the same user.
@@ -158,11 +159,11 @@ class Authentication:
             self._refuse(attempt, Refusal.WRONG)
         if not ROLES[found_token.role].opens_mail:
             self._refuse(attempt, Refusal.SCOPE)
-        self._check(attempt, found, None)
+        tenant = self._check(attempt, found, None)
         if found_token.change_first:
             self._refuse(attempt, Refusal.CHANGE_NEEDED)
         self._uses.of_token(found_token, LastUse(now(), protocol.value, remote_address))
-        return self._accepted(attempt, found, Credential(CredentialKind.TOKEN, found_token.id))
+        return self._accepted(attempt, found, tenant, Credential(CredentialKind.TOKEN, found_token.id))
 
     # -- finding out ----------------------------------------------------------------------------
 
@@ -219,7 +220,8 @@ class Authentication:
 
     # -- letting in -----------------------------------------------------------------------------
 
-    def _check(self, attempt: Attempt, found: Credentials, app_password: AppPassword | None) -> None:
+    def _check(self, attempt: Attempt, found: Credentials, app_password: AppPassword | None) -> Tenant:
+        """See that what is right lets in here; return the tenant, or refuse."""
         assert attempt.kind is not None
         scopes: frozenset[Scope] = app_password.scopes if app_password is not None else frozenset()
         try:
@@ -230,6 +232,8 @@ class Authentication:
         reason = refusal(found.user, tenant, attempt.protocol, attempt.kind, scopes)
         if reason is not None:
             self._refuse(attempt, reason)
+        assert tenant is not None, "a user of no tenant is refused"
+        return tenant
 
     def _tenant(self, tenant_id: TenantId) -> Tenant | None:
         try:
@@ -237,7 +241,7 @@ class Authentication:
         except TenantNotFound:
             return None
 
-    def _accepted(self, attempt: Attempt, found: Credentials, credential: Credential) -> Identity:
+    def _accepted(self, attempt: Attempt, found: Credentials, tenant: Tenant, credential: Credential) -> Identity:
         self._guard.succeeded(attempt)
         log.info("login.accepted", extra=_fields(attempt))
         user = found.user
@@ -249,7 +253,7 @@ class Authentication:
             auth_version=user.auth_version,
             protocol=attempt.protocol,
             credential=credential,
-            limits=self._placement.limits(user, self._placement.tenant(user.tenant_id)),
+            limits=self._placement.limits(user, tenant),
             second_step=user.enabled_2fa if asks_second else (),
             password_change_needed=user.password_change_needed or credential.kind is CredentialKind.TEMPORARY,
         )
@@ -320,6 +324,7 @@ class _Verified:
                     self._known.popitem(last=False)
 
 
+@lru_cache(maxsize=1024)
 def _canonical(username: str) -> str | None:
     try:
         return Address.parse(username).canonical
@@ -339,8 +344,8 @@ def _of(attempt: Attempt, found: Credentials, kind: CredentialKind | None) -> At
 
 def _fields(attempt: Attempt) -> dict[str, str]:
     return {
-        "protocol": attempt.protocol.value,
+        "protocol": str(attempt.protocol),
         "remote_address": attempt.remote_address,
         "user": str(attempt.user_id) if attempt.user_id else "",
-        "credential": attempt.kind.value if attempt.kind else "",
+        "credential": str(attempt.kind or ""),
     }

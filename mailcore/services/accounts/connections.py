@@ -78,7 +78,7 @@ return 1
 _LEASES: Final = keyed("connections", "processes")
 
 
-class _OfUser:
+class OfUser:
     """A user's connections of this process."""
 
     __slots__ = ("ended", "held", "user_id", "waits")
@@ -97,7 +97,7 @@ class Lease:
 
     __slots__ = ("_connections", "_of_user")
 
-    def __init__(self, connections: Connections, of_user: _OfUser) -> None:
+    def __init__(self, connections: Connections, of_user: OfUser) -> None:
         self._connections: Connections | None = connections
         self._of_user = of_user
 
@@ -114,8 +114,8 @@ class Connections:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._process = secrets.token_hex(8)
-        self._users: dict[UserId, _OfUser] = {}
-        self._waiting: list[_OfUser] = []
+        self._users: dict[UserId, OfUser] = {}
+        self._waiting: list[OfUser] = []
         """Users with ends that Redis has not been told."""
         self._ends_wait = threading.Event()
         self._is_started = False
@@ -132,7 +132,7 @@ class Connections:
             TooManyConnections: the user has `limit` open already, or this process its share of them.
         """
         limit = limit or NO_LIMIT
-        mine = self._users.get(user_id) or _OfUser(user_id)
+        mine = self._users.get(user_id) or OfUser(user_id)
         if mine.ended and mine.held < limit and self._link.is_up:
             mine.ended -= 1  # this one takes its place
         else:
@@ -140,7 +140,7 @@ class Connections:
         mine.held += 1
         return Lease(self, mine)
 
-    def _ask(self, mine: _OfUser, limit: int) -> _OfUser:
+    def _ask(self, mine: OfUser, limit: int) -> OfUser:
         """Ask Redis whether there is room for one more; others may come and go meanwhile."""
         user_id, ended, mine.ended = mine.user_id, mine.ended, 0
         values = (self._process, limit, LEASE_S, KEY_S, ended)
@@ -153,7 +153,7 @@ class Connections:
         self._users[user_id] = mine
         return mine
 
-    def ended(self, of_user: _OfUser) -> None:
+    def ended(self, of_user: OfUser) -> None:
         """Count one less; Redis is told a moment later, and what it misses it is told by the next beat."""
         of_user.held -= 1
         of_user.ended += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailcore.imap.session import Session
-from mailcore.services.accounts.connections import Connections, Lease
+from mailcore.services.accounts.connections import Connections, Lease, OfUser
 from mailcore.services.accounts.usage import Usage
 from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
@@ -38,7 +38,7 @@ def test_one_connection_too_many_is_refused_until_another_ends(imap: Imap) -> No
 
 
 def test_control_connections_that_are_not_counted(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connections, "open", lambda self, user_id, _limit: Lease(self, user_id))
+    monkeypatch.setattr(Connections, "open", lambda self, user_id, _limit: Lease(self, OfUser(user_id)))
     monkeypatch.setattr(Connections, "ended", lambda _self, _user_id: None)
     imap.services.users.set_limit(OPERATOR, imap.user.user_id, "connections", 1)
     for number in range(5):
