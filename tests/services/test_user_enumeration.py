@@ -17,10 +17,11 @@ from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
+from mailcore.services.accounts import authentication
 from mailcore.services.accounts.passwords import Argon2, Passwords
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.domains import Domains
-from tests.builders import OPERATOR, make_services, make_user
+from tests.builders import OPERATOR, PASSWORD, make_services, make_user
 
 GUESSES = ["wrong password", "abcdefghijklmnop", "abcd efgh ijkl mnop", "a2b3c4d5e6f7g8h9"]
 """The second and third look like app passwords, the last like a temporary one."""
@@ -75,16 +76,18 @@ class World:
         self.unknown = {"local part": f"nobody@{domain}", "domain": "nobody@nowhere.test"}
 
     def cost(self, username: str, password: str, protocol: Protocol = Protocol.IMAP) -> tuple[Any, ...]:
-        """What the client is told, how many hashes, which commands."""
+        """What the client is told, how many hashes, which commands, how many waits for the beat."""
         self.hashes.clear()
         self.work.commands.clear()
-        with pytest.raises(AuthenticationFailed) as refused:
+        waits: list[float] = []
+        with pytest.raises(AuthenticationFailed) as refused, pytest.MonkeyPatch.context() as counted:
+            counted.setattr(self.services.authentication, "_pause", waits.append)
             self.services.authentication.login(
                 username, Secret(password), protocol, f"2001:db8:{next(self.numbers):x}::1"
             )
         assert type(refused.value) is AuthenticationFailed
         told = (reply_to(refused.value).encode("a"), reply_for(refused.value))
-        return *told, len(self.hashes), dict(self.work.commands)
+        return *told, len(self.hashes), dict(self.work.commands), len(waits)
 
 
 @pytest.fixture
@@ -145,7 +148,24 @@ def test_a_short_cut_for_unknown_users_would_be_seen(
         assert differences(world) != []
 
 
+def test_every_refusal_waits_for_the_beat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who is let in waits for nothing."""
+    waits: list[float] = []
+    monkeypatch.setattr(world.services.authentication, "_pause", waits.append)
+    login = world.services.authentication.login
+    everybody = [*world.known.values(), *world.unknown.values()]
+    for username in everybody:
+        for password in ("wrong password", "x" * 5000):
+            with pytest.raises(AuthenticationFailed):
+                login(username, Secret(password), Protocol.IMAP, "192.0.2.1")
+    assert len(waits) == 2 * len(everybody)
+    assert all(0 < wait <= authentication.BEAT_S for wait in waits)
+    login(world.known["plain"], Secret(PASSWORD), Protocol.IMAP, "192.0.2.1")
+    assert len(waits) == 2 * len(everybody)
+
+
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_times_do_not_tell(world: World) -> None:
     """2,000 samples each: medians within 2 %, and no rank test that tells them apart."""
     known, unknown = world.known["plain"], world.unknown["local part"]
