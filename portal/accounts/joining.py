@@ -21,7 +21,7 @@ from mailcore.errors import (
 )
 from mailcore.model.secret import Secret
 from portal.access import actor, public
-from portal.accounts import cookies, links, passkeys, services, sessions, sign_up
+from portal.accounts import cookies, links, owners_links, passkeys, services, sessions, sign_up
 from portal.accounts.forms import ConfirmForm, InvitationForm, NewPasswordForm, ResetForm, SignUpForm
 from portal.accounts.models import LinkPurpose, MailedLink, Member, MemberPasskey
 from portal.mail_plane import mail, portal
@@ -177,7 +177,10 @@ def forgotten() -> ResponseReturnValue:
 def new_password(token: str) -> ResponseReturnValue:
     """Choose a new password by a mailed link; every browser is signed out, second factors stay."""
     limit(Rate.LINK)
-    if _good(LinkPurpose.RESET, token) is None:
+    link = _good(LinkPurpose.RESET, token)
+    if link is not None and owners_links.is_held_back(link):
+        return render_template("accounts/link_waits.html", at=owners_links.not_before(link)), 403
+    if link is None:
         return render_template("accounts/link_over.html", again=url_for("joining.forgotten")), 410
     form = NewPasswordForm()
     if form.validate_on_submit():

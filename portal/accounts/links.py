@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select
 
 from mailcore.services import MailServices
+from portal.accounts import owners_links
 from portal.accounts.models import Invitation, LinkPurpose, MailedLink, Member
 from portal.database import session, unit_of_work, utc_now
 from portal.jobs import enqueue_after_commit
@@ -81,23 +82,35 @@ def deliver(mail: MailServices, settings: PortalSettings, link_id: UUID) -> bool
     if link is None or link.sealed_token is None or link.expires_at <= utc_now():
         return False
     token = mail.sealing.open(_purpose(link.id), link.sealed_token).decode()
-    notice = _notice(link, settings.public_url + PATHS[LinkPurpose(link.purpose)].format(token))
+    member = session().scalars(select(Member).where(Member.canonical_email == link.canonical_email)).one_or_none()
+    if member is not None:
+        owners_links.hold_back(mail, link, member)
+    notice = _notice(link, member, settings.public_url + PATHS[LinkPurpose(link.purpose)].format(token))
     if notice is not None:
         send(mail, settings, notice, key=link.id.bytes)
+    if member is not None and owners_links.not_before(link) is not None:
+        for owner in owners_links.other_owners(member):
+            told = Notice("reset_waits", owner.email, owner.language or "en", {"who": member.email, **_when(link)})
+            send(mail, settings, told, key=link.id.bytes + owner.id.bytes)
     with unit_of_work():
         link.sealed_token = None
     return notice is not None
 
 
-def _notice(link: MailedLink, url: str) -> Notice | None:
+def _when(link: MailedLink) -> dict[str, str]:
+    """Return for the texts when a link begins to be good."""
+    at = owners_links.not_before(link)
+    return {"good_from": "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"}
+
+
+def _notice(link: MailedLink, member: Member | None, url: str) -> Notice | None:
     """Return what is written; somebody who is unknown is not written to about a password."""
-    member = session().scalars(select(Member).where(Member.canonical_email == link.canonical_email)).one_or_none()
     event = LinkPurpose(link.purpose).value
     if link.purpose == LinkPurpose.SIGN_UP and member is not None:
         event = "known"
     if link.purpose == LinkPurpose.RESET and member is None:
         return None
-    return Notice(event, link.email, link.language, {"url": url, **link.content})
+    return Notice(event, link.email, link.language, {"url": url, **link.content, **_when(link)})
 
 
 def find(purpose: LinkPurpose, token: str) -> MailedLink | None:

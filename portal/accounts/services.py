@@ -19,7 +19,7 @@ from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.accounts.login_guard import Permit
 from mailcore.services.tenants.tenants import clean_name
-from portal.accounts import links, sessions
+from portal.accounts import links, owners_links, sessions
 from portal.accounts.emails import lookalike_of, read_email
 from portal.accounts.models import LinkPurpose, MailedLink, Member, MemberPasskey, Membership, Organisation
 from portal.audit.services import record
@@ -200,7 +200,7 @@ def reset_password(mail: MailServices, actor: Actor, token: str, password: Secre
     """Set a new password by a mailed link: every session ends, second factors stay as they are.
 
     Raises:
-        NonceInvalid: used, too old, or none.
+        NonceInvalid: used, too old, held back, or none.
         PasswordUnsuitable, PasswordLeaked, ServerBusy: about the password.
     """
     password_hash = mail.passwords.hash_new(password)
@@ -211,7 +211,7 @@ def reset_password(mail: MailServices, actor: Actor, token: str, password: Secre
             if link is not None
             else None
         )
-        if link is None or member is None:
+        if link is None or member is None or owners_links.is_held_back(link):
             raise NonceInvalid
         member.password_hash = password_hash
         links.forget(link.canonical_email, LinkPurpose.RESET)

@@ -20,7 +20,15 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, User
 from mailcore.services import MailServices
 from portal.access import SignedIn
-from portal.accounts.models import Member, Membership, Organisation, OrganisationState, PortalSession
+from portal.accounts import links
+from portal.accounts.models import (
+    LinkPurpose,
+    Member,
+    Membership,
+    Organisation,
+    OrganisationState,
+    PortalSession,
+)
 from portal.database import session, unit_of_work, utc_now
 from portal.permissions import Role
 
@@ -48,9 +56,13 @@ def digest(token: str) -> bytes:
 
 
 def open_session(member: Member, factor: str, browser: Browser) -> Secret:
-    """Sign a member in and return the token for the cookie; works on the organisation joined first."""
+    """Sign a member in and return the token for the cookie; works on the organisation joined first.
+
+    Links for another password, asked for before, open nothing any more: who signs in needs none.
+    """
     token = secrets.token_urlsafe(TOKEN_BYTES)
     with unit_of_work() as current:
+        links.forget(member.canonical_email, LinkPurpose.RESET)
         first = current.scalars(
             select(Membership.organisation_id)
             .where(Membership.member_id == member.id)

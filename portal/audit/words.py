@@ -56,6 +56,7 @@ SENTENCES: Final[Mapping[Subject, Mapping[str, Any]]] = {
         "member.role_changed": _("Role of a member changed"),
         "member.removed": _("Member removed"),
         "password.changed": _("Member changed the password"),
+        "password.reset_waits": _("Owner asked for a new password by a link that waits"),
         "password.reset": _("Member set a new password by a mailed link"),
         "passkey.added": _("Member added a passkey"),
         "passkey.removed": _("Member removed a passkey"),
