@@ -62,7 +62,10 @@ def handle_copy(session: Session, args: CopyArgs) -> Completion:
 
 
 def handle_move(session: Session, args: CopyArgs) -> Replies:
-    """Move; COPYUID comes before the EXPUNGE responses (RFC 6851 §4.3), which follow from the new view."""
+    """Move; COPYUID comes before the EXPUNGE responses (RFC 6851 §4.3), which follow from the new view.
+
+    Where the source was deleted meanwhile there is none; that it is gone is told as ever.
+    """
     mailbox = session.writable_mailbox
     uids = _uids(session, args)
     if not uids:
@@ -78,7 +81,7 @@ def handle_move(session: Session, args: CopyArgs) -> Replies:
     if not result.source:
         return _nothing(args, "MOVE")
     yield Condition("OK", "Moved", _copyuid(result.uid_validity, result.source, result.target))
-    if session.dialect.condstore:  # RFC 6851 §4.4
+    if session.dialect.condstore and result.view is not None:  # RFC 6851 §4.4
         return Done("MOVE completed", b"HIGHESTMODSEQ %d" % shown(result.view.highest_modseq))
     return Done("MOVE completed")
 

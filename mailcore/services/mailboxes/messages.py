@@ -292,8 +292,11 @@ class Messages(Appending):
             rewriting = self._rewriting(user_id, actor, target_name)
             return self._transfers.move(user_id, actor, mailbox_id, uids, target_name, rewriting)
         copied = self.copy(user_id, actor, mailbox_id, uids, target_name, target_owner_id)
-        left = self.expunge(user_id, actor, mailbox_id, copied.source, only_deleted=False, cause=Cause.DISCARD)
-        return MoveResult(copied.uid_validity, copied.source, copied.target, left.view)
+        try:
+            left = self.expunge(user_id, actor, mailbox_id, copied.source, only_deleted=False, cause=Cause.DISCARD).view
+        except MailboxChanged:
+            left = None  # deleted meanwhile, and with it what was to be expunged
+        return MoveResult(copied.uid_validity, copied.source, copied.target, left)
 
     def _rewriting(self, user_id: UserId, actor: Actor, target_name: str) -> Rewriting | None:
         """Return what encrypts copies for a mailbox; no round trip for users without keys."""

@@ -49,12 +49,12 @@ class CopyResult:
 
 @dataclass(frozen=True, slots=True)
 class MoveResult:
-    """As CopyResult, and the source after the move."""
+    """As CopyResult, and the source after the move; `view` is None if it was deleted meanwhile."""
 
     uid_validity: UidValidity
     source: UidSet
     target: UidSet
-    view: MailboxView
+    view: MailboxView | None
 
 
 class Transfers:
@@ -147,6 +147,7 @@ class Transfers:
     ) -> MoveResult:
         """Move messages to another mailbox (RFC 6851): added there, then expunged here.
 
+        Where somebody deletes the source in between they are moved all the same: the target has them.
         A crash in between leaves them in both; the target's log knows, so the same MOVE again or
         the target's fold finishes it. Nothing is ever lost or, by one target, taken twice.
         What was written anew stays here as anything that is expunged, and under any hold, but is offered to nobody.
@@ -156,7 +157,7 @@ class Transfers:
         Raises:
             EncryptionFailed: the target encrypts, and one cannot be encrypted.
             MailboxNotFound: there is no mailbox of the target's name.
-            MailboxChanged: the source is deleted.
+            MailboxChanged: the source is deleted before anything was taken from it.
             MailboxBusy: others kept changing the mailboxes for 3 s.
         """
         target_id = self._mailboxes.find(user_id, target_name, actor, Right.INSERT).id
@@ -200,15 +201,20 @@ class Transfers:
 
     def _expunge_taken(
         self, user_id: UserId, actor: Actor, mailbox_id: MailboxId, taken: Taken, target_id: MailboxId
-    ) -> MailboxView:
-        """Expunge what another mailbox took: the very messages as moved, those it took encrypted as discarded."""
+    ) -> MailboxView | None:
+        """Expunge what another mailbox took: the very messages as moved, those it took encrypted as discarded.
+
+        None if the mailbox was deleted meanwhile, and with it what was to be expunged.
+        """
         same, view = taken.same, None
         for uids, cause in ((taken.here[same], Cause.MOVE_TO), (taken.here[~same], Cause.DISCARD)):
             if len(uids) or (view is None and cause is Cause.DISCARD):
-                view, _ = self._changes.expunge(
-                    user_id, actor, mailbox_id, uid_set_of(uids), cause, target=target_id, queued=True
-                )
-        assert view is not None
+                try:
+                    view, _ = self._changes.expunge(
+                        user_id, actor, mailbox_id, uid_set_of(uids), cause, target=target_id, queued=True
+                    )
+                except MailboxChanged:
+                    return None
         return view
 
     def _take(

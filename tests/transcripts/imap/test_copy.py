@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mailcore import fault
+from mailcore.errors import MailboxChanged
 from mailcore.model.flags import SEEN, FlagSet
+from mailcore.model.ids import MailboxId
 from mailcore.services.mailboxes.messages import NewMessage
+from tests.builders import OPERATOR
 from tests.transcripts.imap.dialogue import Imap
 
 
@@ -64,6 +70,39 @@ def test_move(imap: Imap) -> None:
         C: e UID MOVE 4711 Archive
         S: e OK MOVE completed, nothing to do
         """)
+
+
+def check_moved_though_its_mailbox_is_deleted(imap: Imap) -> None:
+    """What was taken is there, so the MOVE is done; that the mailbox is gone the client hears afterwards."""
+    imap.services.mailboxes.create(imap.user.user_id, OPERATOR, "Old")
+    imap.fill(2, mailbox="Old")
+    imap.sign_in(select="Old")
+
+    def delete() -> None:
+        fault.install({})
+        imap.services.mailboxes.delete(imap.user.user_id, OPERATOR, "Old")
+
+    fault.install({"move.after_copy": delete})
+    imap.transcript(r"""
+        C: a UID MOVE 1:2 Archive
+        S: * OK [COPYUID «validity» 1:2 1:2] Moved
+        S: a OK MOVE completed
+        """)
+
+
+def test_a_move_is_done_though_its_mailbox_is_deleted_in_between(imap: Imap) -> None:
+    check_moved_though_its_mailbox_is_deleted(imap)
+    assert b"* 2 EXISTS" in imap.sign_in("2").run("SELECT Archive")
+    assert b"\r\nb BAD" not in imap.clients[""].ask(b"b NOOP\r\n")
+
+
+def test_control_a_move_that_is_refused_for_that_is_seen(imap: Imap, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_transfers: object, _user_id: object, _actor: object, mailbox_id: MailboxId, *_: object) -> None:
+        raise MailboxChanged(mailbox_id)
+
+    monkeypatch.setattr("mailcore.services.mailboxes.transfers.Transfers._expunge_taken", refuses)
+    with pytest.raises(AssertionError):
+        check_moved_though_its_mailbox_is_deleted(imap)
 
 
 def test_messages_that_another_session_removed(imap: Imap) -> None:
