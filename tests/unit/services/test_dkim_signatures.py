@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
+from collections.abc import Callable
 
 import dkim
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import example, given
+from hypothesis import strategies as some
 
 from mailcore.errors import SyntaxFault, ValueInvalid
 from mailcore.model.dkim import DkimAlgorithm
@@ -136,3 +140,36 @@ def test_keys_that_are_none_or_weak_are_refused(text: bytes) -> None:
     """RFC 8301 §3.2."""
     with pytest.raises(ValueInvalid):
         read_key(Secret(text))
+
+
+def _folds_of_dkimpy() -> Callable[..., bytes]:
+    """Return dkimpy's own function: in the module that everybody imports it may be replaced by now."""
+    spec = importlib.util.find_spec("dkim")
+    assert spec is not None
+    assert spec.loader is not None
+    untouched = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(untouched)
+    made: Callable[..., bytes] = untouched.fold
+    return made
+
+
+DKIMPYS_FOLD = _folds_of_dkimpy()
+PIECES = some.sampled_from([b"a", b" ", b"subject : ", b"; ", b"\r\n", b"\r\n ", b"x" * 30, b"y" * 71])
+
+
+@given(
+    some.lists(PIECES, max_size=40).map(b"".join),
+    some.sampled_from([0, 9, 14, 22, 26]),
+    some.sampled_from([b"\r\n", b"\n"]),
+)
+@example(b"x" * 73, 0, b"\r\n")
+@example(b"x" * 72 + b"\r\n", 0, b"\r\n")
+@example(b"v=1;\r\n " + b"from : " * 40, 14, b"\r\n")
+def test_fields_are_folded_as_dkimpy_folds_them(value: bytes, namelen: int, linesep: bytes) -> None:
+    assert dkim_signatures.fold(value, namelen, linesep) == DKIMPYS_FOLD(value, namelen, linesep)
+
+
+def test_dkimpy_folds_by_ours() -> None:
+    """Its own takes the square of the names that are signed."""
+    assert dkim_signatures.dkimpy().fold is dkim_signatures.fold
+    assert DKIMPYS_FOLD is not dkim_signatures.fold
