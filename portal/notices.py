@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mailcore.errors import NotFound
+from mailcore.errors import NotFound, QueueEntryNotFound
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.address import Address
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
+from mailcore.model.tenant import AddressRoute
 from mailcore.services import MailServices
+from mailcore.services.outbound.outbound import queue_id_of
 from portal.database import utc_now
 from portal.languages import translations
 from portal.settings import PortalSettings
@@ -36,12 +38,20 @@ class SenderMissing(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One mail: which template, to whom, in which language, with what in it."""
+    """One mail: which template, to whom, in which language, with what in it.
+
+    Attributes:
+        answers: Message-ID of what it answers, "" if that has none that is fit; None if it answers nothing
+            (RFC 3834 §3.1.5).
+        is_final: nobody hears if it cannot be delivered: it goes out under the null reverse-path (RFC 3834 §3.3).
+    """
 
     event: str
     to: str
     language: str
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    answers: str | None = None
+    is_final: bool = False
 
 
 def send(mail: MailServices, settings: PortalSettings, notice: Notice, *, key: bytes) -> None:
@@ -51,6 +61,47 @@ def send(mail: MailServices, settings: PortalSettings, notice: Notice, *, key: b
         SenderMissing: the settings name nobody in whose name it could go out.
         StoreUnavailable, StoreFull: not queued; the same call again is safe.
     """
+    sender, route = _sender(mail, settings)
+    message = _message(notice, sender, f"<{key.hex()}{_mark(notice.event, sender)}")
+    is_utf8 = not notice.to.isascii()
+    raw = message.as_bytes(policy=SMTPUTF8 if is_utf8 else SMTP)
+    signature = mail.dkim.sign_for_host(sender.domain, raw)
+    mail.outbound.enqueue(
+        NewOutbound(
+            user_id=route.user_id,
+            tenant_id=route.tenant_id,
+            reverse_path="" if notice.is_final else str(sender),
+            forward_paths=(OutboundRecipient(notice.to, frozenset() if notice.is_final else None),),
+            message=signature + raw,
+            reason=Reason.NOTICE,
+            key=_key(notice.event, key),
+            is_utf8=is_utf8,
+            header_message_id=message["Message-ID"],
+        ),
+        PORTAL,
+    )
+
+
+def is_queued(mail: MailServices, settings: PortalSettings, event: str, key: bytes) -> bool:
+    """Whether a mail under this key was queued, as far as that is remembered.
+
+    Raises:
+        SenderMissing: as `send`.
+    """
+    _, route = _sender(mail, settings)
+    try:
+        mail.outbound.get(route.user_id, queue_id_of(route.user_id, _key(event, key)))
+    except QueueEntryNotFound:
+        return False
+    return True
+
+
+def is_ours(settings: PortalSettings, event: str, header_message_id: str) -> bool:
+    """Whether a message is, by its Message-ID, such a mail of ours that came back to us."""
+    return bool(settings.sender) and header_message_id.endswith(_mark(event, Address.parse(settings.sender)))
+
+
+def _sender(mail: MailServices, settings: PortalSettings) -> tuple[Address, AddressRoute]:
     sender = Address.parse(settings.sender) if settings.sender else None
     try:
         route = mail.addresses.get(settings.sender) if sender is not None else None
@@ -59,24 +110,16 @@ def send(mail: MailServices, settings: PortalSettings, notice: Notice, *, key: b
     if sender is None or route is None:
         log.error("portal.sender_missing", extra={"sender": settings.sender})
         raise SenderMissing(f"EIDER_PORTAL_SENDER {settings.sender!r} is no user here: create it (eider user create)")
-    message = _message(notice, sender, f"<{key.hex()}.{notice.event}@{sender.domain}>")
-    is_utf8 = not notice.to.isascii()
-    raw = message.as_bytes(policy=SMTPUTF8 if is_utf8 else SMTP)
-    signature = mail.dkim.sign_for_host(sender.domain, raw)
-    mail.outbound.enqueue(
-        NewOutbound(
-            user_id=route.user_id,
-            tenant_id=route.tenant_id,
-            reverse_path=str(sender),
-            forward_paths=(OutboundRecipient(notice.to),),
-            message=signature + raw,
-            reason=Reason.NOTICE,
-            key=b"portal notice" + notice.event.encode() + key,
-            is_utf8=is_utf8,
-            header_message_id=message["Message-ID"],
-        ),
-        PORTAL,
-    )
+    return sender, route
+
+
+def _key(event: str, key: bytes) -> bytes:
+    return b"portal notice" + event.encode() + key
+
+
+def _mark(event: str, sender: Address) -> str:
+    """Return how the Message-ID of such a mail ends."""
+    return f".{event}@{sender.domain}>"
 
 
 def _message(notice: Notice, sender: Address, message_id: str) -> EmailMessage:
@@ -87,7 +130,9 @@ def _message(notice: Notice, sender: Address, message_id: str) -> EmailMessage:
     message["Subject"] = subject.strip()
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = message_id
-    message["Auto-Submitted"] = "auto-generated"
+    message["Auto-Submitted"] = "auto-generated" if notice.answers is None else "auto-replied"
+    if notice.answers:
+        message["In-Reply-To"] = message["References"] = notice.answers
     message.set_content(body.strip() + "\n", cte="quoted-printable")
     return message
 

@@ -100,6 +100,7 @@ class NewOutbound:
         header_message_id: the Message-ID field, for the trace; "" where it is not known.
         via: URL of a forwarding target that it goes to, wherever its recipients are; "" is their domains' way.
         of_tenant: it is sent on for an address of the tenant; that it lies with this user says nothing of the user.
+        group: canonical address of the group whose moderators decide about it, "" if none do.
     """
 
     user_id: UserId
@@ -118,6 +119,7 @@ class NewOutbound:
     header_message_id: str = ""
     via: str = ""
     of_tenant: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ class OutboundEntry:
         lease: number of the last lease.
         is_leased: a relay has it, or died with it.
         actor: who queued it.
+        group: canonical address of the group whose moderators decide about it.
     """
 
     id: QueueId
@@ -214,3 +217,23 @@ class OutboundEntry:
     actor: str = ""
     via: str = ""
     of_tenant: bool = False
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPost:
+    """A post to a group that its moderators have to decide about; one to many members is several of these.
+
+    Attributes:
+        user_id: in whose queue it lies.
+        sha256: of the message; the same in each of the parts that a post to many members is queued in.
+        told: moderators who were written to.
+    """
+
+    id: QueueId
+    user_id: UserId
+    tenant_id: TenantId
+    group: str
+    header_message_id: str
+    sha256: bytes
+    told: frozenset[UserId]

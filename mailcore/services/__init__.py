@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from mailcore.services.outbound.identities import Identities
     from mailcore.services.outbound.outbound import Outbound
     from mailcore.services.outbound.outbound_work import OutboundWork
+    from mailcore.services.outbound.posts import Posts
     from mailcore.services.outbound.reputation import Reputation
     from mailcore.services.outbound.sending import Sending
     from mailcore.services.outbound.sending_holds import SendingHolds
@@ -216,6 +217,7 @@ class MailServices:
     feedback: Feedback
     reputation: Reputation
     sending_holds: SendingHolds
+    posts: Posts
     trace: Trace
     tallies: Tallies
     rollups: Rollups

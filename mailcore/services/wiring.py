@@ -96,6 +96,7 @@ from mailcore.services.outbound.origin_marks import OriginMarks
 from mailcore.services.outbound.outbound import Outbound
 from mailcore.services.outbound.outbound_content import OutboundContent
 from mailcore.services.outbound.outbound_work import OutboundWork
+from mailcore.services.outbound.posts import Posts
 from mailcore.services.outbound.reputation import Reputation
 from mailcore.services.outbound.sending import Sending
 from mailcore.services.outbound.sending_holds import SendingHolds
@@ -367,6 +368,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         suppressions=suppressions,
         feedback=feedback,
         reputation=reputation,
+        posts=Posts(placement),
         sending_holds=SendingHolds(directory, placement, audit, reputation, outbound, settings.limits),
         trace=trace,
         data_export=data_export,

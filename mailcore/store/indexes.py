@@ -56,6 +56,11 @@ HOT: dict[str, Sequence[IndexModel]] = {
             name="held",
             partialFilterExpression={"held": {"$exists": True}},
         ),
+        IndexModel(
+            [("group", ASCENDING), ("created_at", ASCENDING)],
+            name="group",
+            partialFilterExpression={"group": {"$exists": True}, "state": "held"},
+        ),
     ),
     "files": (),
     "audit_pieces": (IndexModel([("expires_at", ASCENDING)], name="expires_at", expireAfterSeconds=0),),
@@ -100,6 +105,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("canonical", ASCENDING)], name="canonical", unique=True),
         IndexModel([("looks_like", ASCENDING)], name="looks_like", sparse=True),
         IndexModel([("user", ASCENDING), ("_id", ASCENDING)], name="user"),
+        IndexModel([("group.moderators", ASCENDING)], name="moderators", sparse=True),
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
     ),
     "users": (

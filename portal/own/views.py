@@ -164,7 +164,7 @@ def home() -> ResponseReturnValue:
         addresses=services.addresses.list_of_user(user.id),
         app_passwords=services.app_passwords.list_of_user(user.id),
         autoreply=services.autoreplies.get(user.id),
-        posts=moderation.count(user.id),
+        posts=moderation.count(user),
     )
 
 

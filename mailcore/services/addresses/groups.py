@@ -74,6 +74,10 @@ class Groups:
         """Return a page of up to 1000 of the tenant's groups by id, those after `after`."""
         return self._directory.addresses.list_groups(tenant_id, after)
 
+    def list_moderated(self, tenant_id: TenantId, user_id: UserId) -> list[str]:
+        """Return the canonical addresses of the tenant's groups that a user moderates; one round trip."""
+        return self._directory.addresses.list_moderated(tenant_id, user_id)
+
     def update(
         self,
         actor: Actor,

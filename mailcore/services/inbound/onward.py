@@ -124,6 +124,7 @@ class Onward:
                 held=f"post to {entry.display} waits for a moderator",
                 is_utf8=not (reverse_path + "".join(members)).isascii(),
                 header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
+                group=entry.canonical,
             )
             self._outbound.enqueue(new, arrival.actor)
 

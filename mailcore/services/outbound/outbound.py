@@ -106,12 +106,10 @@ class Outbound:
             "actor": f"{actor.door.value}:{actor.identity}",
             "request": actor.request_id,
         }
-        given = {"held": new.held, "envelope_id": new.envelope_id, "via": new.via or None}
-        for name, value in (given | {"of_tenant": new.of_tenant or None}).items():
-            if value is not None:
-                document[name] = value
-        if new.return_content is not None:
-            document["return"] = new.return_content.value
+        content = None if new.return_content is None else new.return_content.value
+        told = {"held": new.held, "envelope_id": new.envelope_id, "via": new.via, "return": content}
+        told |= {"group": new.group, "of_tenant": new.of_tenant}
+        document |= {name: value for name, value in told.items() if value}
         fault.hit("outbound.before_insert")
         is_new = home.shard.outbound.insert(
             document,
@@ -382,6 +380,7 @@ def entry_of(document: Mapping[str, Any]) -> OutboundEntry:
         actor=document["actor"],
         via=document.get("via", ""),
         of_tenant=document.get("of_tenant", False),
+        group=document.get("group", ""),
     )
 
 

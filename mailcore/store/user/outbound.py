@@ -161,6 +161,25 @@ class OutboundEntries:
             found = self._of_everybody.find(query, {"tenant": 1}).batch_size(1000)
             return {(TenantId(_oid(one["tenant"])), UserId(_oid(one["_id"][:12]))) for one in found}
 
+    def list_posts(self, tenant_id: TenantId, groups: Sequence[str], limit: int) -> list[Document]:
+        """Return what waits for moderators of these groups of a tenant, latest first; one round trip."""
+        query: Document = {"group": {"$in": list(groups), "$exists": True}, "tenant": tenant_id.binary}
+        with deadline():
+            found = self._collection.find(query | {"state": EntryState.HELD.value}, dict(WITHOUT_CONTENT))
+            return list(found.sort("created_at", DESCENDING).limit(limit))
+
+    def list_posts_since(self, since: datetime) -> list[Document]:
+        """Return what came since then and waits for moderators, whosever it is, in order: no more than is told of."""
+        query: Document = {"group": {"$exists": True}, "state": EntryState.HELD.value, "created_at": {"$gte": since}}
+        shown = {"tenant": 1, "group": 1, "message_id": 1, "sha256": 1, "told": 1}
+        with deadline(10.0):
+            return list(self._of_everybody.find(query, shown).sort("created_at", 1))
+
+    def note_told(self, keys: Sequence[bytes], user_id: UserId) -> None:
+        """Remember that a moderator was written to about entries (`_id`s); one round trip."""
+        with deadline():
+            self._collection.update_many({"_id": {"$in": list(keys)}}, {"$addToSet": {"told": user_id}})
+
     def retry(self, user_id: UserId, oid: bytes) -> bool:
         """Try an entry that waits for another attempt now; False if none does."""
         update = {"$currentDate": {"next_at": True}, "$set": {"recipients.$[one].due_at": datetime(1970, 1, 2)}}  # noqa: DTZ001
