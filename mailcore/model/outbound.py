@@ -219,6 +219,11 @@ class OutboundEntry:
     of_tenant: bool = False
     group: str = ""
 
+    @property
+    def place(self) -> tuple[datetime, bytes]:
+        """Where it stands among all that are queued: no two entries have the same, however many came at once."""
+        return self.created_at, self.user_id.binary + bytes.fromhex(self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingPost:

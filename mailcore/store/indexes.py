@@ -49,7 +49,7 @@ HOT: dict[str, Sequence[IndexModel]] = {
     "streams": (),
     "outbound": (
         IndexModel([("next_at", ASCENDING)], name="next_at", sparse=True),
-        IndexModel([("tenant", ASCENDING), ("created_at", ASCENDING)], name="tenant"),
+        IndexModel([("tenant", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="tenant_in_order"),
         IndexModel([("forget_at", ASCENDING)], name="forget_at", expireAfterSeconds=0, sparse=True),
         IndexModel(
             [("held", ASCENDING), ("tenant", ASCENDING)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson import ObjectId
@@ -18,8 +18,7 @@ from portal.deliveries.words import STEPS, advice
 from portal.mail_plane import mail
 
 PAGE: Final = 100
-INSTANT: Final = timedelta(milliseconds=1)
-"""The least difference between two instants in the queue."""
+KEY_BYTES: Final = 24
 
 
 def steps(tenant_id: TenantId, url: Callable[..., str]) -> Mapping[str, Any]:
@@ -35,10 +34,10 @@ def steps(tenant_id: TenantId, url: Callable[..., str]) -> Mapping[str, Any]:
 def waiting(tenant_id: TenantId, url: Callable[..., str]) -> Mapping[str, Any]:
     """Return what a page about the queue shows by what the request asks for; `url` is where it stands."""
     form = DaysForm(request.args)
-    before = _instant(request.args.get("before", ""))
-    entries, further = _waiting(tenant_id, form, before) if form.validate() else ([], None)
-    pages = _shown(form, before and before.isoformat(), further and further.isoformat(), url)
-    return pages | {"entries": entries}
+    after = _place(request.args.get("before", ""))
+    entries = _waiting(tenant_id, form, after) if form.validate() else []
+    further = _written(entries[PAGE - 1]) if len(entries) > PAGE else ""
+    return _shown(form, after, further, url) | {"entries": entries[:PAGE]}
 
 
 def _steps(tenant_id: TenantId, form: SearchForm, before: str) -> list[TraceRow]:
@@ -56,20 +55,11 @@ def _steps(tenant_id: TenantId, form: SearchForm, before: str) -> list[TraceRow]
     )
 
 
-def _waiting(
-    tenant_id: TenantId, form: DaysForm, before: datetime | None
-) -> tuple[list[OutboundEntry], datetime | None]:
-    """Return a page of entries, and before which instant the next one begins; it ends between two instants.
-
-    Only a page full of one instant's, which no queue can take in, would leave some of that instant out.
-    """
-    bounds = [each for each in (form.ends_at(), before) if each is not None]
-    found = mail().outbound.list_of_tenant(tenant_id, PAGE + 1, since=form.starts_at(), until=min(bounds, default=None))
-    if len(found) <= PAGE:
-        return found, None
-    edge = found[PAGE].created_at
-    shown = [entry for entry in found if entry.created_at > edge]
-    return (shown, edge + INSTANT) if shown else (found[:PAGE], edge)
+def _waiting(tenant_id: TenantId, form: DaysForm, after: tuple[datetime, bytes] | None) -> list[OutboundEntry]:
+    """Return a page of entries, and one more if there is a further page."""
+    return mail().outbound.list_of_tenant(
+        tenant_id, PAGE + 1, since=form.starts_at(), until=form.ends_at(), after=after
+    )
 
 
 def _shown(form: FlaskForm, before: object, further: object, url: Callable[..., str]) -> dict[str, Any]:
@@ -83,10 +73,17 @@ def _shown(form: FlaskForm, before: object, further: object, url: Callable[..., 
     }
 
 
-def _instant(text: str) -> datetime | None:
-    """Return the instant that a page begins before; None is the first page, and so is what is no instant."""
+def _written(entry: OutboundEntry) -> str:
+    """Return the place of an entry as it stands in the address of the page that follows it."""
+    at, key = entry.place
+    return f"{at.isoformat()}~{key.hex()}"
+
+
+def _place(text: str) -> tuple[datetime, bytes] | None:
+    """Return the place that a page follows; None is the first page, and so is what is no place."""
+    instant, _, key = text.partition("~")
     try:
-        found = datetime.fromisoformat(text)
+        at, raw = datetime.fromisoformat(instant), bytes.fromhex(key)
     except ValueError:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC), raw) if len(raw) == KEY_BYTES else None

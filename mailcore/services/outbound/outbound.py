@@ -171,23 +171,21 @@ class Outbound:
         return [entry_of(document) for document in outbound.list_of_message(user_id, message_id, MOST)]
 
     def list_of_tenant(
-        self,
-        tenant_id: TenantId,
-        limit: int = 100,
-        *,
-        waiting: bool = True,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> list[OutboundEntry]:
-        """Return a tenant's entries made `since` and before `until`, latest first; one round trip for each shard."""
+        self, tenant_id: TenantId, limit: int = 100, *, waiting: bool = True,
+        since: datetime | None = None, until: datetime | None = None, after: tuple[datetime, bytes] | None = None,
+    ) -> list[OutboundEntry]:  # fmt: skip
+        """Return a tenant's entries, latest first: made `since` and before `until`, those after the `place` of one.
+
+        One round trip for each shard.
+        """
         found = [
             entry_of(document)
             for shard in self._placement.shards(self._placement.tenant(tenant_id).region)
             for document in shard.outbound.list_of_tenant(
-                tenant_id, min(limit, MOST), waiting=waiting, since=since, until=until
+                tenant_id, min(limit, MOST), waiting=waiting, since=since, until=until, after=after
             )
         ]
-        return sorted(found, key=lambda entry: entry.created_at, reverse=True)[:limit]
+        return sorted(found, key=lambda entry: entry.place, reverse=True)[:limit]
 
     # -- changing ---------------------------------------------------------------------------
 

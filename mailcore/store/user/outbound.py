@@ -84,19 +84,29 @@ class OutboundEntries:
         """Return entries of a user that were queued for one of these reasons, latest first, those after an entry."""
         query: Document = {"_id": owner_range(user_id.binary, KEY_BYTES), "reason": {"$in": list(reasons)}}
         if before is not None:
-            at, key = before["created_at"], before["_id"]
-            query["$or"] = [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": key}}]
-        with deadline():
-            found = self._collection.find(query, dict(WITHOUT_CONTENT))
-            return list(found.sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
+            query["$or"] = _before(before["created_at"], before["_id"])
+        return self._list(query, limit, waiting=False)
 
     def list_of_tenant(
-        self, tenant_id: TenantId, limit: int, *, waiting: bool, since: datetime | None, until: datetime | None
+        self,
+        tenant_id: TenantId,
+        limit: int,
+        *,
+        waiting: bool,
+        since: datetime | None,
+        until: datetime | None,
+        after: tuple[datetime, bytes] | None = None,
     ) -> list[Document]:
-        """Return entries of a tenant on this shard, latest first; those made `since` then, and before `until`."""
-        bounds = {"$gte": since, "$lt": until}
+        """Return entries of a tenant on this shard, latest first: made `since` then and before `until`, and after one.
+
+        The entry after which they come is named by when it was made and its key.
+        """
+        bounds = {"$gte": since, "$lt": until, "$lte": after and after[0]}
         made = {name: at for name, at in bounds.items() if at is not None}
-        return self._list({"tenant": tenant_id.binary} | ({"created_at": made} if made else {}), limit, waiting=waiting)
+        query: Document = {"tenant": tenant_id.binary} | ({"created_at": made} if made else {})
+        if after is not None:
+            query["$or"] = _before(*after)
+        return self._list(query, limit, waiting=waiting)
 
     def list_of_message(self, user_id: UserId, message_id: str, limit: int) -> list[Document]:
         """Return the entries of one message of a user, by its Message-ID, latest first."""
@@ -107,7 +117,7 @@ class OutboundEntries:
         query = query | ({"state": _WAITING} if waiting else {})
         with deadline():
             found = self._collection.find(query, dict(WITHOUT_CONTENT))
-            return list(found.sort("created_at", DESCENDING).limit(limit))
+            return list(found.sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
 
     def hold(self, user_id: UserId, oid: bytes, why: str) -> bool:
         """Keep an entry back until it is released; False if it does not wait, or is being sent at this moment."""
@@ -306,6 +316,11 @@ class OutboundEntries:
 
 _NEVER: Final = datetime(1970, 1, 1)  # noqa: DTZ001  BSON knows UTC only
 _STILL_QUEUED: Final = [{"one.state": RecipientState.QUEUED.value}]
+
+
+def _before(at: datetime, key: bytes) -> list[Document]:
+    """Return what holds of entries that come after one in a list with the latest first."""
+    return [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": key}}]
 
 
 def _of(tenant_id: TenantId, user_id: UserId | None) -> Document:
