@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from importlib import import_module
 
-from flask import Flask, g, jsonify, request, session
+from flask import Flask, g, jsonify, request, session, url_for
 from flask.typing import ResponseReturnValue
 from redis import Redis
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -131,9 +131,11 @@ def _templates(app: Flask) -> None:
     @app.context_processor
     def shared() -> dict[str, object]:
         who = access.signed_in()
+        entries = navigation.entries_for(who, app.view_functions.__contains__)
         return {
             "who": who,
-            "navigation": navigation.entries_for(who, app.view_functions.__contains__),
+            "navigation": entries,
+            "current_entry": navigation.current(entries, request.path, url_for) if entries else None,
             "languages": languages.LANGUAGES,
             "endpoints": app.view_functions,
             "Permission": Permission,
@@ -146,8 +148,6 @@ def _templates(app: Flask) -> None:
         """Return the address of a file of ours; it changes with the file, so browsers may keep it for ever."""
         from hashlib import sha256
         from pathlib import Path
-
-        from flask import url_for
 
         if name not in versions:
             versions[name] = sha256((Path(app.static_folder or "") / name).read_bytes()).hexdigest()[:12]

@@ -21,11 +21,6 @@ class Entry:
     permission: Permission
     icon: str
 
-    @property
-    def section(self) -> str:
-        """The blueprint whose pages belong to it."""
-        return self.endpoint.partition(".")[0]
-
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(_("Overview"), "overview.home", Permission.VIEW_ORGANISATION, "home"),
@@ -65,3 +60,10 @@ def entries_for(who: SignedIn | None, exists: Callable[[str], bool]) -> list[Ent
     if who is None:
         return []
     return [entry for entry in ENTRIES if who.may(entry.permission) and exists(entry.endpoint)]
+
+
+def current(entries: list[Entry], path: str, url: Callable[[str], str]) -> Entry | None:
+    """Return the line to which a page belongs: the one whose path the page's begins with, the longest of them."""
+    below = {entry.endpoint: url(entry.endpoint).rstrip("/") + "/" for entry in entries}
+    fitting = [entry for entry in entries if f"{path}/".startswith(below[entry.endpoint])]
+    return max(fitting, key=lambda entry: len(below[entry.endpoint]), default=None)

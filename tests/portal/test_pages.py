@@ -129,7 +129,7 @@ def look(address: str, who: tuple[str, str] | None, pages: list[str], **more: An
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found: list[dict[str, Any]] = json.loads(done.stdout)
-    assert len(found) == len(pages) * len(asked["views"])  # type: ignore[arg-type]
+    assert len(found) == len(pages) * len((asked | more)["views"])  # type: ignore[arg-type]
     return found
 
 

@@ -1,0 +1,89 @@
+"""Tables at the width of a small laptop break no short word in the middle; the line of the navigation is the page's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from flask import Flask
+
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.services import MailServices
+from portal.audit import services as audit
+from portal.database import unit_of_work
+from portal.mail_plane import EXTENSION
+from portal.navigation import ENTRIES, current
+from portal.permissions import Role
+from tests.builders import PASSWORD
+from tests.portal.conftest import make_organisation
+from tests.portal.people import queued, user_of
+from tests.portal.test_pages import look, served
+
+BROKEN: Final = """() => {
+  const broken = [];
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode;
+    if (!text.parentElement.closest("td, .badge, .button")) continue;
+    for (const word of text.data.matchAll(/[^\\s@]{2,9}(?=\\s|$)/g)) {
+      if (word.index && !/\\s/.test(text.data[word.index - 1])) continue;
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(one => Math.round(one.top))).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+"""The words of up to nine characters that stand on more than one line."""
+SQUEEZED: Final = f"""() => {{
+  const style = document.querySelector("table").style;
+  style.tableLayout = "fixed";
+  style.width = "12rem";
+  return ({BROKEN})();
+}}"""
+SYSTEM: Final = Actor(ActorKind.SYSTEM, Door.WORKER, "system")
+
+
+def found_in(app: Flask, mail: MailServices, paths: list[str], ask: str) -> list[list[str]]:
+    with app.extensions[EXTENSION].database.scope(), served(app) as base:
+        made = make_organisation(mail, "Harbour Maps")
+        for number in range(3):
+            with unit_of_work():
+                audit.record(
+                    SYSTEM, "member.invited", f"a.very.long.name.{number}@of-a-long-domain.test",
+                    organisation_id=made.organisation.id,
+                )  # fmt: skip
+        user = user_of(mail, made, "Wilhelmina von Hohenstein")
+        for held in (None, "administrator"):
+            queued(mail, user, held=held)
+        who = (made.members[Role.OWNER].email, PASSWORD)
+        return [one["answer"] for one in look(base, who, paths, ask=ask, views=[[1100, "light"]])]
+
+
+def test_no_short_word_is_broken(portal_app: Flask, mail_services: MailServices) -> None:
+    paths = ["/audit", "/deliveries", "/deliveries/waiting", "/people/", "/members"]
+    assert found_in(portal_app, mail_services, paths, BROKEN) == [[]] * len(paths)
+
+
+def test_control_a_word_that_is_broken_is_seen(portal_app: Flask, mail_services: MailServices) -> None:
+    (broken,) = found_in(portal_app, mail_services, ["/audit"], SQUEEZED)
+    assert broken
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        ("/account/activity", "own_data.activity"),
+        ("/account/deleted-mail", "own_data.deleted_mail"),
+        ("/account/posts/", "own.home"),
+        ("/people/imports/", "people.index"),
+        ("/staff/organisations/1/features", "staff.home"),
+        ("/staff/features", "staff_features.index"),
+        ("/profile/security", None),
+    ],
+)
+def test_one_line_of_the_navigation_is_that_of_the_page(portal_app: Flask, path: str, endpoint: str | None) -> None:
+    url = portal_app.url_map.bind("localhost").build
+    found = current(list(ENTRIES), path, url)
+    assert (found and found.endpoint) == endpoint
