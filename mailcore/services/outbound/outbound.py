@@ -107,9 +107,9 @@ class Outbound:
             "request": actor.request_id,
         }
         content = None if new.return_content is None else new.return_content.value
-        told = {"held": new.held, "envelope_id": new.envelope_id, "via": new.via, "return": content}
-        told |= {"group": new.group, "of_tenant": new.of_tenant}
-        document |= {name: value for name, value in told.items() if value}
+        given: dict[str, Any] = {"held": new.held, "envelope_id": new.envelope_id, "via": new.via, "return": content}
+        given |= {"group": new.group, "of_tenant": new.of_tenant}
+        document |= {name: value for name, value in given.items() if value}
         fault.hit("outbound.before_insert")
         is_new = home.shard.outbound.insert(
             document,
