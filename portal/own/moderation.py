@@ -14,6 +14,7 @@ from flask_babel import gettext as _
 from mailcore.errors import BeingSent, NotPermitted, QueueEntryNotFound
 from mailcore.model.outbound import EntryState, OutboundEntry, QueueId, Reason
 from mailcore.model.tenant import User
+from mailcore.services.outbound.posts import sender_of
 from portal.access import requires
 from portal.mail_plane import mail, portal
 from portal.own import posts
@@ -119,5 +120,5 @@ def _read(entries: list[OutboundEntry]) -> Post:
         read.subject,
         read.text,
         sum(len(entry.recipients) for entry in entries),
-        read.answerable and bool(first.group) and posts.sender_of(first.reverse_path, first.group) is not None,
+        read.answerable and bool(first.group) and sender_of(first.reverse_path, first.group) is not None,
     )

@@ -11,6 +11,7 @@ from mailcore.errors import AddressInvalid, AddressNotFound, MailError, NotFound
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.outbound import OutboundEntry, WaitingPost
 from mailcore.services import MailServices
+from mailcore.services.outbound.posts import sender_of
 from portal.languages import LANGUAGES
 from portal.notices import Notice, SenderMissing, is_ours, is_queued, send
 from portal.own import posts
@@ -50,7 +51,7 @@ def tell_sender(
 
     A user here is written to in the own language, anybody else in that of the moderator.
     """
-    to = posts.sender_of(entry.reverse_path, entry.group)
+    to = sender_of(entry.reverse_path, entry.group)
     if to is None or not read.answerable:
         return False
     values = {"group": entry.group, "subject": read.subject, "reason": reason}

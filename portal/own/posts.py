@@ -10,11 +10,9 @@ from email.message import EmailMessage
 from typing import Final
 
 from mailcore.errors import QueueEntryNotFound
-from mailcore.message.automatic import forbids_answers, is_machine
-from mailcore.message.headers import header_size
 from mailcore.model.ids import UserId
 from mailcore.services import MailServices
-from mailcore.services.inbound.srs import sender_behind
+from mailcore.services.outbound.posts import may_be_answered
 
 READ_BYTES: Final = 64 * 1024
 """Of a post; the beginning is what is decided by."""
@@ -55,14 +53,8 @@ def read(mail: MailServices, user_id: UserId, queue_id: str) -> Beginning:
         subject=_line(message, "Subject"),
         text=_text(message),
         header_message_id=found[0] if found else "",
-        answerable=forbids_answers(raw[: header_size(raw)]) is None,
+        answerable=may_be_answered(raw),
     )
-
-
-def sender_of(reverse_path: str, group: str) -> str | None:
-    """Return to whom may be written about a post: who sent it, however it was rewritten; None if nobody reads that."""
-    found = sender_behind(reverse_path)
-    return None if is_machine(found) or found.lower() == group.lower() else found
 
 
 def beginning(pieces: Iterable[bytes]) -> bytes:

@@ -9,8 +9,11 @@ from typing import Any, Final
 
 from bson import ObjectId
 
+from mailcore.message.automatic import forbids_answers, is_machine
+from mailcore.message.headers import header_size
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.outbound import OutboundEntry, QueueId, WaitingPost
+from mailcore.services.inbound.srs import sender_behind
 from mailcore.services.outbound.outbound import MOST, entry_of
 from mailcore.services.process.clock import now
 from mailcore.store.keys import message_key
@@ -53,6 +56,17 @@ class Posts:
         for owner, some in groupby(by_owner, key=lambda post: post.user_id):
             keys = [message_key(owner, bytes.fromhex(post.id)) for post in some]
             self._placement.home(owner).shard.outbound.note_told(keys, user_id)
+
+
+def sender_of(reverse_path: str, group: str) -> str | None:
+    """Return to whom may be written about a post: who sent it, however it was rewritten; None if nobody reads that."""
+    found = sender_behind(reverse_path)
+    return None if is_machine(found) or found.lower() == group.lower() else found
+
+
+def may_be_answered(raw: bytes) -> bool:
+    """Whether a program may answer a message, by its header (RFC 3834 §2)."""
+    return forbids_answers(raw[: header_size(raw)]) is None
 
 
 def _post(document: dict[str, Any]) -> WaitingPost:
