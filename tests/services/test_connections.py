@@ -202,6 +202,30 @@ def test_redis_restarted_empty_is_told_anew(process: Callable[[], Connections], 
     assert one.count(user) == 2
 
 
+def test_ends_that_redis_missed_count_no_more_once_it_is_back(redis_url: str, user: UserId) -> None:
+    """Also of a user who holds nothing here any more; and nobody's record is kept."""
+    now = 0.0
+    link = RedisLink(Secret(redis_url), clock=lambda: now)
+    one = Connections(link)
+    one.start(lambda work: None)
+    another = UserId(ObjectId())
+    gone, left = fill([one], user, 3), fill([one], another, 3)
+
+    def away(_: object) -> None:
+        raise redis.ConnectionError("away")
+
+    link.ask(away)
+    for lease in [*gone, left[0]]:
+        lease.close()
+    one.flush()
+    now += 10
+    assert one.count(user) == 3
+    one.beat()
+    assert (one.count(user), one.count(another)) == (0, 2)
+    assert list(one._users) == [another]
+    link.close()
+
+
 def test_alone_a_process_allows_half(user: UserId) -> None:
     alone = Connections(RedisLink(Secret("redis://127.0.0.1:1/0")))
     leases = fill([alone], user, 8)

@@ -91,6 +91,11 @@ class OfUser:
         self.waits = False
         """Whether it is looked at by the next flush."""
 
+    def take_ended(self) -> int:
+        """Return how many ends Redis is to be told of now."""
+        ended, self.ended, self.waits = self.ended, 0, False
+        return ended
+
 
 class Lease:
     """One open connection of a user; ends with `close`, or with the process."""
@@ -118,6 +123,8 @@ class Connections:
         self._waiting: list[OfUser] = []
         """Users with ends that Redis has not been told."""
         self._ends_wait = threading.Event()
+        self._telling = threading.Lock()
+        """Ends and counts told at the same time could overtake each other."""
         self._is_started = False
         self._told_losses = 0
         self._closed = threading.Event()
@@ -167,23 +174,21 @@ class Connections:
     def flush(self) -> None:
         """Tell Redis what has ended; one round trip for a thousand users."""
         self._ends_wait.clear()
-        ended = self._take_ended()
-        for start in range(0, len(ended), PIPELINED):
-            keys, counts = zip(*ended[start : start + PIPELINED], strict=True)
-            values = (self._process, *counts)
-            self._link.ask(lambda _, keys=keys, values=values: self._ended_script(keys, values))  # type: ignore[misc]
+        with self._telling:
+            waiting, self._waiting = self._waiting, []
+            taken = [(_key(each.user_id), ended) for each in waiting if (ended := each.take_ended())]
+            for start in range(0, len(taken), PIPELINED):
+                keys, counts = zip(*taken[start : start + PIPELINED], strict=True)
+                values = (self._process, *counts)
+                self._link.ask(lambda _, keys=keys, values=values: self._ended_script(keys, values))  # type: ignore[misc]
+            if self._link.losses == self._told_losses:
+                self._forget(waiting)
 
-    def _take_ended(self) -> list[tuple[str, int]]:
-        """Return the keys of users and how many of each one's have ended; who has none left is forgotten."""
-        waiting, self._waiting = self._waiting, []
-        taken = []
-        for each in waiting:
-            if each.ended:
-                taken.append((_key(each.user_id), each.ended))
-            each.ended, each.waits = 0, False
-            if not each.held:
-                del self._users[each.user_id]
-        return taken
+    def _forget(self, told: list[OfUser]) -> None:
+        """Keep no record of users who hold nothing, once Redis has been told."""
+        for each in told:
+            if not each.held and not each.waits:
+                self._users.pop(each.user_id, None)
 
     def count(self, user_id: UserId) -> int | None:
         """Return how many are open by all processes, None without Redis; for operators."""
@@ -215,15 +220,21 @@ class Connections:
         if in_time is None:
             return
         if tell_anew or not in_time or losses != self._told_losses:
-            self._tell_all()
-            self._told_losses = losses
+            self._tell_all(losses)
 
-    def _tell_all(self) -> None:
-        self.flush()  # else it would be taken off the new counts
-        held = [(each.user_id, each.held) for each in self._users.values() if each.held]
-        for start in range(0, len(held), PIPELINED):
-            part = held[start : start + PIPELINED]
-            self._link.ask(lambda client, part=part: _tell(client, self._process, part))  # type: ignore[misc]
+    def _tell_all(self, losses: int) -> None:
+        """Tell what Redis should count, with the ends it is yet to be told: they are taken off later.
+
+        A connection that is let in at this very moment may be missed, until all are told again or it ends.
+        """
+        with self._telling:
+            users = list(self._users.values())
+            for start in range(0, len(users), PIPELINED):
+                part = users[start : start + PIPELINED]
+                counts = [(each.user_id, each.held + each.ended) for each in part]
+                if self._link.ask(lambda client, counts=counts: _tell(client, self._process, counts)):  # type: ignore[misc]
+                    self._forget(part)
+            self._told_losses = losses
 
     def _beat_forever(self) -> None:
         beats = 0
@@ -251,7 +262,10 @@ def _count(client: Any, user_id: UserId) -> int:
 def _tell(client: Any, process: str, counts: list[tuple[UserId, int]]) -> bool:
     pipeline = client.pipeline(transaction=False)
     for user_id, count in counts:
-        pipeline.hset(_key(user_id), process, count)
+        if count:
+            pipeline.hset(_key(user_id), process, count)
+        else:
+            pipeline.hdel(_key(user_id), process)
         pipeline.expire(_key(user_id), KEY_S)
     pipeline.execute()
     return True
