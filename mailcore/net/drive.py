@@ -184,10 +184,11 @@ class Pump:
         """Tell the connection what happened since."""
         connection = self._connection
         assert connection is not None
-        events, self._events = self._events, 0
+        events, self._events = self._events, self._events & _EXPIRED
         if events & _READABLE:
             self._read(connection)
-        if events & _EXPIRED and not self._closed:
+        if self._events & _EXPIRED and not self._closed:
+            self._events &= ~_EXPIRED
             self._perform(connection.timeout())
         if events & _WOKEN and not self._closed:
             self._perform(connection.wake())
@@ -289,6 +290,7 @@ class Pump:
 
     def _set_deadline(self, action: SetDeadline) -> None:
         self._idle_s = 0.0 if action.total else action.seconds
+        self._events &= ~_EXPIRED  # of the one before
         self._touched = time.monotonic()
         if action.total or self._timer is None or self._due > self._touched + action.seconds:
             self._start_timer(action.seconds)

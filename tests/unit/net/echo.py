@@ -66,6 +66,9 @@ class Echo:
                 yield FLUSH
                 gevent.sleep(0.05)
                 yield Send(b"second\r\n")
+            elif word == b"DEADLINE":
+                yield SetDeadline(float(argument))
+                yield Send(b"set\r\n")
             elif word == b"BUG":
                 yield Send(b"so far\r\n")
                 raise ZeroDivisionError

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+
 import gevent
 import pytest
 from gevent import socket
 
-from mailcore.model.actions import SetDeadline
+from mailcore.model.actions import Action, SetDeadline
+from mailcore.net.drive import Pump
 from tests.unit.net.echo import read, read_to_end, serving, until
 
 
@@ -133,6 +138,81 @@ def test_total_deadline_counts_whatever_comes_in() -> None:
                 read(client, b"x\r\n")
                 gevent.sleep(0.02)
         until(lambda: not served.listener.connections)
+
+
+def test_a_deadline_that_is_replaced_in_time_ends_nobody() -> None:
+    """Though it passes while what replaces it is under way, or comes in: a login that takes its time."""
+    with serving(SetDeadline(60, total=True)) as served:
+        client = served.connect()
+        read(client, b"hello\r\n")
+        (pump,) = served.listener._pumps
+        client.sendall(b"DEADLINE 30\r\n")
+        pump._on_timer()  # in the same turn of the loop
+        pump._on_readable()
+        read(client, b"set\r\n")
+        client.sendall(b"x\r\n")
+        read(client, b"x\r\n")
+
+        (echo,) = served.connections
+        receive = echo.receive
+
+        def late(data: bytes) -> Iterator[Action]:
+            pump._idle_s = 0.0
+            pump._on_timer()
+            yield from receive(data)
+
+        echo.receive = late  # type: ignore[method-assign]
+        client.sendall(b"DEADLINE 30\r\n")
+        read(client, b"set\r\n")
+        del echo.receive
+        client.sendall(b"x\r\n")
+        read(client, b"x\r\n")
+        client.sendall(b"BYE\r\n")
+        assert read_to_end(client) == b"bye\r\n"
+
+
+def test_deadlines_are_replaced_by_earlier_and_later_ones() -> None:
+    """Whatever the timer that is kept was set for."""
+    with serving(SetDeadline(0.2)) as served:
+        client = served.connect()
+        client.sendall(b"DEADLINE 0.4\r\nDEADLINE 30\r\n")
+        read(client, b"hello\r\nset\r\nset\r\n")
+        (pump,) = served.listener._pumps
+        due = pump._due
+        until(lambda: pump._due > due + 20)  # the one that was kept is over
+        client.sendall(b"DEADLINE 0.1\r\n")
+        assert read_to_end(client) == b"set\r\ntimeout\r\n"
+
+
+def test_last_words_reach_who_still_sends() -> None:
+    """In clear and compressed: what is unread when we close does not take them along."""
+    for packed in (False, True):
+        with serving() as served:
+            client = served.connect()
+            read(client, b"hello\r\n")
+            pack, unpack = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+            words = b"BIG 5\r\nBYE\r\n" + b"x" * 100_000
+            if packed:
+                client.sendall(b"DEFLATE\r\n")
+                read(client, b"packed\r\n")
+                words = pack.compress(words) + pack.flush(zlib.Z_SYNC_FLUSH)
+            with suppress(OSError):
+                client.sendall(words)
+                until(lambda served=served: not served.listener.connections)
+                client.sendall(words)
+            got = b""
+            with suppress(OSError):
+                while data := client.recv(65536):
+                    got += data
+            got = unpack.decompress(got) if packed else got
+            assert len(got) == 5 * 8000 + 5
+            assert got.endswith(b"0000004\nbye\r\n")
+
+
+def test_control_a_deadline_that_passed_before_it_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pump, "_set_deadline", lambda self, action: None)
+    with pytest.raises(AssertionError):
+        test_a_deadline_that_is_replaced_in_time_ends_nobody()
 
 
 def test_draining_ends_idle_connections_at_once_and_waits_for_the_others() -> None:
