@@ -7,9 +7,11 @@ escaped. A `Secret` shows as its stars.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import re
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -96,11 +98,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Writes each record by one call, so that lines of several threads and processes come out whole without a lock."""
+    """Writes each record by one call, so that lines of several threads come out whole.
+
+    Those of several processes into one pipe do up to PIPE_BUF, which is 4 KiB.
+    """
 
     def createLock(self) -> None:  # noqa: N802 - the library's name
-        """Have none."""
-        self.lock = None
+        """Have one of threads, not of greenlets: none gets its turn while another writes."""
+        super().createLock()
+        self.lock = _thread.RLock()  # type: ignore[assignment]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to standard error."""
@@ -117,7 +123,8 @@ def configure(level: str = "INFO") -> None:
     logging.logThreads = False  # a look-up of the "current thread" per record, of no use with greenlets
     logging.logMultiprocessing = logging.logProcesses = False
     logging._srcfile = None  # noqa: SLF001  nobody reads which line logged it
-    handler = LineHandler()
+    # without standard error its number is the next file's or client's that is opened
+    handler = LineHandler() if sys.stderr is not None else logging.NullHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("pymongo", "urllib3"):
