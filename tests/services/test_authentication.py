@@ -286,3 +286,12 @@ def test_no_password_reaches_the_log(bench: Bench, user: MadeUser, caplog: pytes
     for record in caplog.records:
         assert PASSWORD not in str(record.__dict__)
         assert "canary" not in str(record.__dict__)
+
+
+def test_what_is_no_address_is_not_kept_in_memory() -> None:
+    """Names are strangers' text of any length; only addresses are remembered, which have a longest length."""
+    module._parsed.cache_clear()
+    assert module._canonical("A.B@Example.com") == "ab@example.com"
+    for number in range(10):
+        assert module._canonical(f"{number}@" + "x" * 5000) is None
+    assert module._parsed.cache_info().currsize == 1

@@ -95,6 +95,7 @@ def test_it_verifies_and_nothing_else_does(name: str, encoded: str, password: by
         pytest.param("{PBKDF2}$1$salt$99999999$" + "0" * 40, id="Dovecot's of minutes"),
         pytest.param("$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$Iu7pLmzpHEDJFEUQb2r1XQ", id="argon2 of 4 GiB"),
         pytest.param("$argon2id$v=19$m=65536,t=9999,p=1$c2FsdHNhbHQ$Iu7pLmzpHEDJFEUQb2r1XQ", id="argon2 of minutes"),
+        pytest.param("$argon2id$v=١٩$m=19456,t=2,p=1$c2FsdHNhbHQ$Iu7pLmzpHEDJFEUQb2r1XQ", id="argon2 of other digits"),
         pytest.param("{PLAIN}secret", id="plain text"),
         pytest.param("{CRAM-MD5}e02d374fde0dc75a17a557039a3a5338c7743304777dccd376f332bee68d2cf6", id="CRAM"),
         pytest.param("", id="nothing"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 from threading import Barrier, Event, Lock
+from typing import Any
 
 import pytest
+from argon2 import PasswordHasher, Type
 
 from mailcore.errors import PasswordUnsuitable, ServerBusy
 from mailcore.model.secret import Secret
@@ -25,6 +27,64 @@ def test_a_password_verifies_and_another_does_not() -> None:
     assert passwords.upgraded(encoded, Secret("correct horse")) is None
     cheap = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$Iu7pLmzpHEDJFEUQb2r1XQ"
     assert passwords.upgraded(cheap, Secret("correct horse")) not in {None, cheap}
+
+
+@pytest.mark.parametrize("password", [b"", b"a\x00b", b"\xff\xfe", b"x" * 1024])
+def test_two_libraries_make_one_kind_of_hash(password: bytes) -> None:
+    """What libsodium makes argon2-cffi verifies, and the other way round, without being made anew."""
+    argon2 = Argon2()
+    ours = argon2.hash(password)
+    theirs = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1).hash(password)
+    assert PasswordHasher().verify(ours, password)
+    for encoded in (ours, theirs):
+        assert argon2.verify(encoded, password)
+        assert not argon2.verify(encoded, password + b"\x00")
+        assert not argon2.is_outdated(encoded)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"parallelism": 2},
+        {"hash_len": 16},
+        {"hash_len": 64},
+        {"salt_len": 8},
+        {"salt_len": 32},
+        {"time_cost": 1},
+        {"memory_cost": 8},
+        {"type": Type.I},
+        {"type": Type.D},
+    ],
+)
+def test_argon2_of_another_make_verifies_and_is_made_anew(made: dict[str, Any]) -> None:
+    encoded = PasswordHasher(**{"time_cost": 2, "memory_cost": 19456, "parallelism": 1} | made).hash("right")
+    argon2 = Argon2()
+    assert argon2.is_outdated(encoded)
+    assert argon2.verify(encoded, b"right")
+    assert not argon2.verify(encoded, b"wrong")
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        ("$v=19", ""),
+        ("$v=19", "$v=19$v=19"),
+        ("m=19456,t=2,p=1", "t=2,m=19456,p=1"),
+        ("p=1", "p=1,keyid=AAAA"),
+        ("m=19456", "m=019456"),
+        ("t=2", "t=-2"),
+        ("m=19456", "m=99999999999999999999"),
+        ("argon2id", "argon2"),
+        ("$argon2id", " $argon2id"),
+        ("$argon2id", "\x00$argon2id"),
+        ("v=19", "v=١٩"),
+        ("", "é"),
+    ],
+)
+def test_what_only_looks_like_a_hash_lets_nobody_in_and_breaks_nothing(part: str, instead: str) -> None:
+    encoded = Argon2().hash(b"right")
+    for odd in (encoded.replace(part, instead, 1), encoded + "=", encoded + "\n", encoded + "$", encoded[:-1]):
+        assert not Passwords(InlineOffload()).verify(odd, Secret("right"))
 
 
 @pytest.mark.parametrize("password", ["", "short", "a" * 1025, "é" * 513, "with\x00nul-in-it", b"\xff" * 10])

@@ -341,12 +341,17 @@ class _Verified:
                     self._known.popitem(last=False)
 
 
-@lru_cache(maxsize=1024)
 def _canonical(username: str) -> str | None:
     try:
-        return Address.parse(username).canonical
+        return _parsed(username)
     except AddressInvalid:
         return None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(username: str) -> str:
+    """Return the canonical form of an address; what is none, of any length, is not kept."""
+    return Address.parse(username).canonical
 
 
 def _app_password(found: Credentials, credential: Credential) -> AppPassword | None:

@@ -87,6 +87,8 @@ def check_argon2(encoded: str) -> None:
         found = extract_parameters(encoded)
     except (InvalidHashError, ValueError) as error:
         raise HashUnsuitable("not an argon2 hash") from error
+    if not encoded.isascii():
+        raise HashUnsuitable("not an argon2 hash")
     work = found.memory_cost * found.time_cost
     if found.memory_cost > MAX_FOREIGN_MEMORY_KIB or work > MAX_FOREIGN_WORK_KIB or found.parallelism > 16:
         raise HashUnsuitable("checking this argon2 hash would cost too much")
