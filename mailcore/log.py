@@ -106,7 +106,7 @@ class LineHandler(logging.Handler):
     def createLock(self) -> None:  # noqa: N802 - the library's name
         """Have one of threads, not of greenlets: none gets its turn while another writes."""
         super().createLock()
-        self.lock = _thread.RLock()  # type: ignore[assignment]
+        self.lock = _thread.RLock()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record to standard error."""
