@@ -164,3 +164,40 @@ def test_control_counted_together_whoever_is_refused_silences_the_tenant(
     monkeypatch.setattr(Usage, "_spend_all", together)
     with pytest.raises(AssertionError):
         check_others_keep_theirs(services, user)
+
+
+def test_a_count_begun_anew_elsewhere_lets_go_on_here_after_a_flush(
+    services: MailServices, user: MadeUser, redis_url: str
+) -> None:
+    """Though what is refused flows no more."""
+    services.users.set_limit(OPERATOR, user.user_id, "imap_upload_bytes_per_day", 100)
+    link = RedisLink(Secret(redis_url))
+    other = Usage(link, services.placement)
+    other.note(user.user_id, Traffic.IMAP_UPLOAD, 200)
+    other.flush()
+    services.usage.forget(user.user_id)
+    with pytest.raises(RateExceeded):
+        other.check(user.user_id, Traffic.IMAP_UPLOAD)
+    other.flush()
+    other.check(user.user_id, Traffic.IMAP_UPLOAD)
+    link.close()
+
+
+def test_what_flows_while_the_count_is_begun_anew_counts_once(
+    services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, what = services.usage, Traffic.IMAP_UPLOAD
+    usage.note(user.user_id, what, 200)
+    ask = usage._link.ask
+
+    def forgotten_meanwhile(question: Any) -> Any:
+        answer = ask(question)
+        monkeypatch.setattr(usage._link, "ask", ask)
+        usage.forget(user.user_id)
+        usage.note(user.user_id, what, 10)
+        return answer
+
+    monkeypatch.setattr(usage._link, "ask", forgotten_meanwhile)
+    usage.flush()
+    usage.flush()
+    assert usage.used(user.user_id)[what.value] == 10

@@ -232,6 +232,7 @@ class Usage:
             if not self._link.is_up:
                 limit = limit and max(limit // LONE_SHARE, 1)
             if limit and used >= limit:
+                self.note(user_id, what, 0)  # so that the next flush hears if the count was begun anew
                 raise RateExceeded(user_id, what.value, limit)
 
     def flush(self) -> None:
@@ -244,19 +245,18 @@ class Usage:
             self._known = {}
 
     def _tell(self) -> None:
-        flowed = [(counted, flow.size_bytes) for counted, flow in self._flowed.items()]
+        flowed = [(counted, flow, flow.size_bytes) for counted, flow in self._flowed.items()]
         for start in range(0, len(flowed), PIPELINED):
             part = flowed[start : start + PIPELINED]
-            keys = [_key(*counted, self._day) for counted, _ in part]
-            values = (2 * DAY_S, *(size_bytes for _, size_bytes in part))
+            keys = [_key(*counted, self._day) for counted, _, _ in part]
+            values = (2 * DAY_S, *(size_bytes for _, _, size_bytes in part))
             totals = self._link.ask(lambda _, keys=keys, values=values: self._add_script(keys, values))  # type: ignore[misc]
             if totals is None:
                 return  # kept until it can be told, or until the day is over
-            for (counted, size_bytes), total in zip(part, totals, strict=True):
-                self._known[counted] = total
-                flow = self._flowed.get(counted)
-                if flow is None:
+            for (counted, flow, size_bytes), total in zip(part, totals, strict=True):
+                if self._flowed.get(counted) is not flow:
                     continue  # forgotten meanwhile
+                self._known[counted] = total
                 flow.size_bytes -= size_bytes
                 if not flow.size_bytes:
                     del self._flowed[counted]
