@@ -237,3 +237,22 @@ def test_without_the_first_look_every_first_sign_in_is_told(
 )
 def test_network_of_an_address(address: str, network: str | None) -> None:
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_notes_of_networks_are_no_rows_of_the_log(services: MailServices, user: MadeUser, newer: bool) -> None:
+    """In no page, from no edge, not counted, and not found by their keys."""
+    for address in ("192.0.2.1", "203.0.113.5"):
+        sign_in(services, user, address)
+        services.auth_log.flush()
+    log, user_id = services.auth_log, user.user_id
+    stored = services.placement.shard("a").hot["auth_log"]
+    keys = [bytes(row["_id"]).hex() for row in stored.find({"_id": {"$gte": user_id.binary + b"\xff" * 4 + bytes(8)}})]
+    notes = [key for key in keys if key.startswith(user_id.binary.hex())]
+    assert len(notes) == 3
+    for edge in ("", *notes):
+        found, total = log.page(user_id, auth_log_store.RowFilter(), edge, 250, newer=newer)
+        assert total == 2
+        assert len(found) == (0 if newer and edge else 2)
+        assert len(log.list_of_user(user_id, edge, 250)) == 2
+    assert [log.find(user_id, key) for key in notes] == [None] * 3
