@@ -49,14 +49,20 @@ class Scene:
         assert take(self.mail, post(self.group, *fields, sender=sender), self.group, sender=sender) == [None]
 
     def tell(self, hours: int = 0) -> int:
-        return tell_moderators(self.mail, self.portal.settings, self.at + timedelta(hours=hours))
+        """Tell everybody's moderators; return how many mails those of this group got."""
+        before = len(self.written())
+        tell_moderators(self.mail, self.portal.settings, self.at + timedelta(hours=hours))
+        return len(self.written()) - before
 
     def address(self, user_id: UserId) -> str:
         return self.mail.users.get(user_id).address
 
     def written(self) -> list[tuple[OutboundEntry, EmailMessage]]:
-        """What the portal wrote, oldest first."""
-        found = self.mail.outbound.list_of_user(self.sender)[::-1]
+        """What the portal wrote to somebody of this domain or outside, oldest first; others' posts may wait as well."""
+        domains = {self.group.partition("@")[2], "outside.test"}
+        found = [
+            one for one in self.mail.outbound.list_of_user(self.sender)[::-1] if _to(one).partition("@")[2] in domains
+        ]
         return [(one, _parsed(b"".join(self.mail.outbound.content(self.sender, one.id).read()))) for one in found]
 
     def decides(self, browser: Browser, act: str, values: dict[str, str] | None = None) -> str:
@@ -146,7 +152,9 @@ def test_who_cannot_be_written_to_now_is_told_by_the_next_run(scene: Scene, redi
     assert tell_moderators(scene.mail, settings, scene.at) == 0
     redis = Redis.from_url(redis_url)
     assert job.tell(JobContext(scene.mail, redis)) == 0
-    assert [job.tell(JobContext(scene.mail, redis, scene.portal)) for _ in range(2)] == [2, 0]
+    for _ in range(2):
+        job.tell(JobContext(scene.mail, redis, scene.portal))
+        assert len(scene.written()) == 2
 
 
 def comes_back(scene: Scene) -> None:
@@ -210,10 +218,12 @@ def test_a_sender_is_told_of_a_declined_post_with_the_reason(scene: Scene) -> No
 
 @pytest.mark.usefixtures("can_write")
 def test_a_sender_here_is_told_in_the_own_language(scene: Scene) -> None:
-    scene.arrives(sender=scene.address(scene.ada))
+    short = f"a@{scene.group.partition('@')[2]}"  # fits into a reverse-path that is rewritten
+    scene.mail.addresses.create(OPERATOR, scene.ada, short)
+    scene.arrives(sender=short)
     scene.decides(scene.bob_reads, "decline", {"tell": "1"})
     ((entry, message),) = scene.written()
-    assert _to(entry) == scene.address(scene.ada)
+    assert _to(entry) == short
     assert message["Subject"].strip() == f"Ihre Nachricht an {scene.group} wurde abgelehnt"
 
 
