@@ -20,7 +20,7 @@ from mailcore.model.address import Address
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.tenant import AddressRoute
 from mailcore.services import MailServices
-from mailcore.services.outbound.outbound import queue_id_of
+from mailcore.services.outbound.queueing import queue_id_of
 from portal.database import utc_now
 from portal.languages import translations
 from portal.settings import PortalSettings
@@ -66,7 +66,7 @@ def send(mail: MailServices, settings: PortalSettings, notice: Notice, *, key: b
     is_utf8 = not notice.to.isascii()
     raw = message.as_bytes(policy=SMTPUTF8 if is_utf8 else SMTP)
     signature = mail.dkim.sign_for_host(sender.domain, raw)
-    mail.outbound.enqueue(
+    mail.queueing.enqueue(
         NewOutbound(
             user_id=route.user_id,
             tenant_id=route.tenant_id,

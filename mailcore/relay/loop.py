@@ -18,8 +18,8 @@ from mailcore.errors import MailError
 from mailcore.model.ids import TenantId
 from mailcore.model.secret import Secret
 from mailcore.relay.handling import Handling, Parts
-from mailcore.services.outbound.outbound import WAKE_CHANNEL
 from mailcore.services.outbound.outbound_work import Claim
+from mailcore.services.outbound.queueing import WAKE_CHANNEL
 from mailcore.store.shard import ShardStores
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from mailcore.model.outbound import (
     ReturnContent,
 )
 from mailcore.services.outbound.dkim import Dkim
-from mailcore.services.outbound.outbound import Outbound
 from mailcore.services.outbound.outbound_work import Claim, OutboundWork
+from mailcore.services.outbound.queueing import Queueing
 from mailcore.services.outbound.trace import Step, Trace, TraceRow
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Reports:
 
     def __init__(
         self,
-        outbound: Outbound,
+        queueing: Queueing,
         work: OutboundWork,
         trace: Trace,
         dkim: Dkim,
@@ -62,7 +62,7 @@ class Reports:
         hostname: str,
         own_domain: str,
     ) -> None:
-        self._outbound = outbound
+        self._queueing = queueing
         self._work = work
         self._trace = trace
         self._dkim = dkim
@@ -129,7 +129,7 @@ class Reports:
         )
         message = build_report(report)
         numbers = ",".join(map(str, sorted(about)))
-        queue_id = self._outbound.enqueue(
+        queue_id = self._queueing.enqueue(
             NewOutbound(
                 user_id=entry.user_id,
                 tenant_id=entry.tenant_id,

@@ -36,7 +36,7 @@ def background(services: MailServices, settings: MailSettings) -> Relay:
         delivery=services.delivery,
         placement=services.placement,
         reports=Reports(
-            services.outbound,
+            services.queueing,
             services.outbound_work,
             services.trace,
             services.dkim,

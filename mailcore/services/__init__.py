@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from mailcore.services.outbound.outbound import Outbound
     from mailcore.services.outbound.outbound_work import OutboundWork
     from mailcore.services.outbound.posts import Posts
+    from mailcore.services.outbound.queueing import Queueing
     from mailcore.services.outbound.reputation import Reputation
     from mailcore.services.outbound.sending import Sending
     from mailcore.services.outbound.sending_holds import SendingHolds
@@ -208,6 +209,7 @@ class MailServices:
     restoring: Restoring
     archive: Archive
     expiry: Expiry
+    queueing: Queueing
     outbound: Outbound
     outbound_work: OutboundWork
     smarthosts: Smarthosts

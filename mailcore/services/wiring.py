@@ -97,6 +97,7 @@ from mailcore.services.outbound.outbound import Outbound
 from mailcore.services.outbound.outbound_content import OutboundContent
 from mailcore.services.outbound.outbound_work import OutboundWork
 from mailcore.services.outbound.posts import Posts
+from mailcore.services.outbound.queueing import Queueing
 from mailcore.services.outbound.reputation import Reputation
 from mailcore.services.outbound.sending import Sending
 from mailcore.services.outbound.sending_holds import SendingHolds
@@ -186,7 +187,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     connections = Connections(link)
     trace = Trace(placement, tallies)
     outbound_content = OutboundContent(offload, settings.limits)
-    outbound = Outbound(placement, outbound_content, audit, trace, link, settings.limits)
+    queueing = Queueing(placement, outbound_content, trace, link, settings.limits)
     dns = Dns(settings.dns)
     filter_changes = FilterChanges(directory, placement, sessions)
     filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits, offload)
@@ -202,8 +203,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         directory, placement, settings.limits.routing, Bounces(srs, directory, placement), settings.feedback_addresses
     )
     arc = Arc(dkim, offload, own_domain, settings.hostname)
-    forwarding = Forwarding(outbound, usage, srs, arc, forward_key, encryptions)
-    responder = Responder(outbound, usage, dkim, settings.hostname)
+    forwarding = Forwarding(queueing, usage, srs, arc, forward_key, encryptions)
+    responder = Responder(queueing, usage, dkim, settings.hostname)
     marks = OriginMarks(SystemKey(directory, sealing, ORIGIN_KEY_NAME).get)
     suppressions = Suppressions(placement, audit, settings.limits.outbound)
     feedback = Feedback(
@@ -214,7 +215,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     inbound = Inbound(
         directory, mailboxes, filters, domain_access, forwarding, autoreplies, responder, offload, settings.hostname
     )
-    onward_mail = Onward(directory, placement, outbound, usage, forwarding, responder)
+    onward_mail = Onward(directory, placement, queueing, usage, forwarding, responder)
     failed_logins = FailedLogins(link, settings.limits.logins)
     authentication = Authentication(
         directory,
@@ -237,7 +238,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         placement,
         identities,
         dkim,
-        outbound,
+        queueing,
         sent_copies,
         usage,
         journal,
@@ -360,7 +361,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         restoring=restoring,
         archive=Archive(restoring, mailboxes, quotas),
         expiry=Expiry(placement, mailboxes, messages),
-        outbound=outbound,
+        queueing=queueing,
+        outbound=Outbound(placement, outbound_content, audit, trace, queueing, settings.limits),
         outbound_work=OutboundWork(outbound_content, settings.limits.outbound),
         smarthosts=Smarthosts(directory, placement, sealing, audit, settings.smarthost),
         sts_policies=StsPolicies(directory),
@@ -369,7 +371,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         feedback=feedback,
         reputation=reputation,
         posts=Posts(placement),
-        sending_holds=SendingHolds(directory, placement, audit, reputation, outbound, settings.limits),
+        sending_holds=SendingHolds(directory, placement, audit, reputation, queueing, settings.limits),
         trace=trace,
         data_export=data_export,
         mail_archive=mail_archive,

@@ -65,7 +65,7 @@ def _queued(services: MailServices, user: MadeUser) -> str:
     new = NewOutbound(
         user.user_id, user.tenant_id, user.address, recipients, b"Subject: x\r\n\r\n", Reason.API, ObjectId().binary
     )
-    return services.outbound.enqueue(new, OPERATOR)
+    return services.queueing.enqueue(new, OPERATOR)
 
 
 def _address(services: MailServices, user: MadeUser) -> str:

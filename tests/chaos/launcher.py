@@ -25,7 +25,7 @@ from mailcore.model.ids import UserId  # noqa: E402
 from mailcore.model.outbound import NewOutbound  # noqa: E402
 from mailcore.services.inbound import arrival  # noqa: E402
 from mailcore.services.mailboxes.notices import Notices  # noqa: E402
-from mailcore.services.outbound import outbound, outbound_work, slots  # noqa: E402
+from mailcore.services.outbound import outbound_work, queueing, slots  # noqa: E402
 from mailcore.smtp import replies  # noqa: E402
 from mailcore.store import client, guard, placement  # noqa: E402
 
@@ -82,13 +82,13 @@ def say_yes() -> None:
 
 def queue_later() -> None:
     """A submitted message is acknowledged first and queued a little later."""
-    enqueue = outbound.Outbound.enqueue
+    enqueue = queueing.Queueing.enqueue
 
-    def later(self: outbound.Outbound, new: NewOutbound, actor: Actor) -> outbound.QueueId:
+    def later(self: queueing.Queueing, new: NewOutbound, actor: Actor) -> queueing.QueueId:
         gevent.spawn_later(1, enqueue, self, new, actor)
-        return outbound.queue_id_of(new.user_id, new.key)
+        return queueing.queue_id_of(new.user_id, new.key)
 
-    outbound.Outbound.enqueue = later  # type: ignore[method-assign]
+    queueing.Queueing.enqueue = later  # type: ignore[method-assign]
 
 
 def impatient_relay() -> None:

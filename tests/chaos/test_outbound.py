@@ -109,7 +109,7 @@ class Sending:
         until = time.monotonic() + give_up_s
         while True:
             try:
-                queue_id = self.services.outbound.enqueue(new, SYSTEM)
+                queue_id = self.services.queueing.enqueue(new, SYSTEM)
             except MailError:
                 if time.monotonic() > until:
                     raise

@@ -35,7 +35,7 @@ def tenant_name(services: MailServices, user: MadeUser) -> str:
 def test_message_is_listed_shown_held_released_retried_and_cancelled(
     services: MailServices, user: MadeUser, eider: Eider
 ) -> None:
-    queue_id = services.outbound.enqueue(new_outbound(user, ["bob@x.test", "eve@y.test"]), OPERATOR)
+    queue_id = services.queueing.enqueue(new_outbound(user, ["bob@x.test", "eve@y.test"]), OPERATOR)
     name = tenant_name(services, user)
     for owner in (("--user", user.address), ("--tenant", name)):
         listed = eider("queue", "list", *owner)

@@ -117,7 +117,7 @@ def queued(
         held=held,
         header_message_id="<1@here.test>",
     )
-    queue_id = mail.outbound.enqueue(new, OPERATOR)
+    queue_id = mail.queueing.enqueue(new, OPERATOR)
     mail.trace.flush()
     return queue_id
 

@@ -60,7 +60,7 @@ class Scene:
             held=held,
             header_message_id="<1@here.test>",
         )
-        queue_id = self.mail.outbound.enqueue(new, OPERATOR)
+        queue_id = self.mail.queueing.enqueue(new, OPERATOR)
         self.mail.trace.flush()
         return queue_id
 

@@ -66,7 +66,7 @@ class Relaying:
             header_message_id="1@here.test",
             **more,
         )
-        queue_id = self.services.outbound.enqueue(new, OPERATOR)
+        queue_id = self.services.queueing.enqueue(new, OPERATOR)
         if run:
             self.run()
         return queue_id

@@ -22,7 +22,7 @@ from mailcore.model.tenant import Standing, State
 from mailcore.relay import handling
 from mailcore.relay.routes import LOCAL_ROUTE, Routes
 from mailcore.services import MailServices
-from mailcore.services.outbound.outbound import queue_id_of
+from mailcore.services.outbound.queueing import queue_id_of
 from mailcore.services.outbound.trace import Step
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.relay.conftest import MESSAGE, Relaying
@@ -400,7 +400,7 @@ def test_repeat_that_is_not_known_again_would_be_sent_twice(
     assert len(exchanger.accepted) == 1
     ids = iter("0123456789")
     monkeypatch.setattr(
-        "mailcore.services.outbound.outbound.queue_id_of", lambda user, key: queue_id_of(user, key + next(ids).encode())
+        "mailcore.services.outbound.queueing.queue_id_of", lambda user, key: queue_id_of(user, key + next(ids).encode())
     )
     for _ in range(2):
         relaying.send("bob@repeat.test", key=b"repeat")

@@ -644,7 +644,7 @@ READS = {
     "sharing.visible",
 }
 """Change nothing: they take the actor for what it may see."""
-TRACED = {"outbound.enqueue", "submission.spend"}
+TRACED = {"queueing.enqueue", "submission.spend"}
 """The queue entry names its actor, and the message trace tells of it: `test_queued_message_names_its_actor`.
 
 What is counted before is that entry, and tells of a burst by itself."""

@@ -260,7 +260,7 @@ def test_a_queue_that_is_away_is_temporary_trouble(services: MailServices, monke
         raise StoreUnavailable("queue")
 
     with monkeypatch.context() as patched:
-        patched.setattr(services.outbound, "enqueue", away_now)
+        patched.setattr(services.queueing, "enqueue", away_now)
         [error] = take(services, raw, user.address, ident="Q")
     assert isinstance(error, StoreUnavailable)
     assert take(services, raw, user.address, ident="Q") == [None]

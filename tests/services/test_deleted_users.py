@@ -355,7 +355,7 @@ def test_what_must_be_kept_is_not_erased(services: MailServices, user: MadeUser,
     elif what == "not due":
         until += timedelta(hours=1)
     elif what == "mail waits":
-        services.outbound.enqueue(waiting_mail(user), OPERATOR)
+        services.queueing.enqueue(waiting_mail(user), OPERATOR)
     services.deleted_users.delete(OPERATOR, user.user_id, until)
     if what == "hold after":
         services.deleted_users.set_hold(OPERATOR, user.user_id, held=True)

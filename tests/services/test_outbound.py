@@ -26,7 +26,8 @@ from mailcore.model.outbound import (
 )
 from mailcore.services import MailServices
 from mailcore.services.mailboxes.messages import NewMessage
-from mailcore.services.outbound.outbound import WAKE_CHANNEL, entry_of
+from mailcore.services.outbound.outbound import entry_of
+from mailcore.services.outbound.queueing import WAKE_CHANNEL
 from mailcore.services.outbound.trace import Step
 from mailcore.store.user.outbound import OutboundEntries
 from tests.builders import OPERATOR, MadeUser, make_user
@@ -76,7 +77,7 @@ def new_outbound(
 
 
 def queued(services: MailServices, user: MadeUser, *, held: str | None = None) -> QueueId:
-    return services.outbound.enqueue(new_outbound(user, held=held), OPERATOR)
+    return services.queueing.enqueue(new_outbound(user, held=held), OPERATOR)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def entries(services: MailServices) -> OutboundEntries:
 
 def test_what_is_queued_comes_back_byte_for_byte(services: MailServices, user: MadeUser) -> None:
     for message in (plain(), with_attachment(), plain(b"\x00\xff bare\n"), b"", plain(b"x" * 2_000_000)):
-        queue_id = services.outbound.enqueue(new_outbound(user, message=message), OPERATOR)
+        queue_id = services.queueing.enqueue(new_outbound(user, message=message), OPERATOR)
         assert b"".join(services.outbound.content(user.user_id, queue_id).read()) == message
         assert services.outbound.get(user.user_id, queue_id).size_bytes == len(message)
 
@@ -116,7 +117,7 @@ def test_every_field_is_kept(services: MailServices, user: MadeUser) -> None:
         is_utf8=True,
         header_message_id="1@b.test",
     )
-    entry = services.outbound.get(user.user_id, services.outbound.enqueue(new, OPERATOR))
+    entry = services.outbound.get(user.user_id, services.queueing.enqueue(new, OPERATOR))
     assert [(path.address, path.notify, path.original_recipient) for path in entry.recipients] == [
         (path.address, path.notify, path.original_recipient) for path in new.forward_paths
     ]
@@ -131,19 +132,19 @@ def test_same_key_is_the_same_entry_also_when_it_has_ended(
 ) -> None:
     """Promise P17: a repeat is told the same id, and nothing is sent again."""
     new = new_outbound(user, message=with_attachment())
-    first = services.outbound.enqueue(new, OPERATOR)
-    assert services.outbound.enqueue(new, OPERATOR) == first
+    first = services.queueing.enqueue(new, OPERATOR)
+    assert services.queueing.enqueue(new, OPERATOR) == first
     claimed = entries.claim(LEASE, ())
     assert claimed is not None
     assert entries.finish(claimed["_id"], claimed["lease"], datetime.now(UTC) + LEASE, {})
-    assert services.outbound.enqueue(new, OPERATOR) == first
+    assert services.queueing.enqueue(new, OPERATOR) == first
     assert entries.claim(LEASE, ()) is None
     assert services.outbound.get(user.user_id, first).state is EntryState.DONE
 
 
 def test_another_user_with_the_same_key_is_another_entry(services: MailServices, user: MadeUser) -> None:
     other = make_user(services, shard="a")
-    ids = {services.outbound.enqueue(new_outbound(each, key=b"same"), OPERATOR) for each in (user, other)}
+    ids = {services.queueing.enqueue(new_outbound(each, key=b"same"), OPERATOR) for each in (user, other)}
     assert len(ids) == 2
     for each in ids:
         found = [user for user in (user, other) if _has(services, user, each)]
@@ -170,9 +171,9 @@ def test_attachment_is_shared_within_the_tenant_and_gone_after_the_last(
         return sum(1 for _ in blobs.of_tenant(user.tenant_id))
 
     assert count() == 1
-    queue_id = services.outbound.enqueue(new_outbound(user, message=message), OPERATOR)
+    queue_id = services.queueing.enqueue(new_outbound(user, message=message), OPERATOR)
     assert count() == 1
-    own = services.outbound.enqueue(new_outbound(user, message=with_attachment()), OPERATOR)
+    own = services.queueing.enqueue(new_outbound(user, message=with_attachment()), OPERATOR)
     assert count() == 2
     services.retention.sweep_blobs("a", older_than_s=-1)
     assert b"".join(services.outbound.content(user.user_id, queue_id).read()) == message
@@ -229,10 +230,10 @@ def test_longest_due_is_first_and_tenants_may_be_left_out(
 def test_nothing_is_due_before_its_time(services: MailServices, user: MadeUser, entries: OutboundEntries) -> None:
     """Scheduled sending, and undo within some seconds: judged by the database's clock."""
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
-    scheduled = services.outbound.enqueue(new_outbound(user, not_before=later), OPERATOR)
-    delayed = services.outbound.enqueue(new_outbound(user, delay_s=30), OPERATOR)
-    held = services.outbound.enqueue(new_outbound(user, held="burst"), OPERATOR)
-    past = services.outbound.enqueue(new_outbound(user, not_before=later - timedelta(hours=2)), OPERATOR)
+    scheduled = services.queueing.enqueue(new_outbound(user, not_before=later), OPERATOR)
+    delayed = services.queueing.enqueue(new_outbound(user, delay_s=30), OPERATOR)
+    held = services.queueing.enqueue(new_outbound(user, held="burst"), OPERATOR)
+    past = services.queueing.enqueue(new_outbound(user, not_before=later - timedelta(hours=2)), OPERATOR)
     claimed = entries.claim(LEASE, ())
     assert claimed is not None
     assert entry_of(claimed).id == past
@@ -317,18 +318,18 @@ def test_a_tenants_list_asks_its_own_region_alone(
 @pytest.mark.parametrize("address", ["a@b\r\nRCPT TO:<x@y>", "a>@b", "a\x00@b", ""])
 def test_addresses_that_would_say_more_are_refused(services: MailServices, user: MadeUser, address: str) -> None:
     with pytest.raises(ValueInvalid):
-        services.outbound.enqueue(new_outbound(user, [address] if address else []), OPERATOR)
+        services.queueing.enqueue(new_outbound(user, [address] if address else []), OPERATOR)
     if address and ">" not in address:
         new = replace(new_outbound(user), forward_paths=(OutboundRecipient("a@b.test", None, f"rfc822;{address}"),))
         with pytest.raises(ValueInvalid):
-            services.outbound.enqueue(new, OPERATOR)
+            services.queueing.enqueue(new, OPERATOR)
 
 
 def test_relays_are_woken(services: MailServices, user: MadeUser, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
         pubsub.subscribe(WAKE_CHANNEL)
         assert pubsub.get_message(timeout=5)["type"] == "subscribe"
-        services.outbound.enqueue(new_outbound(user, delay_s=60), OPERATOR)
+        services.queueing.enqueue(new_outbound(user, delay_s=60), OPERATOR)
         queued(services, user)
         message = pubsub.get_message(timeout=5)
         assert message["data"] == b"a"
@@ -337,7 +338,7 @@ def test_relays_are_woken(services: MailServices, user: MadeUser, redis_url: str
 
 def test_queued_message_names_its_actor(services: MailServices, user: MadeUser) -> None:
     actor = Actor(ActorKind.USER, Door.SUBMISSION, user.address, user.user_id, request_id="r1")
-    queue_id = services.outbound.enqueue(new_outbound(user), actor)
+    queue_id = services.queueing.enqueue(new_outbound(user), actor)
     assert services.outbound.get(user.user_id, queue_id).actor == f"submission:{user.address}"
     services.trace.flush()
     row = services.trace.search(user.tenant_id, queue_id=queue_id)[0]
@@ -346,7 +347,7 @@ def test_queued_message_names_its_actor(services: MailServices, user: MadeUser) 
 
 def test_trace_is_found_by_each_key_and_by_its_tenant_only(services: MailServices, user: MadeUser) -> None:
     new = new_outbound(user, ["Bob@Else.test", "carol@else.test"])
-    queue_id = services.outbound.enqueue(new, OPERATOR)
+    queue_id = services.queueing.enqueue(new, OPERATOR)
     services.outbound.cancel(OPERATOR, user.user_id, queue_id)
     services.trace.flush()
     found = services.trace.search(user.tenant_id, queue_id=queue_id)

@@ -32,7 +32,7 @@ def numbers(services: MailServices) -> Mapping[str, int]:
 
 
 def queue(services: MailServices, user: MadeUser) -> None:
-    services.outbound.enqueue(
+    services.queueing.enqueue(
         NewOutbound(
             user_id=user.user_id,
             tenant_id=user.tenant_id,

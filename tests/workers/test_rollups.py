@@ -179,8 +179,8 @@ def test_what_goes_out_is_counted_by_its_steps(
         forward_paths=(OutboundRecipient("a@else.test"), OutboundRecipient("b@else.test")), message=b"x: y\r\n\r\n",
         reason=Reason.SUBMISSION, key=os.urandom(12),
     )  # fmt: skip
-    queue_id = services.outbound.enqueue(new, OPERATOR)
-    services.outbound.enqueue(new, OPERATOR)
+    queue_id = services.queueing.enqueue(new, OPERATOR)
+    services.queueing.enqueue(new, OPERATOR)
     services.outbound.hold(OPERATOR, user.user_id, queue_id, "looked at")
     for step, to in [(Step.SENT, "a@else.test"), (Step.FAILED, "b@else.test"), (Step.DEFERRED, "b@else.test")]:
         services.trace.note(user.tenant_id, TraceRow(step, queue_id, "", user.address, to, user.user_id))

@@ -21,7 +21,7 @@ from mailcore.services.content.encryption import Encryptions
 from mailcore.services.inbound.arc import Arc
 from mailcore.services.inbound.arrival import LOOP_MARK, Arrival, compared
 from mailcore.services.inbound.srs import Srs
-from mailcore.services.outbound.outbound import Outbound
+from mailcore.services.outbound.queueing import Queueing
 from mailcore.services.trust.system_key import SystemKey
 from mailcore.store.placement import Home
 
@@ -40,10 +40,10 @@ class Forwarding:
     """Decides what may be sent on, and queues it."""
 
     def __init__(
-        self, outbound: Outbound, usage: Usage, srs: Srs, arc: Arc, key: SystemKey, encryptions: Encryptions
+        self, queueing: Queueing, usage: Usage, srs: Srs, arc: Arc, key: SystemKey, encryptions: Encryptions
     ) -> None:
         self._encryptions = encryptions
-        self._outbound = outbound
+        self._queueing = queueing
         self._usage = usage
         self._srs = srs
         self._arc = arc
@@ -145,7 +145,7 @@ class Forwarding:
                     via=via,
                     of_tenant=of_tenant,
                 )
-                queue_ids.append(self._outbound.enqueue(new, arrival.actor))
+                queue_ids.append(self._queueing.enqueue(new, arrival.actor))
                 fault.hit("forward.after_enqueue")
             FORWARDS.inc("queued", by=len(addresses))
         return queue_ids

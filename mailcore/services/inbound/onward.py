@@ -21,7 +21,7 @@ from mailcore.services.inbound.arrival import Arrival, compared
 from mailcore.services.inbound.bounces import Bounce
 from mailcore.services.inbound.forwarding import Forwarding, batches, held_with, without_return_path
 from mailcore.services.inbound.responder import Responder, Voice
-from mailcore.services.outbound.outbound import Outbound
+from mailcore.services.outbound.queueing import Queueing
 from mailcore.services.process.clock import now
 from mailcore.services.tenants.standing import sends_by_itself
 from mailcore.store.directory import Directory
@@ -37,14 +37,14 @@ class Onward:
         self,
         directory: Directory,
         placement: Placement,
-        outbound: Outbound,
+        queueing: Queueing,
         usage: Usage,
         forwarding: Forwarding,
         responder: Responder,
     ) -> None:
         self._directory = directory
         self._placement = placement
-        self._outbound = outbound
+        self._queueing = queueing
         self._usage = usage
         self._forwarding = forwarding
         self._responder = responder
@@ -104,7 +104,7 @@ class Onward:
             is_utf8=not bounce.address.isascii(),
             header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
         )
-        self._outbound.enqueue(new, arrival.actor)
+        self._queueing.enqueue(new, arrival.actor)
 
     def _hold(
         self, arrival: Arrival, home: Home, moderator_id: UserId, entry: ForwardedAddress | Group, trace: bytes
@@ -126,7 +126,7 @@ class Onward:
                 header_message_id=arrival.prepared.message_id.decode("ascii", "replace"),
                 group=entry.canonical,
             )
-            self._outbound.enqueue(new, arrival.actor)
+            self._queueing.enqueue(new, arrival.actor)
 
     def _check_loop(self, arrival: Arrival, address: str) -> None:
         if arrival.hops > DEFAULT_LIMITS.received_fields or compared(address) in arrival.passed:

@@ -19,7 +19,7 @@ from mailcore.services.accounts.usage import Usage
 from mailcore.services.inbound.arrival import Arrival, compared
 from mailcore.services.inbound.srs import sender_behind
 from mailcore.services.outbound.dkim import Dkim
-from mailcore.services.outbound.outbound import Outbound
+from mailcore.services.outbound.queueing import Queueing
 from mailcore.services.process.clock import now
 from mailcore.store.placement import Home
 
@@ -43,8 +43,8 @@ class Voice:
 class Responder:
     """Decides whether a message is answered, and queues the answer."""
 
-    def __init__(self, outbound: Outbound, usage: Usage, dkim: Dkim, hostname: str) -> None:
-        self._outbound = outbound
+    def __init__(self, queueing: Queueing, usage: Usage, dkim: Dkim, hostname: str) -> None:
+        self._queueing = queueing
         self._dkim = dkim
         self._usage = usage
         self._hostname = hostname
@@ -128,4 +128,4 @@ class Responder:
             is_utf8=not (answer.from_address + answer.to_address).isascii(),
             header_message_id=answer.header_message_id,
         )
-        self._outbound.enqueue(new, arrival.actor)
+        self._queueing.enqueue(new, arrival.actor)

@@ -21,7 +21,7 @@ from mailcore.model.limits import Limits
 from mailcore.model.outbound import BURST, HELD_FOR_ABUSE, HELD_WITH_SENDER, SENDING_HOLD
 from mailcore.model.reputation import NOTHING_SENT, Counts, HeldSender, HoldCause, SendingHold, cause_in, judge
 from mailcore.services.events.audit import Audit
-from mailcore.services.outbound.outbound import Outbound
+from mailcore.services.outbound.queueing import Queueing
 from mailcore.services.outbound.reputation import Reputation
 from mailcore.services.process.clock import now
 from mailcore.store.directory import Directory
@@ -48,14 +48,14 @@ class SendingHolds:
         placement: Placement,
         audit: Audit,
         reputation: Reputation,
-        outbound: Outbound,
+        queueing: Queueing,
         limits: Limits,
     ) -> None:
         self._directory = directory
         self._placement = placement
         self._audit = audit
         self._reputation = reputation
-        self._outbound = outbound
+        self._queueing = queueing
         self._limits = limits
 
     # -- looking ----------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class SendingHolds:
         for shard in self._placement.shards():
             try:
                 if shard.outbound.release_others(SENDING_HOLD, tenants, users, kept):
-                    self._outbound.wake(shard.name)
+                    self._queueing.wake(shard.name)
             except MailError as error:
                 log.warning("reputation.strays_wait", extra={"shard": shard.name, "reason": type(error).__name__})
 
@@ -243,7 +243,7 @@ class SendingHolds:
         count = 0
         for shard in self._shards(tenant_id):
             count += shard.outbound.release_all(tenant_id, user_id, _FOR_ABUSE, kept)
-            self._outbound.wake(shard.name)
+            self._queueing.wake(shard.name)
         return count
 
     def _forget(self, tenant_id: TenantId, user_id: UserId | None) -> None:

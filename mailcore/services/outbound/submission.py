@@ -30,7 +30,7 @@ from mailcore.services.inbound.correspondents import Correspondents
 from mailcore.services.outbound.dkim import Dkim
 from mailcore.services.outbound.identities import Identities
 from mailcore.services.outbound.origin_marks import OriginMarks
-from mailcore.services.outbound.outbound import Outbound, queue_id_of
+from mailcore.services.outbound.queueing import Queueing, queue_id_of
 from mailcore.services.outbound.reputation import Reputation
 from mailcore.services.outbound.sender_check import checked_header
 from mailcore.services.outbound.sent_copies import Filed, SentCopies
@@ -104,7 +104,7 @@ class Submission:
         placement: Placement,
         identities: Identities,
         dkim: Dkim,
-        outbound: Outbound,
+        queueing: Queueing,
         sent_copies: SentCopies,
         usage: Usage,
         journal: Journal,
@@ -120,7 +120,7 @@ class Submission:
         self._placement = placement
         self._identities = identities
         self._dkim = dkim
-        self._outbound = outbound
+        self._queueing = queueing
         self._sent_copies = sent_copies
         self._usage = usage
         self._journal = journal
@@ -172,7 +172,7 @@ class Submission:
         held = self.spend(actor, sender, domain, len(submitted.recipients))
         public = outgoing.without(REMOVED_FIELDS)
         self._record(actor, sender, submitted, public, queue_id)
-        self._outbound.enqueue(
+        self._queueing.enqueue(
             NewOutbound(
                 user_id=sender.user_id,
                 tenant_id=sender.tenant_id,

@@ -113,7 +113,7 @@ def scene(portal_app: Flask, mail_services: MailServices) -> Iterator[Scene]:
         user = mail_services.users.create(OPERATOR, f"ada@{domain}", Secret(CANARIES[2]), "Ada", tenant_id)
         raw = b"Subject: canary-subject\r\nFrom: ada@x.test\r\n\r\ncanary-body\r\n"
         mail_services.messages.append(user, OPERATOR, "INBOX", [NewMessage(raw)])
-        queue_id = mail_services.outbound.enqueue(
+        queue_id = mail_services.queueing.enqueue(
             NewOutbound(
                 user_id=user,
                 tenant_id=tenant_id,
