@@ -117,7 +117,7 @@ def test_a_new_user_that_breaks_off_can_be_asked_for_again(
         "disabledScopes": ["pop3"], "smimeCipher": "AES-GCM", "tags": ["new"], "addTagsToAddress": True,
         "mailboxes": {"sent": "Gesendet"},
     }  # fmt: skip
-    _break_off(monkeypatch, type(services.placement.directory.users), step)
+    _break_off(monkeypatch, type(services.placement.directory.user_changes), step)
     assert tenant.post("/users", wanted).status == 503
     assert tenant.get("/users").body["total"] == count
     made = tenant.post("/users", wanted)
@@ -142,7 +142,7 @@ def test_an_address_becomes_the_main_one_though_the_first_try_broke_off(
     tenant: Api, services: MailServices, user: MadeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, domain = f"/users/{user.user_id}/addresses", user.address.partition("@")[2]
-    _break_off(monkeypatch, type(services.placement.directory.users), "set_address")
+    _break_off(monkeypatch, type(services.placement.directory.user_changes), "set_address")
     wanted = {"address": f"main@{domain}", "main": True}
     assert tenant.post(path, wanted).status == 503
     assert tenant.post(path, wanted).status == 200

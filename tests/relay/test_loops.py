@@ -174,7 +174,7 @@ def check_circle(exchange: Exchange) -> None:
     """A to B to C and back to A, of three tenants; saved past the check, as by two administrators at once."""
     users = [exchange.user() for _ in range(3)]
     for user, target in zip(users, [*users[1:], users[0]], strict=True):
-        exchange.services.placement.directory.users.set_settings(
+        exchange.services.placement.directory.user_changes.set_settings(
             user.user_id,
             exchange.services.users.get(user.user_id).settings.changed({"targets": (target.address,)}),
             frozenset({"targets"}),

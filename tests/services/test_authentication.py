@@ -205,10 +205,10 @@ def test_an_outdated_hash_is_upgraded_at_login(
     from argon2 import PasswordHasher
 
     old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-    users = Directory.of(bench.clients.database(directory_uri)).users
-    users.set_password(user.user_id, old)
+    directory = Directory.of(bench.clients.database(directory_uri))
+    directory.user_changes.set_password(user.user_id, old)
     bench.login(user.address)
-    found = users.find_credentials(user.user_id)
+    found = directory.users.find_credentials(user.user_id)
     assert found is not None
     assert found.password_hash is not None
     assert "m=19456,t=2,p=1" in found.password_hash

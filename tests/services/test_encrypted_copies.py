@@ -167,7 +167,7 @@ def test_a_key_that_fails_leaves_everything_where_it_is(services: MailServices, 
     """Attack M14: neither in the clear nor gone."""
     append(services, user, PLAIN)
     broken = Encryption(pgp_key="-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nx\n")
-    services.placement.directory.users.set_encryption(user.user_id, broken)
+    services.placement.directory.user_changes.set_encryption(user.user_id, broken)
     services.placement.forget(user.user_id)
     with pytest.raises(EncryptionFailed):
         transfer(services, user, verb)
@@ -225,7 +225,7 @@ def test_an_import_that_cannot_be_encrypted_says_so(services: MailServices, user
     file = tmp_path / "one.eml"
     file.write_bytes(PLAIN)
     broken = Encryption(pgp_key="-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nx\n")
-    services.placement.directory.users.set_encryption(user.user_id, broken)
+    services.placement.directory.user_changes.set_encryption(user.user_id, broken)
     services.placement.forget(user.user_id)
     source = SourceMailbox((), (file,), "eml", file.stat().st_size)
     done = services.imports.run(OPERATOR, user.user_id, [source], "Vault")

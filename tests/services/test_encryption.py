@@ -231,7 +231,7 @@ def test_a_key_that_fails_has_mail_tried_again_and_none_stored(
     """Attack M14: neither in the clear nor dropped."""
     set_(services, user, pgp_key=pgp_key, of_stored=True)
     broken = replace(services.users.get(user.user_id).encryption, pgp_key="-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nx\n")
-    services.placement.directory.users.set_encryption(user.user_id, broken)
+    services.placement.directory.user_changes.set_encryption(user.user_id, broken)
     services.placement.forget(user.user_id)
     (error,) = deliver(services, PLAIN, user)
     assert isinstance(error, EncryptionFailed)

@@ -33,7 +33,7 @@ from mailcore.services.process.clock import now
 from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings, SettingsInvalid
 from mailcore.store.client import Clients
-from mailcore.store.directory.users import HISTORY
+from mailcore.store.directory.user_changes import HISTORY
 from tests.builders import OPERATOR, MadeUser, make_services, make_settings, make_user
 
 

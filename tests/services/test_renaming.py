@@ -10,7 +10,7 @@ from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from mailcore.sasl import PasswordOffer
 from mailcore.services import MailServices
-from mailcore.store.directory.users import Users as UserStore
+from mailcore.store.directory.user_changes import UserChanges
 from tests.builders import OPERATOR, PASSWORD, make_user
 from tests.store.test_delivery import deliver, message
 
@@ -70,7 +70,7 @@ def test_a_second_call_ends_what_a_failure_left_half_done(
         raise StoreUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(UserStore, "set_address", away)
+        patched.setattr(UserChanges, "set_address", away)
         with pytest.raises(StoreUnavailable):
             services.renaming.rename(OPERATOR, user.user_id, new)
     assert services.users.get(user.user_id).address == user.address

@@ -14,7 +14,7 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.sasl import PasswordOffer
 from mailcore.services import MailServices
-from mailcore.store.directory.users import Users
+from mailcore.store.directory.user_changes import UserChanges
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_user
 from tests.store.test_delivery import deliver, message
 
@@ -115,7 +115,7 @@ def test_nothing_opens_the_mailbox_of_a_leaver(services: MailServices) -> None:
 def test_control_a_leaver_whose_credentials_stay_gets_in(
     services: MailServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Users, "make_shared", lambda self, user_id: self.find(user_id))
+    monkeypatch.setattr(UserChanges, "make_shared", lambda _, user_id: services.placement.directory.users.find(user_id))
     leaver = make_user(services)
     with pytest.raises((AssertionError, MailError)):
         assert ways_in(services, leaver) == []

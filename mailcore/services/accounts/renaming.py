@@ -46,7 +46,7 @@ class Renaming:
             change.before["address"] = user.address
             if self._own(user_id, text) is None:
                 self._addresses.claim(user.tenant_id, user_id, Address.parse(display))
-            if self._directory.users.set_address(user_id, display) is None:
+            if self._directory.user_changes.set_address(user_id, display) is None:
                 raise UserNotFound(user_id)
         self._placement.forget(user_id)
         return display

@@ -82,7 +82,7 @@ class SharedMailboxes:
         user = self._users.get(user_id)
         wanted = self._checked(user.tenant_id, delegates)
         with self._audit.of_user(actor, "user.shared", user_id, {"address": user.address}):
-            if self._directory.users.make_shared(user_id) is None:
+            if self._directory.user_changes.make_shared(user_id) is None:
                 raise UserNotFound(user_id)
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)

@@ -44,7 +44,7 @@ class TemporaryPasswords:
         value = _made_up()
         stored = TemporaryPassword(self._key.digest(user_id, value), begins, begins + LIFE)
         with self._audit.of_user(actor, "user.temporary_password", user_id, {"valid_after": begins}):
-            if self._directory.users.set_temporary_password(user_id, stored) is None:
+            if self._directory.user_changes.set_temporary_password(user_id, stored) is None:
                 raise UserNotFound(user_id)
         return Secret(value)
 

@@ -179,7 +179,7 @@ class Users:
             UserNotFound: there is no such user.
         """
         with self._audit.of_user(actor, "user.password_change_needed", user_id):
-            self._changed(user_id, self._directory.users.require_password_change(user_id))
+            self._changed(user_id, self._directory.user_changes.require_password_change(user_id))
         self._sessions.user_changed(user_id)
 
     def set_password(
@@ -205,7 +205,7 @@ class Users:
             raise PasswordReused("this is the present password or one of the last")
         password_hash = self._passwords.hash_new(password, allow_leaked=allow_leaked)
         with self._audit.of_user(actor, "user.password", user_id, {"change_needed": change_needed}):
-            changed = self._directory.users.set_password(user_id, password_hash, change_needed=change_needed)
+            changed = self._directory.user_changes.set_password(user_id, password_hash, change_needed=change_needed)
             self._changed(user_id, changed)
         self._sessions.user_changed(user_id, "The password was changed, sign in again")
 
@@ -228,7 +228,7 @@ class Users:
         """
         is_weak = self._passwords.check_hash(encoded)
         with self._audit.of_user(actor, "user.password", user_id, {"from_hash": True, "weak": is_weak}):
-            self._changed(user_id, self._directory.users.set_password(user_id, encoded))
+            self._changed(user_id, self._directory.user_changes.set_password(user_id, encoded))
         self._sessions.user_changed(user_id, "The password was changed, sign in again")
 
     def check_password_hash(self, encoded: str) -> None:
@@ -247,7 +247,7 @@ class Users:
         """
         with self._audit.of_user(actor, "user.state", user_id, {"state": state.value}) as change:
             change.before["state"] = self.get(user_id).state.value
-            self._changed(user_id, self._directory.users.set_state(user_id, state))
+            self._changed(user_id, self._directory.user_changes.set_state(user_id, state))
         self._sessions.user_changed(user_id)
 
     def log_out(self, actor: Actor, user_id: UserId, reason: str = SIGN_IN_AGAIN) -> None:
@@ -260,7 +260,7 @@ class Users:
         if not 0 < len(reason) <= MAX_REASON_CHARACTERS or not reason.isprintable():
             raise ValueInvalid(f"a reason is one line of up to {MAX_REASON_CHARACTERS} characters")
         with self._audit.of_user(actor, "user.logout", user_id, {"reason": reason}):
-            self._changed(user_id, self._directory.users.end_sessions(user_id))
+            self._changed(user_id, self._directory.user_changes.end_sessions(user_id))
         self._sessions.user_changed(user_id, reason)
 
     def set_disabled_protocols(self, actor: Actor, user_id: UserId, protocols: frozenset[Protocol]) -> None:
@@ -272,7 +272,7 @@ class Users:
         """
         with self._audit.of_user(actor, "user.protocols", user_id, {"disabled": check_protocols(protocols)}) as change:
             change.before["disabled"] = sorted(self.get(user_id).disabled_protocols)
-            self._changed(user_id, self._directory.users.set_disabled_protocols(user_id, protocols))
+            self._changed(user_id, self._directory.user_changes.set_disabled_protocols(user_id, protocols))
         self._sessions.user_changed(user_id)
 
     def set_quota(self, actor: Actor, user_id: UserId, quota_bytes: int | None) -> None:
@@ -285,7 +285,7 @@ class Users:
             raise ValueInvalid("a quota is a positive number of bytes")
         with self._audit.of_user(actor, "user.quota", user_id, {"quota_bytes": quota_bytes}) as change:
             change.before["quota_bytes"] = self.get(user_id).quota_bytes
-            self._changed(user_id, self._directory.users.set_quota(user_id, quota_bytes))
+            self._changed(user_id, self._directory.user_changes.set_quota(user_id, quota_bytes))
 
     def set_limit(self, actor: Actor, user_id: UserId, name: str, value: int | None) -> None:
         """Change one of `USER_LIMITS` for this user; 0 is without limit, None as the tenant has it.
@@ -297,7 +297,7 @@ class Users:
         check_limit(name, value)
         with self._audit.of_user(actor, "user.limit", user_id, {"limit": name, "value": value}) as change:
             change.before["value"] = self.get(user_id).own_limits.get(name)
-            self._changed(user_id, self._directory.users.set_limit(user_id, name, value))
+            self._changed(user_id, self._directory.user_changes.set_limit(user_id, name, value))
 
     def set_name(self, actor: Actor, user_id: UserId, name: str) -> None:
         """Change a person's name; it may be empty.
@@ -309,7 +309,7 @@ class Users:
         cleaned = clean_name(name) if name else ""
         with self._audit.of_user(actor, "user.name", user_id, {"name": cleaned}) as change:
             change.before["name"] = self.get(user_id).name
-            self._changed(user_id, self._directory.users.set_name(user_id, cleaned))
+            self._changed(user_id, self._directory.user_changes.set_name(user_id, cleaned))
 
     def set_settings(self, actor: Actor, user_id: UserId, changes: Mapping[str, Any]) -> None:
         """Change some of a user's settings, by their names in `UserSettings`; all or none.
@@ -330,7 +330,7 @@ class Users:
         wanted = {name: getattr(after, name) for name in names - UNTOLD} | dict.fromkeys(names & UNTOLD, "changed")
         with self._audit.of_user(actor, "user.settings", user_id, wanted) as change:
             change.before.update({name: getattr(before, name) for name in names - UNTOLD})
-            self._changed(user_id, self._directory.users.set_settings(user_id, after, names))
+            self._changed(user_id, self._directory.user_changes.set_settings(user_id, after, names))
         self._sessions.user_changed(user_id)
 
     def _shard(self, tenant: Tenant) -> str:

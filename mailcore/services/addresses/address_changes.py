@@ -93,10 +93,10 @@ class AddressChanges:
         with self._audit.of_user(actor, "address.changed", user_id, wanted) as change:
             change.before |= {"address": before.display, "name": before.name, "main": user.address}
             self._replace(after)
-            if main is not None and self._directory.users.set_address(user_id, main) is None:
+            if main is not None and self._directory.user_changes.set_address(user_id, main) is None:
                 raise UserNotFound(user_id)
             if after.canonical != before.canonical:
-                self._directory.users.end_sessions(user_id)
+                self._directory.user_changes.end_sessions(user_id)
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)
 
@@ -150,7 +150,7 @@ class AddressChanges:
             named = self._directory.addresses.list_naming(tenant_id, old)
             if not self._directory.addresses.rename(moved):
                 raise AddressTaken(f"somebody took an address of {display_domain(new)} meanwhile: try again")
-            users = self._directory.users.rename_addresses(tenant_id, old, new)
+            users = self._directory.user_changes.rename_addresses(tenant_id, old, new)
             for entry in named:
                 self._directory.addresses.replace(_naming(entry, old, new))
             aliases = self._directory.domains.rename_aliases(tenant_id, old, new)

@@ -187,7 +187,7 @@ class Addresses:
         with self._audit.of_user(actor, "address.deleted", user_id, {"address": canonical}):
             if not self._directory.addresses.delete(user_id, canonical):
                 raise AddressNotFound(f"{text} is not an address of this user")
-            self._directory.users.end_sessions(user_id)
+            self._directory.user_changes.end_sessions(user_id)
         self._sessions.user_changed(user_id)
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:

@@ -80,7 +80,7 @@ class Encryptions:
         self._check(after)
         with self._audit.of_user(actor, "user.encryption", user_id, _told(after)) as change:
             change.before |= _told(before)
-            if self._directory.users.set_encryption(user_id, after) is None:
+            if self._directory.user_changes.set_encryption(user_id, after) is None:
                 raise UserNotFound(user_id)
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)

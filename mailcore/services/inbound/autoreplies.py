@@ -96,7 +96,7 @@ class Autoreplies:
 
     def _note(self, user_id: UserId, *, is_on: bool) -> None:
         """Let deliveries know; after the content is stored, for they read that when they see a new version."""
-        if self._directory.users.set_autoreply(user_id, is_on=is_on) is None:
+        if self._directory.user_changes.set_autoreply(user_id, is_on=is_on) is None:
             raise UserNotFound(user_id)
         self._placement.forget(user_id)
 

@@ -295,11 +295,11 @@ class Delivery:
         try:
             self._quotas.check(user_id, size_bytes)
         except OverQuota as error:
-            since = self._directory.users.mark_over_quota(user_id, datetime.now(UTC))
+            since = self._directory.user_changes.mark_over_quota(user_id, datetime.now(UTC))
             self._placement.forget(user_id)
             raise OverQuota(*error.details, since=since) from error
         if recipient.home.over_quota_since is not None and size_bytes:
-            self._directory.users.clear_over_quota(user_id)
+            self._directory.user_changes.clear_over_quota(user_id)
             self._placement.forget(user_id)
 
 

@@ -73,7 +73,7 @@ class FilterChanges:
 
     def _announce(self, owner: RuleOwner) -> None:
         if owner.kind is RuleOwnerKind.USER:
-            if not self._directory.users.announce_filters(UserId(owner.id)):
+            if not self._directory.user_changes.announce_filters(UserId(owner.id)):
                 raise UserNotFound(owner.id)
         elif not self._directory.tenants.announce(TenantId(owner.id), FILTERS):
             raise TenantNotFound(owner.id)
@@ -82,7 +82,7 @@ class FilterChanges:
         """Say whether there is anything to look for, forget what this process knows, and tell the others."""
         if owner.kind is RuleOwnerKind.USER:
             user_id = UserId(owner.id)
-            self._directory.users.settle_filters(user_id, after.version, acts=after.acts)
+            self._directory.user_changes.settle_filters(user_id, after.version, acts=after.acts)
             self._placement.forget(user_id)
             self._sessions.user_changed(user_id)
         else:

@@ -110,7 +110,7 @@ class Retention:
         _check_times(rule)
         with self._audit.of_user(actor, "retention.user", user_id, _told(rule)) as change:
             user = self._directory.users.find(user_id)
-            if user is None or not self._directory.users.set_retention(user_id, rule):
+            if user is None or not self._directory.user_changes.set_retention(user_id, rule):
                 raise UserNotFound(user_id)
             change.before |= _told(user.retention)
 
@@ -131,7 +131,7 @@ class Retention:
             UserNotFound: there is no such user.
         """
         with self._audit.of_user(actor, "hold.user", user_id, {"legal_hold": held}):
-            if not self._directory.users.set_legal_hold(user_id, held=held):
+            if not self._directory.user_changes.set_legal_hold(user_id, held=held):
                 raise UserNotFound(user_id)
 
     def list_held(self, tenant_id: TenantId) -> list[User]:

@@ -68,7 +68,7 @@ class Smarthosts:
         """
         stored = self._stored(f"smarthost:{user_id}", url)
         with self._audit.of_user(actor, "user.smarthost", user_id, _told(stored)):
-            if not self._directory.users.set_smarthost(user_id, stored):
+            if not self._directory.user_changes.set_smarthost(user_id, stored):
                 raise UserNotFound(user_id)
         self._placement.forget(user_id)
 

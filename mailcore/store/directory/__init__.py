@@ -32,6 +32,7 @@ from mailcore.store.directory.shards import Shards
 from mailcore.store.directory.sign_in_changes import SignInChanges
 from mailcore.store.directory.site_settings import SiteSettings
 from mailcore.store.directory.tenants import Tenants
+from mailcore.store.directory.user_changes import UserChanges
 from mailcore.store.directory.user_search import UserSearch
 from mailcore.store.directory.users import Users
 from mailcore.store.directory.webhooks import Webhooks
@@ -54,6 +55,7 @@ class Directory:
     addresses: Addresses
     address_search: AddressSearch
     users: Users
+    user_changes: UserChanges
     user_search: UserSearch
     deleted_users: DeletedUsers
     certs: Certs
@@ -95,6 +97,7 @@ class Directory:
             Addresses(database),
             AddressSearch(database),
             Users(database),
+            UserChanges(database),
             UserSearch(database),
             DeletedUsers(database),
             Certs(database),

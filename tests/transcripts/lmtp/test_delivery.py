@@ -107,8 +107,8 @@ def test_full_mailbox_is_452_for_a_day_and_552_from_then_on(lmtp: Lmtp, director
     lmtp.say(deliver, "250 ...", "250 ...", "354 ...")
     lmtp.say(b"x" * 400 + b"\r\n.\r\n", "452 4.2.2 ...")
     assert lmtp.inbox(user) == []
-    directory.users.clear_over_quota(user.user_id)
-    directory.users.mark_over_quota(user.user_id, datetime.now(UTC) - timedelta(hours=25))
+    directory.user_changes.clear_over_quota(user.user_id)
+    directory.user_changes.mark_over_quota(user.user_id, datetime.now(UTC) - timedelta(hours=25))
     lmtp.services.placement.forget(user.user_id)
     lmtp.say(deliver, "250 ...", "250 ...", "354 ...")
     lmtp.say(b"x" * 400 + b"\r\n.\r\n", "552 5.2.2 ...")
