@@ -22,6 +22,7 @@ from portal.database import session, unit_of_work
 from portal.permissions import Role
 from tests.builders import OPERATOR
 from tests.portal.conftest import MadeOrganisation, SignIn, make_organisation
+from tests.portal.people import user_of
 from tests.portal.test_pages import served
 
 BO = Actor(ActorKind.MEMBER, Door.PORTAL, "bo@harbour.test", None, "192.0.2.7")
@@ -173,6 +174,17 @@ def test_changes_of_the_mail_plane_are_told_once(organisation: MadeOrganisation,
     [told] = of_mail(organisation)[known:]
     assert (told.what, told.actor, told.remote_address) == ("domain.created", "bo@harbour.test", "192.0.2.7")
     assert chain.verify(organisation.organisation.id).is_whole
+
+
+def test_what_was_done_to_a_user_names_the_address(organisation: MadeOrganisation, mail_services: MailServices) -> None:
+    kept, deleted = (user_of(mail_services, organisation) for _ in range(2))
+    names = {user_id: mail_services.users.get(user_id).address for user_id in (kept, deleted)}
+    mail_services.deleted_users.delete(BO, deleted)
+    take_over(mail_services, organisation)
+    told = [(one.what, one.target) for one in of_mail(organisation)]
+    assert [target for what, target in told if what == "mailbox.defaults"] == [names[kept], names[deleted]]
+    assert ("user.deleted", names[deleted]) in told
+    assert not {str(kept), str(deleted)} & {target for _what, target in told}
 
 
 class Killed(BaseException):
