@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from flask import Flask
-from flask_babel import format_date, format_datetime
+from flask_babel import format_date, format_datetime, format_decimal
 from flask_babel import gettext as _
 from webauthn.helpers import bytes_to_base64url
 
@@ -54,7 +54,8 @@ def size(size_bytes: int | None) -> str:
     amount = float(size_bytes)
     for unit in ("B", "KB", "MB", "GB", "TB"):
         if amount < 1000 or unit == "TB":
-            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+            digits = "#,##0" if amount >= 10 or unit == "B" else "#,##0.0"
+            return f"{format_decimal(amount, format=digits)} {unit}"
         amount /= 1000
     raise AssertionError("unreachable")
 

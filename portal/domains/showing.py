@@ -12,6 +12,7 @@ from flask_babel import ngettext
 from mailcore.model.address import display_domain
 from mailcore.model.dkim import DkimKey, DkimKeyState
 from portal.domains.errors import NO_ANSWER, OFF, TOKEN_GONE, DomainNotClaimable, Refusal
+from portal.domains.evaluation.providers import ANOTHER_HOST
 from portal.domains.models import DomainClaim, RecordResult
 from portal.domains.records import Advice, RecordKind, State
 from portal.domains.sentences import SENTENCES
@@ -129,9 +130,15 @@ def record_of(claim: DomainClaim, result: RecordResult) -> ShownRecord:
     label, purpose = _labels(result)
     relative = result.name.removesuffix(claim.name).rstrip(".") or "@"
     rows = [(result.name, result.type, result.ttl_s, value) for value in result.proposal]
-    sentence = _(SENTENCES[Advice(result.advice)]) % result.named
+    sentence = _(SENTENCES[Advice(result.advice)]) % _named(result)
     state = State(result.state)
     return ShownRecord(result, label, purpose, relative, _states()[state], BADGES[state], sentence, lines(rows).strip())
+
+
+def _named(result: RecordResult) -> dict[str, Any]:
+    """Return what its sentence names; a host of a provider that nobody knows is called so in the page's language."""
+    named: dict[str, Any] = dict(result.named)
+    return named | {"provider": _("another host")} if named.get("provider") == ANOTHER_HOST else named
 
 
 def _states() -> dict[State, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import defaultdict
 from functools import cache
@@ -10,10 +11,13 @@ from typing import Final
 
 import pytest
 from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from flask import Flask
 
 from portal import languages
 from portal.notices import FOLDER as NOTICES
 from portal.notices import Notice, render
+from portal.showing import size
 
 PORTAL: Final = Path(languages.__file__).parent
 METHODS: Final = [("**.py", "python"), ("templates/**", "jinja2")]
@@ -44,6 +48,26 @@ def test_every_text_has_its_german(part: str) -> None:
 def test_control_a_text_without_german_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(texts(), "members", {*texts()["members"], "A text that nobody translated"})
     assert untranslated("members") == ["A text that nobody translated"]
+
+
+def german_of_each_file() -> dict[str, set[str]]:
+    """Each text -> its Germans: one, or it depends on the order of files what people read."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in (languages.FOLDER / "de").glob("*.po"):
+        for message in read_po(io.BytesIO(path.read_bytes()), locale="de"):
+            found[str(message.id)].add(str(message.string))
+    return {text: told for text, told in found.items() if text}
+
+
+def test_no_text_has_two_germans() -> None:
+    assert {text: told for text, told in german_of_each_file().items() if len(told) > 1} == {}
+
+
+@pytest.mark.parametrize(("language", "shown"), [("en", "1.5 GB"), ("de", "1,5 GB")])
+def test_sizes_are_written_as_the_language_does(portal_app: Flask, language: str, shown: str) -> None:
+    with portal_app.test_request_context(headers={"Accept-Language": language}):
+        assert size(1_500_000_000) == shown
+        assert size(17) == "17 B"
 
 
 def test_german_has_the_same_names_in_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portal.domains.evaluation.mistakes import alias_in_the_way, is_doubled, nothing_there
 from portal.domains.evaluation.picture import Picture
-from portal.domains.evaluation.providers import provider_of
+from portal.domains.evaluation.providers import ANOTHER_HOST, provider_of
 from portal.domains.records import Advice, State, Verdict, Wanted
 
 
@@ -28,7 +28,7 @@ def judge_mx(wanted: Wanted, picture: Picture) -> Verdict:
 
 def _beside_others(ours: dict[str, int], published: dict[str, int]) -> Verdict:
     others = sorted(host for host in published if host not in ours)
-    named = {"hosts": ", ".join(others), "provider": next(filter(None, map(provider_of, others)), "") or "another host"}
+    named = {"hosts": ", ".join(others), "provider": next(filter(None, map(provider_of, others)), "") or ANOTHER_HOST}
     here = [host for host in ours if host in published]
     if not here:
         return Verdict(State.CONFLICT, Advice.MX_ELSEWHERE, named)

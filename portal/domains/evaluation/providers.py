@@ -28,6 +28,9 @@ PROVIDERS: Final = {
 }
 """Name -> domains under which its hosts are."""
 
+ANOTHER_HOST: Final = "another host"
+"""What a provider is called that is none of these."""
+
 PROXIES: Final = {
     "Cloudflare": tuple(
         ipaddress.ip_network(network)

@@ -80,6 +80,17 @@ def test_domain_is_added_and_its_records_are_shown(
     assert name in browser.get("/domains").text
 
 
+def test_a_host_that_nobody_knows_is_called_so_in_german(world: Nameservers, run_jobs: RunJobs, enter: Enter) -> None:
+    browser = enter()
+    name = f"pages-{ObjectId()}.test"
+    world.zone(name).add(name, "MX", "10 mx.elsewhere.test.")
+    place = browser.post("/domains/add", {"name": name}).headers["Location"]
+    run_jobs()
+    page = text_of(browser.get(place, headers={"Accept-Language": "de"}).text)
+    assert "Mail geht noch zu einem anderen Host (mx.elsewhere.test)" in page
+    assert "another host (mx.elsewhere.test)" in text_of(browser.get(place).text)
+
+
 @pytest.mark.parametrize("name", ["", "not a domain", "co.uk", "eider.test", "-x.test"])
 def test_what_cannot_be_added_is_explained(enter: Enter, name: str) -> None:
     answer = enter().post("/domains/add", {"name": name})
