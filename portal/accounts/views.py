@@ -19,6 +19,7 @@ from portal.database import session as database_session
 from portal.destinations import local_path
 from portal.languages import LANGUAGES
 from portal.mail_plane import mail, portal
+from portal.own.sessions import acting
 from portal.own.signing_in import go_on
 from portal.rate_limits import Rate, limit
 
@@ -136,11 +137,15 @@ def sign_out() -> ResponseReturnValue:
 @blueprint.post("/language")
 @public
 def language() -> ResponseReturnValue:
-    """Remember a language in this browser, and with the member who is signed in."""
+    """Remember a language in this browser, and with the member or the mail user who is signed in."""
     chosen = request.form.get("language", "")
     if chosen in LANGUAGES:
         session["language"] = chosen
         who = signed_in()
         if who is not None and who.member is not None:
             services.set_language(who.member, chosen)
+        elif who is not None and who.session.mail_user is not None:
+            user = sessions.mail_user_of(mail(), who.session)
+            if user is not None:
+                mail().users.set_settings(acting(user), user.id, {"language": chosen})
     return redirect(local_path(request.form.get("next")) or url_for("overview.front"), code=303)

@@ -9,6 +9,7 @@ from uuid import UUID
 import webauthn
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import get_locale
 from flask_babel import gettext as _
 from webauthn.helpers import base64url_to_bytes
 
@@ -74,6 +75,8 @@ def _change_password(user: User, present: Secret, wanted: Secret) -> None:
     if identity.user_id != user.id:
         abort(404)
     mail().users.set_password(acting(user), user.id, wanted)
+    if not user.settings.language:  # that of these pages is that of mail from now on
+        mail().users.set_settings(acting(user), user.id, {"language": str(get_locale())})
 
 
 # -- second factors -----------------------------------------------------------------------------

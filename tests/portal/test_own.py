@@ -105,6 +105,25 @@ def test_first_password_must_be_changed_before_anything_else(
     assert opens(mail_services, user_id, NEW)
 
 
+def test_mail_to_a_user_is_in_the_language_of_the_pages(
+    client: Browser, mail_services: MailServices, user_id: UserId
+) -> None:
+    def language() -> str:
+        return mail_services.users.get(user_id).settings.language
+
+    client.post("/account/sign-in", {"address": address_of(mail_services, user_id), "password": PASSWORD})
+    german, fields = {"Accept-Language": "de"}, {"present": PASSWORD, "password": NEW, "again": NEW}
+    client.get("/account/security/password")
+    assert client.post("/account/security/password", fields, headers=german).status_code == 303
+    assert language() == "de"
+    client.get("/account/")
+    client.post("/account/security/password", {"present": NEW, "password": PASSWORD, "again": PASSWORD})
+    assert language() == "de", "what is chosen once stays"
+    client.get("/account/")
+    client.post("/language", {"language": "en", "next": "/account/"})
+    assert language() == "en"
+
+
 def test_a_temporary_password_lets_its_owner_choose_another(
     client: Browser, mail_services: MailServices, user_id: UserId
 ) -> None:
