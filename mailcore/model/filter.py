@@ -198,6 +198,8 @@ class RuleContent:
     """Where it matches, nothing behind it is looked at."""
     meta_data: str = ""
     """JSON text of the owner's applications."""
+    asks: bool = False
+    """A user chose where it sends mail, so targets outside get nothing until they are confirmed."""
 
     def __post_init__(self) -> None:
         check_line("a name", self.name, MAX_NAME_CHARACTERS)
@@ -222,6 +224,8 @@ class StoredScript:
     text: str
     changed_at: datetime
     is_active: bool = False
+    asks: bool = False
+    """As of a rule."""
 
     @property
     def size_bytes(self) -> int:

@@ -194,6 +194,8 @@ class Spending(StrEnum):
     RECEIVED = "received_per_hour"
     EXPORTS = "exports_per_day"
     """Of `Limits`: all mail as one file."""
+    CONFIRMATIONS = "confirmations_per_day"
+    """Of `Limits`: links to targets that mail is to be sent on to."""
 
 
 class Traffic(StrEnum):
@@ -320,6 +322,10 @@ class Limits:
     message_bytes: int = 64 * MIB
     exports_per_day: int = 5
     """So often one user may ask for all mail as one file."""
+    confirmations_per_day: int = 10
+    """So many links to targets are mailed for one user."""
+    confirmations_per_target: int = 3
+    """So many a day to one address, whoever asks."""
     scan: ScanLimits = field(default_factory=ScanLimits)
     mailboxes: int = 1500
     watched_mailboxes: int = 1500

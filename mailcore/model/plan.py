@@ -34,6 +34,8 @@ class Forward:
     address: str
     header: bytes | None = None
     """As of a filing."""
+    asks: bool = False
+    """Its user chose it, so it must be confirmed, or hosted for the same tenant."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mailcore.model.features import BY_DEFAULT, Feature
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import SendingLimits, limits_of_age
 from mailcore.model.mta_sts import StsMode
+from mailcore.model.onward_target import NO_TARGETS, OnwardTargets
 from mailcore.model.reputation import SendingHold
 from mailcore.model.retention import RetentionRule
 from mailcore.model.sending import ForeignSender
@@ -226,3 +227,4 @@ class User:
     smarthost: StoredSmarthost | None = None
     sending_hold: SendingHold | None = None
     """Of this user alone."""
+    onward: OnwardTargets = NO_TARGETS

@@ -29,6 +29,7 @@ class UserSettings:
         language: a BCP 47 tag, "" for none.
         tags: groups that domain access lists and searches go by; case counts not.
         targets: addresses and URLs that every incoming message is forwarded to.
+        targets_ask: the user chose the targets, so those outside get nothing until they are confirmed.
         keeps_forwarded: a copy of what is forwarded to `targets` stays here.
         mta_relay: smtp(s) URL of a smarthost of the user's own, without credentials in clear; "" for none.
         spam_level: 0 to 100: 0 takes everything for spam, 100 nothing.
@@ -44,6 +45,7 @@ class UserSettings:
     language: str = ""
     tags: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    targets_ask: bool = False
     keeps_forwarded: bool = True
     mta_relay: str = ""
     spam_level: int = 50
@@ -175,6 +177,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "language": _language,
     "tags": clean_tags,
     "targets": _targets,
+    "targets_ask": _flag,
     "keeps_forwarded": _flag,
     "mta_relay": _relay,
     "spam_level": _spam_level,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mailcore.services.addresses.domains import Domains
     from mailcore.services.addresses.forwarded_addresses import ForwardedAddresses
     from mailcore.services.addresses.groups import Groups
+    from mailcore.services.addresses.onward_targets import ConfirmedTargets
     from mailcore.services.addresses.resolution import Resolutions
     from mailcore.services.content.composing import Composing
     from mailcore.services.content.content import ContentStore
@@ -195,6 +196,7 @@ class MailServices:
     filters: Filters
     filter_listing: FilterListing
     scripts: Scripts
+    targets: ConfirmedTargets
     domain_access: DomainAccess
     journal: Journal
     delivery: Delivery

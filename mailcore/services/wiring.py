@@ -38,6 +38,8 @@ from mailcore.services.addresses.forward_cycles import ForwardCycles
 from mailcore.services.addresses.forwarded_addresses import ForwardedAddresses
 from mailcore.services.addresses.groups import Groups
 from mailcore.services.addresses.onward_addresses import OnwardAddresses
+from mailcore.services.addresses.onward_targets import KEY_NAME as CONFIRMATION_KEY_NAME
+from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.addresses.resolution import Resolutions
 from mailcore.services.content.composing import Composing
 from mailcore.services.content.content import ContentStore
@@ -179,19 +181,23 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     passwords = Passwords(offload, leaked=LeakedPasswords(settings.leaked_passwords_url))
     tenants = Tenants(directory, placement, sealing, audit, sessions)
     cycles = ForwardCycles(directory, placement)
-    users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions, cycles)
+    link = RedisLink(settings.redis_url)
+    usage = Usage(link, placement, sending=settings.limits.sending)
+    confirmation_key = SystemKey(directory, sealing, CONFIRMATION_KEY_NAME)
+    targets = ConfirmedTargets(
+        directory, placement, audit, sessions, usage, Jobs(link), confirmation_key.get, settings.limits
+    )
+    users = Users(directory, placement, addresses, passwords, mailboxes, audit, sessions, cycles, targets)
     tokens = Tokens(directory, tenants, users, sessions, audit)
     learn_url, learn_password = settings.rspamd_learn_url, settings.rspamd_password
     spam_reports = SpamReports(placement, mailboxes, content, learn_url, learn_password)
-    link = RedisLink(settings.redis_url)
     connections = Connections(link)
     trace = Trace(placement, tallies)
     outbound_content = OutboundContent(offload, settings.limits)
     queueing = Queueing(placement, outbound_content, trace, link, settings.limits)
     dns = Dns(settings.dns)
     filter_changes = FilterChanges(directory, placement, sessions)
-    filters = Filters(filter_changes, placement, mailboxes, cycles, audit, settings.limits, offload)
-    usage = Usage(link, placement, sending=settings.limits.sending)
+    filters = Filters(filter_changes, placement, mailboxes, cycles, targets, audit, settings.limits, offload)
     reputation = Reputation(directory, placement)
     autoreplies = Autoreplies(directory, placement, audit, sessions)
     events = Events(directory, placement, spam_reports.note)
@@ -213,7 +219,16 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
     filer = Filer(placement, content, mailboxes, messages)
     domain_access = DomainAccess(directory, placement, audit, sessions, settings.limits)
     inbound = Inbound(
-        directory, mailboxes, filters, domain_access, forwarding, autoreplies, responder, offload, settings.hostname
+        directory,
+        mailboxes,
+        filters,
+        domain_access,
+        forwarding,
+        targets,
+        autoreplies,
+        responder,
+        offload,
+        settings.hostname,
     )
     onward_mail = Onward(directory, placement, queueing, usage, forwarding, responder)
     failed_logins = FailedLogins(link, settings.limits.logins)
@@ -333,7 +348,8 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         listings=Listings(placement, content, offload),
         filters=filters,
         filter_listing=FilterListing(placement),
-        scripts=Scripts(filter_changes, audit, settings.limits, offload),
+        scripts=Scripts(filter_changes, targets, audit, settings.limits, offload),
+        targets=targets,
         domain_access=domain_access,
         journal=journal,
         delivery=Delivery(
@@ -379,7 +395,9 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         tallies=tallies,
         rollups=Rollups(directory, placement, pools),
         platform_tallies=PlatformTallies(directory, placement),
-        data_import=DataImport(users, deleted_users, domains, addresses, filters, mailboxes, messages, settings.limits),
+        data_import=DataImport(
+            users, deleted_users, domains, addresses, filters, targets, mailboxes, messages, settings.limits
+        ),
         audits=Audits(placement, mailboxes, restoring, content, audit),
         webhooks=Webhooks(directory, events, sealing, audit),
         updates=Updates(placement, mailboxes, notices, connections),

@@ -23,7 +23,7 @@ from mailcore.sieve.environment import Environment, Transaction
 from mailcore.sieve.extensions import EXTENSIONS
 from mailcore.sieve.message_view import MessageView
 from mailcore.sieve.meter import Meter
-from mailcore.sieve.script import Script, compile_commands, compile_script
+from mailcore.sieve.script import Script, compile_commands, compile_script, redirects_of
 from mailcore.sieve.syntax import Command, Tag
 
 __all__ = [
@@ -48,4 +48,5 @@ __all__ = [
     "Vacation",
     "compile_commands",
     "compile_script",
+    "redirects_of",
 ]

@@ -98,6 +98,21 @@ def compile_commands(commands: Sequence[Command], limits: SieveLimits = DEFAULT)
         raise _invalid("", flaw) from flaw
 
 
+def redirects_of(text: str, limits: SieveLimits = DEFAULT) -> tuple[str, ...]:
+    """Return the addresses that a script names in so many words; those that it puts together itself are not known."""
+    try:
+        commands = list(parse(text, limits.nesting))
+    except Flaw:
+        return ()
+    found: dict[str, None] = {}
+    while commands:
+        command = commands.pop()
+        commands.extend(command.block or ())
+        if command.name == "redirect" and command.arguments and isinstance(command.arguments[-1], Strings):
+            found.update(dict.fromkeys(value for value in command.arguments[-1].values if "${" not in value))
+    return tuple(found)
+
+
 def _decoded(script: str | bytes, limits: SieveLimits) -> str:
     """The text, if it is one and not too long."""
     size = len(script) if isinstance(script, bytes) else len(script.encode("utf-8", "surrogatepass"))

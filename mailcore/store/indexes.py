@@ -113,6 +113,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
         IndexModel([("second_factors.passkeys.id", ASCENDING)], name="passkey", unique=True, sparse=True),
         IndexModel([("settings.expires_after_s", ASCENDING)], name="expires_after_s", sparse=True),
         IndexModel([("sending_hold.since", ASCENDING)], name="sending_hold", sparse=True),
+        IndexModel([("onward.due_at", ASCENDING)], name="onward_due", sparse=True),
     ),
     "deleted_users": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),

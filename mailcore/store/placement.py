@@ -13,6 +13,7 @@ from mailcore.model.encryption import NO_ENCRYPTION, Encryption
 from mailcore.model.features import Feature
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import DEFAULT_USER_LIMITS, UserLimits
+from mailcore.model.onward_target import NO_TARGETS, OnwardTargets
 from mailcore.model.reputation import SendingHold
 from mailcore.model.tenant import Shard, Standing, State, StoredSmarthost, Tenant, User
 from mailcore.model.user_settings import DEFAULTS, UserSettings
@@ -65,6 +66,7 @@ class Home:
     tenant_filters_version: int = 0
     domain_access_version: int = 0
     encryption: Encryption = NO_ENCRYPTION
+    onward: OnwardTargets = NO_TARGETS
     smarthost: StoredSmarthost | None = None
     """The user's own, else the tenant's."""
     standing: Standing = Standing.FULL
@@ -151,6 +153,7 @@ class Placement:
             tenant_filters_version=tenant.filters_version,
             domain_access_version=tenant.domain_access_version,
             encryption=user.encryption,
+            onward=user.onward,
             smarthost=user.smarthost or tenant.smarthost,
             scripts_run=tenant.has(Feature.USER_SCRIPTS),
         )

@@ -52,6 +52,7 @@ from mailcore.model.uid_set import UidSet
 from mailcore.model.webhook import Webhook
 from mailcore.services import MailServices, wiring
 from mailcore.services.accounts.tokens import owner_of_tenant
+from mailcore.services.addresses.onward_targets import Asked
 from mailcore.services.events.audit import Audit, Change
 from mailcore.services.events.journal import Direction, JournalEntry
 from mailcore.services.inbound.programs import Origin, Program, ProgramFault
@@ -173,6 +174,12 @@ class Scene:
     def group(self) -> str:
         self.services.groups.create(OPERATOR, self.user.tenant_id, f"all@{self.domain()}")
         return f"all@{self.domain()}"
+
+    def asked(self) -> Asked:
+        """What a link is about that was mailed to a target."""
+        targets, user_id = self.services.targets, self.user.user_id
+        targets.ask(OPERATOR, user_id, [f"home@{user_id}.test"])
+        return targets.find(targets.token(user_id, self.services.users.get(user_id).onward.asks[0]))
 
     def shared_mailbox(self) -> UserId:
         return self.services.shared_mailboxes.create(OPERATOR, self.user.tenant_id, f"desk@{self.domain()}")
@@ -625,6 +632,9 @@ CALLS: dict[str, Call] = {
         s.actor, s.user.user_id, "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
     ),
     "users.set_name": lambda s: s.services.users.set_name(s.actor, s.user.user_id, "Ada"),
+    "targets.ask": lambda s: s.services.targets.ask(s.actor, s.user.user_id, [f"home@{s.user.user_id}.test"]),
+    "targets.confirm": lambda s: s.services.targets.confirm(s.actor, s.asked()),
+    "targets.vouch": lambda s: s.services.targets.vouch(s.actor, s.user.user_id, ["home@else.test"]),
     "users.set_settings": lambda s: s.services.users.set_settings(s.actor, s.user.user_id, {"spam_level": 70}),
     "users.require_password_change": lambda s: s.services.users.require_password_change(s.actor, s.user.user_id),
     "users.set_quota": lambda s: s.services.users.set_quota(s.actor, s.user.user_id, 1 << 30),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from bson import ObjectId
@@ -27,11 +28,13 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State, Tenant, User
 from mailcore.model.user_filter import UserFilter
+from mailcore.model.user_settings import SETTINGS, UserSettings
 from mailcore.services.accounts.passwords import Passwords
 from mailcore.services.accounts.sessions import SIGN_IN_AGAIN, Sessions
 from mailcore.services.accounts.usage import check_limit
 from mailcore.services.addresses.addresses import Addresses
 from mailcore.services.addresses.forward_cycles import ForwardCycles
+from mailcore.services.addresses.onward_targets import ConfirmedTargets, is_own_choice
 from mailcore.services.events.audit import Audit
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.process.clock import now
@@ -58,7 +61,9 @@ class Users:
         audit: Audit,
         sessions: Sessions,
         cycles: ForwardCycles,
+        targets: ConfirmedTargets,
     ) -> None:
+        self._targets = targets
         self._sessions = sessions
         self._cycles = cycles
         self._directory = directory
@@ -321,15 +326,22 @@ class Users:
         """
         user = self.get(user_id)
         before = user.settings
-        after = before.changed(changes)
-        names = frozenset(name for name in changes if getattr(before, name) != getattr(after, name))
-        if not names:
-            return
+        after = _asking(actor, before, before.changed(changes), changes)
+        names = frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
+        if names:
+            self._set_settings(actor, user, after, names)
+        if "targets" in changes and after.targets_ask and is_own_choice(actor):
+            self._targets.ask(actor, user_id, after.targets)
+
+    def _set_settings(self, actor: Actor, user: User, after: UserSettings, names: frozenset[str]) -> None:
+        before, user_id = user.settings, user.id
         if "targets" in names:
             self._cycles.check(user_id, after.targets, user.address)
         wanted = {name: getattr(after, name) for name in names - UNTOLD} | dict.fromkeys(names & UNTOLD, "changed")
         with self._audit.of_user(actor, "user.settings", user_id, wanted) as change:
             change.before.update({name: getattr(before, name) for name in names - UNTOLD})
+            if "targets" in names and after.targets_ask and not before.targets_ask:
+                self._targets.go_on(user_id, before.targets)
             self._changed(user_id, self._directory.user_changes.set_settings(user_id, after, names))
         self._sessions.user_changed(user_id)
 
@@ -345,3 +357,12 @@ class Users:
         if user is None:
             raise UserNotFound(user_id)
         self._placement.forget(user_id)
+
+
+def _asking(actor: Actor, before: UserSettings, after: UserSettings, changes: Mapping[str, Any]) -> UserSettings:
+    """Return settings whose targets ask if the user chose them, and not if an admin did."""
+    if is_own_choice(actor):
+        return replace(after, targets_ask=before.targets_ask or after.targets != before.targets)
+    if "targets" in changes:
+        return replace(after, targets_ask=bool(changes.get("targets_ask")))
+    return after

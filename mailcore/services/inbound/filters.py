@@ -18,6 +18,7 @@ from mailcore.model.filter import FilterSet, Match, Rule, RuleContent, RuleOwner
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.services.addresses.forward_cycles import ForwardCycles
+from mailcore.services.addresses.onward_targets import ConfirmedTargets, is_own_choice
 from mailcore.services.events.audit import Audit
 from mailcore.services.inbound.filter_changes import FilterChanges
 from mailcore.services.inbound.program_cache import ProgramCache
@@ -41,6 +42,7 @@ class Filters:
         placement: Placement,
         mailboxes: Mailboxes,
         cycles: ForwardCycles,
+        targets: ConfirmedTargets,
         audit: Audit,
         limits: Limits,
         offload: Offload,
@@ -49,6 +51,7 @@ class Filters:
         self._placement = placement
         self._mailboxes = mailboxes
         self._cycles = cycles
+        self._targets = targets
         self._audit = audit
         self._limits = limits
         self._programs = ProgramCache(placement, offload)
@@ -102,7 +105,8 @@ class Filters:
             TooManyFilters: the owner has as many as may be.
             UserNotFound, TenantNotFound: there is no such owner.
         """
-        rule = Rule(ObjectId(), content, now())
+        asks = owner.kind is RuleOwnerKind.USER and (content.asks or is_own_choice(actor))
+        rule = Rule(ObjectId(), replace(content, asks=asks), now())
         self._check(owner, content)
 
         def change(before: FilterSet) -> tuple[FilterChange, None]:
@@ -114,6 +118,7 @@ class Filters:
         self._rehearse(actor, owner, change)
         with self._audited(actor, owner, "created", _details(rule)):
             self._changes.change(owner, change)
+        self._ask(actor, owner, rule)
         return rule
 
     def update(
@@ -132,14 +137,16 @@ class Filters:
         unknown = changes.keys() - FIELDS
         if unknown:
             raise ValueInvalid(f"a filter has no {min(unknown)}")
-        wanted = replace(self.get(owner, rule_id).content, **changes)
+        known = self.get(owner, rule_id).content
+        wanted = replace(known, **changes)
         self._check(owner, wanted)
 
         def change(before: FilterSet) -> tuple[FilterChange, tuple[Rule, Rule]]:
             old = before.find(rule_id)
             if old is None:
                 raise FilterNotFound(rule_id)
-            new = replace(old, content=replace(old.content, **changes))
+            content = replace(old.content, **changes)
+            new = replace(old, content=replace(content, asks=_asks(actor, owner, old.content, content, changes)))
             rules = [new if each.id == rule_id else each for each in before.rules]
             if position is not None:
                 rules.remove(new)
@@ -150,8 +157,11 @@ class Filters:
         details = {"filter": str(rule_id), **_told(wanted)} | ({} if position is None else {"position": position})
         self._rehearse(actor, owner, change)
         with self._audited(actor, owner, "changed", details) as told:
+            if _asks(actor, owner, known, wanted, changes) and not known.asks:
+                self._targets.go_on(UserId(owner.id), known.action.targets)
             old, new = self._changes.change(owner, change)
             told.before.update(_told(old.content))
+        self._ask(actor, owner, new)
         return new
 
     def delete(self, actor: Actor, owner: RuleOwner, rule_id: ObjectId) -> None:
@@ -207,6 +217,11 @@ class Filters:
         if action.targets and not content.is_disabled:
             self._cycles.check(user_id, action.targets)
 
+    def _ask(self, actor: Actor, owner: RuleOwner, rule: Rule) -> None:
+        content = rule.content
+        if content.asks and not content.is_disabled and is_own_choice(actor):
+            self._targets.ask(actor, UserId(owner.id), content.action.targets)
+
     def _rehearse(self, actor: Actor, owner: RuleOwner, change: Callable[[FilterSet], object]) -> None:
         """Let a dry run hear of what the rules as they are do not allow."""
         if actor.dry_run:
@@ -229,6 +244,15 @@ class Filters:
         if owner.kind is RuleOwnerKind.USER:
             return self._audit.of_user(actor, f"filter.{what}", UserId(owner.id), wanted)
         return self._audit.of_tenant(actor, f"tenant_filter.{what}", TenantId(owner.id), wanted)
+
+
+def _asks(actor: Actor, owner: RuleOwner, old: RuleContent, new: RuleContent, changes: Mapping[str, Any]) -> bool:
+    """Return whether the targets of a changed rule ask: if the user chose others, and not if an admin chose them."""
+    if owner.kind is RuleOwnerKind.TENANT:
+        return False
+    if is_own_choice(actor):
+        return old.asks or new.action.targets != old.action.targets
+    return old.asks and "action" not in changes
 
 
 def _details(rule: Rule) -> Details:

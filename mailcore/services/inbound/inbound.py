@@ -12,11 +12,12 @@ from mailcore.model.filter import Verdict as Listed
 from mailcore.model.ids import MailboxName
 from mailcore.model.plan import JUNK, PLAIN, Forward, Plan
 from mailcore.services.addresses.domain_access import DomainAccess
+from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.addresses.recipient import Recipient
 from mailcore.services.inbound.arrival import Arrival, compared
 from mailcore.services.inbound.autoreplies import Autoreplies
 from mailcore.services.inbound.filters import Filters
-from mailcore.services.inbound.forwarding import Forwarding
+from mailcore.services.inbound.forwarding import FORWARDS, Forwarding
 from mailcore.services.inbound.plan_draft import Draft
 from mailcore.services.inbound.programs import NONE
 from mailcore.services.inbound.responder import Responder, Voice
@@ -50,6 +51,7 @@ class Inbound:
         filters: Filters,
         domain_access: DomainAccess,
         forwarding: Forwarding,
+        targets: ConfirmedTargets,
         autoreplies: Autoreplies,
         responder: Responder,
         offload: Offload,
@@ -60,6 +62,7 @@ class Inbound:
         self._filters = filters
         self._domain_access = domain_access
         self._forwarding = forwarding
+        self._targets = targets
         self._autoreplies = autoreplies
         self._responder = responder
         self._offload = offload
@@ -81,7 +84,7 @@ class Inbound:
         return self._finished(arrival, recipient, self._drafted(arrival, recipient, key, is_junk=is_junk))
 
     def _finished(self, arrival: Arrival, recipient: Recipient, draft: Draft) -> Plan:
-        """Turn what programs decided into a plan; what cannot be sent on is kept."""
+        """Turn what programs decided into a plan; what cannot be sent on, or not to all yet, is kept."""
         settings = recipient.home.settings
         if draft.rejection is not None:
             if draft.is_spam or self._is_forged(arrival):
@@ -90,15 +93,21 @@ class Inbound:
             return Plan(filings=(), rejection=draft.rejection)
         if not draft.is_alive:
             return Plan(filings=(), duplicate_ids=tuple(draft.duplicate_ids))
-        wanted = [*draft.forwards, *map(Forward, settings.targets)]
+        wanted = [*draft.forwards, *(Forward(target, asks=settings.targets_ask) for target in settings.targets)]
         admitted: tuple[Forward, ...] = ()
+        withheld = 0
         may_leave = not draft.is_spam and sends_by_itself(recipient.home.state, recipient.home.standing)
         if may_leave:
-            admitted = self._forwarding.admitted(arrival, recipient.home, recipient.address, wanted)
+            released = self._targets.released(recipient.home, wanted) if wanted else ()
+            withheld = len(wanted) - len(released)
+            admitted = self._forwarding.admitted(arrival, recipient.home, recipient.address, released)
+        if withheld:
+            FORWARDS.inc("unconfirmed", by=withheld)
+            log.info("forward.unconfirmed", extra={"user": str(recipient.user_id), "targets": withheld})
         leaves = bool(admitted) and recipient.home.sending_hold is None  # what only waits is kept here all the same
-        goes_elsewhere = leaves and bool(settings.targets) and not settings.keeps_forwarded
+        goes_elsewhere = leaves and not withheld and bool(settings.targets) and not settings.keeps_forwarded
         filings = draft.filings(keeps=not goes_elsewhere)
-        if not filings and not leaves:
+        if not filings and (withheld or not leaves):
             filings = (draft.keep(),)
         replies = draft.replies
         if may_leave and not replies and (due := self._autoreplies.due(recipient.home)) is not None:
@@ -144,7 +153,7 @@ class Inbound:
             except MailError as error:
                 log.warning("inbound.fault_untold", extra={"reason": type(error).__name__})
         is_spam = is_junk if ruling.is_spam is None else ruling.is_spam
-        return Draft(is_spam=is_spam, actions=ruling.actions)
+        return Draft(is_spam=is_spam, actions=ruling.actions, vouched=ruling.vouched)
 
     def _environment(self, arrival: Arrival, recipient: Recipient, key: bytes, *, is_spam: bool) -> Environment:
         user_id = recipient.user_id

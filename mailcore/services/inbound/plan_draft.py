@@ -11,6 +11,7 @@ from mailcore.errors import MailboxNameInvalid
 from mailcore.model.flags import FlagSet
 from mailcore.model.ids import MailboxId
 from mailcore.model.mailbox import INBOX, SpecialUse, parse_mailbox_name
+from mailcore.model.onward_target import target_key
 from mailcore.model.plan import AutomaticReply, Destination, Filing, Forward
 from mailcore.sieve import Action, FileInto, Keep, MarkDuplicate, Redirect, Reject, Reply, Vacation
 
@@ -20,7 +21,11 @@ _NO_FLAGS = FlagSet()
 class Draft:
     """What is decided; without any programs the message is kept."""
 
-    def __init__(self, *, is_spam: bool, actions: Iterable[Action] = (Keep(),)) -> None:
+    def __init__(
+        self, *, is_spam: bool, actions: Iterable[Action] = (Keep(),), vouched: frozenset[str] = frozenset()
+    ) -> None:
+        """`vouched`: keys of targets that need not be confirmed."""
+        self._vouched = vouched
         self.is_spam = is_spam
         """By the filter's verdict and the user's level, or by what a program said."""
         self.kept: Filing | None = None
@@ -58,7 +63,8 @@ class Draft:
         elif isinstance(action, FileInto):
             self.filed.append(Filing(_destinations(action), action.flags, action.create, action.header))
         elif isinstance(action, Redirect):
-            self.forwards.append(Forward(action.address, action.header))
+            asks = target_key(action.address) not in self._vouched
+            self.forwards.append(Forward(action.address, action.header, asks))
         elif isinstance(action, Reject):
             self.rejection = action.reason
         elif isinstance(action, MarkDuplicate):

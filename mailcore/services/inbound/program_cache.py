@@ -124,7 +124,7 @@ def _compiled(found: FilterSet, origin: Origin) -> tuple[Program, ...]:
     script = found.active_script
     if script is not None:
         try:
-            programs.append(Program(Origin.SCRIPT, script.name, compile_script(script.text)))
+            programs.append(Program(Origin.SCRIPT, script.name, compile_script(script.text), asks=script.asks))
         except ScriptInvalid as error:
             programs.append(Program(Origin.SCRIPT, script.name, fault=str(error)))
     return tuple(programs)
@@ -132,6 +132,7 @@ def _compiled(found: FilterSet, origin: Origin) -> tuple[Program, ...]:
 
 def _rule_program(rule: Rule, origin: Origin) -> Program:
     try:
-        return Program(origin, rule.content.name, compile_rule(rule.content), rule_id=rule.id)
+        asks = origin is Origin.USER and rule.content.asks
+        return Program(origin, rule.content.name, compile_rule(rule.content), rule_id=rule.id, asks=asks)
     except ValueInvalid as error:
         return Program(origin, rule.content.name, fault=str(error), rule_id=rule.id)

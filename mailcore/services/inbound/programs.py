@@ -16,6 +16,7 @@ from bson import ObjectId
 
 from mailcore.model.flags import FlagSet
 from mailcore.model.limits import DEFAULT_LIMITS
+from mailcore.model.onward_target import target_key
 from mailcore.sieve import (
     Action,
     Discard,
@@ -49,6 +50,8 @@ class Program:
     script: Script | None = field(repr=False, default=None)
     fault: str = ""
     rule_id: ObjectId | None = None
+    asks: bool = False
+    """A user chose where it sends mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Ruling:
         implicit_keep: nobody said where it goes: that is the last Keep.
         is_spam: what the first of them said of it; None: nobody did.
         faults: of those that failed; they count as if they were not there.
+        vouched: keys of targets that a program names which asks for nothing.
     """
 
     actions: tuple[Action, ...]
@@ -76,6 +80,7 @@ class Ruling:
     matched: tuple[Program, ...] = ()
     faults: tuple[ProgramFault, ...] = ()
     steps: int = 0
+    vouched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ class _Course:
         self.deleted = False
         self.flags = _NO_FLAGS
         self.others: list[Action] = []
+        self.vouched: set[str] = set()
         self.is_spam: bool | None = None
         self.implicit_keep = True
         self.matched: list[Program] = []
@@ -141,6 +147,8 @@ class _Course:
         if changes or not outcome.implicit_keep or outcome.stopped or any(place.flags != _NO_FLAGS for place in places):
             self.matched.append(program)
         self._note(changes)
+        if not program.asks:
+            self.vouched.update(target_key(action.address) for action in changes if isinstance(action, Redirect))
         if program.origin is Origin.SCRIPT:
             self._place_by_script(places, outcome)
         else:
@@ -157,8 +165,8 @@ class _Course:
     def _is_known(self, action: Action) -> bool:
         """Return whether a forward goes where one goes already, or the same is wanted already."""
         if isinstance(action, Redirect):
-            address = action.address.casefold()
-            return any(isinstance(one, Redirect) and one.address.casefold() == address for one in self.others)
+            key = target_key(action.address)
+            return any(isinstance(one, Redirect) and target_key(one.address) == key for one in self.others)
         return action in self.others
 
     def _place_by_rule(self, places: list[Keep | FileInto], outcome: Outcome) -> None:
@@ -185,7 +193,8 @@ class _Course:
         else:
             places, implicit = (Keep(flags=self.flags),), True
         actions = (*self.others, *places)
-        return Ruling(actions, implicit, self.is_spam, tuple(self.matched), tuple(self.faults), self.steps)
+        matched, faults = tuple(self.matched), tuple(self.faults)
+        return Ruling(actions, implicit, self.is_spam, matched, faults, self.steps, frozenset(self.vouched))
 
 
 def _united(one: FlagSet, other: FlagSet) -> FlagSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -21,11 +21,12 @@ from mailcore.model.actor import Actor
 from mailcore.model.filter import FilterSet, StoredScript, of_user
 from mailcore.model.ids import UserId
 from mailcore.model.limits import Limits, SieveLimits
+from mailcore.services.addresses.onward_targets import ConfirmedTargets, is_own_choice
 from mailcore.services.events.audit import Audit
 from mailcore.services.inbound.filter_changes import FilterChanges
 from mailcore.services.process.clock import now
 from mailcore.services.process.offload import Offload
-from mailcore.sieve import EXTENSIONS, compile_script
+from mailcore.sieve import EXTENSIONS, compile_script, redirects_of
 from mailcore.store.user.filter_sets import FilterChange
 
 MAX_NAME_BYTES: Final = 512
@@ -45,7 +46,10 @@ class ScriptEntry:
 class Scripts:
     """Stores, activates and hands out scripts."""
 
-    def __init__(self, changes: FilterChanges, audit: Audit, limits: Limits, offload: Offload) -> None:
+    def __init__(
+        self, changes: FilterChanges, targets: ConfirmedTargets, audit: Audit, limits: Limits, offload: Offload
+    ) -> None:
+        self._targets = targets
         self._offload = offload
         self._changes = changes
         self._audit = audit
@@ -127,11 +131,16 @@ class Scripts:
 
         def change(before: FilterSet) -> tuple[FilterChange, None]:
             self._check_count(before, wanted)
+            if is_own_choice(actor):
+                free = [one.text for one in before.scripts if not one.asks]
+                self._targets.go_on(user_id, self._offload.run(lambda: _redirects(free)))
             old = before.find_script(wanted)
-            new = replace(script, is_active=old is not None and old.is_active)
+            asks = is_own_choice(actor) and (old is None or old.asks or old.text != script.text)
+            new = replace(script, is_active=old is not None and old.is_active, asks=asks)
             return FilterChange(scripts=[one for one in before.scripts if one.name != wanted] + [new]), None
 
         self._change(actor, user_id, "stored", {"script": wanted, "bytes": script.size_bytes}, change)
+        self._ask(actor, user_id)
 
     def activate(self, actor: Actor, user_id: UserId, name: str) -> None:
         """Let a script, and no other, have its say; an empty name: let none (RFC 5804 §2.8).
@@ -147,6 +156,7 @@ class Scripts:
             return FilterChange(scripts=[replace(one, is_active=one.name == wanted) for one in before.scripts]), None
 
         self._change(actor, user_id, "activated" if wanted else "deactivated", {"script": wanted}, change)
+        self._ask(actor, user_id)
 
     def delete(self, actor: Actor, user_id: UserId, name: str) -> None:
         """Remove a script (RFC 5804 §2.10).
@@ -200,9 +210,19 @@ class Scripts:
         with self._audit.of_user(actor, f"script.{what}", user_id, wanted):
             self._changes.change(of_user(user_id), change)
 
+    def _ask(self, actor: Actor, user_id: UserId) -> None:
+        """Have the targets confirmed that the active script names in so many words."""
+        active = self._changes.read(of_user(user_id)).active_script if is_own_choice(actor) else None
+        if active is not None and active.asks:
+            self._targets.ask(actor, user_id, self._offload.run(lambda: _redirects([active.text])))
+
     def _check_count(self, before: FilterSet, name: str) -> None:
         if before.find_script(name) is None and len(before.scripts) >= self._limits.scripts:
             raise TooManyScripts(f"at most {self._limits.scripts} scripts")
+
+
+def _redirects(texts: Sequence[str]) -> list[str]:
+    return [target for text in texts for target in redirects_of(text)]
 
 
 def _why_invalid(text: bytes | str, limits: SieveLimits) -> ScriptInvalid | None:

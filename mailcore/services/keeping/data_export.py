@@ -93,6 +93,7 @@ class DataExport:
             "address": user.address,
             "name": user.name,
             "quota_bytes": user.quota_bytes,
+            "confirmed_targets": sorted(user.onward.confirmed),
             "settings": {name: list(one) if isinstance(one, tuple) else one for name, one in settings.items()},
         }
         for route in self._addresses.list_of_user(user.id):

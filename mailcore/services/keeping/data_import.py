@@ -23,6 +23,7 @@ from mailcore.services.accounts.deleted_users import DeletedUsers
 from mailcore.services.accounts.users import Users
 from mailcore.services.addresses.addresses import Addresses
 from mailcore.services.addresses.domains import Domains
+from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.content.spool import gathered
 from mailcore.services.inbound.filters import Filters
 from mailcore.services.mailboxes.mailboxes import Mailboxes
@@ -56,6 +57,7 @@ class DataImport:
         domains: Domains,
         addresses: Addresses,
         filters: Filters,
+        targets: ConfirmedTargets,
         mailboxes: Mailboxes,
         messages: Messages,
         limits: Limits,
@@ -65,6 +67,7 @@ class DataImport:
         self._domains = domains
         self._addresses = addresses
         self._filters = filters
+        self._targets = targets
         self._mailboxes = mailboxes
         self._messages = messages
         self._limits = limits
@@ -124,6 +127,8 @@ class DataImport:
         user_id = self._users.create(actor, address.display, None, record["name"], tenant_id, record["quota_bytes"])
         try:
             self._users.set_settings(actor, user_id, _settings(record["settings"]))
+            if confirmed := record.get("confirmed_targets"):
+                self._targets.vouch(actor, user_id, confirmed)
         except (MailError, *MALFORMED):
             self._deleted_users.delete(actor, user_id, now())
             raise

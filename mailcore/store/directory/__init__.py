@@ -22,6 +22,7 @@ from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.mail_exports import MailExports
 from mailcore.store.directory.mta_sts import MtaSts
 from mailcore.store.directory.nonces import Nonces
+from mailcore.store.directory.onward_targets import StoredTargets
 from mailcore.store.directory.pool_use import PoolUse
 from mailcore.store.directory.sealed import SealedFields
 from mailcore.store.directory.second_factors import SecondFactors
@@ -65,6 +66,7 @@ class Directory:
     acme: Acme
     sealed: SealedFields
     second_factors: SecondFactors
+    targets: StoredTargets
     nonces: Nonces
     trail: Trail
     """Events that concern no tenant; a tenant's are on its shard."""
@@ -107,6 +109,7 @@ class Directory:
             Acme(database),
             SealedFields(database),
             SecondFactors(database),
+            StoredTargets(database),
             Nonces(database),
             Trail(database),
             Streams(database),

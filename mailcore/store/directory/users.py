@@ -15,6 +15,7 @@ from mailcore.model.app_password import AppPassword
 from mailcore.model.encryption import Encryption
 from mailcore.model.factors import Factor
 from mailcore.model.ids import TenantId, UserId
+from mailcore.model.onward_target import OnwardTargets
 from mailcore.model.tenant import State, User
 from mailcore.model.user_settings import UserSettings
 from mailcore.store.client import Document
@@ -230,6 +231,7 @@ def read_user(document: Document) -> User:
         smarthost=read_smarthost(document),
         is_shared=document.get("is_shared", False),
         sending_hold=read_hold(document),
+        onward=OnwardTargets.read(document.get("onward")),
     )
 
 

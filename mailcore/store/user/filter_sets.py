@@ -106,7 +106,7 @@ class FilterSets:
 
 def _filter_set(found: Document) -> FilterSet:
     scripts = (
-        StoredScript(each["name"], each["text"], each["changed_at"], each.get("active", False))
+        StoredScript(each["name"], each["text"], each["changed_at"], each.get("active", False), each.get("asks", False))
         for each in found.get("scripts", ())
     )
     return FilterSet(found["version"], tuple(map(read_rule, found.get("rules", ()))), tuple(scripts))
@@ -114,7 +114,7 @@ def _filter_set(found: Document) -> FilterSet:
 
 def _script_document(script: StoredScript) -> Document:
     document: Document = {"name": script.name, "text": script.text, "changed_at": script.changed_at}
-    return document | ({"active": True} if script.is_active else {})
+    return document | ({"active": True} if script.is_active else {}) | ({"asks": True} if script.asks else {})
 
 
 def rule_document(rule: Rule) -> Document:
@@ -127,6 +127,7 @@ def rule_document(rule: Rule) -> Document:
         "disabled": content.is_disabled,
         "stops": content.stops,
         "meta_data": content.meta_data,
+        "asks": content.asks or None,
         "query": _query_document(content.query),
         "action": _action_document(content.action),
     }
@@ -178,6 +179,7 @@ def read_rule(found: Document) -> Rule:
         found.get("disabled", False),
         found.get("stops", False),
         found.get("meta_data", ""),
+        found.get("asks", False),
     )
     return Rule(found["id"], content, found["created_at"])
 
