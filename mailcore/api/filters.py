@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from bson import ObjectId
@@ -105,6 +106,8 @@ class FilterItem(Fields):
     action: list[list[str]]
     disabled: bool
     stop: bool
+    waiting_targets: list[str] | None = None
+    """Of a user's list: those that get nothing until they are confirmed."""
     meta_data: dict[str, Any] | None = None
     original_query: FilterQuery
     original_action: FilterAction
@@ -134,6 +137,7 @@ class FilterAnswer(Output):
     action: FilterAction
     disabled: bool
     stop: bool
+    waiting_targets: list[str]
     meta_data: dict[str, Any]
 
 
@@ -150,7 +154,10 @@ def list_filters(call: Call, given: ListFilters) -> dict[str, Any]:
     allowed = call.services.usage.limits(call.owner).filters
     return {
         "limits": {"allowed": allowed, "used": len(rules)},
-        "results": [filter_item(rule, names, with_data=given.meta_data) for rule in rules],
+        "results": [
+            filter_item(rule, names, with_data=given.meta_data) | {"waitingTargets": waiting}
+            for rule, waiting in zip(rules, _waiting(call, rules), strict=True)
+        ],
     }
 
 
@@ -159,10 +166,21 @@ def get_filter(call: Call, _: Nothing) -> dict[str, Any]:
     rule = call.services.filters.get(of_user(call.owner), _id(call))
     return {
         **_common(rule),
+        "waitingTargets": _waiting(call, [rule])[0],
         "query": query_fields(rule.content.query),
         "action": action_fields(rule.content.action),
         "metaData": meta_value(rule.content.meta_data),
     }
+
+
+def _waiting(call: Call, rules: Sequence[Rule]) -> list[list[str]]:
+    """Return which targets of each rule get nothing yet; no round trip where none asks."""
+    asking = [rule.content.action.targets if rule.content.asks else () for rule in rules]
+    if not any(asking):
+        return [[] for _ in rules]
+    user = call.services.users.get(call.owner)
+    waiting = set(call.services.targets.waiting(user, [target for targets in asking for target in targets]))
+    return [[target for target in targets if target in waiting] for targets in asking]
 
 
 def create_filter(call: Call, given: CreateFilter) -> dict[str, Any]:

@@ -253,6 +253,8 @@ class UserAnswer(Output):
     meta_data: dict[str, Any]
     internal_data: dict[str, Any] | None = None
     targets: list[str]
+    waiting_targets: list[str]
+    """Those that get nothing until they are confirmed; who sets them again has the link mailed again."""
     mta_relay: str
     spam_level: int
     limits: UserUse

@@ -103,6 +103,7 @@ def get_user(call: Call, _: Nothing) -> dict[str, Any]:
         "metaData": meta_value(settings.meta_data),
         "internalData": meta_value(settings.internal_data),
         "targets": list(settings.targets),
+        "waitingTargets": call.services.targets.waiting(user, settings.targets if settings.targets_ask else ()),
         "mtaRelay": settings.mta_relay,
         "spamLevel": settings.spam_level,
         "limits": _use(call, user, limits, used),
