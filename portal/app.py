@@ -57,6 +57,7 @@ FEATURES = (
     "portal.own.app_passwords",
     "portal.own.filters",
     "portal.own.away",
+    "portal.own.targets",
     "portal.own.data",
     "portal.own.sent",
     "portal.own.moderation",

@@ -81,6 +81,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("features.all", "workers.jobs.features.apply_all", MAINTENANCE, HOUR_S),
         RegisteredJob("reputation.watch", "workers.jobs.reputation.watch", MAINTENANCE, 300),
         RegisteredJob("posts.tell", "workers.jobs.posts.tell", PORTAL, 300),
+        RegisteredJob("targets.mail", "workers.jobs.targets.mail", PORTAL, 300),
         RegisteredJob("scrub.all", "workers.jobs.scrub.scrub_all", MAINTENANCE, 600),
         RegisteredJob("scrub.shard", "workers.jobs.scrub.scrub_shard", MAINTENANCE, 72 * HOUR_S),
     )

@@ -42,6 +42,7 @@ SCHEDULE = (
     Periodic("webhooks.deliver", timedelta(seconds=10)),
     Periodic("reputation.watch", timedelta(minutes=1)),
     Periodic("posts.tell", timedelta(minutes=1)),
+    Periodic("targets.mail", timedelta(minutes=1)),
     Periodic("audits.copy_due", timedelta(minutes=1)),
     Periodic("exports.make_due", timedelta(minutes=1)),
     Periodic("spam.learn", timedelta(minutes=1)),

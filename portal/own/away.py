@@ -13,6 +13,7 @@ from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import AutoreplyForm, ForwardingForm
 from portal.own.sessions import acting, me
+from portal.own.targets import waiting_of
 from portal.people.addresses import several
 from portal.permissions import Permission
 from portal.refusals import refusal
@@ -38,7 +39,8 @@ def _page(
         settings = user.settings
         data = {"targets": "\n".join(settings.targets), "keeps": settings.keeps_forwarded}
         forwarding = ForwardingForm(formdata=None, data=data)
-    return render_template("own/away.html", user=user, autoreply=autoreply, forwarding=forwarding), status
+    parts = {"autoreply": autoreply, "forwarding": forwarding, "waiting": waiting_of(user)}
+    return render_template("own/away.html", user=user, **parts), status
 
 
 @blueprint.post("/answer")

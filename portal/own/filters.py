@@ -34,7 +34,10 @@ def index() -> ResponseReturnValue:
     user = me()
     names = dict(_mailboxes(user))
     rules = mail().filters.list_of(of_user(user.id)).rules
-    return render_template("own/filters.html", rules=[(rule, said(rule, names)) for rule in rules])
+    asking = [target for rule in rules if rule.content.asks for target in rule.content.action.targets]
+    waiting = set(mail().targets.waiting(user, asking))
+    waits = {rule.id for rule in rules if rule.content.asks and waiting.intersection(rule.content.action.targets)}
+    return render_template("own/filters.html", rules=[(rule, said(rule, names)) for rule in rules], waits=waits)
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

@@ -85,7 +85,7 @@ def test_german_has_the_same_names_in_it() -> None:
 def test_every_mail_is_written_in_both_languages(event: str, language: str) -> None:
     values = dict.fromkeys(("url", "organisation", "invited_by", "name", "role"), "X")
     values |= dict.fromkeys(("who", "cause", "refused", "complained", "day", "until", "limit", "good_from"), "X")
-    values |= dict.fromkeys(("group", "subject"), "X")
+    values |= dict.fromkeys(("group", "subject", "user", "target"), "X")
     values |= {f"{side}_{name}": "X" for side in ("old", "new") for name in ("plan", "number", "unit")}
     values |= dict.fromkeys(re.findall(r"{{ (\w+) }}", (NOTICES / f"{event}.txt").read_text()), "X")
     values |= {"number": 2, "more": 2, "posts": [{"group": "X", "sender": "X", "subject": "X"}]}

@@ -1,0 +1,121 @@
+"""Targets that mail is to be sent on to: their owners are asked by mail, agree on a page, and the user hears of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from mailcore.errors import MailError, NonceInvalid
+from mailcore.model.actor import Actor, ActorKind, Door
+from mailcore.model.filter import of_user
+from mailcore.model.forward_target import is_url
+from mailcore.model.onward_target import target_key
+from mailcore.model.tenant import User
+from mailcore.services import MailServices
+from mailcore.services.addresses.onward_targets import Asked
+from mailcore.services.process.clock import now
+from portal.access import actor, public, requires
+from portal.languages import LANGUAGES
+from portal.mail_plane import mail, portal
+from portal.notices import Notice, SenderMissing, send
+from portal.own.sessions import acting, me
+from portal.permissions import Permission
+from portal.rate_limits import Rate, limit
+from portal.settings import PortalSettings
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("own_targets", __name__)
+ASKED: Final = "target_asked"
+CONFIRMED: Final = "target_confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A target that gets nothing yet; a URL waits for an admin, for nobody can be asked there."""
+
+    target: str
+    is_url: bool
+
+
+@blueprint.route("/confirm-forwarding/<token>", methods=["GET", "POST"])
+@public
+def confirm(token: str) -> ResponseReturnValue:
+    """Show who wants mail sent on to whom, and begin with it when that is confirmed by a button, not by the link."""
+    limit(Rate.LINK)
+    try:
+        asked = mail().targets.find(token)
+        if request.method == "POST":
+            _tell_user(asked)
+            base = actor()
+            by = Actor(ActorKind.SYSTEM, Door.PORTAL, asked.ask.target, None, base.remote_address, base.request_id)
+            mail().targets.confirm(by, asked)
+    except NonceInvalid:
+        return render_template("own/confirm_target.html", asked=None, done=False), 410
+    return render_template("own/confirm_target.html", asked=asked, done=request.method == "POST")
+
+
+@blueprint.post("/account/away/again")
+@requires(Permission.OWN_MAIL)
+def again() -> ResponseReturnValue:
+    """Have the link to a target that waits mailed again."""
+    user = me()
+    wanted = request.form.get("target", "")
+    if wanted not in {one.target for one in waiting_of(user)}:
+        abort(404)
+    mail().targets.ask(acting(user), user.id, [wanted])
+    flash(_("The link is on its way again, unless it was mailed a moment ago or often today."), "success")
+    return redirect(url_for("own_away.index"), code=303)
+
+
+def waiting_of(user: User) -> list[Waiting]:
+    """Return what gets nothing yet of what a user's settings and rules name, and what scripts were found to name."""
+    named = list(user.settings.targets) if user.settings.targets_ask else []
+    for rule in mail().filters.list_of(of_user(user.id)).rules:
+        if rule.content.asks and not rule.content.is_disabled:
+            named += rule.content.action.targets
+    named += [ask.target for ask in user.onward.asks if ask.holds(user.auth_version, now())]
+    once = {target_key(target): target for target in reversed(named)}
+    return [Waiting(target, is_url(target)) for target in mail().targets.waiting(user, reversed(once.values()))]
+
+
+def mail_links(services: MailServices, settings: PortalSettings) -> int:
+    """Write to whoever has a target that waits; return to how many. Who was not written to is next time."""
+    count = 0
+    for user, asks in services.targets.list_due():
+        sent = []
+        for ask in asks:
+            url = f"{settings.public_url}/confirm-forwarding/{services.targets.token(user.id, ask)}"
+            values = {"user": user.address, "target": ask.target, "url": url}
+            notice = Notice(ASKED, ask.target, _language(user), values, is_final=True)
+            try:
+                send(services, settings, notice, key=ask.id.binary + ask.mails.to_bytes(4, "big"))
+            except (MailError, SenderMissing) as error:
+                log.warning("targets.not_mailed", extra={"user": str(user.id), "reason": type(error).__name__})
+            else:
+                sent.append(ask)
+        if sent or not asks:
+            services.targets.note_mailed(user.id, sent)
+        count += len(sent)
+    return count
+
+
+def _tell_user(asked: Asked) -> None:
+    """Write to the user first: nothing is sent on that nobody heard of."""
+    user = asked.user
+    values = {"target": asked.ask.target, "url": f"{portal().settings.public_url}/account/away/"}
+    notice = Notice(CONFIRMED, user.address, _language(user), values, is_final=True)
+    try:
+        send(mail(), portal().settings, notice, key=asked.ask.id.binary)
+    except SenderMissing:
+        abort(503)
+
+
+def _language(user: User) -> str:
+    chosen = user.settings.language[:2].lower()
+    return chosen if chosen in LANGUAGES else "en"
