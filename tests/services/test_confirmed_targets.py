@@ -349,8 +349,8 @@ def forget_new_fields(services: MailServices, user: MadeUser) -> None:
     services.placement.directory.database["users"].update_one({"_id": user.user_id}, unset)
     rules = {"$unset": {"rules.$[].asks": "", "scripts.$[].asks": ""}, "$inc": {"version": 1}}
     home.shard.hot["filters"].update_one({"_id": user.user_id.binary}, rules)
-    services.placement.directory.users.announce_filters(user.user_id)
-    services.placement.directory.users.settle_filters(user.user_id, 1000, acts=True)
+    services.placement.directory.user_changes.announce_filters(user.user_id)
+    services.placement.directory.user_changes.settle_filters(user.user_id, 1000, acts=True)
     services.placement.forget(user.user_id)
 
 
