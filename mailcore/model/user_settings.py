@@ -32,6 +32,7 @@ class UserSettings:
         targets_ask: the user chose the targets, so those outside get nothing until they are confirmed.
         keeps_forwarded: a copy of what is forwarded to `targets` stays here.
         mta_relay: smtp(s) URL of a smarthost of the user's own, without credentials in clear; "" for none.
+        relay_is_own: the user chose it, so mail that is sent on by itself takes another way.
         spam_level: 0 to 100: 0 takes everything for spam, 100 nothing.
         from_whitelist: addresses, or patterns with one "*" at an end, that the user may send as besides its own.
         uploads_sent: its clients file sent messages themselves, so none is filed for it.
@@ -48,6 +49,7 @@ class UserSettings:
     targets_ask: bool = False
     keeps_forwarded: bool = True
     mta_relay: str = ""
+    relay_is_own: bool = False
     spam_level: int = 50
     from_whitelist: tuple[str, ...] = ()
     uploads_sent: bool = False
@@ -180,6 +182,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "targets_ask": _flag,
     "keeps_forwarded": _flag,
     "mta_relay": _relay,
+    "relay_is_own": _flag,
     "spam_level": _spam_level,
     "from_whitelist": _whitelist,
     "uploads_sent": _flag,

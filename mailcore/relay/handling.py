@@ -178,7 +178,7 @@ class Handling:
             by_domain.setdefault(status.domain.lower(), []).append((number, status))
         groups: dict[str, tuple[Route, Group]] = {}
         for domain, group in by_domain.items():
-            route = self._parts.routes.find(home, domain)
+            route = self._parts.routes.find(home, domain, by_itself=self._claim.entry.reason is Reason.FORWARD)
             if isinstance(route, Answer):
                 self._settle({number: route for number, _ in group}, Attempt())
             else:

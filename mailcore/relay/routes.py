@@ -84,8 +84,10 @@ class Routes:
         self._mta_sts = mta_sts
         self._own_names = own_names
 
-    def find(self, home: Home, domain: str) -> Route | Answer:
+    def find(self, home: Home, domain: str, *, by_itself: bool = False) -> Route | Answer:
         """Return the way of mail for `domain`, or why there is none (for now, or for good).
+
+        `by_itself` as for `Smarthosts.of`.
 
         Only a domain that is verified, and whose MX was seen to point here, is ours: a tenant that merely claims
         a domain gets none of its mail.
@@ -96,7 +98,7 @@ class Routes:
             return Answer(0, "5.1.2", f"{domain} is not a domain name")
         if self._domains.delivers_here(name):
             return LOCAL_ROUTE
-        smarthost = self._smarthosts.of(home)
+        smarthost = self._smarthosts.of(home, by_itself=by_itself)
         if smarthost is not None:
             host = Host(smarthost.host, smarthost.port, Purpose.SMARTHOST)
             return Route(f"{smarthost.host}:{smarthost.port}", (host,), smarthost=smarthost)

@@ -23,6 +23,7 @@ from mailcore.relay import handling
 from mailcore.relay.routes import LOCAL_ROUTE, Routes
 from mailcore.services import MailServices
 from mailcore.services.outbound.queueing import queue_id_of
+from mailcore.services.outbound.smarthosts import Smarthosts
 from mailcore.services.outbound.trace import Step
 from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.relay.conftest import MESSAGE, Relaying
@@ -123,7 +124,7 @@ def test_control_a_claim_without_proof_would_get_the_mail(relaying: Relaying, mo
     """Negative control of the squat: if a claim sufficed, B would read A's mail."""
     relaying.world.domain("bank2.example")
     squatter = squat(relaying, "bank2.example")
-    monkeypatch.setattr(Routes, "find", lambda *_: LOCAL_ROUTE)
+    monkeypatch.setattr(Routes, "find", lambda *_, **__: LOCAL_ROUTE)
     relaying.send("ceo@bank2.example")
     assert relaying.services.mailboxes.open(squatter, "INBOX").exists == 1
 
@@ -178,6 +179,32 @@ def test_tenant_and_user_may_send_through_a_smarthost(relaying: Relaying) -> Non
     services.smarthosts.set_for_user(OPERATOR, user.user_id, Secret("smtp://own.test"))
     relaying.send("bob@a.test")
     assert (len(of_tenant.accepted), len(of_user.accepted)) == (1, 1)
+
+
+def check_own_relay(relaying: Relaying) -> None:
+    """A relay that the user chose takes what the user writes, and nothing that comes from others and is sent on."""
+    own, elsewhere = relaying.world.exchanger("own.test"), relaying.world.domain("a.test")
+    services, user = relaying.services, relaying.user
+    itself = Actor(ActorKind.USER, Door.API, user.address, user.user_id)
+    services.users.set_settings(itself, user.user_id, {"mta_relay": "smtp://own.test"})
+    relaying.send("bob@a.test", reason=Reason.FORWARD)
+    assert (len(own.accepted), len(elsewhere.accepted)) == (0, 1)
+    relaying.send("bob@a.test")
+    assert (len(own.accepted), len(elsewhere.accepted)) == (1, 1)
+    services.users.set_settings(OPERATOR, user.user_id, {"mta_relay": "smtp://own.test"})
+    relaying.send("bob@a.test", reason=Reason.FORWARD)
+    assert (len(own.accepted), len(elsewhere.accepted)) == (2, 1)
+
+
+def test_a_relay_that_the_user_chose_takes_nothing_of_others(relaying: Relaying) -> None:
+    check_own_relay(relaying)
+
+
+def test_control_a_relay_that_takes_everything_is_seen(relaying: Relaying, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Smarthosts.of
+    monkeypatch.setattr(Smarthosts, "of", lambda self, home, **_: of(self, home))
+    with pytest.raises(AssertionError):
+        check_own_relay(relaying)
 
 
 def test_password_goes_to_a_smarthost_that_proves_itself_only(relaying: Relaying) -> None:

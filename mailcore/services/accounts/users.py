@@ -326,7 +326,7 @@ class Users:
         """
         user = self.get(user_id)
         before = user.settings
-        after = _asking(actor, before, before.changed(changes), changes)
+        after = _marked(actor, before, before.changed(changes), changes)
         names = frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
         if names:
             self._set_settings(actor, user, after, names)
@@ -359,10 +359,14 @@ class Users:
         self._placement.forget(user_id)
 
 
-def _asking(actor: Actor, before: UserSettings, after: UserSettings, changes: Mapping[str, Any]) -> UserSettings:
-    """Return settings whose targets ask if the user chose them, and not if an admin did."""
+def _marked(actor: Actor, before: UserSettings, after: UserSettings, changes: Mapping[str, Any]) -> UserSettings:
+    """Return settings that say of where mail goes whether the user chose it; what an admin sets it did not."""
     if is_own_choice(actor):
-        return replace(after, targets_ask=before.targets_ask or after.targets != before.targets)
+        return replace(
+            after,
+            targets_ask=before.targets_ask or after.targets != before.targets,
+            relay_is_own=before.relay_is_own or after.mta_relay != before.mta_relay,
+        )
     if "targets" in changes:
-        return replace(after, targets_ask=bool(changes.get("targets_ask")))
-    return after
+        after = replace(after, targets_ask=bool(changes.get("targets_ask")))
+    return replace(after, relay_is_own=False) if "mta_relay" in changes else after

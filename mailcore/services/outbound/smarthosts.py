@@ -32,9 +32,12 @@ class Smarthosts:
         self._audit = audit
         self._of_platform = of_platform
 
-    def of(self, home: Home) -> Smarthost | None:
-        """Return through which server a user sends: the user's own, the tenant's, the platform's; no round trip."""
-        if home.settings.mta_relay:
+    def of(self, home: Home, *, by_itself: bool = False) -> Smarthost | None:
+        """Return through which server a user sends: the user's own, the tenant's, the platform's; no round trip.
+
+        `by_itself`: it is mail of others that is sent on, which no server gets that the user chose without an admin.
+        """
+        if home.settings.mta_relay and not (by_itself and home.settings.relay_is_own):
             return parse_smarthost(home.settings.mta_relay)
         stored = home.smarthost
         if stored is None:
