@@ -14,6 +14,7 @@ from mailcore.api.app import create_app
 from mailcore.api.application import Application
 from mailcore.errors import UserNotFound
 from mailcore.model import data_file
+from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.filter import Query, RuleAction, RuleContent, of_user
 from mailcore.model.flags import FLAGGED, SEEN, FlagSet
 from mailcore.model.ids import UserId
@@ -60,6 +61,11 @@ def fill(services: MailServices, user: MadeUser) -> None:
     action = RuleAction(seen=True, mailbox_id=plans)
     services.filters.create(OPERATOR, of_user(user_id), RuleContent(Query(subject="plan"), action, "Plans"))
     services.users.set_settings(OPERATOR, user_id, {"language": "de", "tags": ("vip",), "spam_level": 70})
+    itself = Actor(ActorKind.USER, Door.API, user.address, user_id)
+    services.users.set_settings(itself, user_id, {"targets": ("waits@else.test", "confirmed@else.test")})
+    waits = RuleContent(Query(subject="waits"), RuleAction(targets=("waits@else.test",), mailbox_id=plans), "Waits")
+    services.filters.create(itself, of_user(user_id), waits)
+    services.targets.vouch(OPERATOR, user_id, ["confirmed@else.test"])
     messages = [
         NewMessage(LARGE, FlagSet(SEEN | FLAGGED, ("$Forwarded", "Work")), 1_700_000_000),
         NewMessage(ODD, FlagSet(), 1_600_000_000),
@@ -76,6 +82,7 @@ def state(services: MailServices, user_id: UserId) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": user.name,
         "settings": user.settings,
+        "confirmed": user.onward.confirmed,
         "addresses": sorted((one.display, one.name) for one in services.addresses.list_of_user(user_id)),
         "mailboxes": sorted((entry.name, entry.special_use, entry.subscribed) for entry in tree.entries),
         "filters": [],
@@ -83,7 +90,8 @@ def state(services: MailServices, user_id: UserId) -> dict[str, Any]:
     }
     for rule in services.filters.list_of(of_user(user_id)).rules:
         target = rule.content.action.mailbox_id
-        found["filters"].append((rule.content.name, rule.content.query, rule.content.action.seen, names[target]))  # type: ignore[index]
+        said = (rule.content.name, rule.content.query, rule.content.action.seen, rule.content.asks)
+        found["filters"].append((*said, names[target]))  # type: ignore[index]
     for entry in tree.entries:
         view = services.mailboxes.open(user_id, entry.name)
         for row in range(view.exists):

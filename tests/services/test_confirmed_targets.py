@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -22,6 +23,7 @@ from mailcore.services import MailServices
 from mailcore.services.addresses import onward_targets
 from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.events.audit import Planned
+from mailcore.services.inbound.arrival import compared
 from mailcore.sieve import redirects_of
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
 from tests.services.inbound_mail import count, mail, queued, take
@@ -517,6 +519,121 @@ c@x.test
     assert "no@x.test" not in redirects_of(text)
     assert not any("$" in target for target in redirects_of(text))
     assert redirects_of("this is no script {") == ()
+
+
+# -- whatever is done in whatever order -----------------------------------------------------------
+
+
+class World:
+    """A user, a colleague and a domain that comes and goes; what may get mail by what was done."""
+
+    def __init__(self, services: MailServices, seed: int) -> None:
+        self.services, self.chance = services, Random(seed)
+        tenant = make_tenant(services)
+        self.user, colleague = make_user(services, tenant=tenant), make_user(services, tenant=tenant)
+        self.extra = f"leaves.{tenant[1]}"
+        services.domains.create(OPERATOR, tenant[0], self.extra)
+        services.domains.verify(OPERATOR, tenant[0], self.extra)
+        services.addresses.create(OPERATOR, colleague.user_id, f"desk@{self.extra}")
+        local, _, domain = colleague.address.partition("@")
+        self.here = (colleague.address, f"{local.upper()}+x@{domain}")
+        self.leaves = f"desk@{self.extra}"
+        self.is_there = True
+        self.outside = tuple(f"{name}@w{seed}.test" for name in ("one", "ONE", "o.ne", "one+x", "two"))
+        self.allowed: set[str] = set()
+        self.known: set[object] = set()
+
+    def by(self) -> Actor:
+        return OPERATOR if self.chance.random() < 0.15 else own(self.user, self.chance.choice(DOORS))
+
+    def targets(self, actor: Actor) -> tuple[str, ...]:
+        url = "https://hooks.elsewhere.test/in"
+        some = tuple(self.chance.sample([*self.here, self.leaves, url, *self.outside], self.chance.randint(1, 2)))
+        if actor is OPERATOR:
+            self.allowed.update(map(target_key, some))
+        return some
+
+    def set_settings(self) -> None:
+        actor = self.by()
+        changes = {"targets": self.targets(actor), "keeps_forwarded": self.chance.random() < 0.5}
+        self.services.users.set_settings(actor, self.user.user_id, changes)
+
+    def set_rule(self) -> None:
+        actor, owner = self.by(), of_user(self.user.user_id)
+        rules = self.services.filters.list_of(owner).rules
+        if rules and self.chance.random() < 0.4:
+            self.services.filters.delete(actor, owner, self.chance.choice(rules).id)
+            return
+        action = RuleAction(targets=self.targets(actor), delete=self.chance.random() < 0.5 or None)
+        if rules and self.chance.random() < 0.6:
+            self.services.filters.update(actor, owner, self.chance.choice(rules).id, {"action": action})
+        else:
+            self.services.filters.create(actor, owner, RuleContent(action=action))
+
+    def set_script(self) -> None:
+        actor, name = self.by(), self.chance.choice("ab")
+        targets = [each for each in self.targets(actor) if "://" not in each]
+        text = 'require "variables"; set "at" "@"; '
+        for each in targets:
+            said = each.replace("@", "${at}") if self.chance.random() < 0.5 else each
+            text += f'redirect "{said}"; '
+        self.services.scripts.put(actor, self.user.user_id, name, text)
+        self.services.scripts.activate(own(self.user), self.user.user_id, name)
+
+    def confirm(self) -> None:
+        asked = asks(self.services, self.user)
+        if asked:
+            one = self.chance.choice(asked)
+            token = self.services.targets.token(self.user.user_id, one)
+            self.services.targets.confirm(OPERATOR, self.services.targets.find(token))
+            self.allowed.add(one.key)
+
+    def move_domain(self) -> None:
+        change = self.services.domains.unverify if self.is_there else self.services.domains.verify
+        change(OPERATOR, self.user.tenant_id, self.extra)
+        self.is_there = not self.is_there
+
+    def deliver(self) -> int:
+        """Let a message come in, which reaches whom it may and is kept or sent; return to how many outside."""
+        before = count(self.services, self.user)
+        assert take(self.services, mail(self.user.address), self.user.address) == [None]
+        entries = [each for each in queued(self.services, self.user) if each.id not in self.known]
+        self.known.update(each.id for each in entries)
+        got = [each.via or one.address for each in entries for one in each.recipients]
+        here = {*map(target_key, self.here), *([target_key(self.leaves)] if self.is_there else [])}
+        assert {target_key(target) for target in got} <= self.allowed | here
+        assert count(self.services, self.user) > before or got, "nothing is lost"
+        return sum(target in self.outside for target in got)
+
+    def step(self) -> int:
+        acts = (self.set_settings, self.set_rule, self.set_script, self.confirm, self.move_domain)
+        self.chance.choices(acts, (3, 3, 3, 2, 1))[0]()
+        return self.deliver()
+
+
+def check_any_order(services: MailServices) -> None:
+    assert sum(world.step() for world in (World(services, seed) for seed in range(5)) for _ in range(25)) > 20
+
+
+def test_nothing_leaves_unconfirmed_whatever_is_done_in_whatever_order(services: MailServices) -> None:
+    check_any_order(services)
+
+
+@pytest.mark.parametrize("broken", ["released", "_hosted", "settings", "rules", "scripts", "key"])
+def test_control_each_part_that_is_missing_is_seen(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    modules = {"settings": "accounts.users", "rules": "inbound.filters", "scripts": "inbound.scripts"}
+    if broken == "released":
+        monkeypatch.setattr(ConfirmedTargets, broken, lambda _self, _home, forwards: tuple(forwards))
+    elif broken == "_hosted":
+        monkeypatch.setattr(ConfirmedTargets, broken, lambda _self, _tenant, targets: set(targets))
+    elif broken == "key":  # as addresses here are compared
+        monkeypatch.setattr(onward_targets, "target_key", compared)
+    else:
+        monkeypatch.setattr(f"mailcore.services.{modules[broken]}.is_own_choice", lambda _actor: False)
+    with pytest.raises(AssertionError):
+        check_any_order(services)
 
 
 # -- what it costs ------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mailcore.errors import StoreUnavailable
+from tests.builders import OPERATOR
+from tests.services.inbound_mail import count, mail, queued, take
 from tests.transcripts.managesieve.dialogue import ManageSieve, literal
 
 VACATION = '#comment\r\nrequire ["vacation"];\r\nvacation "away";\r\n'
@@ -221,3 +223,16 @@ def test_trouble_of_ours_says_so_and_nothing_more(sieve: ManageSieve, monkeypatc
     assert client.ask(b"LISTSCRIPTS\r\n") == b'NO (TRYLATER) "Try again later"\r\n'
     monkeypatch.setattr(type(sieve.services.scripts), "list_of", broken)
     assert client.ask(b"LISTSCRIPTS\r\n") == b'NO "Internal error, it was logged"\r\n'
+
+
+def test_a_redirect_outside_waits_until_it_is_confirmed(sieve: ManageSieve) -> None:
+    services, user = sieve.services, sieve.user
+    client = sieve.sign_in()
+    client.run('PUTSCRIPT "out" "redirect \\"home@elsewhere.test\\";"')
+    client.run('SETACTIVE "out"')
+    assert take(services, mail(user.address), user.address) == [None]
+    assert (count(services, user), queued(services, user)) == (1, [])
+    [ask] = services.users.get(user.user_id).onward.asks
+    services.targets.confirm(OPERATOR, services.targets.find(services.targets.token(user.user_id, ask)))
+    assert take(services, mail(user.address), user.address) == [None]
+    assert (count(services, user), len(queued(services, user))) == (1, 1)
