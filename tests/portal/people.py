@@ -115,7 +115,7 @@ def queued(
         key=ObjectId().binary,
         delay_s=delay_s,
         held=held,
-        header_message_id="<1@here.test>",
+        header_message_id=f"<{user_id}.{ObjectId()}@here.test>",
     )
     queue_id = mail.queueing.enqueue(new, OPERATOR)
     mail.trace.flush()
