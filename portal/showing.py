@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from enum import StrEnum
 
 from flask import Flask
 from flask_babel import format_date, format_datetime, format_decimal
@@ -20,11 +21,12 @@ _SYSTEMS = (
 
 
 def set_up(app: Flask) -> None:
-    """Give templates the filters `date`, `moment`, `browser`, `size`, `base64url` and the function `role_name`."""
+    """Give templates the filters `date`, `moment`, `browser`, `size`, `state`, `base64url`, and `role_name` to call."""
     app.add_template_filter(date)
     app.add_template_filter(moment)
     app.add_template_filter(browser)
     app.add_template_filter(size)
+    app.add_template_filter(state)
     app.add_template_filter(bytes_to_base64url, "base64url")
     app.add_template_global(role_name)
 
@@ -45,6 +47,19 @@ def browser(user_agent: str) -> str:
     system = next((shown for sign, shown in _SYSTEMS if sign in user_agent), "")
     found = re.sub(r"\s+", " ", f"{name} {system}").strip()
     return found or user_agent[:40] or _("unknown")
+
+
+def state(value: StrEnum | str) -> str:
+    """Return a state of an organisation or a user, or a standing, in a word or two."""
+    return {
+        "active": _("active"),
+        "suspended": _("suspended"),
+        "disabled": _("mail refused"),
+        "closed": _("closed"),
+        "full": _("active"),
+        "no_sending": _("sending is off"),
+        "read_only": _("read-only"),
+    }[value]
 
 
 def size(size_bytes: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,17 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from flask import Flask
 
+from mailcore.model.tenant import Standing, State
 from portal import languages
+from portal.accounts.models import OrganisationState
 from portal.notices import FOLDER as NOTICES
 from portal.notices import Notice, render
-from portal.showing import size
+from portal.showing import size, state
 
 PORTAL: Final = Path(languages.__file__).parent
 METHODS: Final = [("**.py", "python"), ("templates/**", "jinja2")]
 KEYWORDS: Final = {"_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2), "_l": None, "N_": None}
+GERMAN_STATES: Final = {"aktiv", "gesperrt", "Post abgelehnt", "geschlossen", "Senden gesperrt", "nur lesbar"}
 NAMES: Final = re.compile(r"%\((\w+)\)s")
 
 
@@ -68,6 +72,12 @@ def test_sizes_are_written_as_the_language_does(portal_app: Flask, language: str
     with portal_app.test_request_context(headers={"Accept-Language": language}):
         assert size(1_500_000_000) == shown
         assert size(17) == "17 B"
+
+
+@pytest.mark.parametrize("kind", [OrganisationState, State, Standing])
+def test_every_state_has_a_word(portal_app: Flask, kind: type[StrEnum]) -> None:
+    with portal_app.test_request_context(headers={"Accept-Language": "de"}):
+        assert {state(one) for one in kind} <= GERMAN_STATES
 
 
 def test_german_has_the_same_names_in_it() -> None:

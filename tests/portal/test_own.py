@@ -376,9 +376,11 @@ def test_sign_ins_are_shown(browser: Browser, mail_services: MailServices, user_
     assert "Nothing yet" in text_of(browser.get("/account/activity"))
     opens(mail_services, user_id, "not it at all", Protocol.IMAP)
     opens(mail_services, user_id, PASSWORD, Protocol.IMAP)
+    opens(mail_services, user_id, PASSWORD, Protocol.PORTAL)
     mail_services.auth_log.flush()
     page = text_of(browser.get("/account/activity"))
     assert "IMAP" in page
+    assert "Portal" in page
     assert "worked" in page
     assert "refused" in page
 
