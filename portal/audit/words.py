@@ -73,6 +73,7 @@ SENTENCES: Final[Mapping[Subject, Mapping[str, Any]]] = {
         "user.settings": _("Settings of a user changed"),
         "target.asked": _("Address asked whether a user's mail may go on to it"),
         "target.confirmed": _("Address confirmed that a user's mail goes on to"),
+        "target.forgotten": _("Address that a user's mail went on to removed"),
         "target.vouched": _("Addresses named that a user's mail may go on to"),
         "user.quota": _("Storage of a user changed"),
         "user.limit": _("Limit of a user changed"),

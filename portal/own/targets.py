@@ -12,18 +12,17 @@ from flask_babel import gettext as _
 
 from mailcore.errors import MailError, NonceInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.filter import of_user
 from mailcore.model.forward_target import is_url
 from mailcore.model.onward_target import target_key
 from mailcore.model.tenant import User
 from mailcore.services import MailServices
 from mailcore.services.addresses.onward_targets import Asked
-from mailcore.services.process.clock import now
 from portal.access import actor, public, requires
 from portal.languages import LANGUAGES
 from portal.mail_plane import mail, portal
 from portal.notices import Notice, SenderMissing, send
 from portal.own.sessions import acting, me
+from portal.people.requests import attempt
 from portal.permissions import Permission
 from portal.rate_limits import Rate, limit
 from portal.settings import PortalSettings
@@ -73,13 +72,22 @@ def again() -> ResponseReturnValue:
     return redirect(url_for("own_away.index"), code=303)
 
 
+@blueprint.post("/account/away/forget")
+@requires(Permission.OWN_MAIL)
+def forget() -> ResponseReturnValue:
+    """Send nothing on to a target any more, whatever names it, until it is confirmed once more."""
+    user = me()
+    return attempt(
+        lambda: mail().targets.forget(acting(user), user.id, request.form.get("target", "")),
+        _("Removed. Nothing is sent on there until it is confirmed again."),
+        url_for("own_away.index"),
+    )
+
+
 def waiting_of(user: User) -> list[Waiting]:
-    """Return what gets nothing yet of what a user's settings and rules name, and what scripts were found to name."""
+    """Return what gets nothing yet of what a user's settings, rules and script name in so many words."""
     named = list(user.settings.targets) if user.settings.targets_ask else []
-    for rule in mail().filters.list_of(of_user(user.id)).rules:
-        if rule.content.asks and not rule.content.is_disabled:
-            named += rule.content.action.targets
-    named += [ask.target for ask in user.onward.asks if ask.holds(user.auth_version, now())]
+    named += mail().filters.asking_targets(user.id)
     once = {target_key(target): target for target in reversed(named)}
     return [Waiting(target, is_url(target)) for target in mail().targets.waiting(user, reversed(once.values()))]
 

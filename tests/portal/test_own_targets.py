@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from itertools import count
@@ -19,7 +20,6 @@ from mailcore.model.outbound import Reason
 from mailcore.services import MailServices
 from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from portal.mail_plane import EXTENSION, Portal
-from portal.own import targets
 from portal.own.sessions import acting
 from tests.builders import OPERATOR
 from tests.portal.conftest import Browser, MadeOrganisation, make_organisation
@@ -156,7 +156,7 @@ def test_the_job_mails_each_link_once_and_again_when_it_is_asked_for(
     again = {"target": scene.target}
     assert scene.browser.post("/account/away/again", again).status_code == 303
     assert len(scene.written(scene.target)) == 1, "a moment ago"
-    monkeypatch.setattr("mailcore.services.addresses.onward_targets.AGAIN_AFTER", targets.now() - targets.now())
+    monkeypatch.setattr("mailcore.services.addresses.onward_targets.AGAIN_AFTER", timedelta(0))
     assert scene.browser.post("/account/away/again", again).status_code == 303
     assert len(scene.written(scene.target)) == 2
     assert scene.browser.post("/account/away/again", {"target": "other@else.test"}).status_code == 404
@@ -182,6 +182,26 @@ def test_rules_and_scripts_show_what_waits_and_a_url_waits_for_an_admin(scene: S
 def acting_as(scene: Scene) -> Any:
     with scene.browser.client.application.test_request_context():
         return acting(scene.mail.users.get(scene.ada))
+
+
+def test_who_removes_a_confirmed_address_has_it_asked_again(scene: Scene) -> None:
+    scene.wants(scene.target)
+    scene.visitor.post(scene.link())
+    assert scene.sent_on() == 1
+    assert "Confirmed addresses" in scene.page()
+    gone = {"target": scene.target}
+    assert scene.browser.post("/account/away/forget", gone).status_code == 303
+    assert scene.sent_on() == 1
+    page = scene.page()
+    assert "Confirmed addresses" not in page
+    assert "Waiting for confirmation" in page
+    assert scene.browser.post("/account/away/forget", gone).status_code == 303
+    assert scene.mail.users.get(scene.ada).onward.confirmed == frozenset()
+
+
+def test_what_is_set_no_more_waits_no_more(scene: Scene) -> None:
+    scene.wants(scene.target)
+    assert "Waiting for confirmation" not in scene.wants("")
 
 
 def test_what_is_made_up_opens_nothing(scene: Scene) -> None:

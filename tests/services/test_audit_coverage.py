@@ -181,6 +181,10 @@ class Scene:
         targets.ask(OPERATOR, user_id, [f"home@{user_id}.test"])
         return targets.find(targets.token(user_id, self.services.users.get(user_id).onward.asks[0]))
 
+    def confirmed(self) -> str:
+        self.services.targets.vouch(OPERATOR, self.user.user_id, ["home@else.test"])
+        return "home@else.test"
+
     def shared_mailbox(self) -> UserId:
         return self.services.shared_mailboxes.create(OPERATOR, self.user.tenant_id, f"desk@{self.domain()}")
 
@@ -634,6 +638,7 @@ CALLS: dict[str, Call] = {
     "users.set_name": lambda s: s.services.users.set_name(s.actor, s.user.user_id, "Ada"),
     "targets.ask": lambda s: s.services.targets.ask(s.actor, s.user.user_id, [f"home@{s.user.user_id}.test"]),
     "targets.confirm": lambda s: s.services.targets.confirm(s.actor, s.asked()),
+    "targets.forget": lambda s: s.services.targets.forget(s.actor, s.user.user_id, s.confirmed()),
     "targets.vouch": lambda s: s.services.targets.vouch(s.actor, s.user.user_id, ["home@else.test"]),
     "users.set_settings": lambda s: s.services.users.set_settings(s.actor, s.user.user_id, {"spam_level": 70}),
     "users.require_password_change": lambda s: s.services.users.require_password_change(s.actor, s.user.user_id),

@@ -183,6 +183,25 @@ def test_of_several_targets_those_get_mail_that_are_confirmed_and_a_copy_stays(s
     assert arrives(services, user) == (1, 3)
 
 
+def test_the_log_says_that_something_was_not_sent(services: MailServices, caplog: pytest.LogCaptureFixture) -> None:
+    user = make_user(services)
+    by_settings(services, own(user), user, OUT)
+    with caplog.at_level("INFO"):
+        arrives(services, user)
+    [line] = [one for one in caplog.records if one.getMessage() == "forward.unconfirmed"]
+    assert vars(line)["user"] == str(user.user_id)
+    assert vars(line)["targets"] == 1
+
+
+def test_a_target_that_is_removed_waits_again(services: MailServices) -> None:
+    user = make_user(services)
+    by_settings(services, own(user), user, OUT)
+    confirm(services, user)
+    assert arrives(services, user) == (0, 1)
+    services.targets.forget(own(user), user.user_id, target_key(OUT))
+    assert arrives(services, user) == (1, 1)
+
+
 # -- what counts as the same address ------------------------------------------------------------
 
 

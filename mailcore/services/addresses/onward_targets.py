@@ -239,6 +239,19 @@ class ConfirmedTargets:
                 raise UserNotFound(user_id)
         self._told(user_id)
 
+    def forget(self, actor: Actor, user_id: UserId, key: str) -> None:
+        """Keep what users have sent on to a target, given by its key, until it is confirmed once more.
+
+        What an admin has set goes on.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        with self._audit.of_user(actor, "target.forgotten", user_id, {"target": key}):
+            if not self._directory.targets.forget(user_id, key):
+                raise UserNotFound(user_id)
+        self._told(user_id)
+
     def _told(self, user_id: UserId) -> None:
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)

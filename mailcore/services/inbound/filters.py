@@ -14,7 +14,7 @@ from bson import ObjectId
 from mailcore.errors import FilterNotFound, FiltersChanged, MailboxNotFound, TooManyFilters, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.event import Details
-from mailcore.model.filter import FilterSet, Match, Rule, RuleContent, RuleOwner, RuleOwnerKind
+from mailcore.model.filter import FilterSet, Match, Rule, RuleContent, RuleOwner, RuleOwnerKind, of_user
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.services.addresses.forward_cycles import ForwardCycles
@@ -27,6 +27,7 @@ from mailcore.services.inbound.rule_scripts import compile_rule
 from mailcore.services.mailboxes.mailboxes import Mailboxes
 from mailcore.services.process.clock import now
 from mailcore.services.process.offload import Offload
+from mailcore.sieve import redirects_of
 from mailcore.store.placement import Home, Placement
 from mailcore.store.user.filter_sets import FilterChange
 
@@ -76,6 +77,14 @@ class Filters:
         if rule is None:
             raise FilterNotFound(rule_id)
         return rule
+
+    def asking_targets(self, user_id: UserId) -> list[str]:
+        """Return where a user's rules and active script, chosen by the user, send mail; one round trip."""
+        found = self._changes.read(of_user(user_id))
+        acting = (rule.content for rule in found.rules if rule.content.asks and not rule.content.is_disabled)
+        named = [target for content in acting for target in content.action.targets]
+        script = found.active_script
+        return named + list(redirects_of(script.text) if script is not None and script.asks else ())
 
     def programs_for(self, home: Home) -> Programs:
         """Return what a user's mail goes through: the tenant's rules, the user's own, the user's active script.

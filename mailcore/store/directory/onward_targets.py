@@ -43,6 +43,11 @@ class StoredTargets:
         with deadline():
             return self._collection.update_one(query, update).matched_count == 1
 
+    def forget(self, user_id: UserId, key: str) -> bool:
+        """Count a target as not confirmed; False if there is no such user."""
+        with deadline():
+            return self._collection.update_one({"_id": user_id}, {"$pull": {CONFIRMED: key}}).matched_count == 1
+
     def ask(self, user_id: UserId, before: Sequence[TargetAsk], asks: Sequence[TargetAsk]) -> None:
         """Put asks in place of others of the same user, the latest last; they are to be mailed."""
         gone = [ask.id for ask in (*before, *asks)]
