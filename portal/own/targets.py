@@ -88,8 +88,10 @@ def waiting_of(user: User) -> list[Waiting]:
     """Return what gets nothing yet of what a user's settings, rules and script name in so many words."""
     named = list(user.settings.targets) if user.settings.targets_ask else []
     named += mail().filters.asking_targets(user.id)
-    once = {target_key(target): target for target in reversed(named)}
-    return [Waiting(target, is_url(target)) for target in mail().targets.waiting(user, reversed(once.values()))]
+    once: dict[str, str] = {}
+    for target in named:
+        once.setdefault(target_key(target), target)
+    return [Waiting(target, is_url(target)) for target in mail().targets.waiting(user, once.values())]
 
 
 def mail_links(services: MailServices, settings: PortalSettings) -> int:

@@ -140,6 +140,11 @@ def furnished_user(mail: MailServices, made: MadeOrganisation) -> User:
     for name, sender in (("Newsletters", "news@"), ("Bills", "billing@")):
         content = RuleContent(Query(sender=sender), RuleAction(seen=True, flagged=True), name)
         mail.filters.create(OPERATOR, of_user(user.id), content)
+    itself = Actor(ActorKind.USER, Door.PORTAL, user.address, user.id)
+    targets = (f"ada.lovelace.at.home@{user.id}.elsewhere.test", "https://hooks.elsewhere.test/in")
+    mail.users.set_settings(itself, user.id, {"targets": targets})
+    mail.filters.create(itself, of_user(user.id), RuleContent(action=RuleAction(targets=targets[:1]), name="Home"))
+    mail.targets.vouch(OPERATOR, user.id, ["ada@elsewhere.test"])
     recipient = MadeUser(user.id, user.tenant_id, user.address)
     deliver(mail, message(b"gone"), recipient)
     expunge_all(mail, recipient)

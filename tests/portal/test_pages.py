@@ -179,7 +179,9 @@ def test_no_public_page_has_anything_to_find_and_the_first_is_light(
     email = f"new-{made.organisation.tenant}@outside.test"
     sign_up.ask(mail_services, "Harbour", "Ada", email, "eu", "en")
     token = token_of(mail_services, LinkPurpose.SIGN_UP, email)
-    pages = ["/", "/missing", f"/sign-up/confirm/{token}", *paths(portal_app, mail_services, made, None)]
+    user = furnished_user(mail_services, made)
+    asked = f"/confirm-forwarding/{mail_services.targets.token(user.id, user.onward.asks[0])}"
+    pages = ["/", "/missing", f"/sign-up/confirm/{token}", asked, *paths(portal_app, mail_services, made, None)]
     found = look(address, None, list(dict.fromkeys(pages)), language="de")
     assert faults(found) == []
     assert found[0]["weight"] < FIRST_LOAD_BYTES
