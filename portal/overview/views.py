@@ -10,12 +10,13 @@ from flask_babel import gettext as _
 
 from portal.access import SignedIn, current, current_member, current_organisation, public, requires, signed_in
 from portal.accounts import provisioning
-from portal.accounts.models import Organisation
+from portal.accounts.models import Organisation, OrganisationState
 from portal.domains.queries import count_claims
 from portal.mail_plane import mail
 from portal.members.queries import count_owners
 from portal.permissions import Permission, Role
 from portal.progress import Progress, stream
+from portal.staff.queries import suspension_of
 
 blueprint = Blueprint("overview", __name__)
 
@@ -36,12 +37,19 @@ def front() -> ResponseReturnValue:
 @blueprint.get("/overview")
 @requires(Permission.VIEW_ORGANISATION)
 def home() -> ResponseReturnValue:
-    """Show the organisation and what to do next; three round trips, and three to the mail plane."""
+    """Show the organisation and what to do next; three round trips, one more if suspended, three to the mail plane."""
     organisation, who = current_organisation(), current()
     may_see = who.may(Permission.VIEW_DELIVERIES) and organisation.provisioned_at is not None
     holds = mail().sending_holds.list_of_tenant(organisation.tenant_id) if may_see else []
     steps = steps_of(organisation, who)
-    return render_template("overview/home.html", organisation=organisation, steps=steps, holds=holds)
+    suspended = organisation.state == OrganisationState.SUSPENDED
+    return render_template(
+        "overview/home.html",
+        organisation=organisation,
+        steps=steps,
+        holds=holds,
+        suspension=suspension_of(organisation.id) if suspended else None,
+    )
 
 
 @blueprint.get("/overview/progress")

@@ -91,7 +91,12 @@ def lift(organisation_id: UUID) -> ResponseReturnValue:
 def close(organisation_id: UUID) -> ResponseReturnValue:
     """Ask that it be closed; another member of staff decides."""
     found, form = queries.get_organisation(organisation_id), ReasonForm()
-    return _done(found.id, lambda: approvals.ask_to_close(actor(), found, form.reason.data or ""))
+
+    def ask() -> None:
+        approvals.ask_to_close(actor(), found, form.reason.data or "")
+        flash(_("Asked. It is closed once another member of staff agrees."), "success")
+
+    return _done(found.id, ask)
 
 
 @blueprint.post("/approvals/<uuid:approval_id>")

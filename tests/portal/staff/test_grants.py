@@ -262,10 +262,13 @@ def test_a_suspension_says_why_and_how_to_object_and_ends(scene: Scene) -> None:
     scene.staff.post(f"{path}/suspend", {"reason": "Spam was sent", "appeal": "Write to appeals@x.test"})
     provision(scene.mail, scene.organisation.id)
     assert scene.mail.tenants.get(scene.organisation.tenant_id).state is State.SUSPENDED
-    owner = browser_of(scene.app, scene.made.members[Role.OWNER]).get("/support").text
-    assert "Spam was sent" in owner
-    assert "appeals@x.test" in owner
+    owner = browser_of(scene.app, scene.made.members[Role.OWNER])
+    for page in ("/support", "/overview"):
+        shown = owner.get(page).text
+        assert "Spam was sent" in shown
+        assert "appeals@x.test" in shown
     scene.staff.post(f"{path}/lift", {"reason": "Explained"})
+    assert "suspended" not in owner.get("/overview").text
     provision(scene.mail, scene.organisation.id)
     assert scene.mail.tenants.get(scene.organisation.tenant_id).state is State.ACTIVE
 
@@ -273,7 +276,8 @@ def test_a_suspension_says_why_and_how_to_object_and_ends(scene: Scene) -> None:
 def _close(scene: Scene, decider: Browser) -> tuple[int, str]:
     """Let one ask that an organisation be closed and another decide; return the answer and its state then."""
     victim = make_organisation(scene.mail).organisation
-    scene.staff.post(f"/staff/organisations/{victim.id}/close", {"reason": "Fraud"})
+    asking = scene.staff.post(f"/staff/organisations/{victim.id}/close", {"reason": "Fraud"})
+    assert "once another member of staff agrees" in scene.staff.get(asking.headers["Location"]).text
     session().expire_all()
     asked = session().scalars(select(Approval).where(Approval.organisation_id == victim.id)).one()
     answer = decider.post(f"/staff/approvals/{asked.id}", {"decision": "approve"})
