@@ -13,10 +13,11 @@ from flask_babel import gettext as _
 from mailcore.errors import MailError, NonceInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.forward_target import is_url
-from mailcore.model.onward_target import target_key
+from mailcore.model.onward_target import TargetAsk, target_key
 from mailcore.model.tenant import User
 from mailcore.services import MailServices
 from mailcore.services.addresses.onward_targets import Asked
+from mailcore.services.process.clock import now
 from portal.access import actor, public, requires
 from portal.languages import LANGUAGES
 from portal.mail_plane import mail, portal
@@ -95,24 +96,31 @@ def waiting_of(user: User) -> list[Waiting]:
 
 
 def mail_links(services: MailServices, settings: PortalSettings) -> int:
-    """Write to whoever has a target that waits; return to how many. Who was not written to is next time."""
+    """Write to whoever has a target that waits; return how many were dealt with. The others are next time."""
     count = 0
     for user, asks in services.targets.list_due():
-        sent = []
-        for ask in asks:
-            url = f"{settings.public_url}/confirm-forwarding/{services.targets.token(user.id, ask)}"
-            values = {"user": user.address, "target": ask.target, "url": url}
-            notice = Notice(ASKED, ask.target, _language(user), values, is_final=True)
-            try:
-                send(services, settings, notice, key=ask.id.binary + ask.mails.to_bytes(4, "big"))
-            except (MailError, SenderMissing) as error:
-                log.warning("targets.not_mailed", extra={"user": str(user.id), "reason": type(error).__name__})
-            else:
-                sent.append(ask)
-        if sent or not asks:
-            services.targets.note_mailed(user.id, sent)
-        count += len(sent)
+        done = [ask for ask in asks if _is_done(services, settings, user, ask)]
+        if done or not asks:
+            services.targets.note_mailed(user.id, done)
+        count += len(done)
     return count
+
+
+def _is_done(services: MailServices, settings: PortalSettings, user: User, ask: TargetAsk) -> bool:
+    """Mail a link, unless it is over already; False if that has to be tried again."""
+    if not ask.holds(user.auth_version, now()):
+        return True
+    url = f"{settings.public_url}/confirm-forwarding/{services.targets.token(user.id, ask)}"
+    values = {"user": user.address, "target": ask.target, "url": url}
+    notice = Notice(ASKED, ask.target, _language(user), values, is_final=True)
+    try:
+        send(services, settings, notice, key=ask.id.binary + ask.mails.to_bytes(4, "big"))
+    except (MailError, SenderMissing) as error:
+        log.warning("targets.not_mailed", extra={"user": str(user.id), "reason": type(error).__name__})
+        return False
+    except Exception:  # an address that no mail can be made for is left aside, for others wait behind it
+        log.exception("targets.unfit", extra={"user": str(user.id)})
+    return True
 
 
 def _tell_user(asked: Asked) -> None:

@@ -14,11 +14,14 @@ from typing import Any, cast
 import pytest
 from flask import Flask
 
+from mailcore.errors import ScriptInvalid
 from mailcore.model.filter import RuleAction, RuleContent, of_user
 from mailcore.model.ids import UserId
 from mailcore.model.outbound import Reason
+from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.addresses.onward_targets import ConfirmedTargets
+from portal import notices
 from portal.mail_plane import EXTENSION, Portal
 from portal.own.sessions import acting
 from tests.builders import OPERATOR
@@ -182,6 +185,51 @@ def test_rules_and_scripts_show_what_waits_and_a_url_waits_for_an_admin(scene: S
 def acting_as(scene: Scene) -> Any:
     with scene.browser.client.application.test_request_context():
         return acting(scene.mail.users.get(scene.ada))
+
+
+ODD = (
+    "odd..dots@x.test", ".@x.test",
+    "=?utf-8?q?a?=@x.test", "%0d%0a@x.test", "a;b@x.test", "\u202eevil@x.test", "😀@x.test",
+    "jörg@bücher.test", "a'b@x.test", "o\u0308@x.test", "\u2028@x.test", "a=b@x.test", "-@x.test", "x" * 64 + "@x.test",
+)  # fmt: skip
+
+
+def test_odd_addresses_of_scripts_are_asked_or_left_aside_and_stop_nobody(scene: Scene) -> None:
+    by = acting_as(scene)
+    for number, some in enumerate((ODD[:4], ODD[4:8], ODD[8:12], ODD[12:])):
+        text = "".join(f'redirect "{one.replace("x.test", f"{scene.ada}.test")}";' for one in some)
+        try:
+            scene.mail.scripts.put(by, scene.ada, f"s{number}", text)
+        except ScriptInvalid:
+            continue
+        scene.mail.scripts.activate(by, scene.ada, f"s{number}")
+    assert len(scene.mail.users.get(scene.ada).onward.asks) > 5
+    scene.wants("")
+    job.mail(JobContext(scene.mail, cast("Any", None), scene.portal))
+    assert [ask for ask in scene.mail.users.get(scene.ada).onward.asks if ask.is_due] == []
+    assert scene.sent_on() == 0
+
+
+def test_what_cannot_be_mailed_stops_nobody_behind_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    render = notices.render
+
+    def failing(notice: Any) -> str:
+        if notice.values.get("target") == f"unfit@{scene.ada}.test":
+            raise ValueError
+        return render(notice)
+
+    monkeypatch.setattr(notices, "render", failing)
+    scene.wants(f"unfit@{scene.ada}.test\n{scene.target}")
+    assert len(scene.written(scene.target)) == 1
+    assert scene.written(f"unfit@{scene.ada}.test") == []
+    assert [ask for ask in scene.mail.users.get(scene.ada).onward.asks if ask.is_due] == []
+
+
+def test_a_link_that_is_over_before_it_was_mailed_is_not_mailed(scene: Scene) -> None:
+    scene.wants(scene.target)
+    scene.mail.users.set_password(OPERATOR, scene.ada, Secret("an entirely new password"))
+    assert scene.written(scene.target) == []
+    assert scene.ada not in {user.id for user, _ in scene.mail.targets.list_due()}
 
 
 def test_who_removes_a_confirmed_address_has_it_asked_again(scene: Scene) -> None:
