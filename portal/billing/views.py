@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from bson import ObjectId
@@ -208,7 +209,8 @@ def export(user_id: str) -> ResponseReturnValue:
     with unit_of_work():
         record(actor(), "mail.exported", user.address, {}, organisation_id=current_organisation().id)
     sent = Response(mail.mail_archive.whole(user.id), mimetype="application/x-tar")
-    sent.headers.set("Content-Disposition", "attachment", filename=f"{user.id}.tar")
+    named = {"filename*": f"UTF-8''{quote(user.address, safe='')}.tar"}  # RFC 8187 section 3.2
+    sent.headers.set("Content-Disposition", "attachment", filename=f"{user.id}.tar", **named)
     return sent
 
 

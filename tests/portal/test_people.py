@@ -12,6 +12,7 @@ from bson import ObjectId
 from flask import Flask
 from pymongo import monitoring
 from sqlalchemy import event
+from werkzeug.http import parse_options_header
 
 from mailcore.errors import DeletedUserNotFound, UserNotFound
 from mailcore.model.access import Protocol
@@ -375,3 +376,15 @@ def test_a_tenant_of_thousands_is_listed_with_as_few(
         assert len(queries) <= MOST, queries
         assert "many" in found
     assert "many2990@x.test" in text_of(browser.get("/people/?q=many2990"))
+
+
+def test_the_file_with_a_users_mail_bears_the_address(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    user_id = user_of(mail_services, organisation)
+    address = f"δάφνη@{domain_of(mail_services, organisation.organisation.tenant_id)}"
+    mail_services.renaming.rename(OPERATOR, user_id, address)
+    sent = sign_in(Role.OWNER).get(f"/billing/export/{user_id}.tar")
+    assert sent.status_code == 200
+    _, named = parse_options_header(sent.headers["Content-Disposition"])
+    assert named["filename"] == f"{address}.tar"
