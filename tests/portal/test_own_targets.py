@@ -165,6 +165,13 @@ def test_the_job_mails_each_link_once_and_again_when_it_is_asked_for(
     assert scene.browser.post("/account/away/again", {"target": "other@else.test"}).status_code == 404
 
 
+@pytest.mark.parametrize("local", ["=?utf-8?q?a=0a?=", "=?us-ascii?q??="])
+def test_an_address_that_no_header_can_name_holds_up_nobody_elses_link(scene: Scene, local: str) -> None:
+    scene.wants(f"{local}@{scene.ada}.test\n{scene.target}")
+    assert len(scene.written(scene.target)) == 1
+    assert scene.ada not in {user.id for user, _ in scene.mail.targets.list_due()}
+
+
 def test_rules_and_scripts_show_what_waits_and_a_url_waits_for_an_admin(scene: Scene) -> None:
     by = acting_as(scene)
     url = "https://hooks.else.test/in"
