@@ -494,6 +494,25 @@ def test_control_unbounded_mails_are_seen(services: MailServices, monkeypatch: p
         check_mails_are_few(services, monkeypatch)
 
 
+def test_labels_dots_and_case_make_no_more_mails_for_one_person(services: MailServices) -> None:
+    person = make_user(services).user_id
+    spellings = ("vic.tim+a", "victim+b", "VICTIM", "v.i.ctim", "victim+c")
+    users = [make_user(services) for _ in spellings]
+    for each, local in zip(users, spellings, strict=True):
+        by_settings(services, own(each), each, f"{local}@{person}.test")
+    assert sum(len(asks(services, each)) for each in users) == 3
+
+
+def test_who_may_ask_no_more_uses_up_nothing_of_others(services: MailServices) -> None:
+    user, other = make_user(services), make_user(services)
+    for number in range(10):
+        by_settings(services, own(user), user, f"t{number}@many.test")
+    for _ in range(3):
+        by_settings(services, own(user), user, f"wanted@{other.user_id}.test")
+    by_settings(services, own(other), other, f"wanted@{other.user_id}.test")
+    assert len(asks(services, other)) == 1
+
+
 def test_links_are_due_until_they_are_mailed(services: MailServices) -> None:
     user = make_user(services)
     by_settings(services, own(user), user, OUT)

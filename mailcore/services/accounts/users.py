@@ -46,6 +46,8 @@ from mailcore.store.placement import Placement
 MAX_REASON_CHARACTERS = 128
 UNTOLD: Final = frozenset({"meta_data", "internal_data"})
 """Settings whose content does not go into the audit trail, only that they changed."""
+MARKED: Final = (frozenset({"targets", "targets_ask"}), frozenset({"mta_relay", "relay_is_own"}))
+"""Stored together, so that of two changes at once none has the other's mark."""
 
 
 class Users:
@@ -327,9 +329,11 @@ class Users:
         user = self.get(user_id)
         before = user.settings
         after = _marked(actor, before, before.changed(changes), changes)
-        names = frozenset(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
+        names = {name for name in SETTINGS if getattr(before, name) != getattr(after, name)}
+        for pair in MARKED:
+            names |= pair if names & pair else set()
         if names:
-            self._set_settings(actor, user, after, names)
+            self._set_settings(actor, user, after, frozenset(names))
         if "targets" in changes and after.targets_ask and is_own_choice(actor):
             self._targets.ask(actor, user_id, after.targets)
 
