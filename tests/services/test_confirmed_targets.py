@@ -20,6 +20,7 @@ from mailcore.model.filter import RuleAction, RuleContent, of_tenant, of_user
 from mailcore.model.onward_target import AGAIN_AFTER, GOOD_FOR, MOST_CONFIRMED, TargetAsk, target_key
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
+from mailcore.services.accounts.users import Users
 from mailcore.services.addresses import onward_targets
 from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.events.audit import Planned
@@ -200,6 +201,33 @@ def test_a_target_that_is_removed_waits_again(services: MailServices) -> None:
     assert arrives(services, user) == (0, 1)
     services.targets.forget(own(user), user.user_id, target_key(OUT))
     assert arrives(services, user) == (1, 1)
+
+
+@pytest.mark.parametrize("before", ["an admin's", "the user's"])
+def test_an_admin_who_saves_meanwhile_vouches_for_nothing_but_what_is_saved(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """Both read the same settings; whoever is last has targets and mark go together."""
+    user = make_user(services)
+    good = "good@elsewhere.test"
+    by_settings(services, own(user), user, good)
+    check: Callable[..., None] = Users._set_settings
+    overtaken = [own(user)] if before == "the user's" else [OPERATOR]
+
+    def slow(self: Users, actor: Actor, *rest: Any) -> None:
+        if overtaken and actor is not overtaken[0]:
+            other = overtaken.pop()
+            by_settings(services, other, user, OUT if other is not OPERATOR else good)
+        check(self, actor, *rest)
+
+    monkeypatch.setattr(Users, "_set_settings", slow)
+    if before == "the user's":
+        by_settings(services, OPERATOR, user, good)
+        settings = services.users.get(user.user_id).settings
+        assert (settings.targets, settings.targets_ask) == ((good,), False)
+    else:
+        by_settings(services, own(user), user, OUT)
+        assert arrives(services, user) == (1, 0)
 
 
 # -- what counts as the same address ------------------------------------------------------------

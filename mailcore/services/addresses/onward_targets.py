@@ -19,7 +19,7 @@ from bson import ObjectId
 
 from mailcore.errors import AddressInvalid, NonceInvalid, RateExceeded, ServerBusy, UserNotFound
 from mailcore.model.actor import Actor, ActorKind
-from mailcore.model.address import Address
+from mailcore.model.address import Address, canonical
 from mailcore.model.forward_target import is_url
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import Limits, Spending
@@ -166,11 +166,15 @@ class ConfirmedTargets:
         return replace(before, asked_at=at, mails=before.mails + 1, is_due=True)
 
     def _may_mail(self, user_id: UserId, ask: TargetAsk) -> bool:
-        """Count a mail, for who asks and for the address that is asked by whomever."""
-        address = ObjectId(hashlib.sha256(b"target\0" + ask.key.encode()).digest()[:ID_BYTES])
+        """Count a mail, for who asks and then for whoever is asked, by whomever; dots and labels make no other."""
         try:
-            self._usage.spend_of(address, Spending.CONFIRMATIONS, self._limits.confirmations_per_target)
+            person = canonical(ask.target)
+        except AddressInvalid:
+            person = ask.key
+        asked = ObjectId(hashlib.sha256(b"target\0" + person.encode()).digest()[:ID_BYTES])
+        try:
             self._usage.spend_of(user_id, Spending.CONFIRMATIONS, self._limits.confirmations_per_day)
+            self._usage.spend_of(asked, Spending.CONFIRMATIONS, self._limits.confirmations_per_target)
         except RateExceeded:
             log.warning("targets.too_many", extra={"user": str(user_id)})
             return False
