@@ -99,7 +99,7 @@ def compile_commands(commands: Sequence[Command], limits: SieveLimits = DEFAULT)
 
 
 def redirects_of(text: str, limits: SieveLimits = DEFAULT) -> tuple[str, ...]:
-    """Return the addresses that a script names in so many words; those that it puts together itself are not known."""
+    """Return the addresses and URLs that a script names in so many words; what it puts together itself is unknown."""
     try:
         commands = list(parse(text, limits.nesting))
     except Flaw:
@@ -108,7 +108,7 @@ def redirects_of(text: str, limits: SieveLimits = DEFAULT) -> tuple[str, ...]:
     while commands:
         command = commands.pop()
         commands.extend(command.block or ())
-        if command.name == "redirect" and command.arguments and isinstance(command.arguments[-1], Strings):
+        if command.name in {"redirect", "sendto"} and command.arguments and isinstance(command.arguments[-1], Strings):
             found.update(dict.fromkeys(value for value in command.arguments[-1].values if "${" not in value))
     return tuple(found)
 

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 import pytest
+from bson import ObjectId
 from pymongo import monitoring
 
 from mailcore.errors import NonceInvalid
@@ -429,6 +430,31 @@ def test_a_rule_that_its_user_only_renames_asks_for_nothing(services: MailServic
     assert arrives(services, user) == (0, 1)
 
 
+def test_what_its_user_takes_out_is_not_confirmed_by_that(services: MailServices) -> None:
+    """A stranger set it before anybody was asked, and could set it again."""
+    for way in (by_settings, by_rule, by_script):
+        user = make_user(services)
+        way(services, OPERATOR, user, OUT)
+        if way is by_rule:
+            [rule] = services.filters.list_of(of_user(user.user_id)).rules
+            action = RuleAction(targets=("new@elsewhere.test",))
+            services.filters.update(own(user), of_user(user.user_id), rule.id, {"action": action})
+        elif way is by_settings:
+            services.users.set_settings(own(user), user.user_id, {"targets": ()})
+        else:
+            services.scripts.put(own(user), user.user_id, "s", 'redirect "new@elsewhere.test";')
+        assert services.users.get(user.user_id).onward.confirmed == frozenset()
+
+
+def test_a_script_with_a_url_that_its_user_comments_goes_on(services: MailServices) -> None:
+    user = make_user(services)
+    text = 'require "vnd.eider.rules"; SendTo "https://hooks.elsewhere.test/in"; discard;'
+    services.scripts.put(OPERATOR, user.user_id, "s", text)
+    services.scripts.activate(OPERATOR, user.user_id, "s")
+    services.scripts.put(own(user), user.user_id, "s", f"# mine\n{text}")
+    assert arrives(services, user) == (0, 1)
+
+
 # -- links --------------------------------------------------------------------------------------
 
 
@@ -446,6 +472,23 @@ def test_a_link_is_good_once_for_one_target_of_one_user(services: MailServices) 
         services.targets.confirm(OPERATOR, asked)
     assert services.users.get(user.user_id).onward.confirmed == {"one@elsewhere.test"}
     assert services.users.get(other.user_id).onward.confirmed == frozenset()
+
+
+def test_no_link_outlives_what_it_was_mailed_for(services: MailServices) -> None:
+    """Of two that were asked for at once both end with one; and all with the target's removal."""
+    user = make_user(services)
+    by_settings(services, own(user), user, OUT)
+    [one] = asks(services, user)
+    services.targets._directory.targets.ask(user.user_id, [], [replace(one, id=ObjectId())])
+    confirm(services, user)
+    assert asks(services, user) == ()
+    services.targets.forget(own(user), user.user_id, target_key(OUT))
+    by_settings(services, own(user), user, OUT)
+    token = link(services, user)
+    services.targets.vouch(OPERATOR, user.user_id, [OUT])
+    services.targets.forget(own(user), user.user_id, target_key(OUT))
+    with pytest.raises(NonceInvalid):
+        services.targets.find(token)
 
 
 @pytest.mark.parametrize("place", [0, 5, 16, 30, 50, -1])

@@ -345,7 +345,7 @@ class Users:
         with self._audit.of_user(actor, "user.settings", user_id, wanted) as change:
             change.before.update({name: getattr(before, name) for name in names - UNTOLD})
             if "targets" in names and after.targets_ask and not before.targets_ask:
-                self._targets.go_on(user_id, before.targets)
+                self._targets.go_on(user_id, before.targets, after.targets)
             self._changed(user_id, self._directory.user_changes.set_settings(user_id, after, names))
         self._sessions.user_changed(user_id)
 

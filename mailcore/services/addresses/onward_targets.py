@@ -127,9 +127,12 @@ class ConfirmedTargets:
 
     # -- what users choose --------------------------------------------------------------------
 
-    def go_on(self, user_id: UserId, targets: Iterable[str]) -> None:
-        """Let targets that asked for nothing so far count as confirmed; part of a user's change of what names them."""
-        keys = {target_key(target) for target in targets}
+    def go_on(self, user_id: UserId, before: Iterable[str], after: Iterable[str]) -> None:
+        """Let targets that asked for nothing so far, and stay, count as confirmed; part of a user's change.
+
+        One that the user takes out does not: somebody else may have put it there before anybody was asked.
+        """
+        keys = set(map(target_key, before)) & set(map(target_key, after))
         if keys:
             self._directory.targets.confirm(user_id, keys)
             self._placement.forget(user_id)
@@ -227,7 +230,8 @@ class ConfirmedTargets:
         """
         user_id = asked.user.id
         with self._audit.of_user(actor, "target.confirmed", user_id, {"target": asked.ask.target}):
-            if not self._directory.targets.confirm(user_id, {asked.ask.key}, asked.ask):
+            alike = [ask.id for ask in asked.user.onward.asks if ask.key == asked.ask.key]
+            if not self._directory.targets.confirm(user_id, {asked.ask.key}, asked.ask, alike):
                 raise NonceInvalid
         self._told(user_id)
 
@@ -246,13 +250,15 @@ class ConfirmedTargets:
     def forget(self, actor: Actor, user_id: UserId, key: str) -> None:
         """Keep what users have sent on to a target, given by its key, until it is confirmed once more.
 
-        What an admin has set goes on.
+        Links that were mailed there are over. What an admin has set goes on.
 
         Raises:
             UserNotFound: there is no such user.
         """
+        user = self._directory.users.find(user_id)
+        asks = user.onward.asks if user is not None else ()
         with self._audit.of_user(actor, "target.forgotten", user_id, {"target": key}):
-            if not self._directory.targets.forget(user_id, key):
+            if not self._directory.targets.forget(user_id, key, [ask.id for ask in asks if ask.key == key]):
                 raise UserNotFound(user_id)
         self._told(user_id)
 

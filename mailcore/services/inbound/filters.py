@@ -167,7 +167,7 @@ class Filters:
         self._rehearse(actor, owner, change)
         with self._audited(actor, owner, "changed", details) as told:
             if _asks(actor, owner, known, wanted, changes) and not known.asks:
-                self._targets.go_on(UserId(owner.id), known.action.targets)
+                self._targets.go_on(UserId(owner.id), known.action.targets, wanted.action.targets)
             old, new = self._changes.change(owner, change)
             told.before.update(_told(old.content))
         self._ask(actor, owner, new)

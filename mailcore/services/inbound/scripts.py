@@ -133,7 +133,8 @@ class Scripts:
             self._check_count(before, wanted)
             if is_own_choice(actor):
                 free = [one.text for one in before.scripts if not one.asks]
-                self._targets.go_on(user_id, self._offload.run(lambda: _redirects(free)))
+                old_targets, new_targets = self._offload.run(lambda: (_redirects(free), _redirects([script.text])))
+                self._targets.go_on(user_id, old_targets, new_targets)
             old = before.find_script(wanted)
             asks = is_own_choice(actor) and (old is None or old.asks or old.text != script.text)
             new = replace(script, is_active=old is not None and old.is_active, asks=asks)

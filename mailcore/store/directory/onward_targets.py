@@ -27,8 +27,13 @@ class StoredTargets:
         self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
         self._everybody = self._collection.across_owners("the job that mails links looks at every user's")
 
-    def confirm(self, user_id: UserId, keys: Collection[str], ask: TargetAsk | None = None) -> bool:
-        """Count targets as confirmed; of two with one ask one does. False: no such user, or the ask is gone."""
+    def confirm(
+        self, user_id: UserId, keys: Collection[str], ask: TargetAsk | None = None, alike: Collection[ObjectId] = ()
+    ) -> bool:
+        """Count targets as confirmed; of two with one ask one does. False: no such user, or the ask is gone.
+
+        With the ask those go that are `alike`: for the same target.
+        """
         new = sorted(keys)
         known = {"$ifNull": [f"${CONFIRMED}", []]}
         others = {"$filter": {"input": known, "cond": {"$not": [{"$in": ["$$this", {"$literal": new}]}]}}}
@@ -38,15 +43,16 @@ class StoredTargets:
         if ask is not None:
             query[ASKS] = {"$elemMatch": {"id": ask.id, "auth_version": ask.auth_version}}
             query["auth_version"] = ask.auth_version
-            kept = {"$filter": {"input": f"${ASKS}", "cond": {"$ne": ["$$this.id", ask.id]}}}
+            kept = {"$filter": {"input": f"${ASKS}", "cond": {"$not": [{"$in": ["$$this.id", [ask.id, *alike]]}]}}}
             update.append({"$set": {ASKS: kept}})
         with deadline():
             return self._collection.update_one(query, update).matched_count == 1
 
-    def forget(self, user_id: UserId, key: str) -> bool:
-        """Count a target as not confirmed; False if there is no such user."""
+    def forget(self, user_id: UserId, key: str, ask_ids: Sequence[ObjectId]) -> bool:
+        """Count a target as not confirmed, and end what asks for it; False if there is no such user."""
+        gone = {CONFIRMED: key, ASKS: {"id": {"$in": list(ask_ids)}}}
         with deadline():
-            return self._collection.update_one({"_id": user_id}, {"$pull": {CONFIRMED: key}}).matched_count == 1
+            return self._collection.update_one({"_id": user_id}, {"$pull": gone}).matched_count == 1
 
     def ask(self, user_id: UserId, before: Sequence[TargetAsk], asks: Sequence[TargetAsk]) -> None:
         """Put asks in place of others of the same user, the latest last; they are to be mailed."""
