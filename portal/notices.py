@@ -20,6 +20,7 @@ from mailcore.model.address import Address
 from mailcore.model.outbound import NewOutbound, OutboundRecipient, Reason
 from mailcore.model.tenant import AddressRoute
 from mailcore.services import MailServices
+from mailcore.services.inbound.delivery import DeliveryTarget
 from mailcore.services.outbound.queueing import queue_id_of
 from portal.database import utc_now
 from portal.languages import translations
@@ -80,6 +81,22 @@ def send(mail: MailServices, settings: PortalSettings, notice: Notice, *, key: b
         ),
         PORTAL,
     )
+
+
+def deliver(mail: MailServices, settings: PortalSettings, notice: Notice, *, key: bytes) -> None:
+    """Deliver a mail to a user here at once, as the user's rules and targets are now; `key` names it.
+
+    Raises:
+        SenderMissing: as `send`.
+        MailError: the user gets no mail now.
+    """
+    sender, _ = _sender(mail, settings)
+    message = _message(notice, sender, f"<{key.hex()}{_mark(notice.event, sender)}")
+    raw = message.as_bytes(policy=SMTP if notice.to.isascii() else SMTPUTF8)
+    target = DeliveryTarget(mail.delivery.resolve(notice.to))
+    for result in mail.delivery.deliver(raw, [target], None, PORTAL):
+        if result.error is not None:
+            raise result.error
 
 
 def is_queued(mail: MailServices, settings: PortalSettings, event: str, key: bytes) -> bool:

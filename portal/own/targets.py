@@ -21,7 +21,7 @@ from mailcore.services.process.clock import now
 from portal.access import actor, public, requires
 from portal.languages import LANGUAGES
 from portal.mail_plane import mail, portal
-from portal.notices import Notice, SenderMissing, send
+from portal.notices import Notice, SenderMissing, deliver, send
 from portal.own.sessions import acting, me
 from portal.people.requests import attempt
 from portal.permissions import Permission
@@ -124,13 +124,14 @@ def _is_done(services: MailServices, settings: PortalSettings, user: User, ask: 
 
 
 def _tell_user(asked: Asked) -> None:
-    """Write to the user first: nothing is sent on that nobody heard of."""
+    """Write to the user first, and have it delivered: later the target itself may be all that gets it."""
     user = asked.user
     values = {"target": asked.ask.target, "url": f"{portal().settings.public_url}/account/away/"}
     notice = Notice(CONFIRMED, user.address, _language(user), values, is_final=True)
     try:
-        send(mail(), portal().settings, notice, key=asked.ask.id.binary)
-    except SenderMissing:
+        deliver(mail(), portal().settings, notice, key=asked.ask.id.binary)
+    except (MailError, SenderMissing) as error:
+        log.warning("targets.user_untold", extra={"user": str(user.id), "reason": type(error).__name__})
         abort(503)
 
 

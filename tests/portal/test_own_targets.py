@@ -71,6 +71,12 @@ class Scene:
         )
         return [cast("EmailMessage", message_from_bytes(raw, policy=policy.default)) for raw in raws]
 
+    def inbox(self) -> list[EmailMessage]:
+        view = self.mail.mailboxes.open(self.ada, "INBOX")
+        oids = [view.message_oid(row) for row in range(view.exists)]
+        raws = [b"".join(found.read()) for found in self.mail.content.open_many(self.ada, oids)]
+        return [cast("EmailMessage", message_from_bytes(raw, policy=policy.default)) for raw in raws]
+
     def link(self) -> str:
         found = LINK.search(self.written(self.target)[-1].get_content())
         assert found is not None
@@ -113,7 +119,7 @@ def check_asked_and_confirmed(scene: Scene) -> None:
     done = scene.visitor.post(link)
     assert (done.status_code, "from now on" in done.text) == (200, True)
     assert scene.sent_on() == 1
-    [told] = scene.written(scene.address)
+    [told] = [one for one in scene.inbox() if one["From"].startswith("Eider")]
     assert scene.target in told["Subject"]
     assert "Passwort" in told.get_content()
     assert "Waiting for confirmation" not in scene.page()
@@ -136,6 +142,18 @@ def test_control_a_link_that_confirms_by_itself_is_seen(scene: Scene, monkeypatc
     monkeypatch.setattr(ConfirmedTargets, "find", confirming)
     with pytest.raises(AssertionError):
         check_asked_and_confirmed(scene)
+
+
+def test_the_user_hears_of_it_though_the_target_then_gets_all_and_nothing_is_kept(scene: Scene) -> None:
+    """Whoever set it may have had all mail deleted here, and where mail went before it goes first."""
+    before = f"before@{scene.ada}.test"
+    scene.mail.users.set_settings(OPERATOR, scene.ada, {"targets": (before,), "keeps_forwarded": False})
+    action = RuleAction(targets=(scene.target,), delete=True)
+    scene.mail.filters.create(acting_as(scene), of_user(scene.ada), RuleContent(action=action))
+    assert scene.visitor.post(scene.link()).status_code == 200
+    assert [one["From"].split()[0] for one in scene.inbox()] == ["Eider"]
+    [entry] = scene.mail.outbound.list_of_user(scene.ada)
+    assert [one.address for one in entry.recipients] == [before]
 
 
 def test_nothing_is_confirmed_that_the_user_was_not_told_of(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
