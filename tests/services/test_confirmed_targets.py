@@ -204,10 +204,7 @@ def test_a_target_that_is_removed_waits_again(services: MailServices) -> None:
     assert arrives(services, user) == (1, 1)
 
 
-@pytest.mark.parametrize("before", ["an admin's", "the user's"])
-def test_an_admin_who_saves_meanwhile_vouches_for_nothing_but_what_is_saved(
-    services: MailServices, monkeypatch: pytest.MonkeyPatch, before: str
-) -> None:
+def check_saved_at_once(services: MailServices, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
     """Both read the same settings; whoever is last has targets and mark go together."""
     user = make_user(services)
     good = "good@elsewhere.test"
@@ -229,6 +226,19 @@ def test_an_admin_who_saves_meanwhile_vouches_for_nothing_but_what_is_saved(
     else:
         by_settings(services, own(user), user, OUT)
         assert arrives(services, user) == (1, 0)
+
+
+@pytest.mark.parametrize("before", ["an admin's", "the user's"])
+def test_an_admin_who_saves_meanwhile_vouches_for_nothing_but_what_is_saved(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    check_saved_at_once(services, monkeypatch, before)
+
+
+def test_control_marks_that_are_stored_apart_are_seen(services: MailServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailcore.services.accounts.users.MARKED", ())
+    with pytest.raises(AssertionError):
+        check_saved_at_once(services, monkeypatch, "the user's")
 
 
 # -- what counts as the same address ------------------------------------------------------------
