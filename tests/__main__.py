@@ -24,7 +24,7 @@ from typing import Final
 from infra.devstack.stack import Stack
 
 HERE: Final = Path(__file__).parent
-LONGEST_FIRST: Final = ("chaos", "system", "services", "transcripts", "unit", "portal", "api", "store", "relay")
+LONGEST_FIRST: Final = ("portal", "system", "chaos", "services", "api", "transcripts", "store", "relay", "unit")
 LANES: Final = min(os.cpu_count() or 1, 3)
 INTERRUPTED, NOTHING_COLLECTED = 2, 5
 SUMMARY: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|warnings?)\b")
