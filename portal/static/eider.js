@@ -1,4 +1,5 @@
-/* What pages do beyond links and forms: menus close, dialogs open, text is copied. Everything works without it. */
+/* What pages do beyond links and forms: menus close, dialogs open, text is copied. Everything works without it.
+   It is there before the page is, for no button that is seen may do nothing. */
 "use strict";
 
 document.addEventListener("click", (event) => {
@@ -21,7 +22,9 @@ document.addEventListener("click", (event) => {
 });
 
 /* On phones the navigation is a row: the page that one is on is seen in it. */
-document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+});
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -74,5 +77,5 @@ function followAll() {
   }
 }
 
-followAll();
+document.addEventListener("DOMContentLoaded", followAll);
 document.addEventListener("htmx:afterSettle", followAll);

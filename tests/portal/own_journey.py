@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pyotp
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import TimeoutError as NothingSeen
 
 from tests.journeys.browser import AUTHENTICATOR, QUIET
 
@@ -53,6 +54,22 @@ class Journey:
         self._page.fill(f"#{dialog}-present", self._password)
         self._page.press(f"#{dialog}-present", "Enter")
 
+    def shown_without_script(self) -> bool:
+        """Whether buttons are seen while the script that answers them is still on its way."""
+        held: list[Route] = []
+        self._page.route("**/eider.js*", lambda route: held.append(route))
+        self._page.goto(self._base + SECURITY, wait_until="commit")
+        try:
+            self._page.wait_for_selector("[data-opens]", state="attached", timeout=1000)
+            return True
+        except NothingSeen:
+            return not held
+        finally:
+            for route in held:
+                route.continue_()
+            self._page.unroute("**/eider.js*")
+            self._page.wait_for_load_state()
+
     def passkeys(self) -> int:
         return self._page.locator("[data-opens^=remove-]").count()
 
@@ -60,7 +77,7 @@ class Journey:
         """Add one, sign in by it, remove it."""
         self.sign_in("/account/")
         self._page.goto(self._base + SECURITY)
-        seen: dict[str, Any] = {"before": self.passkeys()}
+        seen: dict[str, Any] = {"buttons before their script": self.shown_without_script(), "before": self.passkeys()}
         form = "form[data-passkey=create] "
         self._page.fill(form + "input[name=name]", "Laptop")
         self._page.fill(form + "input[name=present]", self._password)

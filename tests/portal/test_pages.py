@@ -273,6 +273,7 @@ def test_a_mail_user_signs_in_by_a_passkey_a_code_and_a_recovery_code(
         assert done.returncode == 0, done.stderr[-2000:]
     assert mail_services.users.get(user.id).enabled_2fa == (Factor.TOTP,)
     assert json.loads(done.stdout) == {
+        "buttons before their script": False,
         "before": 0,
         "added": 1,
         "signed out": True,
