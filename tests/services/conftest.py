@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pymongo import monitoring
 
 from mailcore.services import MailServices
 from tests.builders import make_services
+from tests.store.mailbox.test_round_trips import Listener
 
 
 @pytest.fixture
@@ -16,3 +18,22 @@ def services(directory_uri: str, shard_uris: dict[str, Any], redis_url: str) -> 
     services = make_services(directory_uri, shard_uris, redis_url)
     yield services
     services.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Hears every command of the services made after it."""
+    made = Listener()
+    monitoring.register(made)
+    yield made
+    monitoring._LISTENERS.command_listeners.remove(made)
+
+
+@pytest.fixture
+def watched(
+    listener: Listener, directory_uri: str, shard_uris: dict[str, Any], redis_url: str
+) -> Iterator[MailServices]:
+    """Services that the listener hears."""
+    made = make_services(directory_uri, shard_uris, redis_url)
+    yield made
+    made.close()

@@ -5,7 +5,7 @@ Whoever holds somebody's stolen token or open session could else have a copy of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
 from random import Random
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 from bson import ObjectId
-from pymongo import monitoring
 
 from mailcore.errors import NonceInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
@@ -27,7 +26,7 @@ from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.events.audit import Planned
 from mailcore.services.inbound.arrival import compared
 from mailcore.sieve import redirects_of
-from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
+from tests.builders import OPERATOR, MadeUser, make_tenant, make_user
 from tests.services.inbound_mail import count, mail, queued, take
 from tests.store.mailbox.test_round_trips import Listener
 
@@ -756,23 +755,6 @@ def test_control_each_part_that_is_missing_is_seen(
 
 
 # -- what it costs ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    made = Listener()
-    monitoring.register(made)
-    yield made
-    monitoring._LISTENERS.command_listeners.remove(made)
-
-
-@pytest.fixture
-def watched(
-    listener: Listener, directory_uri: str, shard_uris: dict[str, Any], redis_url: str
-) -> Iterator[MailServices]:
-    made = make_services(directory_uri, shard_uris, redis_url)
-    yield made
-    made.close()
 
 
 def costs(services: MailServices, listener: Listener, user: MadeUser) -> list[str]:

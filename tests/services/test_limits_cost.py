@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-from pymongo import monitoring
 
 from mailcore.model.access import Protocol
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from mailcore.services.process.redis_link import RedisLink
-from tests.builders import PASSWORD, MadeUser, make_services, make_user
+from tests.builders import PASSWORD, MadeUser, make_user
 from tests.store.mailbox.test_round_trips import Listener
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    made = Listener()
-    monitoring.register(made)
-    yield made
-    monitoring._LISTENERS.command_listeners.remove(made)
-
-
-@pytest.fixture
-def watched(
-    listener: Listener, directory_uri: str, shard_uris: dict[str, Any], redis_url: str
-) -> Iterator[MailServices]:
-    made = make_services(directory_uri, shard_uris, redis_url)
-    yield made
-    made.close()
 
 
 def sign_in(services: MailServices, user: MadeUser, address: str = "192.0.2.1") -> None:
