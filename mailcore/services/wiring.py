@@ -231,7 +231,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         settings.hostname,
     )
     onward_mail = Onward(directory, placement, queueing, usage, forwarding, responder)
-    failed_logins = FailedLogins(link, settings.limits.logins)
+    failed_logins = FailedLogins(link, settings.limits.logins, connections=connections)
     authentication = Authentication(
         directory,
         placement,

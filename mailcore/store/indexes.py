@@ -110,6 +110,7 @@ DIRECTORY: dict[str, Sequence[IndexModel]] = {
     ),
     "users": (
         IndexModel([("tenant", ASCENDING), ("_id", ASCENDING)], name="tenant"),
+        IndexModel([("address", ASCENDING)], name="address"),
         IndexModel([("second_factors.passkeys.id", ASCENDING)], name="passkey", unique=True, sparse=True),
         IndexModel([("settings.expires_after_s", ASCENDING)], name="expires_after_s", sparse=True),
         IndexModel([("sending_hold.since", ASCENDING)], name="sending_hold", sparse=True),

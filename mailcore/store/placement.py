@@ -167,18 +167,28 @@ class Placement:
 
         Who signs in opens a mailbox next: a home that is asked for within a few seconds is made of this.
         """
-        now = self._clock()
-        found = self._directory.users.find_credentials(user_id)
-        cached = self._homes.get(user_id)
-        if found is not None and (cached is None or now >= cached[0]):
+        return self._note_reading(self._clock(), self._directory.users.find_credentials(user_id))
+
+    def find_by_main_address(self, shown: str) -> Credentials | None:
+        """Return the user whose main address is shown just so, as `find_credentials`; one round trip."""
+        return self._note_reading(self._clock(), self._directory.users.find_by_main_address(shown))
+
+    def _note_reading(self, began: float, found: Credentials | None) -> Credentials | None:
+        cached = self._homes.get(found.user.id) if found is not None else None
+        if found is not None and (cached is None or began >= cached[0]):
             if len(self._read) >= MAX_READ:
                 self._read.clear()
-            self._read[user_id] = now, found.user
+            self._read[found.user.id] = began, found.user
         return found
 
     def limits(self, user: User, tenant: Tenant) -> UserLimits:
         """Return what holds for a user."""
         return self._user_limits.replaced_by(tenant.limits.user_limits, user.own_limits)
+
+    def known_limits(self, user: User) -> UserLimits | None:
+        """Return what holds for a user if the tenant is known; no round trip."""
+        cached = self._tenants.get(user.tenant_id)
+        return self.limits(user, cached[1]) if cached is not None and self._clock() < cached[0] else None
 
     def forget(self, user_id: UserId) -> None:
         """Read this user's home anew next time."""

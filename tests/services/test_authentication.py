@@ -103,6 +103,16 @@ def test_any_address_in_any_spelling_signs_in(bench: Bench, user: MadeUser) -> N
         assert bench.login(name) == expected
 
 
+def test_of_two_with_one_main_address_it_signs_in_whom_it_reaches(bench: Bench, user: MadeUser) -> None:
+    """As where an address went to somebody else while its owner was renamed."""
+    address = user.address
+    other = make_user(bench.services, tenant=(user.tenant_id, address.partition("@")[2]), password="another password")
+    bench.services.placement.directory.user_changes.set_address(other.user_id, address)
+    assert bench.login(address, user.password).user_id == user.user_id
+    with pytest.raises(AuthenticationFailed):
+        bench.login(address, "another password")
+
+
 def test_unknown_users_cost_the_hash_of_a_wrong_password(bench: Bench, user: MadeUser) -> None:
     """Account enumeration by time: the work is the same whatever is wrong."""
     domain = user.address.split("@")[1]

@@ -12,13 +12,17 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailcore.errors import TooManyConnections
+from mailcore.errors import TooManyAttempts, TooManyConnections
+from mailcore.model.access import Protocol
 from mailcore.model.ids import UserId
+from mailcore.model.limits import LoginLimits
 from mailcore.model.secret import Secret
 from mailcore.services.accounts.connections import Connections, Lease
+from mailcore.services.accounts.failed_logins import FailedLogins
+from mailcore.services.accounts.login_guard import Attempt
 from mailcore.services.process.redis_link import RedisLink
 
-LIMIT = 3
+LIMIT = 4
 STEPS = 40
 
 
@@ -35,6 +39,8 @@ class Play:
         for process, link in zip(self.processes, self.links, strict=True):
             process.start(lambda work: None)
             link.ask = self.interrupted(link.ask)  # type: ignore[method-assign, assignment]
+        logins = zip(self.links, self.processes, strict=True)
+        self.logins = {process: FailedLogins(link, LoginLimits(), connections=process) for link, process in logins}
         self.leases: list[tuple[UserId, Lease]] = []
         self.opening: list[Connections] = []
         self.telling: list[Connections] = []
@@ -65,7 +71,8 @@ class Play:
     def step(self) -> None:
         self.depth += 1
         process = self.chance.choice(self.processes)
-        self.chance.choice((self.open, self.open, self.end, self.end, self.flush, self.beat, self.wait))(process)
+        steps = self.open, self.open, self.end, self.end, self.sign_in, self.sign_in, self.flush, self.beat, self.wait
+        self.chance.choice(steps)(process)
         self.depth -= 1
 
     def open(self, process: Connections) -> None:
@@ -81,6 +88,24 @@ class Play:
             self.opening.remove(process)
         if not self.faults:
             assert self.held(user) <= LIMIT
+
+    def sign_in(self, process: Connections) -> None:
+        """Have a password admitted, and a place kept: for the right one of some, and for guesses that are not told."""
+        if process in self.telling:
+            return
+        user = self.chance.choice(self.users)
+        attempt = Attempt("a@example.com", Protocol.IMAP, f"192.0.{self.chance.randrange(256)}.1", user)
+        self.opening.append(process)
+        try:
+            attempt = self.logins[process].before(attempt, LIMIT)
+        except TooManyAttempts:
+            return
+        finally:
+            self.opening.remove(process)
+        self.logins[process].withdrawn(attempt)
+        if self.chance.random() < 0.7:
+            self.others()
+            self.open(process)
 
     def end(self, _: Connections) -> None:
         if self.leases:

@@ -18,9 +18,12 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
 from mailcore.services.accounts import authentication
+from mailcore.services.accounts.authentication import Authentication
+from mailcore.services.accounts.login_guard import Attempt
 from mailcore.services.accounts.passwords import Argon2, Passwords
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.domains import Domains
+from mailcore.store.directory.users import Credentials
 from tests.builders import OPERATOR, PASSWORD, make_services, make_user
 
 GUESSES = ["wrong password", "abcdefghijklmnop", "abcd efgh ijkl mnop", "a2b3c4d5e6f7g8h9"]
@@ -72,6 +75,8 @@ class World:
             "app passwords": apps.address,
             "without password": f"nopassword@{domain}",
             "of a suspended tenant": away.address,
+            "written otherwise": plain.address.upper(),
+            "another address": services.addresses.create(OPERATOR, plain.user_id, f"also.{plain.address}").display,
         }
         self.unknown = {"local part": f"nobody@{domain}", "domain": "nobody@nowhere.test"}
 
@@ -131,11 +136,11 @@ def test_known_and_unknown_users_are_answered_alike(world: World, monkeypatch: p
     assert differences(world) == []
 
 
-@pytest.mark.parametrize("broken", ["hash", "look-up"])
+@pytest.mark.parametrize("broken", ["hash", "look-up", "main address"])
 def test_a_short_cut_for_unknown_users_would_be_seen(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    """Negative controls: no hash without a user; no second look-up without an address."""
+    """Negative controls: no hash without a user; no look-up of an unknown domain; nothing after a main address."""
     monkeypatch.setattr(Argon2, "verify", lambda self, encoded, password: world.hashes.append(encoded) is not None)
     if broken == "hash":
         real = Passwords.verify
@@ -143,9 +148,17 @@ def test_a_short_cut_for_unknown_users_would_be_seen(
             Passwords, "verify", lambda self, encoded, password: encoded is not None and real(self, encoded, password)
         )
         assert world.cost(world.unknown["domain"], "wrong password")[2] == 0
-    else:
+    elif broken == "look-up":
         monkeypatch.setattr(Domains, "owner_of", lambda self, name: None)
         assert differences(world) != []
+    else:
+        real_look = Authentication._find_by_address
+
+        def look(self: Authentication, name: str, attempt: Attempt) -> tuple[Attempt, Credentials | None]:
+            return (attempt, None) if attempt.user_id is not None else real_look(self, name, attempt)
+
+        monkeypatch.setattr(Authentication, "_find_by_address", look)
+        assert any(found.startswith("plain") for found in differences(world))
 
 
 def test_every_refusal_waits_for_the_beat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

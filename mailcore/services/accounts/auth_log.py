@@ -212,10 +212,10 @@ class LoggedGuard:
         self._guard = guard
         self._log = auth_log
 
-    def before(self, attempt: Attempt) -> Attempt:
+    def before(self, attempt: Attempt, connections: int | None = None, /) -> Attempt:
         """As the guard says."""
         try:
-            return self._guard.before(attempt)
+            return self._guard.before(attempt, connections)
         except TooManyAttempts:
             self._log.note(attempt, LIMITED)
             raise

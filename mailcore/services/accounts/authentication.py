@@ -88,11 +88,10 @@ class Authentication:
         """
         if isinstance(offer, TokenOffer):
             return self.login_with_token(offer.username, offer.token, protocol, remote_address)
-        name = _canonical(offer.username)
-        attempt = Attempt(name or offer.username, protocol, remote_address)
+        attempt = Attempt(_canonical(offer.username) or offer.username, protocol, remote_address, connects=True)
         if offer.authorize_as not in {"", offer.username}:
             self._refuse(attempt, Refusal.WRONG)
-        return self._login(name, offer.password, attempt, self._recent.find)
+        return self._login(offer.username, offer.password, attempt, self._recent.find)
 
     def login(
         self,
@@ -105,9 +104,9 @@ class Authentication:
     ) -> Identity:
         """Return who signs in with any of their addresses and a master, temporary or app password.
 
-        Two round trips and a hash; one and none within a minute; two and none by an app password.
-        Unknown users cost what a wrong password costs. For a tenant that asks, `within`, others' users are unknown
-        ones, and what it says of the address counts for it alone.
+        By the main address as it is shown one round trip and a hash; one and none within a minute or by an app
+        password; by any other address two more. Unknown users cost what a wrong password costs. For a tenant that
+        asks, `within`, others' users are unknown ones, and what it says of the address counts for it alone.
 
         Raises:
             AuthenticationFailed: unknown user or wrong password.
@@ -117,12 +116,11 @@ class Authentication:
             ServerBusy: too many hashes wait.
             StoreUnavailable: the directory did not answer.
         """
-        name = _canonical(username)
-        attempt = Attempt(name or username, protocol, remote_address, within=within)
-        return self._login(name, password, attempt, self._placement.find_credentials)
+        attempt = Attempt(_canonical(username) or username, protocol, remote_address, within=within)
+        return self._login(username, password, attempt, self._placement.find_credentials)
 
     def _login(
-        self, name: str | None, password: Secret, attempt: Attempt, find: Callable[[UserId], Credentials | None]
+        self, username: str, password: Secret, attempt: Attempt, find: Callable[[UserId], Credentials | None]
     ) -> Identity:
         """As `login`; `find` reads the user whose password was verified within the last minute.
 
@@ -130,13 +128,13 @@ class Authentication:
         """
         began = time.monotonic()
         try:
-            return self._find_out(name, password, attempt, find)
+            return self._find_out(username, password, attempt, find)
         except AuthenticationFailed:
             self._pause(BEAT_S - (time.monotonic() - began) % BEAT_S)
             raise
 
     def _find_out(
-        self, name: str | None, password: Secret, attempt: Attempt, find: Callable[[UserId], Credentials | None]
+        self, username: str, password: Secret, attempt: Attempt, find: Callable[[UserId], Credentials | None]
     ) -> Identity:
         if not 0 < len(password) <= MAX_PASSWORD_BYTES:
             self._refuse(attempt, Refusal.WRONG)
@@ -146,7 +144,7 @@ class Authentication:
         credential = known.still_good(found) if known is not None and found is not None else None
         if found is None or credential is None or not attempt.may_be_of(found.user.tenant_id):
             self._verified.forget(key)
-            attempt, found, credential = self._verify(name, password, attempt)
+            attempt, found, credential = self._verify(username, password, attempt)
         attempt = _of(attempt, found, credential.kind)
         app_password = _app_password(found, credential)
         tenant = self._check(attempt, found, app_password)
@@ -184,18 +182,16 @@ class Authentication:
 
     # -- finding out ----------------------------------------------------------------------------
 
-    def _verify(self, name: str | None, password: Secret, attempt: Attempt) -> tuple[Attempt, Credentials, Credential]:
+    def _verify(self, username: str, password: Secret, attempt: Attempt) -> tuple[Attempt, Credentials, Credential]:
         """Find the user and by what it is let in; made-up passwords first, for guesses at the master one bar no app.
 
         Raises as `login`.
         """
-        route = self._directory.addresses.find(name) if name is not None else None
-        if route is not None and not attempt.may_be_of(route.tenant_id):
-            route = None
-        found = self._placement.find_credentials(route.user_id) if route is not None else None
-        if route is None and name is not None:  # as many round trips, and the same count of the tenant's failures
-            owner = self._directory.domains.owner_of(name.rpartition("@")[2])
-            attempt = replace(attempt, tenant_id=attempt.within or owner)
+        name = _canonical(username)
+        found = self._find_by_main_address(username, attempt) if name is not None else None
+        by_main_address = found is not None
+        if name is not None and found is None:
+            attempt, found = self._find_by_address(name, attempt)
         if found is not None:
             attempt = _of(attempt, found, None)
             app_password = self._app_passwords.matching(found.user.id, found.app_passwords, password)
@@ -205,12 +201,31 @@ class Authentication:
                 if found.temporary is not None and now() < found.temporary.valid_after:
                     self._refuse(replace(attempt, kind=CredentialKind.TEMPORARY), Refusal.NOT_YET_VALID)
                 return attempt, found, Credential(CredentialKind.TEMPORARY)
-        attempt = self._guard.before(attempt)
+        limits = self._placement.known_limits(found.user) if found is not None and attempt.connects else None
+        attempt = self._guard.before(attempt, limits.connections if limits is not None else None)
         encoded = found.password_hash if found is not None else None
         if not self._is_master(attempt, encoded, password) or found is None or encoded is None:
+            if name is not None and by_main_address:
+                self._find_by_address(name, attempt)  # the round trips of somebody who was not found at once
             self._refuse(attempt, Refusal.WRONG)
         self._upgrade(found.user.id, encoded, password)
         return attempt, found, MASTER
+
+    def _find_by_main_address(self, username: str, attempt: Attempt) -> Credentials | None:
+        """Return whose main address is written just so (decision 52); one round trip."""
+        found = self._placement.find_by_main_address(username)
+        return found if found is not None and attempt.may_be_of(found.user.tenant_id) else None
+
+    def _find_by_address(self, name: str, attempt: Attempt) -> tuple[Attempt, Credentials | None]:
+        """Return whom an address reaches, and the attempt with the tenant that answers for it; two round trips.
+
+        As many for an address that reaches nobody, and its guesses count for the same tenant.
+        """
+        route = self._directory.addresses.find(name)
+        if route is not None and attempt.may_be_of(route.tenant_id):
+            return attempt, self._placement.find_credentials(route.user_id)
+        owner = self._directory.domains.owner_of(name.rpartition("@")[2])
+        return replace(attempt, tenant_id=attempt.within or owner), None
 
     def _is_master(self, attempt: Attempt, encoded: str | None, password: Secret) -> bool:
         try:

@@ -5,7 +5,8 @@ them; what a process held that was killed counts no more once its lease is over.
 process counts its own and allows less.
 
 No connection that ends waits for Redis: ends are added up and told all at once a moment later. The
-same user's next connection here takes the place of one that ended just before, and nobody is asked.
+same user's next connection here takes the place of one that ended just before, and nobody is asked. So a
+place that was asked for in advance, with the question whether a password may be looked at, is one that ended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mailcore.errors import TooManyConnections
 from mailcore.model.ids import UserId
@@ -34,29 +35,36 @@ LONE_SHARE: Final = 2
 PIPELINED: Final = 1000
 NO_LIMIT: Final = 1 << 40
 
-_OPEN: Final = """
-redis.replicate_commands()
-local now = tonumber(redis.call('TIME')[1])
-redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-if tonumber(ARGV[5]) > 0 and redis.call('HINCRBY', KEYS[1], ARGV[1], -ARGV[5]) <= 0 then
-    redis.call('HDEL', KEYS[1], ARGV[1])
-end
-local held = redis.call('HGETALL', KEYS[1])
-local total = 1
-for i = 1, #held, 2 do
-    local good_until = redis.call('ZSCORE', KEYS[2], held[i])
-    if good_until and tonumber(good_until) > now then
-        total = total + held[i + 1]
-    else
-        redis.call('HDEL', KEYS[1], held[i])
+OPEN_CONNECTION: Final = """
+local function open_connection(held_by, leases, process, limit, lease_s, expiry_s, ended)
+    local now = tonumber(redis.call('TIME')[1])
+    redis.call('ZADD', leases, now + lease_s, process)
+    if tonumber(ended) > 0 and redis.call('HINCRBY', held_by, process, -ended) <= 0 then
+        redis.call('HDEL', held_by, process)
     end
+    local held = redis.call('HGETALL', held_by)
+    local total = 1
+    for i = 1, #held, 2 do
+        local good_until = redis.call('ZSCORE', leases, held[i])
+        if good_until and tonumber(good_until) > now then
+            total = total + held[i + 1]
+        else
+            redis.call('HDEL', held_by, held[i])
+        end
+    end
+    if total > tonumber(limit) then return 0 end
+    redis.call('HINCRBY', held_by, process, 1)
+    redis.call('EXPIRE', held_by, expiry_s)
+    return 1
 end
-if total > tonumber(ARGV[2]) then return 0 end
-redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return 1
 """
-"""KEYS: the user's counts by process, leases of the processes; ARGV: process, limit, lease, expiry, ended."""
+"""Lua that answers whether there was room; a user's counts by process, leases of the processes, then `Place.values`."""
+
+_OPEN: Final = f"""
+redis.replicate_commands()
+{OPEN_CONNECTION}
+return open_connection(KEYS[1], KEYS[2], unpack(ARGV))
+"""
 
 _BEAT: Final = """
 redis.replicate_commands()
@@ -95,6 +103,15 @@ class OfUser:
         """Return how many ends Redis is to be told of now."""
         ended, self.ended, self.waits = self.ended, 0, False
         return ended
+
+
+class Place(NamedTuple):
+    """A place for one more connection, as Redis is asked for it."""
+
+    user_id: UserId
+    keys: tuple[str, str]
+    values: tuple[str | int, ...]
+    """Process, limit, lease, expiry, ended."""
 
 
 class Lease:
@@ -150,8 +167,8 @@ class Connections:
     def _ask(self, mine: OfUser, limit: int) -> OfUser:
         """Ask Redis whether there is room for one more; others may come and go meanwhile."""
         user_id, ended, mine.ended = mine.user_id, mine.ended, 0
-        values = (self._process, limit, LEASE_S, KEY_S, ended)
-        let_in = self._link.ask(lambda _: self._open_script((_key(user_id), _LEASES), values))
+        place = self._place(user_id, limit, ended)
+        let_in = self._link.ask(lambda _: self._open_script(place.keys, place.values))
         mine = self._users.get(user_id) or mine
         if let_in is None:
             let_in = mine.held < max(limit // LONE_SHARE, 1)
@@ -159,6 +176,25 @@ class Connections:
             raise TooManyConnections(user_id, limit)
         self._users[user_id] = mine
         return mine
+
+    def place(self, user_id: UserId, limit: int) -> Place | None:
+        """Return what asks for a place in advance, by the way of another question; None where none is to be asked for.
+
+        Only half of what the user may have goes in advance: who guesses a password, and is not let in, bars nobody.
+        """
+        mine = self._users.get(user_id)
+        if mine is not None and mine.ended:
+            return None
+        return self._place(user_id, (limit or NO_LIMIT) // 2, 0)
+
+    def keep(self, place: Place) -> None:
+        """Keep a place for the user's next connection here, for a moment; Redis counts it, or did not answer."""
+        mine = self._users.setdefault(place.user_id, OfUser(place.user_id))
+        mine.held += 1
+        self.ended(mine)
+
+    def _place(self, user_id: UserId, limit: int, ended: int) -> Place:
+        return Place(user_id, (_key(user_id), _LEASES), (self._process, limit, LEASE_S, KEY_S, ended))
 
     def ended(self, of_user: OfUser) -> None:
         """Count one less; Redis is told a moment later, and what it misses it is told by the next beat."""

@@ -25,6 +25,7 @@ from mailcore.model.access import CredentialKind
 from mailcore.model.address_range import address_range
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.limits import LoginLimits, Penalty
+from mailcore.services.accounts.connections import OPEN_CONNECTION, Connections, Place
 from mailcore.services.accounts.login_guard import Attempt, Permit, Refusal
 from mailcore.services.process.redis_link import RedisLink, keyed
 
@@ -38,12 +39,12 @@ redis.replicate_commands()
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local known = redis.call('EXISTS', KEYS[1])
-local checked = known == 1 and 2 or #KEYS
+local checked = known == 1 and 2 or 5
 local wait = 0
 for i = 2, checked do
     wait = math.max(wait, tonumber(redis.call('HGET', KEYS[i], 'until') or '0') - now)
 end
-if wait > 0 then return {known, math.ceil(wait)} end
+if wait > 0 then return {known, math.ceil(wait), 0} end
 for i = 2, checked do
     local free, first, longest, memory = unpack(penalties[i - 1])
     local count = redis.call('HINCRBY', KEYS[i], 'count', 1)
@@ -54,9 +55,10 @@ for i = 2, checked do
         if redis.call('TTL', KEYS[i]) < 2 * pause then redis.call('EXPIRE', KEYS[i], 2 * pause) end
     end
 end
-return {known, 0}
+return {known, 0, #ARGV > 0 and open_connection(KEYS[6], KEYS[7], unpack(ARGV)) or 0}
 """
-"""After the `penalties` of each key but the first; KEYS: known range, user from range, range, user, tenant."""
+"""After the `penalties` of each key but the first, and `OPEN_CONNECTION`; KEYS: known range, user from range, range,
+user, tenant, and those of a `Place`; ARGV: its values, if one is asked for."""
 
 _TAKE_BACK: Final = """
 if tonumber(ARGV[1]) > 0 then
@@ -77,13 +79,20 @@ return 1
 class FailedLogins:
     """The login guard that counts; without Redis this process counts alone and allows less."""
 
-    def __init__(self, link: RedisLink, limits: LoginLimits, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        limits: LoginLimits,
+        clock: Callable[[], float] = time.time,
+        connections: Connections | None = None,
+    ) -> None:
         self._link = link
+        self._connections = connections
         self._limits = limits
         self._penalties = (limits.user_from_range, limits.address_range, limits.user, limits.tenant)
         shares = tuple(one.shared_by(limits.lone_share) for one in self._penalties)
         self._alone = LoneCounts(shares, clock, limits.known_range_s)
-        self._admit_script: Any = link.script(_penalties(self._penalties) + _ADMIT)
+        self._admit_script: Any = link.script(_penalties(self._penalties) + OPEN_CONNECTION + _ADMIT)
         self._take_back_script = link.script(_TAKE_BACK)
 
     def admit(
@@ -93,8 +102,9 @@ class FailedLogins:
         tenant_id: TenantId | None,
         remote_address: str,
         said_by: TenantId | None = None,
+        place: Place | None = None,
     ) -> Permit:
-        """Count an attempt that needs a hash; one round trip to Redis.
+        """Count an attempt that needs a hash, and the connection that may follow; one round trip to Redis.
 
         An unknown user is counted under `login`, and a domain of no tenant stands for one, so that unknown and
         known ones are answered alike. What a tenant said of the address counts for that tenant alone.
@@ -103,7 +113,10 @@ class FailedLogins:
             TooManyAttempts: it must wait, and was not counted.
         """
         keys = _keys(login, user_id, tenant_id, address_range(remote_address), said_by)
-        answer: list[int] | None = self._link.ask(lambda _: self._admit_script(keys, ()))
+        asked = ((*keys, *place.keys), place.values) if place is not None else (keys, ())
+        answer: list[int] | None = self._link.ask(lambda _: self._admit_script(*asked))
+        if self._connections is not None and place is not None and (answer is None or answer[2]):
+            self._connections.keep(place)
         if answer is None:
             is_known, wait_s = self._alone.admit(keys)
         else:
@@ -114,10 +127,13 @@ class FailedLogins:
             raise TooManyAttempts(wait_s=wait_s)
         return Permit(keys, is_known)
 
-    def before(self, attempt: Attempt) -> Attempt:
-        """Count it as failed for now; raises as `admit`."""
-        given = attempt.username, attempt.user_id, attempt.tenant_id, attempt.remote_address
-        return replace(attempt, permit=self.admit(*given, attempt.within))
+    def before(self, attempt: Attempt, connections: int | None = None, /) -> Attempt:
+        """Count it as failed for now, and its connection; raises as `admit`."""
+        place = None
+        if self._connections is not None and connections is not None and attempt.user_id is not None:
+            place = self._connections.place(attempt.user_id, connections)
+        given = attempt.username, attempt.user_id, attempt.tenant_id, attempt.remote_address, attempt.within
+        return replace(attempt, permit=self.admit(*given, place))
 
     def failed(self, attempt: Attempt, refusal: Refusal) -> None:
         """Leave a guess counted; a right password that is not enough here was none, but makes no range known."""

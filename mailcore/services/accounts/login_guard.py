@@ -64,12 +64,13 @@ class Attempt:
     """By which its password was hashed, if it was."""
     within: TenantId | None = None
     """The tenant that asks: others' users do not exist for it, and where they come from is only its word."""
+    connects: bool = False
+    """Whether who is let in opens a connection, which is counted."""
 
     def of(self, user_id: UserId, tenant_id: TenantId, kind: CredentialKind | None) -> Attempt:
         """Return it with whose it is, and by what they sign in."""
-        return Attempt(
-            self.username, self.protocol, self.remote_address, user_id, tenant_id, kind, self.permit, self.within
-        )
+        given = self.username, self.protocol, self.remote_address, user_id, tenant_id, kind
+        return Attempt(*given, self.permit, self.within, self.connects)
 
     def may_be_of(self, tenant_id: TenantId) -> bool:
         """Whether a tenant's users exist for who asks."""
@@ -79,9 +80,10 @@ class Attempt:
 class LoginGuard(Interface):
     """Asked before a password is hashed, told how it ended; may make round trips, never to the directory."""
 
-    def before(self, attempt: Attempt) -> Attempt:
+    def before(self, attempt: Attempt, connections: int | None = None, /) -> Attempt:
         """Let a guess at the master password pass, or not; return it with its permit.
 
+        If it opens a connection of a user who may have so many `connections`, that one is counted by the way.
         Not asked for a right app password or one verified a minute ago: guesses of strangers do not lock
         those out. Nor for tokens: 160 random bits are not guessed, and no hash is made for them.
 
@@ -106,7 +108,7 @@ class LoginGuard(Interface):
 class Unguarded:
     """No limits: for tools that nobody reaches from outside."""
 
-    def before(self, attempt: Attempt) -> Attempt:
+    def before(self, attempt: Attempt, _connections: int | None = None, /) -> Attempt:
         """Let pass."""
         return attempt
 

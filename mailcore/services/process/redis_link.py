@@ -18,6 +18,8 @@ from mailcore.services.process.redis_scripts import Lines, Script, Value
 log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 0.25
+TELL_S: Final = 0.05
+"""What is told waits so long for a question that takes it along."""
 PAUSE_S: Final = 2.0
 """After a fault Redis is not asked for so long; then one caller tries, alone."""
 
@@ -43,7 +45,7 @@ class RedisLink:
         self._lines = Lines(self._client) if self._client is not None else None
         self._untold = threading.Event()
         self._is_started = False
-        self._closed = False
+        self._closed = threading.Event()
         self._silent_until = 0.0
         self._is_lost = False
         self.losses = 0
@@ -95,8 +97,9 @@ class RedisLink:
         spawn(self._flush_forever)
 
     def _flush_forever(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             self._untold.wait()
+            self._closed.wait(TELL_S)
             self._flush()
 
     def _flush(self) -> None:
@@ -107,7 +110,7 @@ class RedisLink:
 
     def close(self) -> None:
         """Tell the rest, and close every connection."""
-        self._closed = True
+        self._closed.set()
         self._flush()
         self._untold.set()
         if self._client is not None and self._lines is not None:

@@ -18,6 +18,7 @@ from mailcore.model.ids import TenantId, UserId
 from mailcore.model.onward_target import OnwardTargets
 from mailcore.model.tenant import State, User
 from mailcore.model.user_settings import UserSettings
+from mailcore.store import direct
 from mailcore.store.client import Document
 from mailcore.store.directory.app_passwords import read_app_passwords
 from mailcore.store.directory.retention_rules import HOLD, read_rule
@@ -58,6 +59,7 @@ class Users:
 
     def __init__(self, directory: Database[Document]) -> None:
         self._collection = OwnedCollection(directory["users"], ("_id", "tenant"), ObjectId)
+        self._by_address = self._collection.across_owners("the main address establishes the owner")
         self._all = self._collection.across_owners("a rewritten reverse-path establishes the owner")
         self._listed = self._collection.across_owners("the platform lists the rules of every tenant")
         self._of_everybody = self._collection.across_owners("the job that expires mail looks at every user's settings")
@@ -93,6 +95,15 @@ class Users:
         with deadline():
             document = self._collection.find_one({"_id": user_id}, _WITHOUT_FACTORS)
         return None if document is None else _credentials(document)
+
+    def find_by_main_address(self, shown: str) -> Credentials | None:
+        """Return the user whose main address is shown just so, with its password hash; None unless just one has it.
+
+        Whom an address reaches is written in `addresses`: of two who show the same neither is found here.
+        """
+        with deadline():
+            found = direct.find_all(self._by_address, {"address": str(shown)}, _WITHOUT_FACTORS, 2)
+        return _credentials(found[0]) if len(found) == 1 else None
 
     def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
         """Return a page of the tenant's users by id, those after `after`."""
