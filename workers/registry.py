@@ -37,6 +37,7 @@ JOBS: dict[str, RegisteredJob] = {
         RegisteredJob("collection.all", "workers.jobs.collection.sweep_all", MAINTENANCE, 600),
         RegisteredJob("collection.blobs", "workers.jobs.collection.sweep_blobs", MAINTENANCE, 12 * HOUR_S),
         RegisteredJob("collection.messages", "workers.jobs.collection.sweep_messages", MAINTENANCE, 24 * HOUR_S),
+        RegisteredJob("indexes.ensure", "workers.jobs.indexes.ensure", MAINTENANCE, HOUR_S),
         RegisteredJob("demotion.all", "workers.jobs.demotion.demote_all", MAINTENANCE, 600),
         RegisteredJob("demotion.shard", "workers.jobs.demotion.demote_shard", MAINTENANCE, HOUR_S),
         RegisteredJob("demotion.redate", "workers.jobs.demotion.redate", MAINTENANCE, HOUR_S),

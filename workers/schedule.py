@@ -53,6 +53,7 @@ SCHEDULE = (
     Periodic("billing.tick", timedelta(minutes=10)),
     Periodic("people.resume_imports", timedelta(minutes=10)),
     Periodic("demotion.all", timedelta(minutes=10)),
+    Periodic("indexes.ensure", timedelta(minutes=15)),
     Periodic("dkim.check", timedelta(minutes=30)),
     Periodic("dns.check_mx", timedelta(minutes=15)),
     Periodic("users.erase_due", timedelta(minutes=15)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,9 +24,12 @@ from workers.context import JobContext
 from workers.enqueue import enqueue
 from workers.jobs.collection import sweep_blobs, sweep_messages
 from workers.jobs.demotion import demote_shard
+from workers.jobs.indexes import ensure
 from workers.jobs.retention import collect_shard, collect_user
 from workers.jobs.scrub import scrub_shard
 from workers.main import make_worker
+
+AWAY = "mongodb://127.0.0.1:1/away?replicaSet=away&serverSelectionTimeoutMS=200"
 
 
 @pytest.fixture
@@ -100,6 +104,27 @@ def test_demotion_and_scrub_run_over_a_shard(services: MailServices, context: Jo
     oid = services.mailboxes.open(user.user_id, "INBOX").message_oid(0)
     shard.hot["messages"].update_one({"_id": user.user_id.binary + oid}, {"$set": {"sha256": bytes(32)}})
     assert scrub_shard(context, "a") == before + 1
+
+
+def test_indexes_that_a_newer_version_wants_are_made(
+    services: MailServices, context: JobContext, user: MadeUser
+) -> None:
+    """Of the directory and of each shard, though another one is away."""
+    users, purge = services.placement.directory.database["users"], services.placement.shard("a").hot["purge"]
+    users.drop_index("address")
+    purge.drop_index("expunged_at")
+    services.placement.directory.shards.insert(
+        replace(services.shards.get("a"), name="0", hot_uri=AWAY, cold_uri=AWAY)
+    )
+    services.placement.forget_shards()
+    try:
+        for _ in range(2):
+            ensure(context)
+            assert "address" in users.index_information()
+            assert "expunged_at" in purge.index_information()
+    finally:
+        services.placement.directory.database["shards"].delete_one({"name": "0"})
+        services.placement.forget_shards()
 
 
 def test_mailbox_whose_deletion_was_cut_off_is_finished_by_the_sweep(

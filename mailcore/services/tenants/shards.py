@@ -66,6 +66,22 @@ class Shards:
         self._placement.forget_shards()
         return shard
 
+    def ensure_directory_indexes(self) -> None:
+        """Create collections and indexes that the directory lacks: a newer version may want more.
+
+        Raises:
+            StoreUnavailable: the directory does not answer.
+        """
+        self._directory.ensure_indexes()
+
+    def ensure_indexes(self, shard: Shard) -> None:
+        """Create collections and indexes that a shard lacks.
+
+        Raises:
+            StoreUnavailable: one of its sets does not answer.
+        """
+        self._placement.shard(shard.name).ensure_indexes()
+
     def set_open(self, actor: Actor, name: str, *, is_open: bool) -> None:
         """Open or close a shard for new users.
 
