@@ -118,10 +118,9 @@ def test_indexes_that_a_newer_version_wants_are_made(
     )
     services.placement.forget_shards()
     try:
-        for _ in range(2):
-            ensure(context)
-            assert "address" in users.index_information()
-            assert "expunged_at" in purge.index_information()
+        ensure(context)
+        assert "address" in users.index_information()
+        assert "expunged_at" in purge.index_information()
     finally:
         services.placement.directory.database["shards"].delete_one({"name": "0"})
         services.placement.forget_shards()

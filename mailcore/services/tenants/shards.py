@@ -78,9 +78,12 @@ class Shards:
         """Create collections and indexes that a shard lacks.
 
         Raises:
-            StoreUnavailable: one of its sets does not answer.
+            StoreUnavailable: one of its sets does not answer within three seconds.
         """
-        self._placement.shard(shard.name).ensure_indexes()
+        stores = self._placement.shard(shard.name)
+        stores.hot_answers()
+        stores.cold_answers()
+        stores.ensure_indexes()
 
     def set_open(self, actor: Actor, name: str, *, is_open: bool) -> None:
         """Open or close a shard for new users.
