@@ -113,9 +113,7 @@ def test_indexes_that_a_newer_version_wants_are_made(
     users, purge = services.placement.directory.database["users"], services.placement.shard("a").hot["purge"]
     users.drop_index("address")
     purge.drop_index("expunged_at")
-    services.placement.directory.shards.insert(
-        replace(services.shards.get("a"), name="0", hot_uri=AWAY, cold_uri=AWAY)
-    )
+    services.placement.directory.shards.insert(replace(services.shards.get("a"), name="0", hot_uri=AWAY, cold_uri=AWAY))
     services.placement.forget_shards()
     try:
         ensure(context)

@@ -205,8 +205,8 @@ class Authentication:
         attempt = self._guard.before(attempt, limits.connections if limits is not None else None)
         encoded = found.password_hash if found is not None else None
         if not self._is_master(attempt, encoded, password) or found is None or encoded is None:
-            if name is not None and by_main_address:
-                self._find_by_address(name, attempt)  # the round trips of somebody who was not found at once
+            if found is not None and by_main_address:
+                self._confirm_address(found, attempt)
             self._refuse(attempt, Refusal.WRONG)
         self._upgrade(found.user.id, encoded, password)
         return attempt, found, MASTER
@@ -226,6 +226,15 @@ class Authentication:
             return attempt, self._placement.find_credentials(route.user_id)
         owner = self._directory.domains.owner_of(name.rpartition("@")[2])
         return replace(attempt, tenant_id=attempt.within or owner), None
+
+    def _confirm_address(self, found: Credentials, attempt: Attempt) -> None:
+        """Take the round trips of somebody who was not found at once.
+
+        Whom the address does not reach it finds no more: the next who signs in by it is looked up by `addresses` alone.
+        """
+        _, reached = self._find_by_address(attempt.username, attempt)
+        if reached is None or reached.user.id != found.user.id:
+            self._directory.user_changes.note_claim(found.user.id, claimed=False)
 
     def _is_master(self, attempt: Attempt, encoded: str | None, password: Secret) -> bool:
         try:

@@ -138,6 +138,8 @@ class Users:
             except AddressTaken:
                 self._take_back(user.id)
                 raise
+            with suppress(Unavailable):  # else the user is found by `addresses` alone
+                self._directory.user_changes.note_claim(user.id, claimed=True)
         return user.id
 
     def _take_back(self, user_id: UserId) -> None:

@@ -22,7 +22,7 @@ from mailcore.store.directory.retention_rules import HOLD, rule_update
 from mailcore.store.directory.smarthosts import smarthost_update
 from mailcore.store.directory.told_versions import FILTERS, announced, earlier, settled
 from mailcore.store.directory.user_limits import limit_change
-from mailcore.store.directory.users import WITHOUT_PASSWORD, TemporaryPassword, read_user
+from mailcore.store.directory.users import UNCLAIMED, WITHOUT_PASSWORD, TemporaryPassword, read_user
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
@@ -86,7 +86,13 @@ class UserChanges:
 
     def set_address(self, user_id: UserId, address: str) -> User | None:
         """Change the main address, which is an address of the user already; None if there is no such user."""
-        return self._change(user_id, {"$set": {"address": address}})
+        return self._change(user_id, {"$set": {"address": address}, "$unset": {UNCLAIMED: ""}})
+
+    def note_claim(self, user_id: UserId, *, claimed: bool) -> None:
+        """Note whether the main address reaches the user, who is found by it only then."""
+        update = {"$unset": {UNCLAIMED: ""}} if claimed else {"$set": {UNCLAIMED: True}}
+        with deadline():
+            self._collection.update_one({"_id": user_id}, update)
 
     def make_shared(self, user_id: UserId) -> User | None:
         """Take every way to sign in away and end every session: from now on it is a shared mailbox."""

@@ -31,6 +31,8 @@ from mailcore.store.owned import OwnedCollection
 
 PAGE = 1000
 SCAN_S = 300.0
+UNCLAIMED = "is_unclaimed"
+"""The main address may not be the user's: it is not claimed yet, or was found to reach somebody else."""
 _WITHOUT_FACTORS = {"second_factors": 0, "password_history": 0}
 WITHOUT_PASSWORD = {"password": 0, "temporary_password": 0, "app_passwords": 0, **_WITHOUT_FACTORS}
 
@@ -65,13 +67,14 @@ class Users:
         self._of_everybody = self._collection.across_owners("the job that expires mail looks at every user's settings")
 
     def insert(self, user: User, password_hash: str | None) -> None:
-        """Store a new user; its id is new, so nothing can be in the way."""
+        """Store a new user, whose main address is yet to be claimed; its id is new, so nothing can be in the way."""
         with deadline():
             self._collection.insert_one(
                 {
                     "_id": user.id,
                     "tenant": user.tenant_id,
                     "address": user.address,
+                    UNCLAIMED: True,
                     "name": user.name,
                     "password": password_hash,
                     "auth_version": user.auth_version,
@@ -99,11 +102,12 @@ class Users:
     def find_by_main_address(self, shown: str) -> Credentials | None:
         """Return the user whose main address is shown just so, with its password hash; None unless just one has it.
 
-        Whom an address reaches is written in `addresses`: of two who show the same neither is found here.
+        Whom an address reaches is written in `addresses`: who has not claimed it, and of two who show the same either,
+        is not found here.
         """
         with deadline():
             found = direct.find_all(self._by_address, {"address": str(shown)}, _WITHOUT_FACTORS, 2)
-        return _credentials(found[0]) if len(found) == 1 else None
+        return _credentials(found[0]) if len(found) == 1 and UNCLAIMED not in found[0] else None
 
     def list_of_tenant(self, tenant_id: TenantId, after: UserId | None = None) -> list[User]:
         """Return a page of the tenant's users by id, those after `after`."""
