@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[3]
 class RemotePage:
     """A page of a browser; each method is one line there and one line back."""
 
-    def __init__(self, chromium: str, pictures: Path) -> None:
-        self.pictures = pictures
+    def __init__(self, chromium: str, pictures: str) -> None:
+        """Begin with an empty page; `shot` takes pictures if there is a folder for them."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.portal.billing.remote_page", chromium, str(pictures)],
+            [sys.executable, "-m", "tests.portal.billing.remote_page", chromium, pictures],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,7 +58,7 @@ def main(chromium: str, pictures: str) -> None:
         page.on("pageerror", lambda error: problems.append(str(error)))
 
         def shot(name: str) -> None:
-            for width in (1440, 390):
+            for width in (1440, 390) if pictures else ():
                 page.set_viewport_size({"width": width, "height": 900})
                 page.screenshot(path=f"{pictures}/{name}-{width}.png", full_page=True)
             page.set_viewport_size({"width": 1440, "height": 900})

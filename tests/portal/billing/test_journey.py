@@ -7,7 +7,6 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from werkzeug.serving import make_server
@@ -26,12 +25,11 @@ from tests.services.inbound_mail import mail, take
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[RemotePage]:
-    pictures = Path(os.environ.get("EIDER_PICTURES") or tmp_path)
+def page() -> Iterator[RemotePage]:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed")
-    found = RemotePage(chromium, pictures)
+    found = RemotePage(chromium, os.environ.get("EIDER_PICTURES", ""))
     yield found
     found.close()
 

@@ -86,7 +86,6 @@ def test_from_the_first_letter_to_a_new_key(
     world: Nameservers,
     run_jobs: Callable[[], None],
     organisation: MadeOrganisation,
-    tmp_path: Path,
 ) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -94,7 +93,7 @@ def test_from_the_first_letter_to_a_new_key(
     domain = f"harbour-{ObjectId()}.test"
     zone = world.zone(domain)
     who = (organisation.members[Role.OWNER].email, PASSWORD)
-    pictures = os.environ.get("EIDER_PICTURES", str(tmp_path))
+    pictures = os.environ.get("EIDER_PICTURES", "")
     journey = Journey(
         {"chromium": chromium, "base": address, "who": who, "domain": domain, "pictures": pictures, "token": KEY},
         run_jobs,
