@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
+from uuid import UUID
 
 import pytest
 import stripe
 from flask import Flask
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import delete, select, text
 from werkzeug.serving import make_server
 
 from mailcore.model.actor import Actor, ActorKind, Door
@@ -60,6 +61,8 @@ class Billed:
     server: StripeServer
     client: stripe.StripeClient
     waiting: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    former: list[UUID] = field(default_factory=list)
+    """Organisations of the test before."""
 
     @property
     def payments(self) -> Payments:
@@ -191,7 +194,10 @@ def billed_portal(postgres_url: str, mail_services: MailServices) -> Iterator[Bi
 
 @pytest.fixture
 def billed(billed_portal: Billed) -> Iterator[Billed]:
-    """The billed portal with `session()` working; the provider knows no customer of an earlier test."""
+    """The billed portal with `session()` working; no customer of an earlier test is known to the provider or here.
+
+    Each day that goes by is followed for every organisation there is.
+    """
     server = billed_portal.server
     assert server.webhooks is not None
     server.webhooks.release([])
@@ -203,5 +209,10 @@ def billed(billed_portal: Billed) -> Iterator[Billed]:
     with billed_portal.parts.database.scope():
         session().execute(text("TRUNCATE billing_accounts, billing_subscriptions, billing_invoices, billing_events"))
         session().execute(text("TRUNCATE billing_changes"))
+        session().execute(delete(Organisation).where(Organisation.id.in_(billed_portal.former)))
+        session().commit()
+        before = set(session().scalars(select(Organisation.id)))
         session().commit()
         yield billed_portal
+        session().rollback()
+        billed_portal.former = list(set(session().scalars(select(Organisation.id))) - before)
