@@ -13,7 +13,7 @@ from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import AutoreplyForm, ForwardingForm
 from portal.own.sessions import acting, me
-from portal.own.targets import waiting_of
+from portal.own.targets import say_what_waits, waiting_of
 from portal.people.addresses import several
 from portal.permissions import Permission
 from portal.refusals import refusal
@@ -75,7 +75,8 @@ def set_forwarding() -> ResponseReturnValue:
     user, form = me(), ForwardingForm()
     if not form.validate_on_submit():
         return _page(forwarding=form, status=400)
-    changes = {"targets": tuple(several(form.targets.data or "")), "keeps_forwarded": bool(form.keeps.data)}
+    targets = tuple(several(form.targets.data or ""))
+    changes = {"targets": targets, "keeps_forwarded": bool(form.keeps.data)}
     try:
         mail().users.set_settings(acting(user), user.id, changes)
     except Unavailable:
@@ -84,6 +85,7 @@ def set_forwarding() -> ResponseReturnValue:
         form.targets.errors = [refusal(error)]
         return _page(forwarding=form, status=400)
     flash(_("Saved."), "success")
+    say_what_waits(user.id, targets)
     return redirect(url_for("own_away.index"), code=303)
 
 

@@ -17,6 +17,7 @@ from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import FilterForm
 from portal.own.sessions import acting, me
+from portal.own.targets import say_what_waits
 from portal.own.views import object_id
 from portal.people.addresses import several
 from portal.people.requests import attempt
@@ -48,6 +49,7 @@ def add() -> ResponseReturnValue:
     form = FilterForm(mailboxes=_mailboxes(user))
     if form.validate_on_submit() and _save(user, form, None):
         flash(_("The rule is there. It holds for mail that comes from now on."), "success")
+        say_what_waits(user.id, several(form.targets.data or ""))
         return redirect(url_for("own_filters.index"), code=303)
     return render_template("own/filter_form.html", form=form, rule=None), 400 if form.errors else 200
 
@@ -64,6 +66,7 @@ def edit(filter_id: str) -> ResponseReturnValue:
     form = FilterForm(mailboxes=_mailboxes(user))
     if form.validate_on_submit() and _save(user, form, rule):
         flash(_("Saved."), "success")
+        say_what_waits(user.id, several(form.targets.data or ""))
         return redirect(url_for("own_filters.index"), code=303)
     return render_template("own/filter_form.html", form=form, rule=rule), 400
 

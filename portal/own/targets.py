@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ from flask_babel import gettext as _
 from mailcore.errors import MailError, NonceInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
 from mailcore.model.forward_target import is_url
+from mailcore.model.ids import UserId
 from mailcore.model.onward_target import TargetAsk, target_key
 from mailcore.model.tenant import User
 from mailcore.services import MailServices
@@ -93,6 +95,12 @@ def waiting_of(user: User) -> list[Waiting]:
     for target in named:
         once.setdefault(target_key(target), target)
     return [Waiting(target, is_url(target)) for target in mail().targets.waiting(user, once.values())]
+
+
+def say_what_waits(user_id: UserId, targets: Sequence[str]) -> None:
+    """Say on the next page that nothing is sent on yet to targets just saved, if that is so."""
+    if mail().targets.waiting(mail().users.get(user_id), targets):
+        flash(_("Where mail goes on to has to be confirmed first: nothing is sent there yet."), "warning")
 
 
 def mail_links(services: MailServices, settings: PortalSettings) -> int:

@@ -207,6 +207,23 @@ def test_rules_and_scripts_show_what_waits_and_a_url_waits_for_an_admin(scene: S
     assert "waits for" not in scene.page() + scene.browser.get("/account/filters/").text
 
 
+def test_what_is_saved_and_waits_is_said_to_wait(scene: Scene) -> None:
+    """And said no more where nothing waits."""
+    waits = "nothing is sent there yet"
+    assert waits in scene.wants(scene.target)
+    fields = {"subject": "bills", "targets": scene.target}
+    assert scene.browser.post("/account/filters/new", fields).status_code == 303
+    assert waits in scene.browser.get("/account/filters/").text
+    [rule] = scene.mail.filters.list_of(of_user(scene.ada)).rules
+    assert scene.browser.post(f"/account/filters/{rule.id}", fields).status_code == 303
+    assert waits in scene.browser.get("/account/filters/").text
+    assert waits not in scene.browser.get("/account/filters/").text, "said once"
+    scene.mail.targets.vouch(OPERATOR, scene.ada, [scene.target])
+    assert waits not in scene.wants(scene.target)
+    assert scene.browser.post("/account/filters/new", fields).status_code == 303
+    assert waits not in scene.browser.get("/account/filters/").text
+
+
 def acting_as(scene: Scene) -> Any:
     with scene.browser.client.application.test_request_context():
         return acting(scene.mail.users.get(scene.ada))
