@@ -36,7 +36,10 @@ function draw(place, chart) {
     ],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
   }, [chart.days, ...chart.lines], place);
-  new ResizeObserver(() => { if (place.clientWidth !== drawn.width) drawn.setSize(size()); }).observe(place);
+  const fit = new ResizeObserver(() => { if (place.clientWidth !== drawn.width) drawn.setSize(size()); });
+  fit.observe(place);
+  const again = () => { fit.disconnect(); drawn.destroy(); draw(place, chart); };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again, { once: true });
 }
 
 for (const all of document.querySelectorAll("[data-charts]")) {
