@@ -11,21 +11,25 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from mailcore.errors import AuthenticationFailed
+from mailcore.errors import AuthenticationFailed, ServerBusy, TooManyAttempts
 from mailcore.imap.replies import reply_to
 from mailcore.model.access import Protocol
+from mailcore.model.limits import LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
 from mailcore.services.accounts import authentication
 from mailcore.services.accounts.authentication import Authentication
+from mailcore.services.accounts.failed_logins import FailedLogins
 from mailcore.services.accounts.login_guard import Attempt
 from mailcore.services.accounts.passwords import Argon2, Passwords
+from mailcore.services.process.redis_link import RedisLink
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.domains import Domains
 from mailcore.store.directory.users import Credentials
 from tests.builders import OPERATOR, PASSWORD, make_services, make_user
 
+LIMITS = LoginLimits(user_from_range=Penalty(free=1, first_wait_s=600, longest_wait_s=600))
 GUESSES = ["wrong password", "abcdefghijklmnop", "abcd efgh ijkl mnop", "a2b3c4d5e6f7g8h9"]
 """The second and third look like app passwords, the last like a temporary one."""
 
@@ -159,6 +163,34 @@ def test_a_short_cut_for_unknown_users_would_be_seen(
 
         monkeypatch.setattr(Authentication, "_find_by_address", look)
         assert any(found.startswith("plain") for found in differences(world))
+
+
+def test_who_has_to_wait_is_not_told_whether_there_is_such_a_user(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many commands where nothing is hashed: beyond the limit of guesses, and where too many hashes wait."""
+
+    def commands(username: str, address: str, error: type[Exception]) -> dict[str, int]:
+        world.work.commands.clear()
+        with pytest.raises(error):
+            world.services.authentication.login(username, Secret("a guess"), Protocol.IMAP, address)
+        return dict(world.work.commands)
+
+    def at_the_limit(username: str) -> dict[str, int]:
+        world.services.authentication._guard = FailedLogins(RedisLink(None), LIMITS)
+        with pytest.raises(AuthenticationFailed):
+            world.services.authentication.login(username, Secret("a guess"), Protocol.IMAP, "192.0.2.1")
+        return commands(username, "192.0.2.1", TooManyAttempts)
+
+    def busy(*_: object) -> bool:
+        raise ServerBusy("too many hashes wait")
+
+    everybody = list((world.known | world.unknown).values())
+    with monkeypatch.context() as full:
+        full.setattr(Argon2, "verify", busy)
+        spent = [commands(one, "192.0.2.1", ServerBusy) for one in everybody]
+    spent += [at_the_limit(one) for one in everybody]
+    assert all(one == spent[0] for one in spent), spent
 
 
 def test_every_refusal_waits_for_the_beat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,14 @@ from functools import lru_cache
 from threading import Lock
 from typing import NoReturn
 
-from mailcore.errors import AddressInvalid, AuthenticationFailed, TenantNotFound, Unavailable
+from mailcore.errors import (
+    AddressInvalid,
+    AuthenticationFailed,
+    ServerBusy,
+    TenantNotFound,
+    TooManyAttempts,
+    Unavailable,
+)
 from mailcore.model.access import MASTER, RULES, Credential, CredentialKind, Protocol, Scope
 from mailcore.model.address import Address
 from mailcore.model.app_password import AppPassword, LastUse
@@ -189,7 +196,7 @@ class Authentication:
         """
         name = _canonical(username)
         found = self._find_by_main_address(username, attempt) if name is not None else None
-        by_main_address = found is not None
+        shown = found
         if name is not None and found is None:
             attempt, found = self._find_by_address(name, attempt)
         if found is not None:
@@ -202,11 +209,15 @@ class Authentication:
                     self._refuse(replace(attempt, kind=CredentialKind.TEMPORARY), Refusal.NOT_YET_VALID)
                 return attempt, found, Credential(CredentialKind.TEMPORARY)
         limits = self._placement.known_limits(found.user) if found is not None and attempt.connects else None
-        attempt = self._guard.before(attempt, limits.connections if limits is not None else None)
         encoded = found.password_hash if found is not None else None
-        if not self._is_master(attempt, encoded, password) or found is None or encoded is None:
-            if found is not None and by_main_address:
-                self._confirm_address(found, attempt)
+        try:
+            attempt = self._guard.before(attempt, limits.connections if limits is not None else None)
+            is_right = self._is_master(attempt, encoded, password)
+        except (TooManyAttempts, ServerBusy):
+            self._confirm_address(shown, attempt)
+            raise
+        if not is_right or found is None or encoded is None:
+            self._confirm_address(shown, attempt)
             self._refuse(attempt, Refusal.WRONG)
         self._upgrade(found.user.id, encoded, password)
         return attempt, found, MASTER
@@ -227,11 +238,13 @@ class Authentication:
         owner = self._directory.domains.owner_of(name.rpartition("@")[2])
         return replace(attempt, tenant_id=attempt.within or owner), None
 
-    def _confirm_address(self, found: Credentials, attempt: Attempt) -> None:
-        """Take the round trips of somebody who was not found at once.
+    def _confirm_address(self, found: Credentials | None, attempt: Attempt) -> None:
+        """Where somebody was found by the main address alone, take the round trips of one who was not.
 
         Whom the address does not reach it finds no more: the next who signs in by it is looked up by `addresses` alone.
         """
+        if found is None:
+            return
         _, reached = self._find_by_address(attempt.username, attempt)
         if reached is None or reached.user.id != found.user.id:
             self._directory.user_changes.note_claim(found.user.id, claimed=False)
