@@ -6,7 +6,7 @@ set -eu
 needed=""
 # command:package
 for pair in \
-    openssl:openssl pebble:pebble chromium:chromium \
+    openssl:openssl pebble:pebble chromium-headless-shell:chromium-headless-shell \
     mbsync:isync offlineimap:offlineimap3 fetchmail:fetchmail mpop:mpop curl:curl thunderbird:thunderbird \
     swaks:swaks msmtp:msmtp \
     postfix:postfix rspamd:rspamd pdns_server:pdns-server; do

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from mailcore.model.factors import Factor
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from tests.builders import PASSWORD, MadeUser, make_services, make_user
+from tests.journeys.chromium import CHROMIUM
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = b"""<!doctype html><title>Passkeys</title><script>
@@ -129,10 +129,9 @@ def site(directory_uri: str, shard_uris: dict[str, Any], redis_url: str) -> Iter
 
 @pytest.mark.root
 def test_a_passkey_of_a_real_browser_signs_in_once(site: Site) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("Debian's chromium is not installed (`make test` installs it as root)")
-    command = [sys.executable, "-m", "tests.journeys.browser", chromium, site.origin]
+    command = [sys.executable, "-m", "tests.journeys.browser", CHROMIUM, site.origin]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout)

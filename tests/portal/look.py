@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.journeys.browser import QUIET
 
@@ -27,14 +27,12 @@ RUN_AXE = """async () => {
 TOO_WIDE = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
-def look(browser: Browser, asked: dict[str, Any], width: int, scheme: str) -> list[dict[str, Any]]:
-    """Look at every page at one width in one scheme."""
+def look(browser: Browser, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Load every page once and look at it at each width, in the scheme that goes with it."""
     axe = Path(asked["axe"]).read_text(encoding="utf-8")
     context = browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme=scheme,
-        locale=asked.get("language", "en"),  # type: ignore[arg-type]
-    )
+        locale=asked.get("language", "en"), reduced_motion="reduce"
+    )  # no colour is on its way
     page = context.new_page()
     if asked.get("cookie"):
         name, value = asked["cookie"]
@@ -57,36 +55,43 @@ def look(browser: Browser, asked: dict[str, Any], width: int, scheme: str) -> li
     found = []
     for path in asked["pages"]:
         problems.clear()
+        show(page, *asked["views"][0])
         response = page.goto(asked["base"] + path)
         assert response is not None
-        answer = page.evaluate(asked["ask"]) if asked.get("ask") else None
         page.evaluate(axe)
-        found.append(
-            {
-                "path": path,
-                "width": width,
-                "scheme": scheme,
-                "status": response.status,
-                "at": page.url.removeprefix(asked["base"]),
-                "axe": page.evaluate(RUN_AXE),
-                "too_wide": page.evaluate(TOO_WIDE),
-                "problems": [one for one in problems if "status of" not in one],
-                "weight": sum(weight.values()),
-                "answer": answer,
-            }
-        )
-        if asked.get("pictures"):
-            name = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-") or "front"
-            page.screenshot(path=f"{asked['pictures']}/{name}-{width}-{scheme}.png", full_page=True)
+        for width, scheme in asked["views"]:
+            show(page, width, scheme)
+            found.append(
+                {
+                    "path": path,
+                    "width": width,
+                    "scheme": scheme,
+                    "status": response.status,
+                    "at": page.url.removeprefix(asked["base"]),
+                    "axe": page.evaluate(RUN_AXE),
+                    "too_wide": page.evaluate(TOO_WIDE),
+                    "problems": [one for one in problems if "status of" not in one],
+                    "weight": sum(weight.values()),
+                    "answer": page.evaluate(asked["ask"]) if asked.get("ask") else None,
+                }
+            )
+            if asked.get("pictures"):
+                name = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-") or "front"
+                page.screenshot(path=f"{asked['pictures']}/{name}-{width}-{scheme}.png", full_page=True)
     context.close()
     return found
+
+
+def show(page: Page, width: int, scheme: Any) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
 
 
 def main() -> None:
     asked = json.load(sys.stdin)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=asked["chromium"], args=QUIET)
-        print(json.dumps([one for width, scheme in asked["views"] for one in look(browser, asked, width, scheme)]))
+        print(json.dumps(look(browser, asked)))
         browser.close()
 
 

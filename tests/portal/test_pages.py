@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -33,6 +32,7 @@ from portal.database import session, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
 from tests.builders import PASSWORD
+from tests.journeys.chromium import CHROMIUM
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
 from tests.portal.people import furnished_user, queued, user_of
 from tests.portal.test_matrix import API, MAKERS
@@ -66,10 +66,9 @@ NO_PAGE: Final = frozenset(
 
 
 def chromium() -> str:
-    found = shutil.which("chromium")
-    if found is None or not AXE.is_file():
+    if CHROMIUM is None or not AXE.is_file():
         pytest.skip("chromium or axe-core is not installed: run `make test` once as root, with npm in reach")
-    return found
+    return CHROMIUM
 
 
 @pytest.fixture(scope="module")

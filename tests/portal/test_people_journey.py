@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import smtplib
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from mailcore.services import MailServices
 from portal.mail_plane import EXTENSION
 from portal.permissions import Role
 from tests.builders import PASSWORD, MadeUser
+from tests.journeys.chromium import CHROMIUM
 from tests.portal.conftest import MadeOrganisation
 from tests.portal.people import domain_of
 from tests.store.test_delivery import deliver, message
@@ -60,15 +60,14 @@ def test_from_a_list_of_people_to_mail_that_is_read_and_sent(
     redis_url: str,
     tmp_path: Path,
 ) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("chromium is not installed: run `make test` once as root")
     domain = domain_of(mail_services, organisation.organisation.tenant_id)
     ada, bob = f"ada@{domain}", f"bob@{domain}"
     file = tmp_path / "people.csv"
     file.write_text(f"address;name;password\n{ada};Ada Lovelace;{FIRST}\n{bob};Bob Byte;\nx@elsewhere.test;;\n")
     asked = {
-        "chromium": chromium,
+        "chromium": CHROMIUM,
         "base": address,
         "who": (organisation.members[Role.OWNER].email, PASSWORD),
         "file": str(file),

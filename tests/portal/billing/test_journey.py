@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from portal.billing.stages import Stage
 from portal.database import unit_of_work
 from portal.permissions import Role
 from tests.builders import OPERATOR, PASSWORD
+from tests.journeys.chromium import CHROMIUM
 from tests.portal.billing.conftest import OWNER, Billed
 from tests.portal.billing.remote_page import RemotePage
 from tests.portal.conftest import make_organisation
@@ -26,10 +26,9 @@ from tests.services.inbound_mail import mail, take
 
 @pytest.fixture
 def page() -> Iterator[RemotePage]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("chromium is not installed")
-    found = RemotePage(chromium, os.environ.get("EIDER_PICTURES", ""))
+    found = RemotePage(CHROMIUM, os.environ.get("EIDER_PICTURES", ""))
     yield found
     found.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from portal.domains.zone_file import rdata
 from portal.mail_plane import Portal
 from portal.permissions import Role
 from tests.builders import PASSWORD
+from tests.journeys.chromium import CHROMIUM
 from tests.portal.conftest import MadeOrganisation
 from tests.stubs.nameservers import Nameservers
 from tests.stubs.powerdns import KEY
@@ -87,15 +87,14 @@ def test_from_the_first_letter_to_a_new_key(
     run_jobs: Callable[[], None],
     organisation: MadeOrganisation,
 ) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("chromium is not installed: run `make test` once as root")
     domain = f"harbour-{ObjectId()}.test"
     zone = world.zone(domain)
     who = (organisation.members[Role.OWNER].email, PASSWORD)
     pictures = os.environ.get("EIDER_PICTURES", "")
     journey = Journey(
-        {"chromium": chromium, "base": address, "who": who, "domain": domain, "pictures": pictures, "token": KEY},
+        {"chromium": CHROMIUM, "base": address, "who": who, "domain": domain, "pictures": pictures, "token": KEY},
         run_jobs,
     )
     told = journey.part()

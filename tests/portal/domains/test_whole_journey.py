@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import smtplib
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from portal.app import create_app
 from portal.mail_plane import EXTENSION, Portal
 from portal.settings import PortalSettings
 from tests.builders import make_user
+from tests.journeys.chromium import CHROMIUM
 from tests.portal.domains.example import NAMES
 from tests.portal.domains.test_journey import Journey
 from tests.stubs.nameservers import Nameservers
@@ -120,8 +120,7 @@ def test_from_signing_up_to_mail_that_is_read(
     postgres_url: str,
     tmp_path: Path,
 ) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("chromium is not installed: run `make test` once as root")
     base, app = site
     parts: Portal = app.extensions[EXTENSION]
@@ -133,7 +132,7 @@ def test_from_signing_up_to_mail_that_is_read(
     pictures = Path(os.environ.get("EIDER_PICTURES", tmp_path / "pictures"))
     pictures.mkdir(exist_ok=True)
     asked = {
-        "chromium": chromium, "base": base, "email": f"kaja-{ObjectId()}@elsewhere.test", "domain": domain,
+        "chromium": CHROMIUM, "base": base, "email": f"kaja-{ObjectId()}@elsewhere.test", "domain": domain,
         "token": KEY, "file": str(people), "person": (ada, FIRST, OWN), "pictures": str(pictures),
     }  # fmt: skip
     journey = Journey(asked, lambda: work(parts), "tests.portal.domains.whole_journey")
