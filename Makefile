@@ -8,6 +8,8 @@ BIN    := $(VENV)/bin
 LOCK   := requirements/dev.lock
 CLIENTS := tests/system/clients
 export DATA
+# Each server process would compile all of the code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 STACK_OPTIONS = $(if $(NODES),--nodes $(NODES)) $(if $(filter new,$(PORTS)),--new-ports)
 
