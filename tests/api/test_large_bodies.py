@@ -74,7 +74,7 @@ def serving(
     user = make_user(services)
     owner = services.tokens.owner_of_user(user.user_id)
     environment = environment_of(directory_uri, redis_url, ["api"])
-    with start(["api"], environment, folder, launcher=launcher) as running:
+    with start(["api"], environment, folder, launcher=launcher, forked=False) as running:
         made = Server(running, token(services, owner, Role.USER))
         warm_up(made)
         yield made

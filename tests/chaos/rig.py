@@ -8,8 +8,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,9 +25,9 @@ from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load, Login
+from tests.fork_server import ForkedProcess, start_module
 from tests.ports import port_that_stays
 
-REPOSITORY = Path(__file__).parents[2]
 PASSWORD = "chaos-Passw0rd"
 READY_TIMEOUT_S = 30.0
 
@@ -42,20 +40,16 @@ class Server:
     port: int
     environment: dict[str, str]
     log_path: Path
-    command: list[str]
-    process: subprocess.Popen[bytes] | None = None
+    module: list[str]
+    process: ForkedProcess | None = None
 
     def disarm(self) -> None:
         """Start without fault points from now on."""
-        self.command = [sys.executable, "-m", "mailcore", self.name.partition("-")[0]]
+        self.module = ["mailcore", self.name.partition("-")[0]]
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
-        log = self.log_path.open("ab")
-        with log:
-            self.process = subprocess.Popen(
-                self.command, env=self.environment, stdout=log, stderr=log, cwd=REPOSITORY, start_new_session=True
-            )
+        self.process = start_module(self.module, self.environment, self.log_path)
         until = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < until:
             if self.process.poll() is not None:
@@ -165,9 +159,8 @@ class Rig:
         name = f"{kind}-{number}"
         own = {f"EIDER_{kind.upper()}_LISTEN": f"127.0.0.1:{port}", f"EIDER_{kind.upper()}_LOCAL": "1"}
         environment = {**os.environ, **self.environment, **own}
-        launcher = ["-m", "tests.chaos.launcher", self.faults[kind]] if kind in self.faults else ["-m", "mailcore"]
-        command = [sys.executable, *launcher, kind]
-        self.servers[name] = Server(name, port, environment, self.folder / f"{name}.log", command)
+        launcher = ["tests.chaos.launcher", self.faults[kind]] if kind in self.faults else ["mailcore"]
+        self.servers[name] = Server(name, port, environment, self.folder / f"{name}.log", [*launcher, kind])
 
 
 @contextlib.contextmanager

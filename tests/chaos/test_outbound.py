@@ -8,8 +8,6 @@ import json
 import os
 import random
 import secrets
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -29,7 +27,7 @@ from mailcore.services import MailServices
 from mailcore.services.wiring import connect
 from mailcore.settings import MailSettings
 from tests.chaos.ledger import digest
-from tests.chaos.rig import REPOSITORY
+from tests.fork_server import ForkedProcess, start_module
 from tests.stubs.outside import Behaviour, MailExchanger, Outside, outside
 
 DOMAIN = "far.test"
@@ -43,14 +41,10 @@ class RelayProcess:
     environment: dict[str, str]
     log_path: Path
     options: str
-    process: subprocess.Popen[bytes] | None = None
+    process: ForkedProcess | None = None
 
     def start(self) -> None:
-        with self.log_path.open("ab") as log:
-            command = [sys.executable, "-m", "tests.chaos.launcher", self.options, "relay"]
-            self.process = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=log, cwd=REPOSITORY, start_new_session=True
-            )
+        self.process = start_module(["tests.chaos.launcher", self.options, "relay"], self.environment, self.log_path)
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -10,8 +10,6 @@ import os
 import random
 import signal
 import smtplib
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +23,9 @@ import pytest
 from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_tenant, make_user
+from tests.fork_server import ForkedProcess, start_module
 from tests.ports import port_that_stays
-from tests.system.servers import ROOT, environment_of
+from tests.system.servers import environment_of
 from tests.transcripts.submission.conftest import messages_in
 
 POINTS = ("outbound.before_insert", "outbound.after_insert", "submission.after_enqueue", "submission.before_reply")
@@ -42,16 +41,13 @@ class Server:
     log_path: Path
     port: int
     alteration: str = ""
-    process: subprocess.Popen[bytes] | None = None
+    process: ForkedProcess | None = None
     kills: int = 0
 
     def start(self, faults: str = "") -> None:
-        launcher = ["-m", "tests.chaos.launcher", faults or self.alteration]
-        command = launcher if faults or self.alteration else ["-m", "mailcore"]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command, "submission"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
-            )
+        altered = faults or self.alteration
+        launcher = ["tests.chaos.launcher", altered] if altered else ["mailcore"]
+        self.process = start_module([*launcher, "submission"], self.environment, self.log_path)
         ends_at = time.monotonic() + 60
         while True:
             with suppress(OSError), smtplib.SMTP("127.0.0.1", self.port, "probe.test", timeout=20):

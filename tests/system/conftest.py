@@ -33,7 +33,7 @@ def mail_server(
 ) -> Iterator[RunningServer]:
     """At its end it must stop by itself, without a traceback in its log."""
     environment = environment_of(directory_uri, redis_url, ["lmtp", "imap"])
-    with start(["lmtp", "imap"], environment, tmp_path_factory.mktemp("mail")) as server:
+    with start(["lmtp", "imap"], environment, tmp_path_factory.mktemp("mail"), forked=False) as server:
         yield server
 
 

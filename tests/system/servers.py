@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builders import SEALING_KEYS
+from tests.fork_server import ForkedProcess, start_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_S = 30.0
@@ -33,7 +34,7 @@ STOP_S = 40.0
 class RunningServer:
     """One process and its log."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log_path: Path
 
     @property
@@ -123,6 +124,17 @@ def environment_of(directory_uri: str, redis_url: str | None, names: Sequence[st
     return environment | more
 
 
+def _start(
+    arguments: Sequence[str], environment: Mapping[str, str], log_path: Path, *, forked: bool
+) -> subprocess.Popen[bytes] | ForkedProcess:
+    if forked:
+        return start_module(arguments, environment, log_path)
+    with log_path.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments], cwd=ROOT, env=dict(environment), stdout=log, stderr=log
+        )
+
+
 @contextmanager
 def start(
     names: Sequence[str],
@@ -132,17 +144,16 @@ def start(
     launcher: Sequence[str] = ("-m", "mailcore"),
     tracebacks_expected: bool = False,
     ready: str = "server.started",
+    forked: bool = True,
 ) -> Iterator[RunningServer]:
     """Run one process that serves `names` and wait for the event `ready`.
 
-    `launcher` may name another script that does the same, with fault points.
+    `launcher` may name another module that does the same, with fault points. Without `forked` an interpreter
+    begins anew: what it loads and holds is its own.
     """
     log_path = folder / f"{'-'.join(names)}-{time.monotonic_ns()}.log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *launcher, *names], cwd=ROOT, env=dict(environment), stdout=log, stderr=log
-        )
-    server = RunningServer(process, log_path)
+    server = RunningServer(_start((*launcher[1:], *names), environment, log_path, forked=forked), log_path)
+    process = server.process
     try:
         server.wait_for(ready)
         yield server

@@ -129,7 +129,7 @@ def server(
     chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
     services.certificates.add(OPERATOR, chain, issued.private_key_pem.bytes(), is_default=True)
     environment = environment_of(directory_uri, redis_url, ["imap", "imaps"])
-    with start(["imap"], environment, tmp_path) as running:
+    with start(["imap"], environment, tmp_path, forked=False) as running:
         yield running
 
 

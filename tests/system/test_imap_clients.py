@@ -51,7 +51,7 @@ def environment(authority: trustme.CA, directory_uri: str, redis_url: str) -> di
 def server(
     services: MailServices, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    with start(["imap"], environment, tmp_path_factory.mktemp("imap")) as server:
+    with start(["imap"], environment, tmp_path_factory.mktemp("imap"), forked=False) as server:
         yield server
 
 

@@ -48,7 +48,7 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     environment = environment_of(directory_uri, redis_url, ["lmtp"], EIDER_MESSAGE_BYTES=str(8 << 20))
-    with start(["lmtp"], environment, tmp_path_factory.mktemp("lmtp")) as server:
+    with start(["lmtp"], environment, tmp_path_factory.mktemp("lmtp"), forked=False) as server:
         yield server
 
 

@@ -48,7 +48,7 @@ def environment(authority: trustme.CA, directory_uri: str, redis_url: str) -> di
 
 @pytest.fixture(scope="module")
 def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with start(["imap", "pop3"], environment, tmp_path_factory.mktemp("pop3")) as server:
+    with start(["imap", "pop3"], environment, tmp_path_factory.mktemp("pop3"), forked=False) as server:
         yield server
 
 
