@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 STACK_OPTIONS = $(if $(NODES),--nodes $(NODES)) $(if $(filter new,$(PORTS)),--new-ports)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak bench check lint types layers lock clean
+.PHONY: help setup run test packages soak bench check lint types layers lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,11 @@ setup: ## make .venv from the hash-locked requirements
 run: setup ## start everything with a demo of two tenants; Ctrl-C stops it
 	@$(BIN)/eider stack run $(STACK_OPTIONS)
 
-test: setup $(CLIENTS)/node_modules/.package-lock.json ## run every test in its short form (ARGS="-k name" to choose)
-	@sh infra/test_packages.sh
+test: packages ## run every test in its short form (ARGS="-k name" to choose)
 	@$(BIN)/python -m tests $(ARGS)
+
+packages: setup $(CLIENTS)/node_modules/.package-lock.json
+	@sh infra/test_packages.sh
 
 # Where npm cannot reach its registry the tests of these clients say so.
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json | setup
