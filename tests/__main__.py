@@ -2,6 +2,7 @@
 
 Each lane has databases of its own and takes one part after the other, longest first. What a part
 prints appears when it has ended. Arguments are pytest's; with any, one process runs what they choose.
+Whatever they write lies in memory where there is room for it, for MongoDB waits for the disk at every write.
 (pytest-xdist starts its threads before gevent can patch them, so its workers do not run.)
 """
 
@@ -27,6 +28,8 @@ HERE: Final = Path(__file__).parent
 LONGEST_FIRST: Final = ("portal", "system", "chaos", "services", "api", "transcripts", "store", "relay", "unit")
 LANES: Final = min(os.cpu_count() or 1, 3)
 INTERRUPTED, NOTHING_COLLECTED = 2, 5
+MEMORY: Final = Path("/dev/shm")
+MEMORY_BYTES: Final = 8 << 30
 SUMMARY: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|warnings?)\b")
 
 
@@ -69,7 +72,8 @@ class Run:
             process.terminate()
 
     def _lane(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="eider-test-") as folder:
+        with tempfile.TemporaryDirectory(prefix="eider-test-", dir=_memory()) as folder:
+            Path(folder).chmod(0o711)  # some tests act as other users
             stack = Stack(Path(folder) / "data", durable=False)
             try:
                 stack.start()
@@ -78,14 +82,14 @@ class Run:
                         part = self._parts.get_nowait()
                     except queue.Empty:
                         return
-                    if self._run(part, stack) == INTERRUPTED:
+                    if self._run(part, stack, folder) == INTERRUPTED:
                         return
             finally:
                 stack.discard()
 
-    def _run(self, part: Path, stack: Stack) -> int:
+    def _run(self, part: Path, stack: Stack, folder: str) -> int:
         """Run a part and return pytest's exit code."""
-        environment = os.environ | {"EIDER_TEST_STACK": str(stack.endpoints_path)}
+        environment = os.environ | {"EIDER_TEST_STACK": str(stack.endpoints_path), "TMPDIR": folder}
         command = [sys.executable, "-m", "pytest", "-q", str(part)]
         with subprocess.Popen(
             command, env=environment, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -100,6 +104,16 @@ class Run:
             if process.returncode not in {0, NOTHING_COLLECTED}:
                 self._failed.append(f"tests/{part.name}")
         return process.returncode
+
+
+def _memory() -> Path | None:
+    """Return the file system in memory, if programs may run from it and tests leave enough of it."""
+    try:
+        there = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    has_room = there.f_bavail * there.f_frsize >= MEMORY_BYTES and not there.f_flag & os.ST_NOEXEC
+    return MEMORY if has_room and os.access(MEMORY, os.W_OK) else None
 
 
 def _parts() -> list[Path]:

@@ -39,19 +39,19 @@ class System:
 
     def __init__(self, data: Path) -> None:
         self.data = data
+        self.said = ""
         command = [sys.executable, "-m", "mailcore.cli", "stack", "run", "--data", str(data)]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
 
-    def wait_ready(self) -> str:
+    def wait_ready(self) -> None:
         assert self.process.stdout is not None
-        said = ""
         for line in self.process.stdout:
-            said += line
+            self.said += line
             if line.startswith("ready after"):
-                return said
-        pytest.fail(f"it did not start:\n{said}")
+                return
+        pytest.fail(f"it did not start:\n{self.said}")
 
     @property
     def endpoints(self) -> Endpoints:
@@ -255,19 +255,22 @@ def test_killed_server_is_started_again(system: System) -> None:
         assert imap.select_folder("INBOX")[b"EXISTS"] == len(NOTES)
 
 
-def test_interrupted_system_leaves_nothing_and_the_next_run_finds_the_mail(tmp_path: Path) -> None:
-    first = System(tmp_path / "data")
-    said = first.wait_ready()
-    before = first.endpoints
-    assert all(user.password in said and user.address in said for user in before.users)
-    assert all(one.email in said and one.password in said and one.totp_seed in said for one in before.staff)
-    pids = [*before.pids.servers.values(), *before.pids.databases.values()]
-    assert first.interrupt() == 0
-    assert not any(is_alive(pid) for pid in pids)
-    assert lock_holder(tmp_path / "data") is None
-    assert not (tmp_path / "data" / "endpoints.json").exists()
+def test_what_it_prints_signs_in(system: System) -> None:
+    said = system.said
+    assert all(user.password in said and user.address in said for user in system.endpoints.users)
+    assert all(one.email in said and one.password in said and one.totp_seed in said for one in system.endpoints.staff)
 
-    second = System(tmp_path / "data")
+
+def test_interrupted_system_leaves_nothing_and_the_next_run_finds_the_mail(system: System) -> None:
+    """The last of the tests that share a system, for it ends it."""
+    before = system.endpoints
+    pids = [*before.pids.servers.values(), *before.pids.databases.values()]
+    assert system.interrupt() == 0
+    assert not any(is_alive(pid) for pid in pids)
+    assert lock_holder(system.data) is None
+    assert not (system.data / "endpoints.json").exists()
+
+    second = System(system.data)
     second.wait_ready()
     try:
         after = second.endpoints
