@@ -1,7 +1,9 @@
 # Needs make and Python 3.11 or newer; everything else is installed into .venv and .data.
 
-PYTHON ?= $(or $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done),python3)
+# The distribution's comes first: it is built with every optimisation, and takes a tenth less than what pyenv builds.
+first_with = $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, $(1); sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+PYTHON ?= $(or $(call first_with,ensurepip),$(call first_with,sys),python3)
 VENV   ?= .venv
 DATA   ?= .data
 BIN    := $(VENV)/bin
