@@ -37,3 +37,12 @@ def watched(
     made = make_services(directory_uri, shard_uris, redis_url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def no_confirmations_counted(services: MailServices) -> None:
+    """Every test asks the same addresses, each as if on a day of its own."""
+    client = services._link.client
+    assert client is not None
+    for key in client.scan_iter("*confirmations_per_day*"):
+        client.delete(key)

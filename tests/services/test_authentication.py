@@ -15,7 +15,7 @@ from mailcore.model.limits import DEFAULT_LIMITS, LoginLimits, Penalty
 from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
-from mailcore.services.accounts import authentication as module
+from mailcore.services.accounts import user_lookup, verified_passwords
 from mailcore.services.accounts.authentication import Authentication
 from mailcore.services.accounts.failed_logins import FailedLogins
 from mailcore.services.accounts.identity import Identity
@@ -189,7 +189,7 @@ def test_a_verified_password_is_not_hashed_again_for_a_minute(bench: Bench, user
         bench.login(user.address)
     assert bench.argon2.verified == 1
     assert bench.hashes_of(user.address, PASSWORD + "x") == 1
-    bench.now += module.VERIFIED_S
+    bench.now += verified_passwords.VERIFIED_S
     bench.login(user.address)
     assert bench.argon2.verified == 3
 
@@ -216,7 +216,7 @@ def test_a_cache_without_auth_version_would_let_the_old_password_in(
     bench.login(user.address)
     bench.services.users.set_password(OPERATOR, user.user_id, Secret("another password"))
 
-    monkeypatch.setattr(module._Known, "still_good", lambda self, _found: self.credential)
+    monkeypatch.setattr(verified_passwords.Known, "still_good", lambda self, _found: self.credential)
     assert bench.login(user.address).user_id == user.user_id
 
 
@@ -339,8 +339,8 @@ def test_no_password_reaches_the_log(bench: Bench, user: MadeUser, caplog: pytes
 
 def test_what_is_no_address_is_not_kept_in_memory() -> None:
     """Names are strangers' text of any length; only addresses are remembered, which have a longest length."""
-    module._parsed.cache_clear()
-    assert module._canonical("A.B@Example.com") == "ab@example.com"
+    user_lookup._parsed.cache_clear()
+    assert user_lookup.canonical("A.B@Example.com") == "ab@example.com"
     for number in range(10):
-        assert module._canonical(f"{number}@" + "x" * 5000) is None
-    assert module._parsed.cache_info().currsize == 1
+        assert user_lookup.canonical(f"{number}@" + "x" * 5000) is None
+    assert user_lookup._parsed.cache_info().currsize == 1

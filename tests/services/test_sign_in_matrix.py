@@ -29,7 +29,7 @@ from mailcore.model.roles import ROLES, Role
 from mailcore.model.secret import Secret
 from mailcore.model.token import PLATFORM, TokenOwner
 from mailcore.services import MailServices
-from mailcore.services.accounts import authentication
+from mailcore.services.accounts import authentication, verified_passwords
 from mailcore.services.accounts import sign_in_rules as rules
 from mailcore.services.accounts.login_guard import Refusal
 from mailcore.services.accounts.tokens import owner_of_tenant
@@ -308,11 +308,11 @@ def test_a_credential_in_a_log_is_found(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: whoever makes a key of a password says which."""
-    key = authentication._Verified.key
+    key = verified_passwords.VerifiedPasswords.key
 
-    def talkative(self: authentication._Verified, name: str, password: Secret) -> bytes:
+    def talkative(self: verified_passwords.VerifiedPasswords, name: str, password: Secret) -> bytes:
         authentication.log.debug("login.key", extra={"password": password.reveal_text()})
         return key(self, name, password)
 
-    monkeypatch.setattr(authentication._Verified, "key", talkative)
+    monkeypatch.setattr(verified_passwords.VerifiedPasswords, "key", talkative)
     assert len(_seen_in_logs(world, caplog)) == 4

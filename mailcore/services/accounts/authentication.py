@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
-from threading import Lock
 from typing import NoReturn
 
 from mailcore.errors import (
-    AddressInvalid,
     AuthenticationFailed,
     ServerBusy,
     TenantNotFound,
@@ -22,7 +16,6 @@ from mailcore.errors import (
     Unavailable,
 )
 from mailcore.model.access import MASTER, RULES, Credential, CredentialKind, Protocol, Scope
-from mailcore.model.address import Address
 from mailcore.model.app_password import AppPassword, LastUse
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.roles import ROLES
@@ -38,6 +31,8 @@ from mailcore.services.accounts.recent_users import RecentUsers
 from mailcore.services.accounts.sign_in_rules import ERRORS, refusal
 from mailcore.services.accounts.temporary_passwords import TemporaryPasswords
 from mailcore.services.accounts.tokens import Tokens
+from mailcore.services.accounts.user_lookup import UserLookup, canonical
+from mailcore.services.accounts.verified_passwords import VerifiedPasswords, app_password_of
 from mailcore.services.process.clock import now
 from mailcore.store.directory import Directory
 from mailcore.store.directory.users import Credentials
@@ -45,8 +40,6 @@ from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
 
-VERIFIED_S = 60.0
-MAX_VERIFIED = 20_000
 BEAT_S = 0.025
 """A wrong password is refused so many seconds after it came in, or a multiple of it."""
 
@@ -76,6 +69,7 @@ class Authentication:
     ) -> None:
         self._directory = directory
         self._placement = placement
+        self._users = UserLookup(directory, placement)
         self._passwords = passwords
         self._app_passwords = app_passwords
         self._temporary = temporary
@@ -83,7 +77,7 @@ class Authentication:
         self._uses = uses
         self._recent = recent
         self._guard = guard or Unguarded()
-        self._verified = _Verified(clock)
+        self._verified = VerifiedPasswords(clock)
         self._pause = pause
 
     # -- the doors' calls -----------------------------------------------------------------------
@@ -95,7 +89,7 @@ class Authentication:
         """
         if isinstance(offer, TokenOffer):
             return self.login_with_token(offer.username, offer.token, protocol, remote_address)
-        attempt = Attempt(_canonical(offer.username) or offer.username, protocol, remote_address, connects=True)
+        attempt = Attempt(canonical(offer.username) or offer.username, protocol, remote_address, connects=True)
         if offer.authorize_as not in {"", offer.username}:
             self._refuse(attempt, Refusal.WRONG)
         return self._login(offer.username, offer.password, attempt, self._recent.find)
@@ -123,7 +117,7 @@ class Authentication:
             ServerBusy: too many hashes wait.
             StoreUnavailable: the directory did not answer.
         """
-        attempt = Attempt(_canonical(username) or username, protocol, remote_address, within=within)
+        attempt = Attempt(canonical(username) or username, protocol, remote_address, within=within)
         return self._login(username, password, attempt, self._placement.find_credentials)
 
     def _login(
@@ -153,7 +147,7 @@ class Authentication:
             self._verified.forget(key)
             attempt, found, credential = self._verify(username, password, attempt)
         attempt = _of(attempt, found, credential.kind)
-        app_password = _app_password(found, credential)
+        app_password = app_password_of(found, credential)
         tenant = self._check(attempt, found, app_password)
         self._verified.remember(key, found, credential)
         if app_password is not None:
@@ -170,14 +164,14 @@ class Authentication:
             AuthenticationFailed: no such token, somebody else's, or not one of a user.
             UserDisabled, ProtocolDisabled, ScopeInsufficient, PasswordChangeNeeded: right, but not for this.
         """
-        attempt = Attempt(_canonical(username) or username, protocol, remote_address, kind=CredentialKind.TOKEN)
+        attempt = Attempt(canonical(username) or username, protocol, remote_address, kind=CredentialKind.TOKEN)
         found_token = self._tokens.find(token)
         user_id = found_token.owner.user_id if found_token is not None else None
         found = self._placement.find_credentials(user_id) if user_id is not None else None
         if found_token is None or found is None or found_token.auth_version != found.user.auth_version:
             self._refuse(attempt, Refusal.WRONG)
         attempt = _of(attempt, found, CredentialKind.TOKEN)
-        if username and not self._is_address_of(username, found):
+        if username and not self._users.is_address_of(username, found):
             self._refuse(attempt, Refusal.WRONG)
         if not ROLES[found_token.role].opens_mail:
             self._refuse(attempt, Refusal.SCOPE)
@@ -194,11 +188,11 @@ class Authentication:
 
         Raises as `login`.
         """
-        name = _canonical(username)
-        found = self._find_by_main_address(username, attempt) if name is not None else None
+        name = canonical(username)
+        found = self._users.by_main_address(username, attempt) if name is not None else None
         shown = found
         if name is not None and found is None:
-            attempt, found = self._find_by_address(name, attempt)
+            attempt, found = self._users.by_address(name, attempt)
         if found is not None:
             attempt = _of(attempt, found, None)
             app_password = self._app_passwords.matching(found.user.id, found.app_passwords, password)
@@ -214,40 +208,13 @@ class Authentication:
             attempt = self._guard.before(attempt, limits.connections if limits is not None else None)
             is_right = self._is_master(attempt, encoded, password)
         except (TooManyAttempts, ServerBusy):
-            self._confirm_address(shown, attempt)
+            self._users.confirm(shown, attempt)
             raise
         if not is_right or found is None or encoded is None:
-            self._confirm_address(shown, attempt)
+            self._users.confirm(shown, attempt)
             self._refuse(attempt, Refusal.WRONG)
         self._upgrade(found.user.id, encoded, password)
         return attempt, found, MASTER
-
-    def _find_by_main_address(self, username: str, attempt: Attempt) -> Credentials | None:
-        """Return whose main address is written just so (decision 52); one round trip."""
-        found = self._placement.find_by_main_address(username)
-        return found if found is not None and attempt.may_be_of(found.user.tenant_id) else None
-
-    def _find_by_address(self, name: str, attempt: Attempt) -> tuple[Attempt, Credentials | None]:
-        """Return whom an address reaches, and the attempt with the tenant that answers for it; two round trips.
-
-        As many for an address that reaches nobody, and its guesses count for the same tenant.
-        """
-        route = self._directory.addresses.find(name)
-        if route is not None and attempt.may_be_of(route.tenant_id):
-            return attempt, self._placement.find_credentials(route.user_id)
-        owner = self._directory.domains.owner_of(name.rpartition("@")[2])
-        return replace(attempt, tenant_id=attempt.within or owner), None
-
-    def _confirm_address(self, found: Credentials | None, attempt: Attempt) -> None:
-        """Where somebody was found by the main address alone, take the round trips of one who was not.
-
-        Whom the address does not reach it finds no more: the next who signs in by it is looked up by `addresses` alone.
-        """
-        if found is None:
-            return
-        _, reached = self._find_by_address(attempt.username, attempt)
-        if reached is None or reached.user.id != found.user.id:
-            self._directory.user_changes.note_claim(found.user.id, claimed=False)
 
     def _is_master(self, attempt: Attempt, encoded: str | None, password: Secret) -> bool:
         try:
@@ -264,13 +231,6 @@ class Authentication:
                 self._directory.users.upgrade_hash(user_id, old, new)
         except Unavailable as error:
             log.warning("login.hash.kept", extra={"user": str(user_id), "reason": type(error).__name__})
-
-    def _is_address_of(self, username: str, found: Credentials) -> bool:
-        name = _canonical(username)
-        if name is None or name == _canonical(found.user.address):
-            return name is not None
-        route = self._directory.addresses.find(name)
-        return route is not None and route.user_id == found.user.id
 
     # -- letting in -----------------------------------------------------------------------------
 
@@ -319,82 +279,6 @@ class Authentication:
         self._guard.failed(attempt, reason)
         log.info("login.refused", extra=_fields(attempt) | {"reason": reason.value})
         raise ERRORS[reason](attempt.user_id)
-
-
-class _Known:
-    """Who was verified a short while ago, and by what."""
-
-    __slots__ = ("auth_version", "credential", "good_until", "user_id")
-
-    def __init__(self, good_until: float, found: Credentials, credential: Credential) -> None:
-        self.good_until = good_until
-        self.user_id = found.user.id
-        self.auth_version = found.user.auth_version
-        self.credential = credential
-
-    def still_good(self, found: Credentials) -> Credential | None:
-        """Return the credential if nothing has ended it since; `found` was read just now."""
-        if found.user.auth_version != self.auth_version:
-            return None
-        if self.credential.kind is CredentialKind.APP_PASSWORD:
-            app_password = _app_password(found, self.credential)
-            if app_password is None or not app_password.is_alive(now()):
-                return None
-        return self.credential
-
-
-class _Verified:
-    """Passwords verified within the last minute, by a hash that only this process can make."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._lock = Lock()
-
-    def key(self, name: str, password: Secret) -> bytes:
-        """Return under what a name with a password is remembered."""
-        encoded = name.encode("utf-8", "surrogatepass")
-        named = len(encoded).to_bytes(4) + encoded
-        return hashlib.blake2b(named + password.reveal(), key=self._key, digest_size=32).digest()
-
-    def find(self, key: bytes) -> _Known | None:
-        """Return what was remembered within the last minute."""
-        known = self._known.get(key)
-        return known if known is not None and self._clock() < known.good_until else None
-
-    def forget(self, key: bytes) -> None:
-        """Remember it no more."""
-        self._known.pop(key, None)
-
-    def remember(self, key: bytes, found: Credentials, credential: Credential) -> None:
-        """Remember for a minute from the first time; a temporary password never."""
-        if credential.kind is CredentialKind.TEMPORARY:
-            return
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = _Known(self._clock() + VERIFIED_S, found, credential)
-                while len(self._known) > MAX_VERIFIED:
-                    self._known.popitem(last=False)
-
-
-def _canonical(username: str) -> str | None:
-    try:
-        return _parsed(username)
-    except AddressInvalid:
-        return None
-
-
-@lru_cache(maxsize=1024)
-def _parsed(username: str) -> str:
-    """Return the canonical form of an address; what is none, of any length, is not kept."""
-    return Address.parse(username).canonical
-
-
-def _app_password(found: Credentials, credential: Credential) -> AppPassword | None:
-    if credential.kind is not CredentialKind.APP_PASSWORD:
-        return None
-    return next((one for one in found.app_passwords if one.id == credential.id), None)
 
 
 def _of(attempt: Attempt, found: Credentials, kind: CredentialKind | None) -> Attempt:
