@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import SystemRandom
 from typing import Final, TypeVar
@@ -109,8 +109,8 @@ class Mailboxes(MailboxReader):
             change.after["mailbox_id"] = str(mailbox_id)
         return mailbox_id
 
-    def _check_new(self, user_id: UserId, actor: Actor, tree: MailboxTree, wanted: MailboxName) -> Acl:
-        """Return the rights that others have on a new mailbox.
+    def _check_new(self, user_id: UserId, actor: Actor, tree: MailboxTree, wanted: MailboxName, others: int = 0) -> Acl:
+        """Return the rights that others have on a new mailbox, which is made after so many others.
 
         Raises:
             MailboxExists, TooManyMailboxes, NotPermitted: as `create`.
@@ -119,47 +119,65 @@ class Mailboxes(MailboxReader):
         if tree.find(wanted) is not None:
             raise MailboxExists(wanted)
         limit = self._placement.home(user_id).limits.mailboxes
-        if len(tree.entries) >= within(limit, DEFAULT_LIMITS.mailboxes):
+        if len(tree.entries) + others >= within(limit, DEFAULT_LIMITS.mailboxes):
             raise TooManyMailboxes(len(tree.entries))
         return acl
 
     def _create(self, user_id: UserId, actor: Actor, wanted: MailboxEntry) -> MailboxId:
         """Make a mailbox; its id, UIDVALIDITY and rights are given here."""
-        stores = self._stores(user_id)
         for _ in range(TREE_ATTEMPTS):
             tree = self.tree(user_id)
             acl = self._check_new(user_id, actor, tree, wanted.name)
-            mailbox_id = MailboxId(ObjectId())
-            entry = replace(
-                wanted,
-                id=mailbox_id,
-                uid_validity=UidValidity(tree.next_uid_validity),
-                subscribed=wanted.subscribed or wanted.name in tree.subscribed_names,
-                acl=acl,
-            )
-            stores.heads.create(user_id, mailbox_id, entry.uid_validity)
-            names = tree.subscribed_names - {wanted.name}
-            change = TreeChange(tree.next_uid_validity + 1, (*tree.entries, entry), names)
-            changed = stores.trees.replace(user_id, tree, change)
-            if changed is not None:
-                self._adopt(user_id, changed)
-                return mailbox_id
-            stores.heads.discard_empty(user_id, mailbox_id)
+            added = self._add(user_id, tree, [replace(wanted, acl=acl)])
+            if added:
+                return added[0].id
             self._wait_a_little()
         raise MailboxBusy(user_id)
+
+    def _add(self, user_id: UserId, tree: MailboxTree, wanted: Sequence[MailboxEntry]) -> list[MailboxEntry]:
+        """Make mailboxes together, their heads first; return none if somebody else changed the tree meanwhile."""
+        stores = self._stores(user_id)
+        entries = [
+            replace(
+                each,
+                id=MailboxId(ObjectId()),
+                uid_validity=UidValidity(tree.next_uid_validity + place),
+                subscribed=each.subscribed or each.name in tree.subscribed_names,
+            )
+            for place, each in enumerate(wanted)
+        ]
+        stores.heads.create(user_id, {entry.id: entry.uid_validity for entry in entries})
+        names = tree.subscribed_names - {entry.name for entry in entries}
+        change = TreeChange(tree.next_uid_validity + len(entries), (*tree.entries, *entries), names)
+        changed = stores.trees.replace(user_id, tree, change)
+        if changed is None:
+            for entry in entries:
+                stores.heads.discard_empty(user_id, entry.id)
+            return []
+        self._adopt(user_id, changed)
+        return entries
 
     def create_defaults(self, user_id: UserId, actor: Actor) -> None:
         """Give a user a tree with INBOX and the usual mailboxes; what is there already stays.
 
-        The clock is read once here, for the first UIDVALIDITY: a user made again gets other ones.
+        The clock is read once here, for the first UIDVALIDITY: a user made again gets other ones. Four round trips,
+        and two for the audit trail.
+
+        Raises:
+            TooManyMailboxes: the limit allows fewer.
         """
+        defaults = [_new(parse_mailbox_name(name), use, subscribed=True) for name, use in DEFAULT_MAILBOXES]
         with self._audit.of_user(actor, "mailbox.defaults", user_id):
             self._stores(user_id).trees.create(user_id, max(1, int(self._now()) & 0x7FFFFFFF))
-            for name, special_use in DEFAULT_MAILBOXES:
-                try:
-                    self._create(user_id, actor, _new(parse_mailbox_name(name), special_use, subscribed=True))
-                except MailboxExists:
-                    continue
+            for _ in range(TREE_ATTEMPTS):
+                tree = self.tree(user_id)
+                missing = [each for each in defaults if tree.find(each.name) is None]
+                rights = [self._check_new(user_id, actor, tree, each.name, n) for n, each in enumerate(missing)]
+                wanted = [replace(each, acl=acl) for each, acl in zip(missing, rights, strict=True)]
+                if not wanted or self._add(user_id, tree, wanted):
+                    return
+                self._wait_a_little()
+            raise MailboxBusy(user_id)
 
     def delete(self, user_id: UserId, actor: Actor, name: str) -> None:
         """Remove a mailbox, not those below it (RFC 9051 §6.3.5); its messages can be restored from `purge`.

@@ -95,7 +95,6 @@ class Tenants:
             ValueInvalid: name or region is malformed.
         """
         name, region = clean_name(name), region_name(region)
-        self._directory.ensure_indexes()
         shard = self._home_shard(region, home_shard)
         if tenant_id is not None and self._directory.tenants.find(tenant_id) is not None:
             return tenant_id

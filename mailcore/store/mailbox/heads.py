@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mailcore import fault
 from mailcore.errors import MailboxChanged, MailboxExists
 from mailcore.model.changes import Commit
-from mailcore.model.ids import MailboxId, ModSeq, Uid, UserId
+from mailcore.model.ids import MailboxId, ModSeq, Uid, UidValidity, UserId
 from mailcore.model.limits import DEFAULT_LIMITS
 from mailcore.model.mailbox import MailboxStatus
 from mailcore.model.uid_set import MAX_NUMBER
@@ -73,17 +73,17 @@ class Heads:
 
     # -- life -----------------------------------------------------------------------------------
 
-    def create(self, user_id: UserId, mailbox_id: MailboxId, uid_validity: int) -> None:
-        """Add an empty mailbox.
+    def create(self, user_id: UserId, validities: Mapping[MailboxId, UidValidity]) -> None:
+        """Add empty mailboxes, each with its UIDVALIDITY.
 
         Raises:
-            MailboxExists: the id is taken.
+            MailboxExists: one of the ids is taken; those before it are made.
         """
         try:
             with deadline():
-                self._collection.insert_one(new_head(user_id, mailbox_id, uid_validity))
-        except DuplicateKeyError:
-            raise MailboxExists(mailbox_id) from None
+                self._collection.insert_many([new_head(user_id, *each) for each in validities.items()])
+        except BulkWriteError:
+            raise MailboxExists(user_id) from None
 
     def discard_empty(self, user_id: UserId, mailbox_id: MailboxId) -> bool:
         """Remove a head that never had a change: one that never got into its user's tree."""

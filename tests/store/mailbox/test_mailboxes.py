@@ -105,6 +105,40 @@ def test_a_creation_overtaken_by_another_takes_the_next_uid_validity(
     assert check_user(engine.stores, engine.user_id) == {}
 
 
+MORE_DEFAULTS = (("INBOX", None), ("Snoozed", None), ("Later", None))
+
+
+def test_usual_mailboxes_that_two_processes_make_at_once_are_there_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = engine.another()
+    real = MailboxTrees.replace
+
+    def overtaken(self: MailboxTrees, *args: object) -> object:
+        monkeypatch.setattr(MailboxTrees, "replace", real)
+        create(other, "Later")
+        other.services.mailboxes.create_defaults(engine.user_id, ACTOR)
+        return real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MailboxTrees, "replace", overtaken)
+    monkeypatch.setattr("mailcore.services.mailboxes.mailboxes.DEFAULT_MAILBOXES", MORE_DEFAULTS)
+    engine.services.mailboxes.create_defaults(engine.user_id, ACTOR)
+    assert sorted(names(engine)) == sorted(
+        ["INBOX", "Archive", "Drafts", "Junk", "Later", "Sent Mail", "Snoozed", "Trash"]
+    )
+    assert entry(engine, "Snoozed").uid_validity == entry(engine, "Later").uid_validity + 1
+    assert len(engine.stores.heads.list_mailboxes(engine.user_id)) == len(names(engine))
+    assert check_user(engine.stores, engine.user_id) == {}
+
+
+def test_usual_mailboxes_that_are_too_many_are_not_made(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailcore.services.mailboxes.mailboxes.DEFAULT_MAILBOXES", MORE_DEFAULTS)
+    monkeypatch.setattr("mailcore.services.mailboxes.mailboxes.DEFAULT_LIMITS", replace(DEFAULT_LIMITS, mailboxes=7))
+    with pytest.raises(TooManyMailboxes):
+        engine.services.mailboxes.create_defaults(engine.user_id, ACTOR)
+    assert len(names(engine)) == len(engine.stores.heads.list_mailboxes(engine.user_id)) == 6
+
+
 def test_too_many_mailboxes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailcore.services.mailboxes.mailboxes.DEFAULT_LIMITS", replace(DEFAULT_LIMITS, mailboxes=7))
     create(engine, "seven")
