@@ -45,6 +45,7 @@ def postgres(data_dir: Path, port: int, log_dir: Path, *, durable: bool) -> Proc
         f"fsync={'on' if durable else 'off'}",
         f"synchronous_commit={'on' if durable else 'off'}",
         "shared_buffers=32MB",
+        "dynamic_shared_memory_type=mmap",  # what a killed one leaves behind lies in its folder
         "max_connections=200",
         "log_min_messages=warning",
     ):
