@@ -16,12 +16,12 @@ from mailcore.errors import (
     UserNotFound,
     ValueInvalid,
 )
-from mailcore.model.access import CredentialKind, Protocol, Scope
+from mailcore.model.access import MASTER, CredentialKind, Protocol, Scope
 from mailcore.model.app_password import letters_of
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
-from mailcore.services.accounts import app_passwords, authentication
+from mailcore.services.accounts import app_passwords, verified_passwords
 from mailcore.services.accounts.identity import Identity
 from mailcore.services.accounts.passwords import Argon2
 from mailcore.services.process.clock import now
@@ -100,7 +100,7 @@ def test_a_memory_that_is_not_compared_lets_a_revoked_one_in(
     made, letters = services.app_passwords.create(OPERATOR, user.user_id, "Stolen")
     login(services, user, letters)
     services.app_passwords.revoke(OPERATOR, user.user_id, made.id)
-    monkeypatch.setattr(authentication._Known, "still_good", lambda self, _found: authentication.MASTER)
+    monkeypatch.setattr(verified_passwords.Known, "still_good", lambda self, _found: MASTER)
     assert login(services, user, letters).user_id == user.user_id
 
 

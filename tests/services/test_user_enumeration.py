@@ -19,10 +19,10 @@ from mailcore.model.secret import Secret
 from mailcore.model.tenant import State
 from mailcore.services import MailServices
 from mailcore.services.accounts import authentication
-from mailcore.services.accounts.authentication import Authentication
 from mailcore.services.accounts.failed_logins import FailedLogins
 from mailcore.services.accounts.login_guard import Attempt
 from mailcore.services.accounts.passwords import Argon2, Passwords
+from mailcore.services.accounts.user_lookup import UserLookup
 from mailcore.services.process.redis_link import RedisLink
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.domains import Domains
@@ -156,12 +156,12 @@ def test_a_short_cut_for_unknown_users_would_be_seen(
         monkeypatch.setattr(Domains, "owner_of", lambda self, name: None)
         assert differences(world) != []
     else:
-        real_look = Authentication._find_by_address
+        real_look = UserLookup.by_address
 
-        def look(self: Authentication, name: str, attempt: Attempt) -> tuple[Attempt, Credentials | None]:
+        def look(self: UserLookup, name: str, attempt: Attempt) -> tuple[Attempt, Credentials | None]:
             return (attempt, None) if attempt.user_id is not None else real_look(self, name, attempt)
 
-        monkeypatch.setattr(Authentication, "_find_by_address", look)
+        monkeypatch.setattr(UserLookup, "by_address", look)
         assert any(found.startswith("plain") for found in differences(world))
 
 
