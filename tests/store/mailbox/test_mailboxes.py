@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,16 +72,21 @@ def test_a_mailbox_of_that_name_exists(engine: Engine) -> None:
         create(engine, "a//b")
 
 
-def test_two_processes_making_the_same_mailbox_make_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = engine.another()
+def overtake(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Have something done between the next reading of a tree and what is to replace it."""
     real = MailboxTrees.replace
 
     def overtaken(self: MailboxTrees, *args: object) -> object:
         monkeypatch.setattr(MailboxTrees, "replace", real)
-        create(other, "Same", "Other")
+        meanwhile()
         return real(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(MailboxTrees, "replace", overtaken)
+
+
+def test_two_processes_making_the_same_mailbox_make_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = engine.another()
+    overtake(monkeypatch, lambda: create(other, "Same", "Other"))
     with pytest.raises(MailboxExists):
         create(engine, "Same")
     assert names(engine).count("Same") == 1
@@ -91,14 +97,7 @@ def test_a_creation_overtaken_by_another_takes_the_next_uid_validity(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = engine.another()
-    real = MailboxTrees.replace
-
-    def overtaken(self: MailboxTrees, *args: object) -> object:
-        monkeypatch.setattr(MailboxTrees, "replace", real)
-        create(other, "First")
-        return real(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(MailboxTrees, "replace", overtaken)
+    overtake(monkeypatch, lambda: create(other, "First"))
     create(engine, "Second")
     assert entry(engine, "Second").uid_validity == entry(engine, "First").uid_validity + 1
     assert engine.fresh("Second").uid_validity == entry(engine, "Second").uid_validity
@@ -112,15 +111,12 @@ def test_usual_mailboxes_that_two_processes_make_at_once_are_there_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = engine.another()
-    real = MailboxTrees.replace
 
-    def overtaken(self: MailboxTrees, *args: object) -> object:
-        monkeypatch.setattr(MailboxTrees, "replace", real)
+    def meanwhile() -> None:
         create(other, "Later")
         other.services.mailboxes.create_defaults(engine.user_id, ACTOR)
-        return real(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(MailboxTrees, "replace", overtaken)
+    overtake(monkeypatch, meanwhile)
     monkeypatch.setattr("mailcore.services.mailboxes.mailboxes.DEFAULT_MAILBOXES", MORE_DEFAULTS)
     engine.services.mailboxes.create_defaults(engine.user_id, ACTOR)
     assert sorted(names(engine)) == sorted(
