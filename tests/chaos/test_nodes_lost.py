@@ -30,7 +30,7 @@ def three_nodes(new_stack: Callable[..., Stack], tmp_path: Path) -> Iterator[Rig
 def finish(rig: Rig) -> None:
     """Check everything on the quiet system, by processes that saw the fault."""
     counted = check_ledger("127.0.0.1", rig.ports("imap")[0], rig.logins, rig.ledger, rig.load)
-    assert counted["acked"] > 50, counted
+    assert counted["acked"] >= 50, counted
     assert not rig.tracebacks(), rig.tracebacks()[:2]
 
 

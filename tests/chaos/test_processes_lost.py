@@ -60,7 +60,7 @@ def test_killed_at_step_keeps_every_acknowledged_message_once(stack: Stack, tmp_
             load.wait_acked(20)
         assert deaths == 2
         counted = check_ledger("127.0.0.1", rig.ports("imap")[0], rig.logins, rig.ledger, load)
-        assert counted["acked"] > 30
+        assert counted["acked"] >= 20
         assert not rig.tracebacks(), rig.tracebacks()[:2]
         for login in rig.logins:
             user_id = rig.services.addresses.get(login.address).user_id
@@ -79,7 +79,7 @@ def test_rolling_restart_under_load_answers_421_or_finishes(stack: Stack, tmp_pa
                 load.wait_acked(10)
         assert not any(code.split("/")[-1].startswith("5") for code in load.answers), load.answers
         counted = check_ledger("127.0.0.1", rig.ports("imap")[0], rig.logins, rig.ledger, load)
-        assert counted["acked"] > 60
+        assert counted["acked"] >= 60
         assert not rig.tracebacks(), rig.tracebacks()[:2]
 
 
@@ -95,4 +95,4 @@ def test_killed_processes_are_replaced_by_others(stack: Stack, tmp_path: Path) -
                 rig.servers[name].start()
             load.wait_acked(20)
         counted = check_ledger("127.0.0.1", rig.ports("imap")[0], rig.logins, rig.ledger, load)
-        assert counted["acked"] > 60
+        assert counted["acked"] >= 80

@@ -15,6 +15,7 @@ from tests.system import altered_server
 from tests.system.servers import RunningServer, environment_of, start
 from tests.system.stored import stored
 from tests.system.strict_imap import StrictImap
+from tests.waiting import wait_until
 
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * (1 << 20)
 
@@ -109,6 +110,16 @@ class Client(threading.Thread):
         return True
 
 
+def let_append(clients: Sequence[Client]) -> None:
+    """Wait until each client has had five more appended, or something has gone wrong."""
+    goals = [len(client.acknowledged) + 5 for client in clients]
+    wait_until(
+        lambda: all(
+            client.wrong or len(client.acknowledged) >= goal for client, goal in zip(clients, goals, strict=True)
+        )
+    )
+
+
 def roll(
     environment: dict[str, str], users: Sequence[MadeUser], folder: Path, launcher: tuple[str, ...], turns: int
 ) -> list[Client]:
@@ -126,8 +137,10 @@ def roll(
         for client in clients:
             client.start()
         for turn in range(turns):
+            let_append(clients)
             running.append(another())
             assert running[turn].terminate() == 0
+        let_append(clients)
         for client in clients:
             client.ending.set()
             client.join(60)
@@ -148,7 +161,7 @@ def test_rolling_restart_loses_nothing_and_is_announced(
             int(uid): b"".join(services.content.open(client.user.user_id, view.message_oid(row)).read())
             for row, uid in enumerate(view.uids)
         }
-        assert len(client.acknowledged) > 10
+        assert len(client.acknowledged) >= 15
         assert client.acknowledged.items() <= found.items()
         assert len(set(found.values())) == len(found) <= len(client.tried)
 
