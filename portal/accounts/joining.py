@@ -24,6 +24,7 @@ from portal.access import actor, public
 from portal.accounts import cookies, links, owners_links, passkeys, services, sessions, sign_up
 from portal.accounts.forms import ConfirmForm, InvitationForm, NewPasswordForm, ResetForm, SignUpForm
 from portal.accounts.models import LinkPurpose, MailedLink, Member, MemberPasskey
+from portal.choices import choices
 from portal.mail_plane import mail, portal
 from portal.members import services as members
 from portal.rate_limits import Rate, limit
@@ -37,7 +38,7 @@ def sign_up_page() -> ResponseReturnValue:
     """Ask who signs up for what, and mail a link."""
     form = SignUpForm()
     regions = services.regions(mail())
-    form.region.choices = [(region, region) for region in regions]
+    form.region.choices = choices({region: region for region in regions})
     if len(regions) == 1:
         form.region.data = regions[0]
     status = 200

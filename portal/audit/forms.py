@@ -8,6 +8,7 @@ from wtforms import DateField, SelectField, StringField
 from wtforms.validators import Length, Optional
 
 from portal.audit.words import SUBJECTS
+from portal.choices import choices
 
 
 class FilterForm(FlaskForm):
@@ -19,6 +20,10 @@ class FilterForm(FlaskForm):
         csrf = False
 
     actor = StringField(_("Who"), validators=[Optional(), Length(max=200)])
-    subject = SelectField(_("About"), choices=[("", _("Everything")), *SUBJECTS.items()], default="")
+    subject = SelectField(
+        _("About"),
+        choices=choices({"": _("Everything")} | {one.value: said for one, said in SUBJECTS.items()}),
+        default="",
+    )
     since = DateField(_("First day"), validators=[Optional()])
     until = DateField(_("Last day"), validators=[Optional()])

@@ -7,7 +7,9 @@ from flask_wtf import FlaskForm
 from wtforms import DecimalField, HiddenField, IntegerField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
-TAX_ID_TYPES = [("eu_vat", _("VAT number in the EU")), ("gb_vat", _("VAT number in the UK")), ("ch_vat", "CH MWST")]
+from portal.choices import choices
+
+TAX_ID_TYPES = {"eu_vat": _("VAT number in the EU"), "gb_vat": _("VAT number in the UK"), "ch_vat": "CH MWST"}
 
 
 class CheckoutForm(FlaskForm):
@@ -40,5 +42,5 @@ class CouponForm(FlaskForm):
 class TaxIdForm(FlaskForm):
     """A number that invoices bear."""
 
-    kind = SelectField(_("Kind"), choices=TAX_ID_TYPES, validators=[InputRequired()])
+    kind = SelectField(_("Kind"), choices=choices(TAX_ID_TYPES), validators=[InputRequired()])
     value = StringField(_("Number"), validators=[InputRequired(), Length(max=40)])

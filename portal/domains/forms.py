@@ -8,6 +8,7 @@ from wtforms import BooleanField, HiddenField, PasswordField, SelectField, Selec
 from wtforms.validators import InputRequired, Length, Optional
 
 from mailcore.model.mta_sts import StsMode
+from portal.choices import choices
 from portal.domains.models import DkimWay
 
 
@@ -27,11 +28,13 @@ class StsForm(FlaskForm):
     mode = SelectField(
         _("Policy"),
         validators=[InputRequired()],
-        choices=[
-            (StsMode.TESTING.value, _("Testing: senders report, and deliver all the same")),
-            (StsMode.ENFORCE.value, _("Enforce: senders deliver by verified TLS only")),
-            (StsMode.NONE.value, _("None: senders forget the policy")),
-        ],
+        choices=choices(
+            {
+                StsMode.TESTING.value: _("Testing: senders report, and deliver all the same"),
+                StsMode.ENFORCE.value: _("Enforce: senders deliver by verified TLS only"),
+                StsMode.NONE.value: _("None: senders forget the policy"),
+            }
+        ),
     )
 
 
@@ -41,10 +44,12 @@ class DkimWayForm(FlaskForm):
     way = SelectField(
         _("Way"),
         validators=[InputRequired()],
-        choices=[
-            (DkimWay.CNAME.value, _("Two CNAMEs: keys change without your doing")),
-            (DkimWay.TEXT.value, _("Text records: you publish each new key")),
-        ],
+        choices=choices(
+            {
+                DkimWay.CNAME.value: _("Two CNAMEs: keys change without your doing"),
+                DkimWay.TEXT.value: _("Text records: you publish each new key"),
+            }
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from mailcore.model.features import Feature
 from mailcore.model.mta_sts import StsMode
 from mailcore.model.secret import Secret
 from portal.access import actor, current_organisation, requires
+from portal.choices import choices
 from portal.domains import certificates, ledger, queries, services, showing, under_way, writing
 from portal.domains.errors import ClaimNotFound, DomainNotClaimable, PlanChanged, ProviderFailed, WritingUnderWay
 from portal.domains.forms import AddDomainForm, DkimWayForm, ProviderForm, StsForm, WriteForm
@@ -169,7 +170,7 @@ def provider(domain_id: UUID) -> ResponseReturnValue:
         zone=_zone_of(claim),
         records=writing.chosen_keys(claim.results),
     )
-    form.provider.choices = [(one.name, one.label) for one in offered(portal().settings.domains.powerdns_url)]
+    form.provider.choices = choices({one.name: one.label for one in offered(portal().settings.domains.powerdns_url)})
     shown = None
     handed_on = ""
     if form.validate_on_submit():

@@ -8,6 +8,7 @@ from wtforms import SelectField, SelectMultipleField, StringField
 from wtforms.validators import InputRequired, Length
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from portal.choices import choices
 from portal.permissions import MEMBER_ROLES
 
 
@@ -19,13 +20,13 @@ class InviteForm(FlaskForm):
         validators=[InputRequired(_("Enter an address.")), Length(max=320)],
         render_kw={"autocomplete": "off", "inputmode": "email", "autocapitalize": "off", "spellcheck": "false"},
     )
-    role = SelectField(_("Role"), choices=[(role.value, role.value) for role in reversed(MEMBER_ROLES)])
+    role = SelectField(_("Role"), choices=choices({role.value: role.value for role in reversed(MEMBER_ROLES)}))
 
 
 class RoleForm(FlaskForm):
     """Another role."""
 
-    role = SelectField(_("Role"), choices=[(role.value, role.value) for role in MEMBER_ROLES])
+    role = SelectField(_("Role"), choices=choices({role.value: role.value for role in MEMBER_ROLES}))
 
 
 class SecondFactorForm(FlaskForm):
@@ -33,7 +34,7 @@ class SecondFactorForm(FlaskForm):
 
     roles = SelectMultipleField(
         _("Roles"),
-        choices=[(role.value, role.value) for role in MEMBER_ROLES],
+        choices=choices({role.value: role.value for role in MEMBER_ROLES}),
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
     )

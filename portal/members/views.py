@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from mailcore.errors import AddressInvalid, NotPermitted
 from portal.access import actor, current, current_member, current_organisation, requires
 from portal.accounts import cookies, sessions
+from portal.choices import choices
 from portal.mail_plane import mail
 from portal.members import queries, services
 from portal.members.forms import InviteForm, RoleForm, SecondFactorForm, SwitchForm
@@ -22,10 +23,10 @@ from portal.showing import role_name
 blueprint = Blueprint("members", __name__, url_prefix="/members")
 
 
-def given_roles() -> list[tuple[str, str]]:
-    """Return the roles that whoever is signed in may give, the least mighty first."""
+def given_roles() -> dict[str, str]:
+    """Return the roles, and what they are called, that whoever is signed in may give, the least mighty first."""
     may_owners = allows(current().role, Permission.MANAGE_OWNERS)
-    return [(role.value, role_name(role)) for role in reversed(MEMBER_ROLES) if may_owners or role is not Role.OWNER]
+    return {role.value: role_name(role) for role in reversed(MEMBER_ROLES) if may_owners or role is not Role.OWNER}
 
 
 @blueprint.get("")
@@ -47,7 +48,7 @@ def invite() -> ResponseReturnValue:
     """Ask somebody to become a member."""
     organisation = current_organisation()
     form = InviteForm()
-    form.role.choices = given_roles()
+    form.role.choices = choices(given_roles())
     if form.validate_on_submit():
         limit(Rate.INVITE, str(organisation.id))
         email = (form.email.data or "").strip()
@@ -90,7 +91,7 @@ def edit(member_id: UUID) -> ResponseReturnValue:
     if membership is None:
         abort(404)
     form = RoleForm(role=str(membership.role))
-    form.role.choices = given_roles()
+    form.role.choices = choices(given_roles())
     if form.validate_on_submit():
         try:
             services.change_role(actor(), organisation, current().role, member_id, Role(form.role.data))
@@ -127,7 +128,7 @@ def second_factors() -> ResponseReturnValue:
     """Say members of which roles must have a second factor."""
     organisation = current_organisation()
     form = SecondFactorForm(roles=organisation.second_factor_roles)
-    form.roles.choices = [(role.value, role_name(role)) for role in MEMBER_ROLES]
+    form.roles.choices = choices({role.value: role_name(role) for role in MEMBER_ROLES})
     if form.validate_on_submit():
         services.set_second_factor_roles(actor(), organisation, frozenset(map(Role, form.roles.data or [])))
         flash(_("Saved. Whoever lacks a second factor is asked for one at the next page."), "success")

@@ -33,7 +33,7 @@ YES_NO = {"yes": True, "no": False}
 def index() -> ResponseReturnValue:
     """Show rules in the order in which they are looked at."""
     user = me()
-    names = dict(_mailboxes(user))
+    names = _mailboxes(user)
     rules = mail().filters.list_of(of_user(user.id)).rules
     asking = [target for rule in rules if rule.content.asks for target in rule.content.action.targets]
     waiting = set(mail().targets.waiting(user, asking))
@@ -207,5 +207,5 @@ def said(rule: Rule, mailboxes: dict[str, str]) -> tuple[str, str]:
     return ", ".join(filter(None, looks)) or _("all mail"), ", ".join(filter(None, does)) or _("nothing")
 
 
-def _mailboxes(user: User) -> list[tuple[str, str]]:
-    return [(str(entry.id), str(entry.name)) for entry in mail().mailboxes.tree(user.id).entries]
+def _mailboxes(user: User) -> dict[str, str]:
+    return {str(entry.id): str(entry.name) for entry in mail().mailboxes.tree(user.id).entries}

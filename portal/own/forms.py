@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask_babel import gettext
@@ -22,6 +23,7 @@ from wtforms.validators import EqualTo, InputRequired, Length, Optional, Validat
 from mailcore.errors import ValueInvalid
 from mailcore.model.access import Scope
 from mailcore.model.forward_target import clean_target
+from portal.choices import choices
 from portal.people.addresses import several
 
 PASSWORD_NEEDED = _("Enter your password.")
@@ -92,11 +94,13 @@ class AppPasswordForm(FlaskForm):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.opens.choices = [
-            ("all", _("Reading and sending: mail programs and phones")),
-            ("send", _("Sending only: printers, scanners and shops")),
-            ("read", _("Reading only: archives and helpers")),
-        ]
+        self.opens.choices = choices(
+            {
+                "all": _("Reading and sending: mail programs and phones"),
+                "send": _("Sending only: printers, scanners and shops"),
+                "read": _("Reading only: archives and helpers"),
+            }
+        )
 
     def scopes(self) -> tuple[Scope, ...]:
         """Return what was chosen."""
@@ -143,11 +147,11 @@ class FilterForm(FlaskForm):
     is_on = BooleanField(_("This rule is on"), default=True)
     stops = BooleanField(_("Look at no rule after this one"))
 
-    def __init__(self, *arguments: Any, mailboxes: list[tuple[str, str]] = [], **named: Any) -> None:  # noqa: B006
+    def __init__(self, *arguments: Any, mailboxes: Mapping[str, str] = {}, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.attachments.choices = [("", _("does not matter")), ("yes", _("with attachments")), ("no", _("without"))]
-        self.spam.choices = [("", _("as the filter finds")), ("yes", _("is spam")), ("no", _("is never spam"))]
-        self.mailbox.choices = [("", _("leave it where it goes")), *mailboxes]
+        self.attachments.choices = choices({"": _("does not matter"), "yes": _("with attachments"), "no": _("without")})
+        self.spam.choices = choices({"": _("as the filter finds"), "yes": _("is spam"), "no": _("is never spam")})
+        self.mailbox.choices = choices({"": _("leave it where it goes"), **mailboxes})
 
 
 class KeysForm(FlaskForm):

@@ -21,6 +21,7 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from mailcore.model.access import CAN_BE_DISABLED, Protocol
 from mailcore.model.routing import Posters
+from portal.choices import choices
 from portal.people.sizes import size_of
 from portal.people.words import posters_name, protocol_name
 
@@ -71,7 +72,7 @@ class ProtocolsForm(FlaskForm):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.protocols.choices = [(one.value, protocol_name(one)) for one in Protocol if one in CAN_BE_DISABLED]
+        self.protocols.choices = choices({one.value: protocol_name(one) for one in Protocol if one in CAN_BE_DISABLED})
 
     @classmethod
     def showing(cls, disabled: Collection[Protocol]) -> ProtocolsForm:
@@ -93,7 +94,7 @@ class GroupForm(FlaskForm):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.posters.choices = [(one.value, posters_name(one)) for one in Posters]
+        self.posters.choices = choices({one.value: posters_name(one) for one in Posters})
 
 
 class NewGroupForm(GroupForm):

@@ -7,6 +7,8 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
+from portal.choices import choices
+
 
 class GrantForm(FlaskForm):
     """For how long, why, and whether staff may act."""
@@ -14,7 +16,7 @@ class GrantForm(FlaskForm):
     reason = StringField(_("What support is to look at"), validators=[InputRequired(), Length(max=300)])
     hours = SelectField(
         _("For"),
-        choices=[("1", _("1 hour")), ("4", _("4 hours")), ("24", _("1 day")), ("72", _("3 days"))],
+        choices=choices({"1": _("1 hour"), "4": _("4 hours"), "24": _("1 day"), "72": _("3 days")}),
         default="4",
         validators=[InputRequired()],
     )

@@ -8,6 +8,7 @@ from wtforms import SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
 from mailcore.model.roles import Role
+from portal.choices import choices
 
 ROLES = {
     Role.MANAGER: _("Manage people, addresses and domains; reads no mail"),
@@ -31,5 +32,5 @@ class TokenForm(FlaskForm):
     description = StringField(
         _("What it is for"), validators=[InputRequired(_("Say what it is for.")), Length(max=200)]
     )
-    role = SelectField(_("What it may do"), choices=[(role.value, text) for role, text in ROLES.items()])
-    days = SelectField(_("Good for"), choices=list(DAYS.items()), default="90")
+    role = SelectField(_("What it may do"), choices=choices({role.value: text for role, text in ROLES.items()}))
+    days = SelectField(_("Good for"), choices=choices(DAYS), default="90")
