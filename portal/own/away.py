@@ -13,10 +13,11 @@ from portal.access import requires
 from portal.mail_plane import mail
 from portal.own.forms import AutoreplyForm, ForwardingForm
 from portal.own.sessions import acting, me
-from portal.own.targets import say_what_waits, waiting_of
+from portal.own.targets import say_what_waits
 from portal.people.addresses import several
 from portal.permissions import Permission
 from portal.refusals import refusal
+from portal.waiting_targets import waiting_of
 
 blueprint = Blueprint("own_away", __name__, url_prefix="/account/away")
 

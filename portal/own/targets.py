@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -13,9 +12,8 @@ from flask_babel import gettext as _
 
 from mailcore.errors import MailError, NonceInvalid
 from mailcore.model.actor import Actor, ActorKind, Door
-from mailcore.model.forward_target import is_url
 from mailcore.model.ids import UserId
-from mailcore.model.onward_target import TargetAsk, target_key
+from mailcore.model.onward_target import TargetAsk
 from mailcore.model.tenant import User
 from mailcore.services import MailServices
 from mailcore.services.addresses.onward_targets import Asked
@@ -29,20 +27,13 @@ from portal.people.requests import attempt
 from portal.permissions import Permission
 from portal.rate_limits import Rate, limit
 from portal.settings import PortalSettings
+from portal.waiting_targets import waiting_of
 
 log = logging.getLogger(__name__)
 
 blueprint = Blueprint("own_targets", __name__)
 ASKED: Final = "target_asked"
 CONFIRMED: Final = "target_confirmed"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A target that gets nothing yet; a URL waits for an admin, for nobody can be asked there."""
-
-    target: str
-    is_url: bool
 
 
 @blueprint.route("/confirm-forwarding/<token>", methods=["GET", "POST"])
@@ -85,16 +76,6 @@ def forget() -> ResponseReturnValue:
         _("Removed. Nothing is sent on there until it is confirmed again."),
         url_for("own_away.index"),
     )
-
-
-def waiting_of(user: User) -> list[Waiting]:
-    """Return what gets nothing yet of what a user's settings, rules and script name in so many words."""
-    named = list(user.settings.targets) if user.settings.targets_ask else []
-    named += mail().filters.asking_targets(user.id)
-    once: dict[str, str] = {}
-    for target in named:
-        once.setdefault(target_key(target), target)
-    return [Waiting(target, is_url(target)) for target in mail().targets.waiting(user, once.values())]
 
 
 def say_what_waits(user_id: UserId, targets: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from portal.people.guarded import may_open
 from portal.people.requests import attempt, id_of, user_of_tenant
 from portal.people.views import blueprint
 from portal.permissions import Permission
+from portal.waiting_targets import waiting_of
 
 
 def _shown(user_id: str) -> str:
@@ -81,6 +82,20 @@ def set_state(user_id: str) -> ResponseReturnValue:
         State.DISABLED: _("This user is signed out, and mail is refused."),
     }[state]
     return attempt(lambda: mail().users.set_state(actor(), user.id, state), done, _shown(user_id))
+
+
+@blueprint.post("/<user_id>/targets/allow")
+@requires(Permission.MANAGE_PEOPLE)
+def allow_target(user_id: str) -> ResponseReturnValue:
+    """Send a user's mail on to a URL that waits for it."""
+    target = request.form.get("target", "")
+
+    def allow(user: User) -> None:
+        if target not in {one.target for one in waiting_of(user) if one.is_url}:
+            raise NotFound(target)
+        mail().targets.vouch(actor(), user.id, [target])
+
+    return _change(user_id, allow, _("Allowed. Mail goes on there from now on."), "forwarding")
 
 
 @blueprint.post("/<user_id>/protocols")

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from mailcore.errors import MailError, Unavailable
 from mailcore.model.ids import UserId
 from mailcore.model.secret import Secret
-from portal.access import actor, requires
+from portal.access import actor, current, requires
 from portal.mail_plane import current_tenant, external_url, mail
 from portal.people.forms import AddressForm, EditUserForm, ProtocolsForm, SettingsForm, UserForm
 from portal.people.imports import made_up_password
@@ -19,6 +19,7 @@ from portal.people.sizes import size_of, written
 from portal.people.words import posters_name, scope_name
 from portal.permissions import Permission
 from portal.refusals import refusal
+from portal.waiting_targets import waiting_of
 
 blueprint = Blueprint("people", __name__, url_prefix="/people")
 blueprint.add_app_template_filter(scope_name)
@@ -96,6 +97,7 @@ def show(user_id: str) -> ResponseReturnValue:
         addresses=services.addresses.list_of_user(user.id),
         app_passwords=services.app_passwords.list_of_user(user.id),
         delegates=services.shared_mailboxes.delegates(user.id) if user.is_shared else (),
+        waiting=waiting_of(user) if current().may(Permission.MANAGE_PEOPLE) else (),
     )
 
 

@@ -24,8 +24,9 @@ from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from portal import notices
 from portal.mail_plane import EXTENSION, Portal
 from portal.own.sessions import acting
+from portal.permissions import Role
 from tests.builders import OPERATOR
-from tests.portal.conftest import Browser, MadeOrganisation, make_organisation
+from tests.portal.conftest import Browser, MadeOrganisation, browser_of, make_organisation
 from tests.portal.people import browser_of_user, user_of
 from tests.services.inbound_mail import mail as post
 from tests.services.inbound_mail import take
@@ -205,6 +206,28 @@ def test_rules_and_scripts_show_what_waits_and_a_url_waits_for_an_admin(scene: S
     assert page.count("waits for an administrator") == 1
     scene.mail.targets.vouch(OPERATOR, scene.ada, [scene.target, url, f"script@{scene.ada}.test"])
     assert "waits for" not in scene.page() + scene.browser.get("/account/filters/").text
+
+
+def test_an_admin_allows_a_url_and_nothing_but_what_waits(
+    scene: Scene, portal_app: Flask, organisation: MadeOrganisation
+) -> None:
+    """Whoever reads an address agrees to it; an admin cannot do so in their place."""
+    url = "https://hooks.else.test/in"
+    assert "waits for an administrator" in scene.wants(f"{scene.target}\n{url}")
+    admin = browser_of(portal_app, organisation.members[Role.ADMIN])
+    page = admin.get(f"/people/{scene.ada}").text
+    assert (url in page, scene.target in page, page.count("Allow</button>")) == (True, True, 1)
+    path = f"/people/{scene.ada}/targets/allow"
+    for other in (scene.target, "https://else.test/other"):
+        assert admin.post(path, {"target": other}).status_code == 404
+    auditor = browser_of(portal_app, organisation.members[Role.AUDITOR])
+    assert auditor.post(path, {"target": url}).status_code == 403
+    assert url not in auditor.get(f"/people/{scene.ada}").text
+    assert scene.mail.users.get(scene.ada).onward.confirmed == frozenset()
+    assert admin.post(path, {"target": url}).status_code == 303
+    assert scene.mail.users.get(scene.ada).onward.confirmed == {url}
+    assert "Allow</button>" not in admin.get(f"/people/{scene.ada}").text
+    assert "waits for an administrator" not in scene.page()
 
 
 def test_what_is_saved_and_waits_is_said_to_wait(scene: Scene) -> None:

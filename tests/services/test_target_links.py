@@ -11,6 +11,7 @@ from mailcore.errors import NonceInvalid
 from mailcore.model.onward_target import AGAIN_AFTER, GOOD_FOR, MOST_CONFIRMED, TargetAsk, target_key
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
+from mailcore.services.accounts.usage import Usage
 from mailcore.services.addresses import onward_targets
 from mailcore.services.addresses.onward_targets import ConfirmedTargets
 from mailcore.services.events.audit import Planned
@@ -145,6 +146,30 @@ def test_who_may_ask_no_more_uses_up_nothing_of_others(services: MailServices) -
         by_settings(services, own(user), user, f"wanted@{other.user_id}.test")
     by_settings(services, own(other), other, f"wanted@{other.user_id}.test")
     assert len(asks(services, other)) == 1
+
+
+def check_counted_for_the_tenant(services: MailServices) -> None:
+    """Three of a tenant that may send to four a day ask somebody each."""
+    first = make_user(services)
+    domain = first.address.partition("@")[2]
+    users = [first, *(make_user(services, tenant=(first.tenant_id, domain)) for _ in range(2))]
+    services.tenants.set_sending_limit(OPERATOR, first.tenant_id, "tenant_recipients_per_day", 4, "young")
+    for number, each in enumerate(users):
+        by_settings(services, own(each), each, f"{number}@elsewhere.test")
+    assert [len(asks(services, each)) for each in users] == [1, 1, 0]
+    assert services.usage.used_of_tenant(first.tenant_id)["tenant_recipients_per_day"] == 2
+
+
+def test_links_count_for_the_tenant_however_many_users_it_makes(services: MailServices) -> None:
+    check_counted_for_the_tenant(services)
+
+
+def test_control_links_that_count_for_no_tenant_are_seen(
+    services: MailServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Usage, "spend_unasked", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_counted_for_the_tenant(services)
 
 
 def test_links_are_due_until_they_are_mailed(services: MailServices) -> None:

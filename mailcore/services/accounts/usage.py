@@ -129,7 +129,7 @@ class Usage:
             raise RateExceeded(owner_id, what.value, limit)
 
     def spend_unasked(self, tenant_id: TenantId, recipients: int) -> None:
-        """Count for a tenant what goes out because mail came in; two round trips to Redis.
+        """Count for a tenant what goes out because mail came in or somebody is to agree; two round trips to Redis.
 
         It counts as whatever the tenant sends, and takes no more than half of a day's recipients: who writes to a
         tenant cannot use up what its people need.

@@ -150,7 +150,7 @@ class ConfirmedTargets:
         asks = []
         for target in self.waiting(user, wanted):
             ask = self._next(user, target, before.get(target_key(target)))
-            if ask is not None and (actor.dry_run or self._may_mail(user_id, ask)):
+            if ask is not None and (actor.dry_run or self._may_mail(user, ask)):
                 asks.append(ask)
         if asks:
             with self._audit.of_user(actor, "target.asked", user_id, {"targets": [ask.target for ask in asks]}):
@@ -168,18 +168,22 @@ class ConfirmedTargets:
             return None
         return replace(before, asked_at=at, mails=before.mails + 1, is_due=True)
 
-    def _may_mail(self, user_id: UserId, ask: TargetAsk) -> bool:
-        """Count a mail, for who asks and then for whoever is asked, by whomever; dots and labels make no other."""
+    def _may_mail(self, user: User, ask: TargetAsk) -> bool:
+        """Count a mail: for who asks, for whoever is asked, by whomever, and for the tenant.
+
+        Dots and labels make nobody else of who is asked.
+        """
         try:
             person = canonical(ask.target)
         except AddressInvalid:
             person = ask.key
         asked = ObjectId(hashlib.sha256(b"target\0" + person.encode()).digest()[:ID_BYTES])
         try:
-            self._usage.spend_of(user_id, Spending.CONFIRMATIONS, self._limits.confirmations_per_day)
+            self._usage.spend_of(user.id, Spending.CONFIRMATIONS, self._limits.confirmations_per_day)
             self._usage.spend_of(asked, Spending.CONFIRMATIONS, self._limits.confirmations_per_target)
+            self._usage.spend_unasked(user.tenant_id, 1)
         except RateExceeded:
-            log.warning("targets.too_many", extra={"user": str(user_id)})
+            log.warning("targets.too_many", extra={"user": str(user.id)})
             return False
         return True
 
