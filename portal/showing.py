@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from flask import Flask
 from flask_babel import format_date, format_datetime, format_decimal
 from flask_babel import gettext as _
+from markupsafe import Markup
 from webauthn.helpers import bytes_to_base64url
 
 from portal.permissions import Role
@@ -21,9 +22,10 @@ _SYSTEMS = (
 
 
 def set_up(app: Flask) -> None:
-    """Give templates the filters `date`, `moment`, `browser`, `size`, `state`, `base64url`, and `role_name` to call."""
+    """Give templates the filters `date`, `moment`, `utc`, `browser`, `size`, `state`, `base64url`, and `role_name`."""
     app.add_template_filter(date)
-    app.add_template_filter(moment)
+    app.add_template_filter(time_element, "moment")
+    app.add_template_filter(moment, "utc")
     app.add_template_filter(browser)
     app.add_template_filter(size)
     app.add_template_filter(state)
@@ -39,6 +41,14 @@ def date(at: datetime | None) -> str:
 def moment(at: datetime | None) -> str:
     """Return a day and time, UTC."""
     return f"{format_datetime(at, 'medium')} UTC" if at is not None else _("never")
+
+
+def time_element(at: datetime | None) -> Markup | str:
+    """Return a day and time that scripts show in the reader's zone, and that is UTC without them."""
+    if at is None:
+        return moment(at)
+    known = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return Markup('<time datetime="{}">{}</time>').format(known.isoformat(), moment(at))
 
 
 def browser(user_agent: str) -> str:

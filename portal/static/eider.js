@@ -26,6 +26,18 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 });
 
+/* Times come in UTC, and are shown in the zone of whoever reads them; pointing at one tells UTC. */
+function showTimes() {
+  const local = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+  for (const one of document.querySelectorAll("time[datetime]:not([title])")) {
+    one.title = one.textContent;
+    one.textContent = local.format(new Date(one.dateTime));
+  }
+}
+
+document.addEventListener("DOMContentLoaded", showTimes);
+document.addEventListener("htmx:afterSettle", showTimes);
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -2,8 +2,8 @@
 
 A process of its own: playwright's loop and gevent's do not go together. Standard input is one JSON object:
 `chromium`, `axe` (path of axe.min.js), `base`, `who` (address and password to sign in with, or null), `pages` (paths),
-`views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`, `own` (sign in to the own account), `ask`
-(an expression whose value each page is asked for), `cookie` (name and value: who has signed in already).
+`views` ([width, scheme] pairs), `pictures` (a folder, or null), `language`, `zone` (of time), `own` (sign in to the own
+account), `ask` (an expression whose value each page is asked for), `cookie` (name and value: who has signed in).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def look(browser: Browser, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Load every page once and look at it at each width, in the scheme that goes with it."""
     axe = Path(asked["axe"]).read_text(encoding="utf-8")
     context = browser.new_context(
-        locale=asked.get("language", "en"), reduced_motion="reduce"
+        locale=asked.get("language", "en"), timezone_id=asked.get("zone", "UTC"), reduced_motion="reduce"
     )  # no colour is on its way
     page = context.new_page()
     if asked.get("cookie"):

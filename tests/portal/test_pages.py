@@ -13,8 +13,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
@@ -31,6 +33,7 @@ from portal.app import UNGUARDED, create_app
 from portal.database import session, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
+from portal.showing import time_element
 from tests.builders import PASSWORD
 from tests.journeys.chromium import CHROMIUM
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
@@ -184,6 +187,23 @@ def test_no_public_page_has_anything_to_find_and_the_first_is_light(
     found = look(address, None, list(dict.fromkeys(pages)), language="de")
     assert faults(found) == []
     assert found[0]["weight"] < FIRST_LOAD_BYTES
+
+
+TIMES = "[...document.querySelectorAll('time')].map(one => [one.dateTime, one.textContent, one.title])"
+
+
+def test_times_are_shown_in_the_zone_of_who_reads_them(portal_app: Flask, made: MadeOrganisation, address: str) -> None:
+    who = (made.members[Role.OWNER].email, PASSWORD)
+    zone = "Asia/Kathmandu"
+    [page] = look(address, who, ["/profile/security"], views=VIEWS[:1], ask=TIMES, zone=zone, language="de")
+    assert page["answer"], "somebody signed in"
+    for at, shown, on_pointing in page["answer"]:
+        known = datetime.fromisoformat(at)
+        assert f"{known.astimezone(ZoneInfo(zone)):%H:%M:%S}" in shown
+        assert f"{known:%H:%M:%S} UTC" in on_pointing
+    with portal_app.test_request_context():
+        text = str(time_element(known))
+    assert "UTC</time>" in text, "without scripts"
 
 
 def test_control_a_page_with_faults_is_seen(
