@@ -38,6 +38,24 @@ function showTimes() {
 document.addEventListener("DOMContentLoaded", showTimes);
 document.addEventListener("htmx:afterSettle", showTimes);
 
+/* Times that are entered are shown in that zone too, and sent in UTC. */
+const ENTERED = "input[type=datetime-local]";
+const shifted = (at, minutes) => new Date(at.getTime() - minutes * 60000).toISOString().slice(0, 16);
+
+document.addEventListener("DOMContentLoaded", () => {
+  for (const input of document.querySelectorAll(ENTERED)) {
+    const at = new Date(`${input.value}Z`);
+    if (input.value) input.value = shifted(at, at.getTimezoneOffset());
+  }
+  for (const said of document.querySelectorAll("[data-in-utc]")) said.hidden = true;
+});
+
+document.addEventListener("formdata", (event) => {
+  for (const input of event.target.querySelectorAll(ENTERED)) {
+    if (input.value) event.formData.set(input.name, shifted(new Date(input.value), 0));
+  }
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {

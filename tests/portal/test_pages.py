@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -34,7 +34,7 @@ from portal.database import session, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
 from portal.showing import time_element
-from tests.builders import PASSWORD
+from tests.builders import OPERATOR, PASSWORD
 from tests.journeys.chromium import CHROMIUM
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
 from tests.portal.people import furnished_user, queued, user_of
@@ -204,6 +204,32 @@ def test_times_are_shown_in_the_zone_of_who_reads_them(portal_app: Flask, made: 
     with portal_app.test_request_context():
         text = str(time_element(known))
     assert "UTC</time>" in text, "without scripts"
+
+
+ENTERED = """() => {
+  const entered = document.querySelector("input[name=start]");
+  const shown = entered.value;
+  entered.value = "2026-12-24T09:00";
+  const hints = [...document.querySelectorAll(".hint")].map(one => one.innerText).join();
+  return [shown, new FormData(entered.form).get("start"), hints.includes("UTC")];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("zone", "answer"),
+    [
+        ("Asia/Kathmandu", ["2026-07-01T07:45", "2026-12-24T03:15", False]),
+        ("America/New_York", ["2026-06-30T22:00", "2026-12-24T14:00", False]),
+    ],
+)
+def test_times_are_entered_in_the_zone_of_who_enters_them(
+    mail_services: MailServices, made: MadeOrganisation, address: str, zone: str, answer: list[object]
+) -> None:
+    user = furnished_user(mail_services, made)
+    mail_services.autoreplies.set(OPERATOR, user.id, {"start": datetime(2026, 7, 1, 2, 0, tzinfo=UTC)})
+    who = (user.address, PASSWORD)
+    [page] = look(address, who, ["/account/away/"], own=True, views=VIEWS[:1], ask=ENTERED, zone=zone)
+    assert page["answer"] == answer
 
 
 def test_control_a_page_with_faults_is_seen(
