@@ -53,6 +53,7 @@ class Report:
 
     Attributes:
         sender: whom it is for.
+        message_id: of the message, in its angle brackets; "" if it has none.
         returned: the message, or its header, as it was sent.
         is_whole: `returned` is all of it.
     """
@@ -101,8 +102,8 @@ def build_report(report: Report) -> bytes:
         ("Content-Type", f'multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"'),
     ]
     if report.message_id:
-        header.append(("In-Reply-To", f"<{report.message_id}>"))
-        header.append(("References", f"<{report.message_id}>"))
+        header.append(("In-Reply-To", report.message_id))
+        header.append(("References", report.message_id))
     lines = "".join(f"{name}: {value}\r\n" for name, value in header).encode("utf-8")
     parts = [
         _text_part(_for_people(report, kind)),

@@ -97,7 +97,7 @@ class NewOutbound:
         delay_s: nothing is sent for so long, by the database's clock; may be cancelled meanwhile.
         held: why it waits until somebody releases it.
         is_utf8: SMTPUTF8 was asked for (RFC 6531 §3.4).
-        header_message_id: the Message-ID field, for the trace; "" where it is not known.
+        header_message_id: the Message-ID field in its angle brackets, for the trace; "" where it is not known.
         via: URL of a forwarding target that it goes to, wherever its recipients are; "" is their domains' way.
         of_tenant: it is sent on for an address of the tenant; that it lies with this user says nothing of the user.
         group: canonical address of the group whose moderators decide about it, "" if none do.

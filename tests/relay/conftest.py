@@ -63,7 +63,7 @@ class Relaying:
             message=message,
             reason=reason,
             key=os.urandom(12) if key is None else key,
-            header_message_id="1@here.test",
+            header_message_id="<1@here.test>",
             **more,
         )
         queue_id = self.services.queueing.enqueue(new, OPERATOR)

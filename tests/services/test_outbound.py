@@ -115,14 +115,14 @@ def test_every_field_is_kept(services: MailServices, user: MadeUser) -> None:
         return_content=ReturnContent.HEADERS,
         envelope_id="<QQ314159>",
         is_utf8=True,
-        header_message_id="1@b.test",
+        header_message_id="<1@b.test>",
     )
     entry = services.outbound.get(user.user_id, services.queueing.enqueue(new, OPERATOR))
     assert [(path.address, path.notify, path.original_recipient) for path in entry.recipients] == [
         (path.address, path.notify, path.original_recipient) for path in new.forward_paths
     ]
     assert (entry.envelope_id, entry.return_content, entry.is_utf8) == ("<QQ314159>", ReturnContent.HEADERS, True)
-    assert (entry.reverse_path, entry.reason, entry.header_message_id) == (user.address, Reason.API, "1@b.test")
+    assert (entry.reverse_path, entry.reason, entry.header_message_id) == (user.address, Reason.API, "<1@b.test>")
     assert entry.state is EntryState.QUEUED
     assert entry.expires_at - entry.created_at == timedelta(days=4)
 
