@@ -12,7 +12,7 @@ from mailcore.api.fields import Fields, Listing, Nothing, Output, Page, instant
 from mailcore.api.operation import Operation, Permission
 from mailcore.api.paging import cut, position
 from mailcore.model.roles import Action, Resource
-from mailcore.services.accounts.auth_log import LOG_KEPT
+from mailcore.services.accounts.auth_log import LOG_KEPT, latest_first
 from mailcore.store.user.auth_log import AuthLogRow, RowFilter
 
 
@@ -43,7 +43,7 @@ class EventAnswer(EventItem, Output):
 
 
 class EventList(Listing):
-    """A page of the log, the latest hour first."""
+    """A page of the log, the latest first."""
 
     action: str
     results: list[EventItem]
@@ -57,7 +57,12 @@ def list_events(call: Call, given: ListEvents) -> dict[str, Any]:
         call.owner, wanted, str(at.key or ""), given.limit + 1, newer=at.is_backwards
     )
     page, cursors = cut(found, at, given.limit, lambda row: row.key.hex())
-    return {"action": given.action or "", "total": total, **cursors, "results": [_item(row) for row in page]}
+    return {
+        "action": given.action or "",
+        "total": total,
+        **cursors,
+        "results": [_item(row) for row in latest_first(page)],
+    }
 
 
 def get_event(call: Call, _: Nothing) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mailcore.log import clean
 
 def register(subparsers: Subparsers) -> None:
     """Add the command."""
-    listing = subparsers.add_parser("sign-ins", help="who tried to sign in as a user, latest hour first")
+    listing = subparsers.add_parser("sign-ins", help="who tried to sign in as a user, latest first")
     listing.add_argument("user", metavar="ADDRESS")
     listing.add_argument("--limit", type=int, default=50, help="1 to 250 rows (50)")
     listing.add_argument("--before", default="", metavar="ROW", help="where the last listing ended")
@@ -37,5 +37,5 @@ def run_list(options: argparse.Namespace) -> int:
     ]
     print_table(("LAST (UTC)", "TIMES", "RESULT", "PROTOCOL", "BY", "FROM"), rows)
     if len(found) == options.limit:
-        print(f"go on with: --before {found[-1].key.hex()}")
+        print(f"go on with: --before {min(row.key for row in found).hex()}")
     return 0

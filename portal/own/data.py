@@ -32,7 +32,7 @@ def activity() -> ResponseReturnValue:
         if isinstance(error, Unavailable):
             raise
         abort(404)
-    later = url_for("own_data.activity", before=rows[-1].key.hex()) if len(rows) == PAGE else None
+    later = url_for("own_data.activity", before=min(row.key for row in rows).hex()) if len(rows) == PAGE else None
     return render_template("own/activity.html", rows=rows, later=later)
 
 

@@ -91,6 +91,21 @@ def test_pages_follow_each_other_and_are_one_users_own(services: MailServices, u
             services.auth_log.list_of_user(user.user_id, wrong)
 
 
+def test_of_one_hour_the_latest_comes_first(services: MailServices, user: MadeUser, clock: Clock) -> None:
+    for minute in range(9):
+        clock.now = START + timedelta(minutes=minute)
+        sign_in(services, user, f"192.0.2.{minute}")
+    services.auth_log.flush()
+    found = [row.sign_in.remote_address for row in services.auth_log.list_of_user(user.user_id)]
+    assert found == [f"192.0.2.{minute}" for minute in reversed(range(9))]
+    seen, before = [], ""
+    while page := services.auth_log.list_of_user(user.user_id, before, 4):
+        assert page == sorted(page, key=lambda row: row.last_at, reverse=True)
+        seen += [row.sign_in.remote_address for row in page]
+        before = min(row.key for row in page).hex()
+    assert sorted(seen) == sorted(found)
+
+
 def test_rows_lie_on_the_users_shard_only_and_expire(services: MailServices, user: MadeUser, clock: Clock) -> None:
     sign_in(services, user)
     services.auth_log.flush()

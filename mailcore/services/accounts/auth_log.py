@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -171,7 +171,9 @@ class AuthLog:
     # -- reading ----------------------------------------------------------------------------
 
     def list_of_user(self, user_id: UserId, before: str = "", limit: int = 50) -> list[AuthLogRow]:
-        """Return a page of a user's log, latest hour first; `before` is the key of the last row of the page before.
+        """Return a page of a user's log, latest first; `before` is the lowest key of the page before.
+
+        Of an hour that two pages share, each has some.
 
         Raises:
             UserNotFound: there is no such user.
@@ -179,12 +181,13 @@ class AuthLog:
         """
         if not 1 <= limit <= MOST:
             raise ValueInvalid(f"limit: 1 to {MOST}")
-        return self._placement.home(user_id).shard.auth_log.list_of_user(user_id, _key_of(user_id, before), limit)
+        rows = self._placement.home(user_id).shard.auth_log
+        return latest_first(rows.list_of_user(user_id, _key_of(user_id, before), limit))
 
     def page(
         self, user_id: UserId, wanted: RowFilter, edge: str, limit: int, *, newer: bool
     ) -> tuple[list[AuthLogRow], int]:
-        """Return rows older than the row of a key, latest first, or newer, oldest first, and how many there are in all.
+        """Return rows older than a key, latest hour first, or newer, oldest first, and how many there are in all.
 
         Two round trips.
 
@@ -203,6 +206,11 @@ class AuthLog:
         except ValueInvalid:
             return None
         return self._placement.home(user_id).shard.auth_log.find(user_id, wanted) if wanted is not None else None
+
+
+def latest_first(rows: Iterable[AuthLogRow]) -> list[AuthLogRow]:
+    """Return rows in the order of their times; that of their keys is by hours alone."""
+    return sorted(rows, key=lambda row: row.last_at, reverse=True)
 
 
 class LoggedGuard:
