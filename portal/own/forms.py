@@ -121,6 +121,11 @@ class AutoreplyForm(FlaskForm):
         if self.is_on.data and not (field.data or "").strip():
             raise ValidationError(gettext("Write what the answer says."))
 
+    def validate_end(self, field: Field) -> None:
+        """Refuse an answer that ends before it begins."""
+        if field.data and self.start.data and field.data <= self.start.data:
+            raise ValidationError(gettext("This is before it begins."))
+
 
 class ForwardingForm(FlaskForm):
     """Where all mail goes on to."""
@@ -160,6 +165,11 @@ class KeysForm(FlaskForm):
     keys = TextAreaField(_("Public key"), validators=[Length(max=200_000)])
     of_stored = BooleanField(_("Encrypt what arrives before it is stored"))
     of_forwarded = BooleanField(_("Encrypt what is sent on"))
+
+    def validate_keys(self, field: Field) -> None:
+        """Refuse to encrypt with nothing."""
+        if (self.of_stored.data or self.of_forwarded.data) and not (field.data or "").strip():
+            raise ValidationError(gettext("Give a key, or untick both: nothing can be encrypted without one."))
 
 
 class RestoreForm(FlaskForm):

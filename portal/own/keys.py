@@ -55,6 +55,6 @@ def _changes(form: KeysForm) -> dict[str, Any]:
     return {
         "pgp_key": "" if certificates else text,
         "certificates": certificates,
-        "of_stored": bool(form.of_stored.data and text),
-        "of_forwarded": bool(form.of_forwarded.data and text),
+        "of_stored": bool(form.of_stored.data),
+        "of_forwarded": bool(form.of_forwarded.data),
     }

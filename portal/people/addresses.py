@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from mailcore.errors import AddressInvalid
 from mailcore.model.ids import TenantId, UserId
 from mailcore.services import MailServices
+from mailcore.services.addresses.onward_addresses import clean_addresses
 
 _APART: Final = re.compile(r"[\s,;]+")
 
@@ -15,6 +17,16 @@ _APART: Final = re.compile(r"[\s,;]+")
 def several(text: str) -> list[str]:
     """Return the addresses of a field, however they are set apart."""
     return [part for part in _APART.split(text) if part]
+
+
+def first_malformed(addresses: Iterable[str]) -> str | None:
+    """Return the first that is no address, None if all are."""
+    for address in addresses:
+        try:
+            clean_addresses([address])
+        except AddressInvalid:
+            return address
+    return None
 
 
 def user_ids(mail: MailServices, tenant_id: TenantId, text: str) -> tuple[list[UserId], list[str]]:

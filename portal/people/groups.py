@@ -10,7 +10,7 @@ from mailcore.errors import AddressInvalid, MailError, Unavailable
 from mailcore.model.routing import Group, Posters
 from portal.access import actor, requires
 from portal.mail_plane import current_tenant, mail
-from portal.people.addresses import several, user_ids
+from portal.people.addresses import first_malformed, several, user_ids
 from portal.people.forms import GroupForm, NewGroupForm
 from portal.people.requests import attempt, id_of
 from portal.permissions import Permission
@@ -100,6 +100,10 @@ def _save(form: GroupForm, group: Group | None) -> bool:
         form.moderators.errors = [_("Nobody in your organisation has %(address)s.", address=unknown[0])]
         return False
     name, members = form.name.data or "", several(form.members.data or "")
+    wrong = first_malformed(members)
+    if wrong is not None:
+        form.members.errors = [_("“%(value)s” is not an address that can receive mail.", value=wrong)]
+        return False
     posters = Posters(form.posters.data)
     try:
         if isinstance(form, NewGroupForm):

@@ -335,6 +335,7 @@ def test_automatic_answer_and_forwarding(browser: Browser, mail_services: MailSe
     assert "2030-01-01T08:00" in text_of(browser.get("/account/away/"))
     wrong = browser.post("/account/away/answer", fields | {"end": "2029-01-01T08:00"})
     assert wrong.status_code == 400
+    assert "This is before it begins." in wrong.text.partition("end-error")[2]
     browser.post("/account/away/forwarding", {"targets": "me@else.test", "keeps": "y"})
     assert mail_services.users.get(user_id).settings.targets == ("me@else.test",)
     nonsense = browser.post("/account/away/forwarding", {"targets": "me@else.test\nnonsense"})
@@ -398,6 +399,9 @@ def test_mail_is_encrypted_with_a_certificate(browser: Browser, mail_services: M
     path = "/account/keys/"
     nonsense = browser.post(path, {"keys": "no key at all", "of_stored": "y"})
     assert nonsense.status_code == 400
+    for tick in ("of_stored", "of_forwarded"):
+        refused = browser.post(path, {"keys": " ", tick: "y"})
+        assert (refused.status_code, "Give a key" in refused.text) == (400, True), "nothing would be encrypted"
     certificate = trustme.CA().issue_cert("ada@example.test", key_type=trustme.KeyType.RSA).cert_chain_pems[0].bytes()
     assert browser.post(path, {"keys": certificate.decode(), "of_stored": "y"}).status_code == 303
     assert mail_services.users.get(user_id).encryption.of_stored

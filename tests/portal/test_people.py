@@ -223,6 +223,10 @@ def test_groups(sign_in: SignIn, mail_services: MailServices, organisation: Made
     admin.post(f"/groups/team@{domain}/edit", {"members": "y@else.test", "posters": "anyone", "name": "Team"})
     group = mail_services.groups.get(tenant_id, f"team@{domain}")
     assert (group.members, group.moderators, group.name) == (("y@else.test",), (), "Team")
+    fields = {"address": f"new@{domain}", "members": "y@else.test\nx@", "posters": "anyone"}
+    told = admin.post("/groups/new", fields)
+    assert told.status_code == 400
+    assert "“x@” is not an address" in told.text.partition("members-error")[2], "at the field it is in"
     wrong = admin.post(f"/groups/team@{domain}/edit", {"members": "nonsense", "posters": "anyone"})
     assert wrong.status_code == 400
     admin.post(f"/groups/team@{domain}/delete")
