@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +71,10 @@ class FetchPlan:
             () if light else tuple(bodies),
             "X-GM-LABELS" in names,
         )
+
+    def with_modseq(self) -> FetchPlan:
+        """Return the plan with MODSEQ, as answers to nobody's question have it once it is enabled (RFC 7162 §3.1)."""
+        return self if "MODSEQ" in self.columns else replace(self, columns=(*self.columns, "MODSEQ"))
 
     @property
     def column_items(self) -> list[ColumnItem]:

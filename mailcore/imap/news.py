@@ -80,10 +80,11 @@ def changes(session: Session, *, expunge: bool, own_flags: bool = False) -> Iter
     positions = selected.positions_after(last_uid)
     if not len(positions):
         return
-    if "FLAGS" in notifications.plan.columns:
+    plan = notifications.plan.with_modseq() if session.dialect.condstore else notifications.plan
+    if "FLAGS" in plan.columns:
         selected.flags_told(positions)
     try:
-        for wire in fetch(session, notifications.plan, positions, selected.rows(positions)):
+        for wire in fetch(session, plan, positions, selected.rows(positions)):
             yield wire.data
     except MailError:
         pass  # the client knows that they are there and can fetch them itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -157,6 +158,19 @@ def test_removals_wait_for_a_command_where_numbers_are_to_stay(imap: Imap) -> No
         S1: * 3 FETCH (UID 4 FLAGS ())
         S1: c OK Completed
         """)
+
+
+@pytest.mark.parametrize("enabled", ["CONDSTORE", "QRESYNC"])
+def test_new_messages_come_with_their_modseq_once_it_is_enabled(imap: Imap, enabled: str) -> None:
+    """RFC 7162 §3.1; it comes once, also where it was asked for."""
+    for number, fields in enumerate(("UID FLAGS", "UID FLAGS MODSEQ"), 1):
+        groups = f"(SELECTED (MessageNew ({fields}) MessageExpunge FlagChange))"
+        client = listening(imap, groups, number=str(number))
+        client.run(f"ENABLE {enabled}")
+        client.run("SELECT INBOX")
+        imap.append(MESSAGE)
+        [_, fetched] = told(client)
+        assert re.fullmatch(r"\* \d FETCH \(UID \d FLAGS \(\) MODSEQ \(\d+\)\)", fetched), fetched
 
 
 def test_new_messages_do_not_become_seen(imap: Imap) -> None:
