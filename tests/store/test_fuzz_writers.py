@@ -25,6 +25,7 @@ from mailcore.store.mailbox.loading import load_view
 from mailcore.store.mailbox.view import MailboxView
 from tests.builders import make_services, make_user
 from tests.store.fuzz_worker import MAILBOXES, Config
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -78,11 +79,7 @@ class Fuzz:
         assert self._nursery.stdin is not None
         self._nursery.stdin.write(f"{path}\n".encode())
         self._nursery.stdin.flush()
-        until = time.monotonic() + 30
-        while str(path) not in self._begun:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        return self._begun[str(path)]
+        return wait_until(lambda: self._begun.get(str(path)))
 
     def run(
         self, seconds: float, changes: int, writers: int, checkers: int, death: float, kill_every_s: float | None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,15 +18,9 @@ from pymongo.synchronous.monitor import Monitor
 
 from mailcore.store import monitoring
 from mailcore.store.client import Clients, open_client
+from tests.waiting import wait_until
 
 DEADLINE_S = 30.0
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    until = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def monitors(client: MongoClient[Any]) -> list[Any]:
@@ -39,7 +32,7 @@ def client(directory_uri: str) -> Iterator[MongoClient[Any]]:
     """A client whose monitor has heard of the server and waits for news, of which there are some twice a second."""
     client = open_client(f"{directory_uri}&heartbeatFrequencyMS=500")
     client.admin.command("ping")
-    wait_for(lambda: monitors(client) and all(one._waits_on is not None for one in monitors(client)))
+    wait_until(lambda: monitors(client) and all(one._waits_on is not None for one in monitors(client)))
     yield client
     client.close()
 
@@ -53,7 +46,7 @@ def test_nobody_looks_at_the_clock_for_a_client_at_rest(client: MongoClient[Any]
 def test_the_driver_alone_looks_twice_a_second(directory_uri: str) -> None:
     with MongoClient[Any](directory_uri) as plain:
         plain.admin.command("ping")
-        wait_for(lambda: monitors(plain)[0]._rtt_monitor._executor._thread is not None)
+        wait_until(lambda: monitors(plain)[0]._rtt_monitor._executor._thread is not None)
         assert plain._kill_cursors_executor._min_interval < 1
 
 
@@ -62,7 +55,7 @@ def test_a_monitor_that_is_told_to_begin_anew_does_not_wait_for_an_answer(client
     (monitor,) = monitors(client)
     line = monitor._waits_on
     monitor.cancel_check()
-    wait_for(lambda: monitor._waits_on is not None and monitor._waits_on is not line)
+    wait_until(lambda: monitor._waits_on is not None and monitor._waits_on is not line)
     assert client.admin.command("ping")["ok"] == 1
 
 
@@ -75,7 +68,7 @@ def waiting() -> Iterator[tuple[monitoring.PatientMonitor, threading.Thread]]:
     line = SimpleNamespace(conn=SimpleNamespace(sock=ours), cancel_context=context, socket_checker=SocketChecker())
     thread = threading.Thread(target=wait, args=(monitor, line))
     thread.start()
-    wait_for(lambda: monitor._waits_on is ours)
+    wait_until(lambda: monitor._waits_on is ours)
     yield monitor, thread
     theirs.close()
     thread.join()

@@ -19,15 +19,7 @@ from mailcore.services.mailboxes.notices import Notices
 from mailcore.services.wiring import connect
 from tests.builders import make_services, make_settings, make_user
 from tests.store.mailbox.conftest import ACTOR, Engine, same
-
-TIMEOUT_S = 30.0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
+from tests.waiting import wait_until
 
 
 def spawn(function: Callable[[], None]) -> None:
@@ -60,7 +52,7 @@ def processes(directory_uri: str, shard_uris: Any, redis_url: str) -> Iterator[C
         if listen:
             made[-1].notices.start(spawn)
             if redis == redis_url:
-                wait_for(lambda: made[-1].notices.listening)
+                wait_until(lambda: made[-1].notices.listening)
         return Engine(made[-1], user_id)
 
     yield new
@@ -77,7 +69,7 @@ def test_a_change_reaches_the_sessions_of_another_process_without_the_database(
     writer.services.messages.store(
         writer.user_id, ACTOR, writer.inbox, UidSet.of([1]), FlagOperation.ADD, FlagSet(SEEN)
     )
-    wait_for(lambda: session.woken >= 2)
+    wait_until(lambda: session.woken >= 2)
     known = reader.services.mailboxes.cached(reader.user_id, reader.inbox)
     assert known is not None
     assert same(known, writer.fresh())
@@ -88,11 +80,11 @@ def test_what_a_notice_does_not_say_is_read(processes: Callable[..., Engine]) ->
     writer, reader = processes(listen=False), processes()
     session = Session(reader)
     writer.add(100)
-    wait_for(lambda: session.woken >= 1)
+    wait_until(lambda: session.woken >= 1)
     writer.services.messages.store(
         writer.user_id, ACTOR, writer.inbox, UidSet.of([1]), FlagOperation.ADD, FlagSet(0, ("New",))
     )
-    wait_for(lambda: session.woken >= 2)
+    wait_until(lambda: session.woken >= 2)
     assert reader.services.mailboxes.cached(reader.user_id, reader.inbox) is session.view
     view = reader.services.mailboxes.refresh(reader.user_id, reader.inbox)
     assert view.flag_names(int(view.flags[0])) == ("New",)
@@ -111,7 +103,7 @@ def test_a_closed_subscription_is_woken_no_more(processes: Callable[..., Engine]
     session.subscription.close()
     session.subscription.close()
     writer.add(1)
-    wait_for(lambda: other.woken == 1)
+    wait_until(lambda: other.woken == 1)
     assert session.woken == 0
     other.subscription.close()
     assert not reader.services.notices._subscriptions
@@ -124,10 +116,10 @@ def test_a_watch_hears_of_mailboxes_and_names_from_another_process(processes: Ca
     watch = reader.services.notices.watch(reader.user_id, lambda: woken.append(1))
     watch.learn(reader.inbox, reader.services.mailboxes.status(reader.user_id, [reader.inbox])[reader.inbox])
     watch.tree_version = reader.services.mailboxes.tree(reader.user_id).version
-    wait_for(lambda: writer.add(1).modseq > 0 and bool(woken))  # Redis has the subscription
+    wait_until(lambda: writer.add(1).modseq > 0 and bool(woken))  # Redis has the subscription
     assert (watch.changed, watch.names_changed) == ({reader.inbox}, False)
     writer.services.mailboxes.subscribe(writer.user_id, ACTOR, "elsewhere")
-    wait_for(lambda: watch.names_changed)
+    wait_until(lambda: watch.names_changed)
     watch.close()
     watch.close()
     assert not reader.services.notices._watches
@@ -143,11 +135,11 @@ def test_without_redis_the_poll_finds_changes(
     reader.services.notices.start(spawn)
     session = Session(reader)
     writer.add(1)
-    wait_for(lambda: session.woken >= 1)
+    wait_until(lambda: session.woken >= 1)
     session.view = reader.services.mailboxes.refresh(reader.user_id, reader.inbox)
     assert session.view.exists == 1
     woken = session.woken
-    wait_for(lambda: session.woken > woken)  # until it says that it has seen it
+    wait_until(lambda: session.woken > woken)  # until it says that it has seen it
     session.subscription.seen = session.view.highest_modseq
     time.sleep(0.1)
     woken = session.woken
@@ -174,13 +166,13 @@ def test_a_deletion_is_told_at_once(
     mailbox_id = writer.services.mailboxes.create(writer.user_id, ACTOR, "Short")
     deleted = reader.services.notices.subscribe(reader.user_id, mailbox_id, lambda: None)
     later = Session(reader)
-    wait_for(lambda: writer.add(1).modseq > 0 and later.subscription.told > 0)  # Redis has the subscription
+    wait_until(lambda: writer.add(1).modseq > 0 and later.subscription.told > 0)  # Redis has the subscription
     with monkeypatch.context() as patch:
         if not tells:
             patch.setattr(Notices, "publish", lambda *_: None)
         writer.services.mailboxes.delete(writer.user_id, ACTOR, "Short")
     modseq = writer.add(1).modseq
-    wait_for(lambda: later.subscription.told >= modseq)
+    wait_until(lambda: later.subscription.told >= modseq)
     assert (deleted.told > 0) is tells
     with pytest.raises(MailboxChanged):
         reader.services.mailboxes.refresh(reader.user_id, mailbox_id)
@@ -201,14 +193,14 @@ def test_after_listening_again_what_was_missed_is_found(processes: Callable[...,
     writer, reader = processes(listen=False), processes()
     session = Session(reader)
     notices: Notices = reader.services.notices
-    wait_for(lambda: notices._pubsub is not None)
+    wait_until(lambda: notices._pubsub is not None)
     pubsub = notices._pubsub
     assert pubsub is not None
     assert pubsub.connection is not None
     pubsub.connection.disconnect()
     writer.services.notices._publisher = None  # a change nobody is told of
     writer.add(1)
-    wait_for(lambda: session.woken >= 1)
+    wait_until(lambda: session.woken >= 1)
     assert reader.services.mailboxes.refresh(reader.user_id, reader.inbox).exists == 1
 
 
