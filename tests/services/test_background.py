@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,8 +28,8 @@ from mailcore.services.tenants import tallies
 from mailcore.services.tenants.tallies import Tallies
 from mailcore.store.user.tallies import TallyRows
 from tests.builders import make_services, make_user
+from tests.waiting import wait_until
 
-DEADLINE_S = 30.0
 PARTS: dict[str, tuple[type, str]] = {
     "lease": (Connections, "beat"),
     "traffic": (Usage, "flush"),
@@ -85,10 +84,10 @@ def failing_once(part: str, real: Callable[..., Any], counted: Counter[str]) -> 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_fault_that_nobody_foresaw_ends_no_work(rounds: Counter[str], part: str) -> None:
-    ends_at = time.monotonic() + DEADLINE_S
-    while rounds[part] < 3 or not all(rounds[other] for other in PARTS):
-        assert time.monotonic() < ends_at, f"{part} has ended: {rounds}"
-        time.sleep(0.02)
+    wait_until(
+        lambda: rounds[part] >= 3 and all(rounds[other] for other in PARTS),
+        said=lambda: f"{part} has ended: {rounds}",
+    )
 
 
 COUNTS: dict[str, tuple[type, Any, Callable[[MailServices, Any], None]]] = {
@@ -112,7 +111,7 @@ def test_who_counts_wakes_for_what_was_counted_and_for_nothing_else(
         assert not threading.Event().wait(module.FLUSH_S * 5)
         assert len(written) == number - 1
         count(services, user)
-        until(lambda number=number: len(written) == number, written)
+        wait_until(lambda number=number: len(written) == number, said=lambda: written)
     services.close()
 
 
@@ -133,7 +132,7 @@ def test_what_could_not_be_written_is_tried_again_without_anything_new(
     user = make_user(services)
     services.tallies.start(lambda work: threading.Thread(target=work, daemon=True).start())
     services.tallies.add(user.tenant_id, Counted.SENT)
-    until(lambda: written == [0, 1], written)
+    wait_until(lambda: written == [0, 1], said=lambda: written)
     services.close()
 
 
@@ -144,10 +143,3 @@ def flushes(monkeypatch: pytest.MonkeyPatch, owner: type, module: Any) -> list[A
     real: Callable[[Any], Any] = vars(owner)["flush"]
     monkeypatch.setattr(owner, "flush", lambda self: returned.append(real(self)))
     return returned
-
-
-def until(reached: Callable[[], bool], seen: object) -> None:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not reached():
-        assert time.monotonic() < ends_at, seen
-        time.sleep(0.02)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +25,7 @@ from mailcore.services.accounts.sessions import SignedIn
 from mailcore.store.directory.users import Credentials, Users
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.test_doors_shut import WAYS, Scene, Way
+from tests.waiting import wait_until
 
 
 class Elsewhere:
@@ -230,15 +230,10 @@ def test_a_notice_through_redis(
 
     notices = made.sessions._notices
     notices.start(spawn)
-    ends_at = time.monotonic() + 30
-    while not notices.listening:
-        assert time.monotonic() < ends_at
-        time.sleep(0.01)
+    wait_until(lambda: notices.listening)
     other.warm(user)
     services.users.set_state(OPERATOR, user.user_id, State.SUSPENDED)
-    while other.lets_in(user):
-        assert time.monotonic() < ends_at
-        time.sleep(0.01)
+    wait_until(lambda: not other.lets_in(user))
     with pytest.raises(UserDisabled):
         other.login(user)
     made.close()

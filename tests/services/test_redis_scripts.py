@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from threading import Thread
 
@@ -12,6 +11,7 @@ import redis
 from mailcore.model.secret import Secret
 from mailcore.services.process.redis_link import RedisLink
 from mailcore.services.process.redis_scripts import Script
+from tests.waiting import wait_until
 
 COUNT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 LIST = "return {1, tonumber(ARGV[1]), -3}"
@@ -98,10 +98,7 @@ def test_what_nobody_waits_for_is_told_without_a_call_too(redis_url: str, link: 
     another = RedisLink(Secret(redis_url))
     another.start(lambda work: threads.append(Thread(target=work)) or threads[0].start())
     another.tell(script(another, COUNT), ("scripts:n",), (1,))
-    deadline = time.monotonic() + 30
-    while link.client.get("scripts:n") != b"2":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: link.client.get("scripts:n") == b"2")
     another.close()
     threads[0].join(10)
     assert not threads[0].is_alive()
