@@ -27,6 +27,7 @@ from mailcore.store.user import trail as trail_module
 from tests.api.conftest import Api
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.store.test_delivery import deliver, message
+from tests.waiting import wait_until
 
 WITHIN_S = 20.0
 ONE, TWO = UidSet(((1, 1),)), UidSet(((2, 2),))
@@ -126,18 +127,16 @@ def of(listener: Listener, names: list[str]) -> list[str]:
 
 def wait_for(listener: Listener) -> None:
     """Until all that `change_everything` does was told; the order is that of each mailbox and of the tree."""
-    ends_at = time.monotonic() + WITHIN_S
-    while (of(listener, MAIL), of(listener, TREE)) != (MAIL, TREE):
-        assert time.monotonic() < ends_at, listener.commands
-        time.sleep(0.05)
+    wait_until(lambda: (of(listener, MAIL), of(listener, TREE)) == (MAIL, TREE), WITHIN_S, lambda: listener.commands)
 
 
 def wait_for_counters(listener: Listener, last: dict[str, Any]) -> None:
     """Until the last that was told of counters is this; they come behind the changes."""
-    ends_at = time.monotonic() + WITHIN_S
-    while [one for one in list(listener.commands) if one["command"] == "COUNTERS"][-1:] != [last]:
-        assert time.monotonic() < ends_at, listener.commands
-        time.sleep(0.05)
+
+    def counters() -> list[dict[str, Any]]:
+        return [one for one in list(listener.commands) if one["command"] == "COUNTERS"]
+
+    wait_until(lambda: counters()[-1:] == [last], WITHIN_S, lambda: listener.commands)
 
 
 def test_every_change_is_told_in_order_and_nobody_elses(own: Api, services: MailServices, user: MadeUser) -> None:

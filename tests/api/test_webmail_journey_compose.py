@@ -10,7 +10,6 @@ import base64
 import hashlib
 import http.client
 import os
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +27,7 @@ from tests.builders import MadeUser
 from tests.stubs.outside import Outside, outside
 from tests.system.sending import ARRIVES_S, hosted, own_services
 from tests.system.servers import RunningServer, environment_of, start
+from tests.waiting import wait_until
 
 WHO = {"sess": "f00dfeedf00dfeed", "ip": "192.0.2.7"}
 REPORT = os.urandom(70_000)
@@ -83,11 +83,11 @@ class Webmail:
 
     def wait_for(self, mailbox: str, subject: str) -> dict[str, Any]:
         """Wait until a message of that subject is in a mailbox."""
-        ends_at = time.monotonic() + ARRIVES_S
-        while not (found := [one for one in self.listed(mailbox) if one["subject"] == subject]):
-            assert time.monotonic() < ends_at, f"{subject} has not come"
-            time.sleep(0.05)
-        return found[0]
+        return wait_until(
+            lambda: [one for one in self.listed(mailbox) if one["subject"] == subject],
+            seconds=ARRIVES_S,
+            said=lambda: f"{subject} has not come",
+        )[0]
 
 
 @pytest.fixture(scope="module")
