@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import gevent
 import pytest
@@ -18,8 +19,10 @@ from mailcore.store.shard import ShardStores
 from tests.builders import make_user
 from tests.relay.conftest import Relaying
 from tests.stubs.outside import Behaviour
+from tests.waiting import wait_until
 
 NEVER_S = 3600.0
+until = partial(wait_until, pause=gevent.sleep)
 
 
 @pytest.fixture
@@ -40,13 +43,6 @@ def start(relaying: Relaying, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     yield make
     for relay in running:
         relay.stop(0.5)
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    ends_at = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at
-        gevent.sleep(0.01)
 
 
 def test_what_is_queued_wakes_a_relay(relaying: Relaying, start: Callable[..., Relay]) -> None:

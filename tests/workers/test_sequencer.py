@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -20,17 +20,12 @@ from mailcore.store.mailbox.change_events import ChangeEvents
 from tests.builders import SEALING_KEYS, make_user
 from tests.services.test_events import check_stream
 from tests.store.test_delivery import deliver, message
+from tests.waiting import wait_until
 from workers.sequencer import follow
 
 DEADLINE_S = 60.0
+until = partial(wait_until, seconds=DEADLINE_S)
 WHO = Actor(ActorKind.OPERATOR, Door.CLI, "op")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < ends_at, "not within the deadline"
-        time.sleep(0.05)
 
 
 def free_leases(services: MailServices) -> None:

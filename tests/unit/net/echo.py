@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import gevent
@@ -24,8 +25,10 @@ from mailcore.model.actions import (
     Wake,
 )  # fmt: skip
 from mailcore.net.listener import Endpoint, Listener
+from tests.waiting import wait_until
 
 PATIENT = SetDeadline(30)
+until = partial(wait_until, pause=gevent.sleep)
 
 
 @dataclass(eq=False)
@@ -142,13 +145,6 @@ def read_to_end(client: Any) -> bytes:
     while data := client.recv(65536):
         got += data
     return got
-
-
-def until(condition: Any, seconds: float = 30.0) -> None:
-    """Let the loop run until it is so."""
-    with gevent.Timeout(seconds, AssertionError("did not happen in time")):
-        while not condition():
-            gevent.sleep(0.001)
 
 
 @contextmanager
