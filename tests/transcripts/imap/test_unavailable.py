@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from infra.devstack.stack import Stack
 from tests.builders import make_services, make_user
 from tests.transcripts.imap.dialogue import Imap
+from tests.waiting import wait_until
 
 UNAVAILABLE = b"NO [UNAVAILABLE] Try again later\r\n"
 TEXT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
@@ -35,10 +35,8 @@ def test_commands_fail_cleanly_while_databases_are_away(new_stack: Callable[...,
         assert b"body" in client.ask(b"c FETCH 2 BODY.PEEK[]\r\n")
         assert client.ask(b"d FETCH 1 (ENVELOPE BODYSTRUCTURE)\r\n").endswith(b"d OK FETCH completed\r\n")
         stack.restart("a-cold")
-        until = time.monotonic() + 60
-        while MIXED not in client.ask(b"e FETCH 1 BODY.PEEK[]\r\n"):
-            assert time.monotonic() < until
-            time.sleep(0.2)  # a set that was away is left alone for some seconds
+        # a set that was away is left alone for some seconds
+        wait_until(lambda: MIXED in client.ask(b"e FETCH 1 BODY.PEEK[]\r\n"), seconds=60)
 
         stack.kill("main")
         for command in ("NOOP", "SELECT INBOX"):
