@@ -22,6 +22,7 @@ from portal.settings import PortalSettings
 from tests.builders import MadeUser, make_services, make_user
 from tests.portal.conftest import Browser, browser_of, make_organisation
 from tests.system.servers import environment_of, start
+from tests.waiting import wait_until
 
 HOST = "127.0.0.1"
 SERVERS = ("lmtp", "imap", "submission")
@@ -81,10 +82,7 @@ def honest(browser: Browser) -> None:
 
 
 def comes_back(browser: Browser) -> None:
-    ends_at = time.monotonic() + 20
-    while browser.get("/overview").status_code != 200:
-        assert time.monotonic() < ends_at, "the portal did not come back"
-        time.sleep(0.1)
+    wait_until(lambda: browser.get("/overview").status_code == 200, 20, lambda: "the portal did not come back")
     assert browser.get("/health").status_code == 200
 
 

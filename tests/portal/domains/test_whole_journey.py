@@ -8,12 +8,11 @@ import smtplib
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_bytes, policy
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dkim
 import pytest
@@ -33,10 +32,12 @@ from tests.portal.domains.test_journey import Journey
 from tests.stubs.nameservers import Nameservers
 from tests.stubs.powerdns import KEY
 from tests.system.servers import RunningServer, environment_of, start
+from tests.waiting import wait_until
 from workers.main import make_worker
 
 HOST, OUTSIDE = "127.0.0.1", "127.9.98.1"
 DEADLINE_S = 60
+soon = partial(wait_until, seconds=DEADLINE_S)
 FIRST, OWN = "first words 5", "my own long words"
 
 
@@ -75,15 +76,6 @@ def site(portal_settings: PortalSettings, parts: Portal) -> Iterator[tuple[str, 
     yield base, app
     server.shutdown()
     made.database.engine.dispose()
-
-
-def soon(look: Callable[[], Any]) -> Any:
-    """What there is to see, once there is."""
-    ends_at = time.monotonic() + DEADLINE_S
-    while not (found := look()):
-        assert time.monotonic() < ends_at
-        time.sleep(0.1)
-    return found
 
 
 def taken(elsewhere: MailExchanger, subject: str = "") -> bytes | None:
