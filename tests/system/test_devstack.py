@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from infra.devstack.datafolder import LAYOUT_NAME, DataFolder, servers_below
 from infra.devstack.endpoints import Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.stack import Existing, Stack, with_database
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("main", "redis")
@@ -307,10 +307,7 @@ def test_root_may_start_it_as_an_ordinary_user(tmp_path: Path) -> None:
         assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids.values()} == {65534}
     finally:
         eider("stack", "down", "--data", str(data))
-    until = time.monotonic() + 10
-    while servers_below(data) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert servers_below(data) == []
+    wait_until(lambda: not servers_below(data), 10, lambda: servers_below(data))
 
 
 @pytest.mark.root

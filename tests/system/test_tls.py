@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from mailcore.settings import AcmeSettings
 from tests.builders import OPERATOR, make_services, make_settings
 from tests.stubs.pebble import is_installed, pebble
 from tests.system.servers import RunningServer, environment_of, start
+from tests.waiting import wait_until
 
 AUTHORITY = trustme.CA()
 DEADLINE_S = 30.0
@@ -79,10 +79,7 @@ def served(server: RunningServer, name: str | None) -> list[str]:
 
 def served_soon(server: RunningServer, name: str, expected: list[str]) -> None:
     """The certificate changes within seconds, without a restart."""
-    ends_at = time.monotonic() + DEADLINE_S
-    while served(server, name) != expected:
-        assert time.monotonic() < ends_at, served(server, name)
-        time.sleep(0.2)
+    wait_until(lambda: served(server, name) == expected, DEADLINE_S, lambda: served(server, name))
 
 
 def unique(label: str) -> str:
@@ -151,11 +148,8 @@ def test_the_first_certificate_comes_without_a_restart(
         for port, (ask, offer) in questions.items():
             assert offer not in offers(port, ask)
         add(services, "mx.test", is_default=True)
-        ends_at = time.monotonic() + DEADLINE_S
         for port, (ask, offer) in questions.items():
-            while offer not in offers(port, ask):
-                assert time.monotonic() < ends_at, port
-                time.sleep(0.2)
+            wait_until(lambda: offer in offers(port, ask), DEADLINE_S, lambda: port)  # noqa: B023
         with socket.create_connection(("127.0.0.1", server.port("imap")), DEADLINE_S) as raw:
             assert raw.recv(4096).startswith(b"* OK")
             raw.sendall(b"a STARTTLS\r\n")
