@@ -11,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from tests.ports import port_that_stays
+from tests.waiting import wait_until
 
 NEEDS = [
     pytest.mark.root,
@@ -165,8 +167,5 @@ def postfix(folder: Path, settings: Mapping[str, str], config: str = "postfix") 
 
 def wait_empty(folder: Path) -> None:
     """Wait until Postfix has nothing left to hand on."""
-    ends_at = time.monotonic() + START_S
-    command = ["postqueue", "-c", str(folder / "postfix"), "-p"]
-    while b"empty" not in (left := subprocess.run(command, check=True, capture_output=True).stdout):
-        assert time.monotonic() < ends_at, left.decode()
-        time.sleep(0.05)
+    left = partial(subprocess.check_output, ["postqueue", "-c", str(folder / "postfix"), "-p"], text=True)
+    wait_until(lambda: "empty" in left(), START_S, left)

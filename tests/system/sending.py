@@ -10,6 +10,7 @@ import smtplib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import dkim
@@ -21,6 +22,7 @@ from mailcore.services import MailServices
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.stubs.outside import Outside
 from tests.system.servers import RunningServer, environment_of, start
+from tests.waiting import wait_until
 
 HOST = "127.0.0.1"
 PORTS = ["submission", "imap"]
@@ -78,11 +80,9 @@ def submit(server: RunningServer, user: MadeUser, to: str, raw: bytes) -> str:
 
 def wait_for(services: MailServices, user: MadeUser, queue_id: str) -> OutboundEntry:
     """Wait until nothing of it is left to do."""
-    ends_at = time.monotonic() + ARRIVES_S
-    while (entry := services.outbound.get(user.user_id, queue_id)).state is not EntryState.DONE:
-        assert time.monotonic() < ends_at, entry
-        time.sleep(0.02)
-    return entry
+    entry = partial(services.outbound.get, user.user_id, queue_id)
+    wait_until(lambda: entry().state is EntryState.DONE, ARRIVES_S, entry)
+    return entry()
 
 
 def inbox(server: RunningServer, user: MadeUser) -> list[bytes]:

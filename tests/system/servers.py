@@ -19,11 +19,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.builders import SEALING_KEYS
 from tests.fork_server import ForkedProcess, start_module
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_S = 30.0
@@ -94,10 +96,8 @@ class RunningServer:
 
     def wait_open(self, server: str, count: float) -> None:
         """Wait until that many connections to `server` are open."""
-        ends_at = time.monotonic() + START_S
-        while (now_open := self.metric(f'eider_connections_open{{server="{server}"}}')) != count:
-            assert time.monotonic() < ends_at, f"{now_open} connections to {server}, not {count}"
-            time.sleep(0.02)
+        now_open = partial(self.metric, f'eider_connections_open{{server="{server}"}}')
+        wait_until(lambda: now_open() == count, START_S, lambda: f"{now_open()} connections to {server}, not {count}")
 
     def terminate(self) -> int:
         """Send SIGTERM and return the exit status."""

@@ -31,6 +31,7 @@ from mailcore.services import MailServices
 from tests.builders import OPERATOR, PASSWORD, MadeUser, make_services, make_user
 from tests.system.altered_server import LAUNCH
 from tests.system.servers import RunningServer, environment_of, start
+from tests.waiting import wait_until
 
 PROCESSES = 5
 Held = list[socket.socket] | None
@@ -264,10 +265,8 @@ def test_five_processes_of_every_protocol_share_the_connections_of_a_user_and_fo
         doors.servers[0].process.kill()
         doors.servers[0].process.wait()
         doors.servers.pop(0)
-        ends_at = time.monotonic() + 30
-        while (one := doors.hold(user.address, PASSWORD)) is None:
-            assert time.monotonic() < ends_at, "what the killed process held still counts"
-        held.append(one)
+        said = "what the killed process held still counts"
+        held.append(wait_until(lambda: doors.hold(user.address, PASSWORD), said=lambda: said))
         for one in filter(None, held):
             one.close()
 

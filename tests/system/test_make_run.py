@@ -30,6 +30,7 @@ from infra.devstack.demo_mail import NOTES, handbook
 from infra.devstack.endpoints import DemoUser, Endpoints, MongoUris
 from infra.devstack.stack import Existing, Stack
 from infra.devstack.supervisor import Supervisor
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -120,19 +121,14 @@ def test_mail_goes_out_and_across(system: System) -> None:
     with smtplib.SMTP(endpoints.host, endpoints.ports["submission"], timeout=20) as smtp:
         smtp.login(anna.address, anna.password)
         assert smtp.sendmail(anna.address, [yuki.address, "carol@somewhere.example"], body) == {}
-    until = time.monotonic() + 30
-    outside = system.data / "outside"
-    while not (found := _whole(outside)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert found, (system.data / "log" / "relay.log").read_text()[-3000:]
-    raw = found[0]
+    log = system.data / "log" / "relay.log"
+    raw = wait_until(lambda: _whole(system.data / "outside"), said=lambda: log.read_text()[-3000:])[0]
     assert b"X-Outside-Rcpt: TO:<carol@somewhere.example>" in raw
     assert raw.endswith(b"\r\n\r\n.dots\r\n")
     assert signatures(endpoints, raw[raw.index(b"DKIM-Signature") :]) == [True, True]
     with client(endpoints, yuki) as imap:
         imap.select_folder("INBOX")
-        while not (uids := imap.search(["SUBJECT", "across"])) and time.monotonic() < until:
-            time.sleep(0.05)
+        uids = wait_until(lambda: imap.search(["SUBJECT", "across"]))
         assert len(uids) == 1
         imap.delete_messages(uids)
         imap.expunge()
@@ -283,9 +279,6 @@ def test_interrupted_system_leaves_nothing_and_the_next_run_finds_the_mail(syste
 
 def test_interrupt_during_start_leaves_nothing(tmp_path: Path) -> None:
     system = System(tmp_path / "data")
-    until = time.monotonic() + 30
-    while not servers_below(tmp_path / "data"):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: servers_below(tmp_path / "data"))
     assert system.interrupt() == 0
     assert servers_below(tmp_path / "data") == []

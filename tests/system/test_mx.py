@@ -22,6 +22,7 @@ from mailcore.services.inbound.spam import Envelope, check, post
 from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.system import mx
 from tests.system.servers import RunningServer, environment_of, start
+from tests.waiting import wait_until
 
 pytestmark = [*mx.NEEDS, pytest.mark.timeout(180)]
 SENDER = "someone@outside.test"
@@ -53,11 +54,9 @@ class Front:
             return [part[1] for part in found if isinstance(part, tuple)]
 
     def wait_for(self, user: MadeUser, name: str, count: int = 1) -> list[bytes]:
-        ends_at = time.monotonic() + ARRIVES_S
-        while len(found := self.mailbox(user, name)) < count:
-            assert time.monotonic() < ends_at, (self.folder / "postfix.log").read_text()[-4000:]
-            time.sleep(0.05)
-        return found
+        log = self.folder / "postfix.log"
+        wait_until(lambda: len(self.mailbox(user, name)) >= count, ARRIVES_S, lambda: log.read_text()[-4000:])
+        return self.mailbox(user, name)
 
 
 @pytest.fixture(scope="module")

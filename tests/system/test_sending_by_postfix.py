@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from tests.system.sending import (
     wait_for,
 )
 from tests.system.servers import environment_of, start
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,7 @@ def test_by_a_smarthost(services: MailServices, redis_url: str, world: Outside, 
         }
         with running(services, redis_url, world, tmp_path, **more) as server:
             wait_for(services, ann, submit(server, ann, "bob@far.test", raw))
-            ends_at = time.monotonic() + ARRIVES_S
-            while not exchanger.taken:
-                assert time.monotonic() < ends_at, (folder / "postfix.log").read_text()
-                time.sleep(0.05)
+            wait_until(lambda: exchanger.taken, ARRIVES_S, (folder / "postfix.log").read_text)
     (taken,) = exchanger.taken
     assert b"by mx.test (Postfix)" in taken.message
     assert taken.message.endswith(b"\r\n" + raw)
@@ -97,10 +94,7 @@ def test_by_smtp_and_lmtp(services: MailServices, redis_url: str, world: Outside
         more = {"EIDER_OUTGOING_PORTS": f"25:{port}", "EIDER_OUTGOING_ALLOW": "127.0.0.0/8"}
         with running(services, redis_url, world, tmp_path, **more) as server:
             entry = wait_for(services, ann, submit(server, ann, bob.address, raw))
-            ends_at = time.monotonic() + ARRIVES_S
-            while not (found := inbox(server, bob)):
-                assert time.monotonic() < ends_at, (folder / "postfix.log").read_text()
-                time.sleep(0.05)
+            found = wait_until(lambda: inbox(server, bob), ARRIVES_S, (folder / "postfix.log").read_text)
     (arrived,) = found
     assert entry.recipients[0].answer is not None
     assert "front.test" in entry.recipients[0].answer.remote

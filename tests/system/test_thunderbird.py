@@ -17,6 +17,7 @@ from tests.system.mail import KINDS, messages, put
 from tests.system.programs import needs
 from tests.system.servers import RunningServer, environment_of, start
 from tests.system.thunderbird import Marionette, thunderbird
+from tests.waiting import wait_until
 
 pytestmark = needs("thunderbird", "thunderbird")
 READ = (Path(__file__).parent / "thunderbird_read.js").read_text()
@@ -76,10 +77,7 @@ def is_shown_as(shown: dict[str, Any], raw: bytes, number: int) -> None:
 
 
 def wait_for(client: Marionette, count: int) -> None:
-    ends_at = time.monotonic() + 40
-    while client.run(COUNT_ALL) != count:
-        assert time.monotonic() < ends_at
-        time.sleep(0.1)
+    wait_until(lambda: client.run(COUNT_ALL) == count, seconds=40)
 
 
 @pytest.mark.timeout(180)
