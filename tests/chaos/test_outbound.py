@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from mailcore.settings import MailSettings
 from tests.chaos.ledger import digest
 from tests.fork_server import ForkedProcess, start_module
 from tests.stubs.outside import Behaviour, MailExchanger, Outside, outside
+from tests.waiting import wait_until
 
 DOMAIN = "far.test"
 
@@ -261,10 +263,8 @@ def test_killed_between_the_remote_answer_and_the_record_sends_one_double_and_sa
         assert interrupted
         tenant_id = system.services.tenants.get_by_name("near").id
         queue_id = str(interrupted[0]["queue_id"])
-        until = time.monotonic() + 10
-        while "interrupted" not in {row.step for row in system.services.trace.search(tenant_id, queue_id=queue_id)}:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        search = partial(system.services.trace.search, tenant_id, queue_id=queue_id)
+        wait_until(lambda: "interrupted" in {row.step for row in search()}, seconds=10)
 
 
 @pytest.mark.timeout(240)
@@ -273,10 +273,7 @@ def test_relay_that_writes_nothing_down_would_be_seen(stack: Stack, tmp_path: Pa
     with sending(stack, tmp_path) as system:
         system.enqueue(0)
         system.relay("forgetful")
-        until = time.monotonic() + 60
-        while len(system.exchanger.taken) < 2:
-            assert time.monotonic() < until, system._tails()
-            time.sleep(0.05)
+        wait_until(lambda: len(system.exchanger.taken) >= 2, 60, system._tails)
         with pytest.raises(AssertionError, match="copies"):
             system.check()
 
@@ -286,15 +283,14 @@ def test_drained_relay_leaves_nothing_half_done(stack: Stack, tmp_path: Path) ->
     """Promise P13: SIGTERM lets what is under way come to its end; nothing is sent twice for it."""
     with sending(stack, tmp_path, lossy(1, 0)) as system:
         relays = [system.relay() for _ in range(2)]
-        until = time.monotonic() + 60
-        while not all(any(event["event"] == "server.started" for event in relay.events()) for relay in relays):
-            assert time.monotonic() < until, "a signal before that just ends a process"
-            time.sleep(0.02)
+        wait_until(
+            lambda: all(any(event["event"] == "server.started" for event in relay.events()) for relay in relays),
+            seconds=60,
+            said=lambda: "a signal before that just ends a process",
+        )
         for number in range(20):
             system.enqueue(number)
-        while not system.exchanger.taken:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(lambda: system.exchanger.taken, seconds=60)
         for relay in relays:
             assert relay.process is not None
             relay.process.terminate()
