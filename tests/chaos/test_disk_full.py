@@ -15,6 +15,7 @@ from infra.devstack.stack import Stack
 from tests.chaos.invariants import read_inbox
 from tests.chaos.load import Login
 from tests.chaos.rig import Rig
+from tests.waiting import wait_until
 
 LEFT_BYTES = 256 << 10
 LITTLE_ROOM = 0.03
@@ -79,10 +80,7 @@ def fill_and_heal(rig: Rig, filler: Path) -> tuple[list[bytes], list[int]]:
             break
     filler.unlink()
     rig.stack.restart("main")
-    until = time.monotonic() + 60
-    while deliver(rig, login, message(MOST)) != 250:
-        assert time.monotonic() < until, "it does not recover"
-        time.sleep(0.2)
+    wait_until(lambda: deliver(rig, login, message(MOST)) == 250, 60, lambda: "it does not recover")
     return [*acked, message(MOST)], refused
 
 

@@ -16,6 +16,7 @@ from infra.devstack.stack import Stack
 from tests.chaos.invariants import check_ledger, longest_gap_s
 from tests.chaos.load import Load
 from tests.chaos.rig import Rig, under_load
+from tests.waiting import wait_until
 
 ATTEMPTS = 5
 
@@ -139,13 +140,9 @@ def test_two_nodes_down_refuse_for_now_and_recover_by_themselves(three_nodes: Ri
 def stack_primary_among(stack: Stack, names: list[str]) -> str:
     """Wait until one of `names` takes writes: a frozen primary still believes in itself."""
     ports = {process.name: port for process, port in stack.sets["main"].members if process.name in names}
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for name, port in ports.items():
-            if is_primary(port):
-                return name
-        time.sleep(0.05)
-    raise AssertionError("no new primary")
+    return wait_until(
+        lambda: next((name for name, port in ports.items() if is_primary(port)), ""), 60, lambda: "no new primary"
+    )
 
 
 def is_primary(port: int) -> bool:
