@@ -60,7 +60,16 @@ def test_a_tenants_name_is_its_own(services: MailServices) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "region"), [("", "eu"), ("a\x00b", "eu"), ("x" * 201, "eu"), ("ok", ""), ("ok", "e u")]
+    ("name", "region"),
+    [
+        ("", "eu"),
+        ("a\x00b", "eu"),
+        ("a\u202eb", "eu"),
+        ("a\u2067b", "eu"),
+        ("x" * 201, "eu"),
+        ("ok", ""),
+        ("ok", "e u"),
+    ],
 )
 def test_malformed_tenants_are_refused(services: MailServices, name: str, region: str) -> None:
     with pytest.raises(ValueInvalid):

@@ -29,6 +29,8 @@ from mailcore.store.placement import Placement
 
 MAX_NAME_CHARACTERS = 200
 CONTENT_KEY_BYTES = 32
+_TURNS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Classes of characters that turn the direction of what follows (UAX 9, section 2)."""
 
 
 def content_key_purpose(tenant_id: TenantId) -> str:
@@ -40,12 +42,12 @@ def clean_name(text: str) -> str:
     """Return a name of people or organisations in NFC with single spaces.
 
     Raises:
-        ValueInvalid: empty, too long, or with control characters.
+        ValueInvalid: empty, too long, or with control characters, such as those that turn the direction of text.
     """
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name or len(name) > MAX_NAME_CHARACTERS:
         raise ValueInvalid(f"a name has 1 to {MAX_NAME_CHARACTERS} characters")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Cn"} for character in name):
+    if any(unicodedata.category(one) in {"Cc", "Cs", "Cn"} or unicodedata.bidirectional(one) in _TURNS for one in name):
         raise ValueInvalid("a name has no control characters")
     return name
 
