@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType
+from urllib.parse import urlsplit
 
 from mailcore.model.ids import TenantId, UserId
 
@@ -223,6 +224,11 @@ class OutboundEntry:
     def place(self) -> tuple[datetime, bytes]:
         """Where it stands among all that are queued: no two entries have the same, however many came at once."""
         return self.created_at, self.user_id.binary + bytes.fromhex(self.id)
+
+    @property
+    def target_host(self) -> str:
+        """Where the forwarding target is that it goes to, "" if to none; the rest of its URL may be a secret."""
+        return urlsplit(self.via).hostname or ""
 
 
 @dataclass(frozen=True, slots=True)

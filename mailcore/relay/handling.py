@@ -331,10 +331,13 @@ class Handling:
         answer = status.answer
         detail = {"tls": attempt.tls} if attempt.tls else {}
         if answer is not None:
-            detail |= {"answer": f"{answer.code} {answer.enhanced} {answer.text}".strip(), "remote": answer.remote}
+            said = (str(answer.code) if answer.code else "", answer.enhanced, answer.text)
+            detail |= {"answer": " ".join(filter(None, said)), "remote": answer.remote}
         if attempt.may_be_twice:
             detail["outcome_of_sending"] = "unknown"
         entry = self._claim.entry
+        if entry.via:
+            detail["target"] = entry.target_host
         row = TraceRow(
             step, entry.id, entry.header_message_id, entry.reverse_path, status.address, entry.user_id, detail
         )

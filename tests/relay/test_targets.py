@@ -10,6 +10,7 @@ from mailcore.errors import AddressInvalid, ValueInvalid
 from mailcore.model.filter import RuleAction, RuleContent, of_user
 from mailcore.model.outbound import OutboundEntry, RecipientState
 from mailcore.net.outgoing import OutgoingClient
+from mailcore.services.outbound.trace import Step
 from mailcore.services.process.clock import now
 from tests.builders import OPERATOR, make_user
 from tests.relay.conftest import Relaying
@@ -55,6 +56,19 @@ def test_a_web_address_gets_the_message_as_it_is(relaying: Relaying, hook: str) 
     shown = repr(relaying.services.trace.search(relaying.user.tenant_id, queue_id=entry.id))
     assert "https://hooks.test:443" in shown
     assert "key=1" not in shown, "what stands in the path may be secret"
+    rows = relaying.services.trace.search(relaying.user.tenant_id, queue_id=entry.id)
+    [sent] = [row for row in rows if row.step is Step.SENT]
+    assert (entry.target_host, sent.detail["target"]) == ("hooks.test", "hooks.test")
+
+
+def test_where_nobody_answered_no_code_is_told(relaying: Relaying) -> None:
+    forwarding_to(relaying, "https://nowhere.hooks.test/in")
+    _, entry = arrive(relaying)
+    relaying.run()
+    relaying.services.trace.flush()
+    rows = relaying.services.trace.search(relaying.user.tenant_id, queue_id=entry.id)
+    [answer] = [row.detail["answer"] for row in rows if "answer" in row.detail]
+    assert answer.startswith(("4.", "5.")), answer
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 401])
