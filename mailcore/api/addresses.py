@@ -32,7 +32,6 @@ from mailcore.errors import AddressInvalid, AddressNotFound, DomainInvalid, NotP
 from mailcore.model.address import Address, domain_name
 from mailcore.model.address_data import NO_DATA, AddressData, AddressFilter
 from mailcore.model.roles import Action, Resource
-from mailcore.model.routing import RESERVED
 from mailcore.model.tenant import AddressRoute
 from mailcore.model.wildcard import is_wildcard
 
@@ -165,10 +164,8 @@ def get_address(call: Call, _: Nothing) -> dict[str, Any]:
 
 
 def create_address(call: Call, given: CreateAddress) -> dict[str, Any]:
-    """Give a user one more address; nobody gives itself a pattern, or an address that has a duty."""
+    """Give a user one more address; nobody does so for itself."""
     data = NO_DATA.changed(address_data(call, given))
-    if call.token_user is not None:
-        _check_own(given)
     if given.main and is_wildcard(given.address):
         raise NotPermitted("a wildcard cannot be the main address")
     route = _half_made(call, given) or call.services.addresses.create(
@@ -191,11 +188,11 @@ def _half_made(call: Call, given: CreateAddress) -> AddressRoute | None:
 
 
 def update_address(call: Call, given: UpdateAddress) -> dict[str, Any]:
-    """Change an address."""
+    """Change an address; a user's own token writes it otherwise, and makes no other of it."""
     if given.main is False:
         raise invalid({"main": "make another address the main one instead"})
     if given.address is not None and call.token_user is not None:
-        _check_duty(given.address)
+        _check_same(call, given.address)
     data = address_data(call, given)
     try:
         call.services.address_changes.update(
@@ -326,19 +323,14 @@ def _item(call: Call, route: AddressRoute, main: str, *, meta: bool, internal: b
     return {name: value for name, value in found.items() if name not in call.grants.hidden_fields}
 
 
-def _check_own(given: CreateAddress) -> None:
-    if given.allow_wildcard:
-        raise ApiError(403, "MissingPrivileges", "This token may not take patterns")
-    _check_duty(given.address)
-
-
-def _check_duty(text: str) -> None:
+def _check_same(call: Call, text: str) -> None:
+    route = call.services.address_changes.get(call.owner, address_id(call.path["id"]))
     try:
-        base = Address.parse(text).base
+        is_same = Address.parse(text).canonical == route.canonical
     except AddressInvalid:
-        return  # told by who creates it
-    if base in RESERVED:
-        raise ApiError(403, "MissingPrivileges", f"{base} is given by whoever looks after the domain")
+        return  # told by who changes it
+    if not is_same:
+        raise ApiError(403, "MissingPrivileges", "This token may not take other addresses")
 
 
 def _may(action: Action, *, of_tenant: bool = False) -> Permission:
@@ -360,7 +352,7 @@ OPERATIONS: Final = (
         ShownData, AddressesOfUser, list_of_user, is_list=True,
     ),
     Operation(
-        "POST", _PATH, "createAddress", "Give a user an address", _may(Action.CREATE),
+        "POST", _PATH, "createAddress", "Give a user an address", _may(Action.CREATE, of_tenant=True),
         CreateAddress, NewAddress, create_address,
     ),
     Operation(

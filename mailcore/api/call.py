@@ -175,8 +175,8 @@ def check_permission(call: Call, needs: Permission) -> None:
         PasswordChangeNeeded: its user has to choose another password first.
     """
     is_own = call.is_own if call.user_id is not None else call.token_user is not None and needs.own_without_user
-    is_own = is_own and not needs.of_tenant
-    if not may(call.role, needs.action, needs.resource, own=is_own):
+    is_kept_back = needs.of_tenant and call.token_user is not None  # whatever its role
+    if is_kept_back or not may(call.role, needs.action, needs.resource, own=is_own):
         raise ApiError(403, "MissingPrivileges", "This token may not do this")
     if call.must_change_first and not needs.before_change:
         raise PasswordChangeNeeded

@@ -34,7 +34,7 @@ class Permission:
     resource: Resource
     action: Action
     of_tenant: bool = False
-    """No user's own token may, not even about that user."""
+    """No user's own token may, whatever its role, not even about that user."""
     own_without_user: bool = False
     """A user's own token may though the path names no user: the operation itself answers about that user alone."""
     before_change: bool = False

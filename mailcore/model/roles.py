@@ -118,7 +118,8 @@ ROLES: Mapping[Role, Grants] = {
         | {_R.AUTHENTICATION: "CR", _R.USERS: "RU", _R.ADDRESS_LISTING: "R", _R.DOMAIN_ACCESS: "CRUD", _R.WEBHOOKS: "R"}
     ),
     Role.USER: Grants(
-        dict.fromkeys(_OWN, "crud") | {_R.AUTHENTICATION: "rd", _R.USERS: "ru", _R.WEBHOOKS: "r"},
+        dict.fromkeys(_OWN, "crud")
+        | {_R.ADDRESSES: "rud", _R.AUTHENTICATION: "rd", _R.USERS: "ru", _R.WEBHOOKS: "r"},  # addresses are given
         hidden_fields=frozenset({"internalData", "tags", "disabledScopes"}),
         update_fields=_USER_MAY_CHANGE,
         opens_mail=True,

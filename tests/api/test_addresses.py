@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
@@ -95,22 +95,82 @@ def test_what_is_no_free_address_is_refused(
     assert tenant.post(path, {"address": text}).body["code"] == code
 
 
-def test_a_users_own_token_takes_ordinary_addresses_only(own: Api, path: str, domain: str) -> None:
-    made = own.post("/users/me/addresses", {"address": f"me@{domain}", "name": "Me"})
+# -- a user's own token -------------------------------------------------------------------------
+
+DUTIES: Final = (
+    "postmaster",
+    "abuse",
+    "webmaster",
+    "hostmaster",
+    "admin",
+    "administrator",
+    "billing",
+    "ceo",
+    "anything",
+)
+"""With the first of them, and three more, authorities of certificates prove whose a domain is (CA/B BR 3.2.2.4.4)."""
+
+
+def own_of_role(app: Application, services: MailServices, user: MadeUser, role: Role) -> Api:
+    return Api(app, token(services, services.tokens.owner_of_user(user.user_id), role))
+
+
+@pytest.mark.parametrize("role", [Role.USER, Role.WEBMAIL, Role.MANAGER, Role.ROOT])
+def test_nobody_gives_itself_an_address(
+    app: Application, services: MailServices, user: MadeUser, tenant: Api, domain: str, path: str, role: Role
+) -> None:
+    own = own_of_role(app, services, user, role)
+    alias = tenant.post(path, {"address": f"alias@{domain}"}).body["id"]
+    for local in DUTIES:
+        wanted = {"address": f"{local}@{domain}"}
+        answers = [own.post("/users/me/addresses", wanted | more) for more in ({}, {"main": True})]
+        answers.append(own.put(f"/users/me/addresses/{alias}", wanted))
+        answers.append(own.put(f"/users/me/addresses/{alias}", wanted | {"main": True, "name": "X"}))
+        answers.append(own.post("/addresses/forwarded", wanted | {"targets": ["x@else.test"]}))
+        assert {(one.status, one.body["code"]) for one in answers} == {(403, "MissingPrivileges")}, local
+    answer = own.post("/users/me/addresses", {"address": f"*@{domain}", "allowWildcard": True})
+    assert (answer.status, answer.body["code"]) == (403, "MissingPrivileges")
+    assert own.put("/addresses/renameDomain", {"oldDomain": domain, "newDomain": domain}).status == 403
+    given = [one.display for one in services.addresses.list_of_user(user.user_id)]
+    assert given == [user.address, f"alias@{domain}"]
+
+
+@pytest.mark.parametrize("door", ["mailcore.api.addresses._check_same", "mailcore.api.app.check_permission"])
+def test_a_door_without_its_check_would_be_seen(
+    app: Application, services: MailServices, user: MadeUser, tenant: Api, domain: str, path: str, door: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Control."""
+    monkeypatch.setattr(door, lambda *_: None)
+    with pytest.raises((AssertionError, KeyError)):
+        test_nobody_gives_itself_an_address(app, services, user, tenant, domain, path, Role.USER)
+
+
+@pytest.mark.parametrize("role", [Role.WEBMAIL, Role.MANAGER])
+def test_who_acts_for_users_gives_addresses(
+    app: Application, services: MailServices, user: MadeUser, path: str, domain: str, role: Role
+) -> None:
+    api = Api(app, token(services, owner_of_tenant(user.tenant_id), role))
+    made = api.post(path, {"address": f"sales@{domain}"})
     assert made.status == 200
-    assert own.put(f"/users/me/addresses/{made.body['id']}", {"name": "Myself"}).status == 200
-    shown = own.get(f"/users/me/addresses/{made.body['id']}").body
-    assert (shown["name"], "tags" in shown, "internalData" in shown) == ("Myself", False, False)
-    for body in (
-        {"address": f"*@{domain}", "allowWildcard": True},
-        {"address": f"postmaster@{domain}"},
-        {"address": f"x@{domain}", "tags": ["a"]},
-        {"address": f"x@{domain}", "internalData": {}},
-    ):
-        answer = own.post("/users/me/addresses", body)
+    assert api.put(f"{path}/{made.body['id']}", {"address": f"info@{domain}"}).status == 200
+
+
+def test_a_user_looks_after_the_addresses_it_was_given(own: Api, tenant: Api, path: str, domain: str) -> None:
+    made = tenant.post(path, {"address": f"ann.sales@{domain}", "name": "Sales"}).body["id"]
+    mine = f"/users/me/addresses/{made}"
+    assert own.put(mine, {"name": "Myself", "main": True}).status == 200
+    assert own.put(mine, {"address": f"Ann.Sales@{domain}", "name": "Ann"}).status == 200, "the same, written otherwise"
+    shown = own.get(mine).body
+    assert (shown["address"], shown["name"], shown["main"]) == (f"Ann.Sales@{domain}", "Ann", True)
+    assert ("tags" in shown, "internalData" in shown) == (False, False)
+    for body in ({"tags": ["a"]}, {"internalData": {}}):
+        answer = own.put(mine, body)
         assert (answer.status, answer.body["code"]) == (403, "MissingPrivileges"), body
-    renamed = own.put(f"/users/me/addresses/{made.body['id']}", {"address": f"abuse@{domain}"})
-    assert renamed.body["code"] == "MissingPrivileges"
+    assert own.put(mine, {"address": f"*@{domain}"}).body["code"] == "ChangeNotAllowed"
+    assert own.put(mine, {"address": "no address"}).body["code"] == "InputValidationError"
+    (first,) = [one["id"] for one in own.get("/users/me/addresses").body["results"] if one["id"] != made]
+    assert own.delete(f"/users/me/addresses/{first}").status == 200
     assert own.get("/addresses").body["code"] == "MissingPrivileges"
 
 
