@@ -122,7 +122,7 @@ def actor_of(token: Token | None, remote_address: str, request_id: str, *, dry_r
     """Return who acts with a token: the operator, a member of the tenant, or the user itself."""
     kind, identity, behalf = ActorKind.SYSTEM, "anybody", None
     if token is not None:
-        identity = f"token {token.id}"
+        identity = token.identity
         behalf = token.owner.user_id
         kind = {
             TokenScope.PLATFORM: ActorKind.OPERATOR,

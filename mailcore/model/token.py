@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from bson import ObjectId
 
 from mailcore.model.app_password import LastUse
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.roles import Role
+
+MAX_SHOWN: Final = 40
+"""Characters of a description beside a token's id."""
+_QUOTES: Final = frozenset('“”"')
+"""What would seem to end it."""
 
 
 class TokenScope(StrEnum):
@@ -69,6 +75,13 @@ class Token:
     made_by: str = ""
     change_first: bool = False
     last_use: LastUse | None = None
+
+    @property
+    def identity(self) -> str:
+        """Return how trails and logs name whoever acts with it: the id, and of what it is for what can be shown."""
+        shown = "".join(one for one in self.description if one.isprintable() and one not in _QUOTES).strip()
+        cut = shown if len(shown) <= MAX_SHOWN else f"{shown[: MAX_SHOWN - 1]}…"
+        return f"token {self.id} “{cut}”" if cut else f"token {self.id}"
 
     def is_alive(self, now: datetime) -> bool:
         """Whether it still opens anything."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import mailbox
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -135,7 +136,8 @@ def test_creating_and_exporting_are_events_with_their_actor(
         sequencer.catch_up()
     events = [one for one in services.events.read(user.tenant_id, limit=1000).events if one.kind.startswith("audit.")]
     assert [one.kind for one in events] == ["audit.created", "audit.exported"]
-    assert all(one.actor.identity.startswith("token ") and one.user_id == user.user_id for one in events)
+    assert all(re.fullmatch("token [0-9a-f]{24} “test”", one.actor.identity) for one in events)
+    assert all(one.user_id == user.user_id for one in events)
 
 
 def test_it_is_nobody_elses(
