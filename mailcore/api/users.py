@@ -85,7 +85,7 @@ def list_users(call: Call, given: ListUsers) -> dict[str, Any]:
 
 
 def get_user(call: Call, _: Nothing) -> dict[str, Any]:
-    """Return a user, and what it uses."""
+    """Return a user, and what it uses; the bytes are of now, for one round trip."""
     user = call.services.users.get(call.owner)
     used = call.services.usage.used(user.id)
     limits = call.services.usage.limits(user.id)
@@ -275,7 +275,7 @@ def _use(call: Call, user: User, limits: UserLimits, used: dict[str, int]) -> di
         return {"allowed": getattr(limits, name), "used": count, "ttl": DAY_S if count else False}
 
     return {
-        "quota": {"allowed": user.quota_bytes or 0, "used": call.services.quotas.use(user.id)},
+        "quota": {"allowed": user.quota_bytes or 0, "used": call.services.quotas.use(user.id, fresh=True)},
         "recipients": of(Spending.RECIPIENTS),
         "forwards": of(Spending.FORWARDS),
         "imapUpload": of(Traffic.IMAP_UPLOAD),

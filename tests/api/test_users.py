@@ -11,6 +11,7 @@ from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from infra.devstack.endpoints import ShardUris
 from mailcore.api.application import Application
 from mailcore.errors import AuthenticationFailed, RateExceeded, ScopeInsufficient, UserDisabled
 from mailcore.model.access import Protocol
@@ -20,8 +21,9 @@ from mailcore.model.secret import Secret
 from mailcore.pop3.maildrop import Maildrop
 from mailcore.services import MailServices
 from mailcore.services.accounts.tokens import owner_of_tenant
+from mailcore.store.mailbox.packed import uid_set_of
 from tests.api.conftest import Api, token
-from tests.builders import OPERATOR, MadeUser, make_user
+from tests.builders import OPERATOR, MadeUser, make_services, make_user
 from tests.services.test_encryption import certificate
 from tests.store.test_delivery import deliver
 
@@ -254,6 +256,24 @@ def test_pop3_shows_the_newest(tenant: Api, services: MailServices, user: MadeUs
     assert (drop.count, next(iter(drop.sizes()))[:2]) == (1, b"2 ")
     drop.expunge_marked(OPERATOR)
     assert services.mailboxes.open(user.user_id, "INBOX").exists == 2
+
+
+def test_the_bytes_of_a_user_are_of_now(
+    own: Api, services: MailServices, user: MadeUser, directory_uri: str, shard_uris: dict[str, ShardUris]
+) -> None:
+    """Whoever empties the trash sees the room at once, whichever process did it and which is asked."""
+    deliver(services, b"Subject: x\r\n\r\n" + b"x" * 5000, user)
+
+    def shown() -> int:
+        return int(own.get("/users/me").body["limits"]["quota"]["used"])
+
+    assert shown() > 5000
+    elsewhere = make_services(directory_uri, shard_uris)
+    inbox = elsewhere.mailboxes.open(user.user_id, "INBOX")
+    elsewhere.messages.expunge(user.user_id, OPERATOR, inbox.mailbox_id, uid_set_of(inbox.uids), only_deleted=False)
+    elsewhere.close()
+    assert services.quotas.use(user.user_id) > 5000, "what is remembered is old"
+    assert shown() == 0
 
 
 def test_everybodys_bytes_are_counted_anew_by_a_job(tenant: Api, own: Api, redis_url: str) -> None:
