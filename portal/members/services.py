@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from mailcore.errors import NonceInvalid, NotPermitted, ValueInvalid
-from mailcore.model.actor import Actor
+from mailcore.model.actor import Actor, Door
 from mailcore.model.secret import Secret
 from mailcore.services import MailServices
 from portal.accounts import links
@@ -87,7 +87,8 @@ def invite(
             .on_conflict_do_update(index_elements=["organisation_id", "canonical_email"], set_=values)
             .returning(Invitation.id)
         ).one()
-        _mail(mail, invitation_id, organisation.name, actor.identity, display, canonical, language)
+        inviter = actor.identity if actor.door is Door.PORTAL else organisation.name  # a token has words of its maker's
+        _mail(mail, invitation_id, organisation.name, inviter, display, canonical, language)
         record(actor, "member.invited", display, {"role": to.value}, organisation_id=organisation.id)
 
 

@@ -18,7 +18,7 @@ from mailcore.model.roles import may
 from mailcore.model.token import PLATFORM, TokenOwner
 from mailcore.services import MailServices
 from mailcore.services.accounts.tokens import owner_of_tenant
-from portal.accounts.models import Invitation
+from portal.accounts.models import Invitation, MailedLink
 from portal.api import calls, members
 from portal.api.mount import OPERATIONS
 from portal.audit.models import AuditEvent
@@ -114,6 +114,9 @@ def test_members_are_listed_invited_changed_and_removed(scene: Scene, mail_servi
     assert len(client.ask("GET", "/members").body["results"]) == 5
     assert client.ask("POST", "/members", BODIES["inviteMember"]).status == 200
     assert [one["address"] for one in client.ask("GET", "/members").body["invited"]] == ["ann@outside.test"]
+    session().rollback()
+    [link] = session().scalars(select(MailedLink).where(MailedLink.email == "ann@outside.test")).all()[-1:]
+    assert link.content["invited_by"] == link.content["organisation"], "who makes a token writes nothing to strangers"
     member = made.members[Role.HELPDESK]
     assert client.ask("PUT", f"/members/{member.id}", {"role": "billing"}).status == 200
     assert client.ask("GET", f"/members/{member.id}").body["role"] == "billing"
