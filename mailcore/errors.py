@@ -293,6 +293,14 @@ class AddressTaken(Conflict):
     """The canonical form of this address belongs to somebody already."""
 
 
+class AddressKept(AddressTaken):
+    """A deleted user of the same tenant keeps the address, or one that it looks like, `until` it is erased."""
+
+    def __init__(self, *details: object, until: datetime | None = None) -> None:
+        super().__init__(*details)
+        self.until = until
+
+
 class AddressCycle(Conflict):
     """Mail for the address would come back to it, or go through too many others."""
 

@@ -10,13 +10,18 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 
 from mailcore import errors
+from portal.showing import date
 
 KINDS: Final[Mapping[type[errors.MailError], Any]] = {
     errors.AddressInvalid: _("That is not an address that can receive mail. Write it like name@example.org."),
     errors.AddressTaken: _("Somebody has this address already, or one that looks like it. Choose another."),
+    errors.AddressKept: _(
+        "A deleted user keeps this address. Restore them, or give their addresses free, under Deleted."
+    ),
     errors.AddressNotFound: _("Nobody in your organisation has this address."),
     errors.AddressCycle: _("Mail would come back to where it was sent from. Leave this address out."),
     errors.DomainNotFound: _("This domain is not one of yours. Add it under Domains first."),
@@ -175,6 +180,12 @@ _PATTERNS: Final = [(re.compile(re.escape(text).replace(r"\*", ".*"), re.DOTALL)
 
 def refusal(error: errors.MailError) -> str:
     """Return what to tell somebody whose change was refused."""
+    if isinstance(error, errors.AddressKept) and (until := getattr(error, "until", None)) is not None:
+        return gettext(
+            "A deleted user keeps this address until %(day)s."
+            " Restore them, or give their addresses free, under Deleted.",
+            day=date(until),
+        )
     said = of_detail(str(error.details[0])) if type(error) in SPOKEN and error.details else None
     return said or of_kind(type(error))
 

@@ -107,6 +107,7 @@ TABLE: Final[Mapping[type[e.MailError], Row]] = {
     e.ErasureBegun: Row(400, "DeleteInProgress", "It is too late: the user is being erased"),
     e.MailboxExists: Row(400, "MailboxExistsError", "Mailbox already exists"),
     e.AddressTaken: Row(400, "AddressExistsError", "This address already exists"),
+    e.AddressKept: Row(400, "AddressExistsError", "A deleted user keeps this address", tells=True),
     e.DomainTaken: Row(400, "DomainExists", "This domain already exists"),
     e.FactorIsOn: Row(400, "FactorIsOn", "This second factor is on already"),
     e.FactorIsOff: Row(400, "FactorIsOff", "This second factor is not on"),

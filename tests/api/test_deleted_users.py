@@ -28,6 +28,13 @@ def test_a_user_is_deleted_looked_at_and_restored(tenant: Api, own: Api, user: M
     assert tenant.get(path).body["address"] == user.address
 
 
+def test_who_wants_the_address_meanwhile_is_told_until_when_it_is_kept(tenant: Api, user: MadeUser) -> None:
+    tenant.delete(f"/users/{user.user_id}?deleteAfter=2031-01-01T00:00:00.000Z")
+    refused = tenant.post("/addresses/forwarded", {"address": user.address, "targets": ["x@else.test"]})
+    assert (refused.status, refused.body["code"]) == (400, "AddressExistsError")
+    assert refused.body["error"].startswith(f"A deleted user keeps {user.address} until 2031-01-01: ")
+
+
 def test_a_dry_run_deletes_nobody(tenant: Api, user: MadeUser) -> None:
     answer = tenant.delete(f"/users/{user.user_id}?dry_run=true").body
     assert [step["change"] for step in answer["plan"]] == ["user.deleted"]

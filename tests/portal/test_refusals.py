@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -124,6 +125,18 @@ def test_every_error_has_a_german_sentence_and_nothing_of_its_detail(
     assert said in german
     assert said not in {str(text) for text in KINDS.values()}, "it stays English"
     assert "programs" not in said
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "A deleted user keeps this address until Jan 2, 2031. Restore them, or give their addresses free"),
+        ("de", "Ein gelöschter Benutzer behält diese Adresse bis 02.01.2031. Stellen Sie ihn wieder her oder geben"),
+    ],
+)
+def test_until_when_a_deleted_user_keeps_an_address_is_told(portal_app: Flask, language: str, said: str) -> None:
+    with portal_app.test_request_context(headers={"Accept-Language": language}):
+        assert refusal(errors.AddressKept("for programs", until=datetime(2031, 1, 2, tzinfo=UTC))).startswith(said)
 
 
 TROUBLES = {

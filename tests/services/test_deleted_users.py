@@ -15,6 +15,7 @@ from redis import Redis
 from infra.devstack.endpoints import Endpoints, ShardUris
 from mailcore import fault
 from mailcore.errors import (
+    AddressKept,
     AddressNotFound,
     AddressTaken,
     AuthenticationFailed,
@@ -153,6 +154,43 @@ def test_whoever_is_deleted_is_gone_and_comes_back_whole(services: MailServices,
     assert services.deleted_users.list_of_tenant(user.tenant_id) == []
     with pytest.raises(DeletedUserNotFound):
         services.deleted_users.restore(OPERATOR, user.user_id)
+
+
+def test_who_wants_a_deleted_users_address_is_told_who_keeps_it(services: MailServices, user: MadeUser) -> None:
+    domain = user.address.partition("@")[2]
+    heir = make_user(services, tenant=(user.tenant_id, domain))
+    services.addresses.create(OPERATOR, user.user_id, f"*@{domain}", allow_wildcard=True)
+    services.addresses.create(OPERATOR, user.user_id, f"oca@{domain}")
+    made = services.deleted_users.delete(OPERATOR, user.user_id)
+    wanted: list[Callable[[str], object]] = [
+        lambda address: services.users.create(OPERATOR, address, None, "", user.tenant_id),
+        lambda address: services.addresses.create(OPERATOR, heir.user_id, address, allow_wildcard=True),
+        lambda address: services.groups.create(OPERATOR, user.tenant_id, address),
+        lambda address: services.forwarded_addresses.create(
+            OPERATOR, user.tenant_id, address, ["x@else.test"], allow_wildcard=True
+        ),
+        lambda address: services.renaming.rename(OPERATOR, heir.user_id, address),
+    ]
+    for want in wanted:
+        with pytest.raises(AddressKept) as refused:
+            want(user.address)
+        assert refused.value.until == pytest.approx(made.erase_after, abs=timedelta(seconds=1))
+        assert user.address in str(refused.value)
+    for address, ways in ((f"*@{domain}", (wanted[1], wanted[3])), (f"\u043e\u0441\u0430@{domain}", wanted[:2])):
+        for want in ways:
+            with pytest.raises(AddressKept):
+                want(address)
+    for want in wanted[:4]:
+        with pytest.raises(AddressTaken) as refused:
+            want(heir.address)
+        assert not isinstance(refused.value, AddressKept), "who has it is there"
+
+
+def test_no_other_tenant_is_told_of_a_deleted_user(services: MailServices, user: MadeUser) -> None:
+    services.deleted_users.delete(OPERATOR, user.user_id)
+    entry = services.addresses.get(user.address)
+    assert services.addresses.held(user.tenant_id, entry) is not None
+    assert services.addresses.held(make_user(services).tenant_id, entry) is None
 
 
 def test_tokens_from_before_stay_worthless(services: MailServices, user: MadeUser) -> None:

@@ -144,7 +144,9 @@ class AddressChanges:
         moved = [_moved(entry, old, new) for entry in entries]
         taken = self._directory.addresses.find_entries([entry.canonical for entry in moved]) if moved else {}
         if taken:
-            raise AddressTaken(f"{next(iter(taken.values())).display} belongs to somebody already")
+            first = next(iter(taken.values()))
+            held = self._addresses.held(tenant_id, first)
+            raise held or AddressTaken(f"{first.display} belongs to somebody already")
         wanted: Details = {"old": old, "new": new, "addresses": len(moved)}
         with self._audit.of_tenant(actor, "domain.addresses_renamed", tenant_id, wanted) as change:
             named = self._directory.addresses.list_naming(tenant_id, old)

@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from mailcore.errors import (
     AddressInvalid,
+    AddressKept,
     AddressNotFound,
     AddressTaken,
     DomainNotFound,
@@ -21,7 +22,7 @@ from mailcore.model.address import Address, display_domain
 from mailcore.model.address_data import NO_DATA, AddressData
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.lookalike import lookalike
-from mailcore.model.routing import RESERVED
+from mailcore.model.routing import RESERVED, Entry
 from mailcore.model.tenant import AddressRoute
 from mailcore.model.wildcard import STAR, Wildcard, canonical_of, is_wildcard
 from mailcore.services.accounts.sessions import Sessions
@@ -29,6 +30,7 @@ from mailcore.services.events.audit import Audit
 from mailcore.services.process.clock import now
 from mailcore.services.tenants.tenants import clean_name
 from mailcore.store.directory import Directory
+from mailcore.store.directory.deleted_users import Stage
 
 AT_ONCE: Final = 1000
 
@@ -81,7 +83,7 @@ class Addresses:
             DomainNotFound: its domain is not the tenant's.
             NotPermitted: the domain is not verified yet.
             WildcardNotPermitted: it is a pattern.
-            AddressTaken: somebody has it, or one that people would take it for.
+            AddressTaken: somebody has it, or one that people would take it for; `AddressKept`: a deleted user does.
         """
         if is_wildcard(text):
             raise WildcardNotPermitted(f"{text} is a pattern, not an address")
@@ -89,19 +91,47 @@ class Addresses:
         if address.label is not None:
             raise AddressInvalid("an address is created without +label; mail to every label of it arrives anyway")
         self._check_domain(tenant_id, address.domain)
-        if self._directory.addresses.find_entry(address.canonical) is not None:
-            raise AddressTaken(f"{address.display} belongs to somebody already")
-        self._check_told_apart(address)
+        entry = self._directory.addresses.find_entry(address.canonical)
+        if entry is not None:
+            raise self.held(tenant_id, entry) or AddressTaken(f"{address.display} belongs to somebody already")
+        self._check_told_apart(tenant_id, address)
         return address
 
-    def _check_told_apart(self, address: Address) -> None:
+    def _check_told_apart(self, tenant_id: TenantId, address: Address) -> None:
         """Raises: AddressTaken, where people would take it for another that somebody has, or that has a duty."""
         alike = lookalike(address.canonical)
         if alike is None:
-            if self._directory.addresses.is_looked_like(address.canonical):
-                raise AddressTaken(f"{address.display} looks like an address that somebody has")
-        elif alike.partition("@")[0] in RESERVED or self._directory.addresses.find_entry(alike) is not None:
-            raise AddressTaken(f"{address.display} looks like {alike}: choose letters that can be told apart")
+            entry = self._directory.addresses.find_looking_like(address.canonical)
+            said = f"{address.display} looks like an address that somebody has"
+        else:
+            entry = self._directory.addresses.find_entry(alike)
+            said = f"{address.display} looks like {alike}: choose letters that can be told apart"
+            if alike.partition("@")[0] in RESERVED:
+                raise AddressTaken(said)
+        if entry is not None:
+            raise self.held(tenant_id, entry) or AddressTaken(said)
+
+    def held(self, tenant_id: TenantId, entry: Entry) -> AddressKept | None:
+        """Return what to raise where an entry is in a tenant's way that a deleted user of its own keeps, or None.
+
+        Others' deleted users are told to nobody. Up to two round trips.
+        """
+        if not isinstance(entry, AddressRoute) or entry.tenant_id != tenant_id:
+            return None
+        found = self._directory.deleted_users.find(entry.user_id)
+        if found is None or found.stage is Stage.ERASING:
+            return None
+        until = found.erase_after
+        return AddressKept(
+            f"a deleted user keeps {entry.display} until {until:%Y-%m-%d}: restore it, or give its addresses free",
+            until=until,
+        )
+
+    def why_taken(self, tenant_id: TenantId, display: str, canonical: str) -> AddressTaken:
+        """Return what to raise where an address or wildcard could not be stored, for somebody has it."""
+        entry = self._directory.addresses.find_entry(canonical)
+        held = self.held(tenant_id, entry) if entry is not None else None
+        return held or AddressTaken(f"{display} belongs to somebody already")
 
     def check_wildcard(self, tenant_id: TenantId, text: str) -> Wildcard:
         """Return the pattern if the tenant may have it: one in a domain of its own, or `user@*`.
@@ -168,7 +198,7 @@ class Addresses:
         )
         with self._audit.of_user(actor, "address.created", user_id, {"address": display}):
             if not self._directory.addresses.insert(route):
-                raise AddressTaken(f"{display} belongs to somebody already")
+                raise self.why_taken(user.tenant_id, display, canonical)
         return route
 
     def delete(self, actor: Actor, user_id: UserId, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import filterfalse
 
-from mailcore.errors import AddressCycle, AddressInvalid, AddressNotFound, AddressTaken, TooManyMembers, ValueInvalid
+from mailcore.errors import AddressCycle, AddressInvalid, AddressNotFound, TooManyMembers, ValueInvalid
 from mailcore.model.actor import Actor
 from mailcore.model.address import Address
 from mailcore.model.event import Details
@@ -53,7 +53,7 @@ class OnwardAddresses:
         self._check_ways(entry)
         with self._audit.of_tenant(actor, f"{kind}.created", entry.tenant_id, _wanted(entry)):
             if not self._directory.addresses.insert(entry):
-                raise AddressTaken(f"{entry.display} belongs to somebody already")
+                raise self._addresses.why_taken(entry.tenant_id, entry.display, entry.canonical)
 
     def replace(
         self, actor: Actor, kind: str, before: ForwardedAddress | Group, after: ForwardedAddress | Group
@@ -69,7 +69,7 @@ class OnwardAddresses:
         with self._audit.of_tenant(actor, f"{kind}.changed", after.tenant_id, _wanted(after)) as change:
             change.before["to"] = list(onward(before))
             if after.canonical != before.canonical and not self._directory.addresses.rename([after]):
-                raise AddressTaken(f"{after.display} belongs to somebody already")
+                raise self._addresses.why_taken(after.tenant_id, after.display, after.canonical)
             if not self._directory.addresses.replace(after):
                 raise AddressNotFound(f"{after.display} is gone")
 

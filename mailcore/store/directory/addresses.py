@@ -73,10 +73,11 @@ class Addresses:
             names = self._collection.find({"tenant": tenant_id}, {"canonical": 1, "_id": 0})
             return any(document["canonical"].endswith(f"@{domain}") for document in names)
 
-    def is_looked_like(self, canonical: str) -> bool:
-        """Return whether there is an address that people would read as this one."""
+    def find_looking_like(self, canonical: str) -> Entry | None:
+        """Return an entry whose address people would read as this one, or None."""
         with deadline():
-            return self._by_canonical.find_one({"looks_like": str(canonical)}, {"_id": 1}) is not None
+            document = self._by_canonical.find_one({"looks_like": str(canonical)})
+        return None if document is None else read_entry(document)
 
     def list_of_user(self, user_id: UserId) -> list[AddressRoute]:
         """Return the user's addresses and wildcards in order of creation."""
