@@ -166,6 +166,9 @@ SAID: Final[Mapping[str, Any]] = {
     "a grant has a reason and lasts *": _("Give a reason, and 1 to 72 hours."),
     "it would be over already": _("Choose a time that is still to come."),
     "a number from * to *": _("This number is too large or too small."),
+    "none of the user's addresses is free: *": _(
+        "Others have all addresses of this user. Take one away from them, then restore the user."
+    ),
     "somebody else decides": _("Another member of support decides about it."),
     "choose one of the plans": _("Choose one of the plans."),
     "a cap is a positive amount": _("A cap is an amount above nothing."),

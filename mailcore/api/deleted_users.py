@@ -52,7 +52,7 @@ class Recovered(Fields):
 
 
 class UserRestored(Output):
-    """The user is as it was; sign-ins and tokens begin anew."""
+    """The user is as it was, but for addresses given to others; sign-ins and tokens begin anew."""
 
     code: Literal["TaskCancelled"]
     user: str
@@ -88,13 +88,12 @@ def get_deleted_user(call: Call, _: Nothing) -> dict[str, Any]:
 
 def restore_user(call: Call, _: Nothing) -> dict[str, Any]:
     """Take a deletion back."""
-    main = call.services.deleted_users.get(call.owner).user.address
-    recovered = call.services.deleted_users.restore(call.actor, call.owner)
+    restored = call.services.deleted_users.restore(call.actor, call.owner)
     return {
         "code": "TaskCancelled",
         "user": str(call.owner),
         "task": str(call.owner),
-        "addresses": {"recovered": recovered, "main": main},
+        "addresses": {"recovered": restored.addresses, "main": restored.main},
     }
 
 

@@ -271,7 +271,7 @@ def connect(settings: MailSettings, offload: Offload | None = None) -> MailServi
         placement, mailboxes, messages, content, quotas, originals, files, submission, sent_copies, forwarding, usage
     )
     second_factors = SecondFactors(directory, confirming, audit, factor_limits, sessions)
-    deleted_users = DeletedUsers(directory, placement, sessions, audit, offload, settings.limits)
+    deleted_users = DeletedUsers(directory, placement, addresses, sessions, audit, offload, settings.limits)
     pools = Pools(directory, placement, audit)
     domains = Domains(directory, audit, dns, settings.mx_hosts)
     client_host = settings.client_host or settings.hostname

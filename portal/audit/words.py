@@ -89,6 +89,7 @@ SENTENCES: Final[Mapping[Subject, Mapping[str, Any]]] = {
         "user.repaired": _("Mailbox of a user repaired"),
         "user.deleted": _("User deleted"),
         "user.restored": _("User restored"),
+        "user.addresses_freed": _("Addresses of a deleted user given free"),
         "user.erased": _("User erased for good"),
         "people.import_checked": _("List of people uploaded and checked"),
         "people.import_started": _("Users of a list are being made"),

@@ -197,8 +197,28 @@ def restore(user_id: str) -> ResponseReturnValue:
     found = mail().deleted_users.get(UserId(id_of(user_id)))
     if found.user.tenant_id != current_tenant():
         raise NotFound(user_id)
+    restored = []
+    answer = attempt(
+        lambda: restored.append(mail().deleted_users.restore(actor(), found.user.id)), None, url_for("people.deleted")
+    )
+    for one in restored:
+        if one.lost:
+            lost = ", ".join(one.lost)
+            flash(_("%(address)s is back, without %(lost)s.", address=one.main, lost=lost), "success")
+        else:
+            flash(_("%(address)s is back as it was.", address=one.main), "success")
+    return answer
+
+
+@blueprint.post("/deleted/<user_id>/free-addresses")
+@requires(Permission.MANAGE_PEOPLE)
+def free_addresses(user_id: str) -> ResponseReturnValue:
+    """Let anybody have a deleted user's addresses."""
+    found = mail().deleted_users.get(UserId(id_of(user_id)))
+    if found.user.tenant_id != current_tenant():
+        raise NotFound(user_id)
     return attempt(
-        lambda: mail().deleted_users.restore(actor(), found.user.id),
-        _("%(address)s is back as it was.", address=found.user.address),
+        lambda: mail().deleted_users.free_addresses(actor(), found.user.id),
+        _("The addresses of %(address)s are free. Give them to whom you like.", address=found.user.address),
         url_for("people.deleted"),
     )

@@ -33,8 +33,8 @@ def user_of_tenant(text: str) -> User:
     return user
 
 
-def attempt(change: Callable[[], object], done: str, target: str, *, anchor: str = "") -> Response:
-    """Make a change, say how it went, and go where it is shown.
+def attempt(change: Callable[[], object], done: str | None, target: str, *, anchor: str = "") -> Response:
+    """Make a change, say how it went, and go where it is shown; without `done` the caller says what became of it.
 
     A refusal is told in words; what is not there answers 404, a store that is away 503.
     """
@@ -47,5 +47,6 @@ def attempt(change: Callable[[], object], done: str, target: str, *, anchor: str
     except MailError as error:
         flash(refusal(error), "error")
     else:
-        flash(done, "success")
+        if done is not None:
+            flash(done, "success")
     return redirect(target + (f"#{anchor}" if anchor else ""), code=303)

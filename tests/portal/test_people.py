@@ -182,6 +182,27 @@ def test_delete_and_restore(sign_in: SignIn, mail_services: MailServices, organi
         mail_services.deleted_users.get(user_id)
 
 
+def test_a_deleted_users_address_is_freed_for_a_successor(
+    sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
+) -> None:
+    gone, heir = user_of(mail_services, organisation), user_of(mail_services, organisation)
+    address, admin = mail_services.users.get(gone).address, sign_in(Role.ADMIN)
+    second = f"second-{address}"
+    mail_services.addresses.create(OPERATOR, gone, second)
+    admin.post(f"/people/{gone}/delete")
+    admin.post(f"/people/{heir}/addresses", {"address": address})
+    assert "A deleted user keeps this address until" in text_of(admin.get(f"/people/{heir}"))
+    assert f"Free the addresses of {address}?" in text_of(admin.get("/people/deleted"))
+    admin.post(f"/people/deleted/{gone}/free-addresses")
+    shown = text_of(admin.get("/people/deleted"))
+    assert f"The addresses of {address} are free." in shown
+    assert f"Free the addresses of {address}?" not in shown
+    admin.post(f"/people/{heir}/addresses", {"address": address})
+    assert mail_services.addresses.get(address).user_id == heir
+    admin.post(f"/people/deleted/{gone}/restore")
+    assert f"{second} is back, without {address}." in text_of(admin.get("/people/deleted"))
+
+
 def test_leaver_becomes_a_shared_mailbox(
     sign_in: SignIn, mail_services: MailServices, organisation: MadeOrganisation
 ) -> None:

@@ -465,6 +465,7 @@ CALLS: dict[str, Call] = {
     "groups.update": lambda s: s.services.groups.update(s.actor, s.user.tenant_id, s.group(), name="All"),
     "correspondents.change": _hide_correspondent,
     "deleted_users.delete": _delete_user,
+    "deleted_users.free_addresses": lambda s: s.services.deleted_users.free_addresses(s.actor, s.deleted_user()),
     "deleted_users.restore": lambda s: s.services.deleted_users.restore(s.actor, s.deleted_user()),
     "deleted_users.set_hold": lambda s: s.services.deleted_users.set_hold(s.actor, s.deleted_user(), held=True),
     "deleted_users.erase": _erase,

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from mailcore.errors import (
     AddressNotFound,
     AddressTaken,
     AuthenticationFailed,
+    Conflict,
     DeletedUserNotFound,
     ErasureBegun,
     NotPermitted,
@@ -40,6 +42,7 @@ from mailcore.services.mailboxes.messages import NewMessage
 from mailcore.services.tenants.seats import Seats
 from mailcore.smtp.replies import reply_for
 from mailcore.store.directory.address_entries import RESERVED
+from mailcore.store.directory.deleted_users import Stage
 from mailcore.store.indexes import HOT
 from mailcore.store.keys import change_key, user_key
 from mailcore.store.mailbox import annotations, blocks, heads, message_ids, notes, purge, row_blocks, segments
@@ -147,7 +150,7 @@ def test_whoever_is_deleted_is_gone_and_comes_back_whole(services: MailServices,
     assert services.deleted_users.addresses_of(user.user_id) == [user.address]
     assert services.deleted_users.used_bytes(user.user_id) > 50_000
     assert [one.user.id for one in services.deleted_users.list_of_tenant(user.tenant_id)] == [user.user_id]
-    assert services.deleted_users.restore(OPERATOR, user.user_id) == 1
+    assert services.deleted_users.restore(OPERATOR, user.user_id) == service.Restored(1, user.address)
     assert sign_in(services, user) == user.user_id
     assert inbox(services, user) == [raw]
     assert deliver(services, raw, user) == [None]
@@ -191,6 +194,66 @@ def test_no_other_tenant_is_told_of_a_deleted_user(services: MailServices, user:
     entry = services.addresses.get(user.address)
     assert services.addresses.held(user.tenant_id, entry) is not None
     assert services.addresses.held(make_user(services).tenant_id, entry) is None
+
+
+def test_a_successor_gets_the_mail_of_a_freed_address(services: MailServices, user: MadeUser) -> None:
+    domain, address = user.address.partition("@")[2], user.address
+    heir = make_user(services, tenant=(user.tenant_id, domain))
+    services.addresses.create(OPERATOR, user.user_id, f"second@{domain}")
+    services.addresses.create(OPERATOR, user.user_id, f"*@{domain}", allow_wildcard=True)
+    services.groups.create(OPERATOR, user.tenant_id, f"all@{domain}", [heir.address, address, f"second@{domain}"])
+    before, after = message(b"before"), message(b"after")
+    deliver(services, before, user)
+    services.deleted_users.delete(OPERATOR, user.user_id)
+    services.deleted_users.set_hold(OPERATOR, user.user_id, held=True)
+    freed = services.deleted_users.free_addresses(OPERATOR, user.user_id)
+    assert set(freed) == {address, f"second@{domain}", f"*@{domain}"}
+    assert set(services.deleted_users.addresses_of(user.user_id)) == set(freed)
+    assert services.deleted_users.free_addresses(OPERATOR, user.user_id) == []
+    assert services.groups.get(user.tenant_id, f"all@{domain}").members == (heir.address,)
+    services.addresses.create(OPERATOR, heir.user_id, address)
+    assert services.deleted_users.addresses_of(user.user_id) == [f"second@{domain}", f"*@{domain}"]
+    assert deliver(services, after, replace(heir, address=address)) == [None]
+    assert inbox(services, replace(heir, address=address)) == [after]
+    with pytest.raises(AddressNotFound):
+        services.delivery.resolve(f"second@{domain}")
+    restored = services.deleted_users.restore(OPERATOR, user.user_id)
+    assert restored == service.Restored(2, f"second@{domain}", (address,))
+    assert services.users.get(user.user_id).address == f"second@{domain}"
+    assert services.addresses.get(address).user_id == heir.user_id
+    assert services.addresses.get(f"second@{domain}").user_id == user.user_id
+    assert services.groups.get(user.tenant_id, f"all@{domain}").members == (heir.address, f"second@{domain}")
+    assert inbox(services, user) == [before]
+
+
+def test_who_lost_all_addresses_is_restored_once_one_is_free(services: MailServices, user: MadeUser) -> None:
+    heir = make_user(services, tenant=(user.tenant_id, user.address.partition("@")[2]))
+    services.deleted_users.delete(OPERATOR, user.user_id)
+    services.deleted_users.free_addresses(OPERATOR, user.user_id)
+    services.addresses.create(OPERATOR, heir.user_id, user.address)
+    with pytest.raises(Conflict):
+        services.deleted_users.restore(OPERATOR, user.user_id)
+    assert services.deleted_users.get(user.user_id).stage is Stage.KEPT
+    services.addresses.delete(OPERATOR, heir.user_id, user.address)
+    assert services.deleted_users.restore(OPERATOR, user.user_id) == service.Restored(1, user.address)
+    assert sign_in(services, user) == user.user_id
+
+
+def test_freeing_that_was_cut_off_loses_nothing(services: MailServices, user: MadeUser) -> None:
+    services.deleted_users.delete(OPERATOR, user.user_id)
+
+    def die() -> None:
+        raise Died
+
+    fault.install({"user_free.after_note": die})
+    with pytest.raises(Died):
+        services.deleted_users.free_addresses(OPERATOR, user.user_id)
+    fault.install({})
+    with pytest.raises(AddressKept):
+        services.addresses.check_free(user.tenant_id, user.address)
+    services.deleted_users.free_addresses(OPERATOR, user.user_id)
+    services.addresses.check_free(user.tenant_id, user.address)
+    assert services.deleted_users.restore(OPERATOR, user.user_id) == service.Restored(1, user.address)
 
 
 def test_tokens_from_before_stay_worthless(services: MailServices, user: MadeUser) -> None:

@@ -1,6 +1,7 @@
 """Deleted users: gone for everybody at once, restored whole until their time is over, then erased without a trace.
 
-While a user can be restored its addresses are nobody else's and take no mail. A legal hold, a retention rule and mail
+While a user can be restored its addresses are nobody else's and take no mail, unless they are given free: then they
+come back only as far as nobody has them. A legal hold, a retention rule and mail
 that is still to be sent make the erasure wait; nothing else does.
 """
 
@@ -15,11 +16,14 @@ from bson import ObjectId
 
 from mailcore import fault
 from mailcore.errors import (
+    Conflict,
     DeletedUserNotFound,
     ErasureBegun,
+    MailError,
     NotPermitted,
     TenantNotFound,
     TooManyUsers,
+    Unavailable,
     UserNotFound,
     ValueInvalid,
 )
@@ -28,8 +32,11 @@ from mailcore.model.address import canonical
 from mailcore.model.ids import MailboxId, TenantId, UserId
 from mailcore.model.limits import Limits
 from mailcore.model.retention import RetentionPolicy
-from mailcore.model.tenant import Tenant
+from mailcore.model.routing import Group
+from mailcore.model.tenant import AddressRoute, Tenant
+from mailcore.model.wildcard import is_wildcard
 from mailcore.services.accounts.sessions import Sessions
+from mailcore.services.addresses.addresses import Addresses
 from mailcore.services.events.audit import Audit
 from mailcore.services.keeping.retention import may_destroy
 from mailcore.services.process.clock import now
@@ -65,6 +72,16 @@ class Deletion:
     erase_after: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A user that is back."""
+
+    addresses: int
+    main: str
+    lost: tuple[str, ...] = ()
+    """Addresses that were given free, and cannot be the user's any more."""
+
+
 class DeletedUsers:
     """Deletes, restores and erases users."""
 
@@ -72,6 +89,7 @@ class DeletedUsers:
         self,
         directory: Directory,
         placement: Placement,
+        addresses: Addresses,
         sessions: Sessions,
         audit: Audit,
         offload: Offload,
@@ -79,6 +97,7 @@ class DeletedUsers:
     ) -> None:
         self._directory = directory
         self._placement = placement
+        self._addresses = addresses
         self._sessions = sessions
         self._audit = audit
         self._offload = offload
@@ -127,18 +146,49 @@ class DeletedUsers:
 
     def addresses_of(self, user_id: UserId) -> list[str]:
         """Return the addresses that a deleted user gets back, the main one first."""
-        main = self.get(user_id).user.address
-        shown = [route.display for route in self._directory.addresses.list_of_user(user_id)]
+        found = self.get(user_id)
+        main = found.user.address
+        kept = self._directory.addresses.list_of_user(user_id)
+        free = [route for route in _missing(found, kept) if self._is_free(route)]
+        shown = [route.display for route in (*kept, *free)]
         return sorted(shown, key=lambda address: address != main)
 
     def used_bytes(self, user_id: UserId) -> int:
         """Return the bytes of a deleted user's mail."""
         return self._placement.shard(self.get(user_id).user.shard).heads.user_bytes(user_id)
 
-    def restore(self, actor: Actor, user_id: UserId) -> int:
-        """Make a deleted user as it was, but for sessions and tokens; return how many addresses it has again.
+    def free_addresses(self, actor: Actor, user_id: UserId) -> list[str]:
+        """Let anybody have a deleted user's addresses, which leave the tenant's groups; return them.
+
+        The user can be restored yet, with those that are still free by then.
 
         Raises:
+            DeletedUserNotFound: there is none such, or it is restored this moment.
+            ErasureBegun: it is being erased, and they with it.
+        """
+        user = (found := self.get(user_id)).user
+        if found.stage is Stage.ERASING:
+            raise ErasureBegun(user_id)
+        routes = self._directory.addresses.list_reserved(user_id)
+        wanted = {"addresses": [route.display for route in routes]}
+        with self._audit.of_tenant(
+            actor, "user.addresses_freed", user.tenant_id, wanted, new_user=user_id, shard=user.shard
+        ):
+            own = frozenset(route.canonical for route in routes)
+            if not self._directory.deleted_users.free(user_id, routes, self._groups_of(user.tenant_id, own)):
+                raise DeletedUserNotFound(user_id)
+            fault.hit("user_free.after_note")
+            self._leave_groups(user.tenant_id, own)
+            self._directory.addresses.delete_reserved(user_id)
+        return wanted["addresses"]
+
+    def restore(self, actor: Actor, user_id: UserId) -> Restored:
+        """Make a deleted user as it was, but for sessions, tokens and addresses that somebody else has meanwhile.
+
+        Where the main one is among them another becomes it.
+
+        Raises:
+            Conflict: none of its addresses is free.
             DeletedUserNotFound: there is none such.
             ErasureBegun: it is too late.
             TooManyUsers: the tenant's plan has no room for it.
@@ -152,14 +202,54 @@ class DeletedUsers:
         if found.stage is Stage.ERASING:
             raise ErasureBegun(user_id)
         with self._audit.of_tenant(actor, "user.restored", user.tenant_id, new_user=user_id, shard=user.shard):
-            if not self._directory.deleted_users.put_back(user_id):
+            claimed = self._directory.deleted_users.claim_restore(user_id)
+            if claimed is None:
+                raise ErasureBegun(user_id)
+            restored = self._take_addresses_back(claimed)
+            if not self._directory.deleted_users.put_back(user_id, restored.main):
                 raise ErasureBegun(user_id)
             if tenant is not None:
                 self._take_seat(seats, tenant, found)
-            self._directory.addresses.set_reserved(user_id, reserved=False)
         self._placement.forget(user_id)
         self._sessions.user_changed(user_id)
-        return len(self._directory.addresses.list_of_user(user_id))
+        return restored
+
+    def _take_addresses_back(self, found: DeletedUser) -> Restored:
+        """Give a user its addresses again, and these their places in groups.
+
+        Raises:
+            Conflict: it would have no main address.
+        """
+        user, addresses = found.user, self._directory.addresses
+        addresses.set_reserved(user.id, reserved=False)  # from here on nobody takes away what is there
+        for route in _missing(found, addresses.list_of_user(user.id)):
+            if self._is_free(route):
+                addresses.insert(route)
+        own = addresses.list_of_user(user.id)
+        mains = [route.display for route in own if not is_wildcard(route.display)]
+        if not mains:
+            addresses.set_reserved(user.id, reserved=True)
+            self._directory.deleted_users.give_up_restore(user.id)
+            raise Conflict("none of the user's addresses is free: take one from who has it, then restore the user")
+        there = {route.canonical for route in own}
+        for group_id, member in found.left_groups:
+            group = addresses.find_id(group_id)
+            if isinstance(group, Group) and group.tenant_id == user.tenant_id and canonical(member) in there:
+                addresses.replace(replace(group, members=tuple(dict.fromkeys((*group.members, member)))))
+        main = user.address if user.address in mains else mains[0]
+        return Restored(len(own), main, tuple(route.display for route in _missing(found, own)))
+
+    def _is_free(self, route: AddressRoute) -> bool:
+        try:
+            if not is_wildcard(route.display):
+                self._addresses.check_free(route.tenant_id, route.display)
+                return True
+            self._addresses.check_wildcard(route.tenant_id, route.display)
+        except Unavailable:
+            raise
+        except MailError:
+            return False
+        return self._directory.addresses.find_entry(route.canonical) is None
 
     def _take_seat(self, seats: Seats, tenant: Tenant, found: DeletedUser) -> None:
         """Keep the seat of a user that was put back, or put it away as it was.
@@ -171,6 +261,7 @@ class DeletedUsers:
             seats.take(tenant, found.user.id)
         except TooManyUsers:
             self._directory.deleted_users.put_away(found.user.id, found.deleted_at, found.erase_after)
+            self._directory.addresses.set_reserved(found.user.id, reserved=True)
             self._placement.forget(found.user.id)
             raise
 
@@ -217,7 +308,7 @@ class DeletedUsers:
         with self._audit.of_tenant(actor, "user.erased", user.tenant_id, new_user=user_id, shard=user.shard) as change:
             counts = self._erase_mail(shard, user.tenant_id, user_id)
             fault.hit("user_erase.after_mail")
-            self._erase_from_directory(user.tenant_id, user_id)
+            self._erase_from_directory(user.tenant_id, user_id, [route.id for route in found.freed])
             deleted.forget(user_id)
             change.after["documents"] = sum(counts.values())
         log.info("user.erased", extra={"user": str(user_id), "documents": sum(counts.values())})
@@ -265,6 +356,16 @@ class DeletedUsers:
             shard.blob_refs.delete(references)
             collector.collect(tenant_id, addresses)
 
+    def _groups_of(self, tenant_id: TenantId, addresses: frozenset[str]) -> list[tuple[ObjectId, str]]:
+        """Return which groups of the tenant have such addresses as members, and as what."""
+        found: list[tuple[ObjectId, str]] = []
+        after: ObjectId | None = None
+        while page := self._directory.addresses.list_groups(tenant_id, after):
+            for group in page:
+                found += [(group.id, member) for member in group.members if canonical(member) in addresses]
+            after = page[-1].id
+        return found
+
     def _leave_groups(self, tenant_id: TenantId, addresses: frozenset[str]) -> None:
         """Take addresses out of the tenant's groups: who gets such an address later is somebody else."""
         after: ObjectId | None = None
@@ -275,12 +376,18 @@ class DeletedUsers:
                     self._directory.addresses.replace(replace(group, members=members))
             after = page[-1].id
 
-    def _erase_from_directory(self, tenant_id: TenantId, user_id: UserId) -> None:
+    def _erase_from_directory(self, tenant_id: TenantId, user_id: UserId, freed: list[ObjectId]) -> None:
         directory = self._directory
         routes = directory.addresses.list_of_user(user_id)
         self._leave_groups(tenant_id, frozenset(route.canonical for route in routes))
-        directory.send_as.delete_of_user(tenant_id, user_id, [route.id for route in routes])
+        directory.send_as.delete_of_user(tenant_id, user_id, [*freed, *(route.id for route in routes)])
         directory.api_tokens.delete_of_user(user_id)
         directory.nonces.delete_of_user(user_id)
         directory.mail_exports.delete_of_user(user_id)
         directory.addresses.delete_of_user(user_id)
+
+
+def _missing(found: DeletedUser, there: list[AddressRoute]) -> list[AddressRoute]:
+    """Return what was given free of a user's addresses and is not among these, each once."""
+    own = {route.canonical for route in there}
+    return list({route.canonical: route for route in found.freed if route.canonical not in own}.values())

@@ -172,6 +172,17 @@ class Addresses:
         with deadline():
             self._collection.update_many({"user": user_id}, change)
 
+    def list_reserved(self, user_id: UserId) -> list[AddressRoute]:
+        """Return a deleted user's addresses and wildcards that are kept from everybody else."""
+        with deadline():
+            found = [read_entry(document) for document in self._collection.find({"user": user_id, RESERVED: True})]
+        return [entry for entry in found if isinstance(entry, AddressRoute)]
+
+    def delete_reserved(self, user_id: UserId) -> None:
+        """Remove a deleted user's addresses, unless it is being restored."""
+        with deadline():
+            self._collection.delete_many({"user": user_id, RESERVED: True})
+
     def delete_of_user(self, user_id: UserId) -> int:
         """Remove every address and wildcard of a user; return how many there were."""
         with deadline():

@@ -15,15 +15,18 @@ from pymongo.database import Database
 
 from mailcore import fault
 from mailcore.model.ids import TenantId, UserId
-from mailcore.model.tenant import User
+from mailcore.model.tenant import AddressRoute, User
 from mailcore.store.client import Document
+from mailcore.store.directory.address_entries import entry_document, read_entry
 from mailcore.store.directory.retention_rules import HOLD
 from mailcore.store.directory.users import WITHOUT_PASSWORD, read_user
 from mailcore.store.guard import deadline
 from mailcore.store.owned import OwnedCollection
 
 PAGE = 200
-OWN_FIELDS = ("deleted_at", "erase_after", "stage")
+FREED = "freed"
+LEFT = "left_groups"
+OWN_FIELDS = ("deleted_at", "erase_after", "stage", FREED, LEFT)
 
 
 class Stage(StrEnum):
@@ -42,6 +45,10 @@ class DeletedUser:
     deleted_at: datetime
     erase_after: datetime
     stage: Stage
+    freed: tuple[AddressRoute, ...] = ()
+    """What it had and anybody may have now."""
+    left_groups: tuple[tuple[ObjectId, str], ...] = ()
+    """Groups that such addresses were members of, and as what."""
 
 
 class DeletedUsers:
@@ -67,16 +74,39 @@ class DeletedUsers:
                 self._store(last, deleted_at, erase_after)
         return True
 
-    def put_back(self, user_id: UserId) -> bool:
-        """Move a user back; False if it is not here or its erasure has begun."""
-        claim = {"_id": user_id, "stage": {"$in": [Stage.KEPT.value, Stage.RESTORING.value]}}
+    def free(self, user_id: UserId, routes: list[AddressRoute], left_groups: list[tuple[ObjectId, str]]) -> bool:
+        """Note what a user had; False if it is not here, is being restored, or its erasure has begun."""
+        noted: Document = {
+            FREED: {"$each": [entry_document(route) for route in routes]},
+            LEFT: {"$each": [{"group": group, "member": member} for group, member in left_groups]},
+        }
+        query = {"_id": user_id, "stage": Stage.KEPT.value}
         with deadline():
-            document = self._collection.find_one_and_update(
-                claim, {"$set": {"stage": Stage.RESTORING.value}}, return_document=ReturnDocument.AFTER
+            return self._collection.update_one(query, {"$addToSet": noted}).matched_count == 1
+
+    def claim_restore(self, user_id: UserId) -> DeletedUser | None:
+        """Let nobody erase a user any more, nor free its addresses; None if it is not here or its erasure has begun."""
+        claim = {"_id": user_id, "stage": {"$in": [Stage.KEPT.value, Stage.RESTORING.value]}}
+        update = {"$set": {"stage": Stage.RESTORING.value}}
+        with deadline():
+            document = self._collection.find_one_and_update(claim, update, return_document=ReturnDocument.AFTER)
+        return None if document is None else _read(document)
+
+    def give_up_restore(self, user_id: UserId) -> None:
+        """Keep a user that cannot be restored yet."""
+        with deadline():
+            self._collection.update_one(
+                {"_id": user_id, "stage": Stage.RESTORING.value}, {"$set": {"stage": Stage.KEPT.value}}
             )
+
+    def put_back(self, user_id: UserId, address: str) -> bool:
+        """Move a user back that was claimed, with this main address; False if somebody else did."""
+        with deadline():
+            document = self._collection.find_one({"_id": user_id, "stage": Stage.RESTORING.value})
             if document is None:
                 return False
             alive = {name: value for name, value in document.items() if name not in OWN_FIELDS}
+            alive["address"] = address
             self._users.replace_one({"_id": user_id}, alive, upsert=True)
             fault.hit("user_restore.after_copy")
             self._collection.delete_one({"_id": user_id})
@@ -144,4 +174,12 @@ class DeletedUsers:
 
 
 def _read(document: Document) -> DeletedUser:
-    return DeletedUser(read_user(document), document["deleted_at"], document["erase_after"], Stage(document["stage"]))
+    freed = [read_entry(one) for one in document.get(FREED, ())]
+    return DeletedUser(
+        read_user(document),
+        document["deleted_at"],
+        document["erase_after"],
+        Stage(document["stage"]),
+        tuple(one for one in freed if isinstance(one, AddressRoute)),
+        tuple((one["group"], one["member"]) for one in document.get(LEFT, ())),
+    )
