@@ -12,7 +12,7 @@ from typing import Final
 from mailcore.errors import QueueEntryNotFound
 from mailcore.model.ids import UserId
 from mailcore.services import MailServices
-from mailcore.services.outbound.posts import may_be_answered
+from mailcore.services.outbound.posts import may_be_answered, text_of_html
 
 READ_BYTES: Final = 64 * 1024
 """Of a post; the beginning is what is decided by."""
@@ -27,7 +27,7 @@ class Beginning:
 
     Attributes:
         sender, subject: one line each, "" if it says none.
-        text: of its plain text.
+        text: of its plain text, else what its HTML shows.
         header_message_id: fit to stand in an answer, else "".
         answerable: what may be answered about it by a program (RFC 3834 §2).
     """
@@ -77,9 +77,16 @@ def _line(message: EmailMessage, name: str) -> str:
 
 
 def _text(message: EmailMessage) -> str:
-    """Return how the plain text begins, "" if there is none that can be read."""
+    """Return how the plain text begins, else what the HTML shows, "" if there is none that can be read."""
+    if plain := _content(message, "plain"):
+        return plain[:SHOWN_CHARACTERS]
+    return text_of_html(_content(message, "html"), SHOWN_CHARACTERS)
+
+
+def _content(message: EmailMessage, subtype: str) -> str:
     try:
-        body = message.get_body(("plain",))
-        return str(body.get_content()).strip()[:SHOWN_CHARACTERS] if body is not None else ""
+        body = message.get_body((subtype,))
+        text = str(body.get_content()).strip() if body is not None else ""
     except (LookupError, ValueError, AttributeError, KeyError):  # whatever a stranger may write
         return ""
+    return text.encode("utf-8", "replace").decode()  # UTF-7 may say half a character

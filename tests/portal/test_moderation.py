@@ -126,6 +126,34 @@ def test_whatever_a_stranger_writes_is_shown_as_text_or_not_at_all(scene: Scene,
     assert "Let it go to every member" in page
 
 
+ALTERNATIVE = (
+    "--b\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n"
+    "Content-Transfer-Encoding: base64\r\n\r\nPHA+U3VwcGVyIGlzIDxiPnLDpGFkeTwvYj48L3A+\r\n--b--"
+)
+"""Its HTML says: <p>Supper is <b>räady</b></p>"""
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "shown"),
+    [
+        ("text/html", "<style>p { color: red }</style><p>A &amp; <b>wine</b></p><div>Ada</div>", "A &amp; wine\nAda"),
+        ("text/html; charset=utf-7", "<p>half +2AA- a letter</p>", "half ? a letter"),
+        ("text/html", "&lt;script&gt;alert(1)&lt;/script&gt;", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("multipart/alternative; boundary=b", ALTERNATIVE.format(""), "Supper is räady"),
+        ("multipart/alternative; boundary=b", ALTERNATIVE.format("In words"), "In words"),
+        ("text/html", "<img src=x.png>", ""),
+    ],
+)  # fmt: skip
+def test_of_a_post_without_plain_text_is_shown_what_its_html_says(
+    scene: Scene, field: str, text: str, shown: str
+) -> None:
+    scene.arrives(text, f"Content-Type: {field}", "MIME-Version: 1.0")
+    page = scene.browser.get("/account/posts/").text
+    found = re.findall(r'<pre tabindex="0" class="post">(.*?)</pre>', page, re.DOTALL)
+    assert found == ([shown] if shown else [])
+    assert ("It has no text that could be shown here." in page) == (not shown)
+
+
 def test_only_the_beginning_of_a_post_is_read() -> None:
     pieces = iter([b"Subject: long\r\n\r\n", *[b"x" * 4096] * 1000])
     assert posts.beginning(pieces).startswith(b"Subject: long")

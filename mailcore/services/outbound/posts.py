@@ -11,6 +11,7 @@ from bson import ObjectId
 
 from mailcore.message.automatic import forbids_answers, is_machine
 from mailcore.message.headers import header_size
+from mailcore.message.html_text import visible_text
 from mailcore.model.ids import TenantId, UserId
 from mailcore.model.outbound import OutboundEntry, QueueId, WaitingPost
 from mailcore.services.inbound.srs import sender_behind
@@ -67,6 +68,11 @@ def sender_of(reverse_path: str, group: str) -> str | None:
 def may_be_answered(raw: bytes) -> bool:
     """Whether a program may answer a message, by its header (RFC 3834 §2)."""
     return forbids_answers(raw[: header_size(raw)]) is None
+
+
+def text_of_html(markup: str, most: int) -> str:
+    """Return how the text begins that HTML shows, without tags: so many characters."""
+    return visible_text(markup, most)[:most]
 
 
 def _post(document: dict[str, Any]) -> WaitingPost:
