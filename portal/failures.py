@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
 from mailcore.errors import LimitExceeded, NotFound, Unavailable
+from portal.staff.grants import NoGrant
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def set_up(app: Flask) -> None:
     app.register_error_handler(NotFound, lambda _error: _page(404))
     app.register_error_handler(LimitExceeded, lambda _error: _page(429))
     app.register_error_handler(CSRFError, lambda _error: _page(400, stale=True))
+    app.register_error_handler(NoGrant, _no_grant)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unforeseen)
 
@@ -57,13 +59,19 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     return _page(error.code or 500)
 
 
+def _no_grant(_error: NoGrant) -> ResponseReturnValue:
+    text = _("This needs a grant of the organisation: ask its owner to give one under Support.")
+    return _page(403, text=text)
+
+
 def _unforeseen(error: Exception) -> ResponseReturnValue:
     log.error("portal.failed", exc_info=error, extra={"endpoint": request.endpoint or ""})
     return _page(500)
 
 
-def _page(status: int, *, stale: bool = False) -> Response:
-    title, text = _words(status, stale=stale)
+def _page(status: int, *, stale: bool = False, text: str = "") -> Response:
+    title, usual = _words(status, stale=stale)
+    text = text or usual
     if request.accept_mimetypes.best == "application/json":
         response = make_response(jsonify(error=title), status)
     else:

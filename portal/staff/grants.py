@@ -11,6 +11,7 @@ from uuid import UUID
 
 from flask import abort, g, request
 from sqlalchemy import select
+from werkzeug.exceptions import Forbidden
 
 from mailcore.errors import NotFound, ValueInvalid
 from mailcore.model.actor import Actor
@@ -22,6 +23,10 @@ from portal.staff.models import SupportGrant
 
 View = TypeVar("View", bound=Callable[..., Any])
 LONGEST: Final = timedelta(hours=72)
+
+
+class NoGrant(Forbidden):
+    """The organisation has not let staff do this."""
 
 
 class Grant(StrEnum):
@@ -102,7 +107,7 @@ def under_grant(needed: Grant) -> Callable[[View], View]:
                 abort(404)
             grant = find_grant(organisation_id, needed, utc_now())
             if grant is None:
-                abort(403)
+                raise NoGrant
             details = {"grant": str(grant.id), "method": request.method, "needs": needed.value}
             with unit_of_work():
                 record(actor(), "support.viewed", request.path, details, organisation_id=organisation_id)

@@ -168,6 +168,19 @@ def test_every_route_of_staff_under_every_grant(scene: Scene) -> None:
     assert check_matrix(scene) == []
 
 
+@pytest.mark.parametrize(
+    ("language", "told", "not_told"),
+    [("en", "a grant of the organisation", "your organisation"), ("de", "eine Erlaubnis der Organisation", "Ihrer")],
+)
+def test_staff_without_a_grant_read_whom_to_ask(scene: Scene, language: str, told: str, not_told: str) -> None:
+    scene.set_grant("none")
+    path = f"/staff/organisations/{scene.organisation.id}/queue"
+    answer = scene.staff.get(path, headers={"Accept-Language": language})
+    assert answer.status_code == 403
+    assert told in answer.text
+    assert not_told not in answer.text
+
+
 def test_a_guard_that_asks_for_no_grant_would_be_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     ever = SupportGrant(reason="x", granted_by="x", may_write=True, expires_at=utc_now() + timedelta(hours=1))
     monkeypatch.setattr(grants, "find_grant", lambda *_: ever)
