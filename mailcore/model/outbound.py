@@ -102,6 +102,7 @@ class NewOutbound:
         via: URL of a forwarding target that it goes to, wherever its recipients are; "" is their domains' way.
         of_tenant: it is sent on for an address of the tenant; that it lies with this user says nothing of the user.
         group: canonical address of the group whose moderators decide about it, "" if none do.
+        subject: how the Subject begins, for the sender alone; "" where nobody here wrote it.
     """
 
     user_id: UserId
@@ -121,6 +122,7 @@ class NewOutbound:
     via: str = ""
     of_tenant: bool = False
     group: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ class OutboundEntry:
         is_leased: a relay has it, or died with it.
         actor: who queued it.
         group: canonical address of the group whose moderators decide about it.
+        subject: how the Subject begins, for the sender alone.
     """
 
     id: QueueId
@@ -219,6 +222,7 @@ class OutboundEntry:
     via: str = ""
     of_tenant: bool = False
     group: str = ""
+    subject: str = ""
 
     @property
     def place(self) -> tuple[datetime, bytes]:

@@ -102,6 +102,7 @@ def queued(
     reason: Reason = Reason.SUBMISSION,
     held: str | None = None,
     delay_s: float = 3600,
+    subject: str = SENT_SUBJECT,
 ) -> QueueId:
     """A message of a user that goes out in an hour, unless told otherwise."""
     user = mail.users.get(user_id)
@@ -115,6 +116,7 @@ def queued(
         key=ObjectId().binary,
         delay_s=delay_s,
         held=held,
+        subject=subject,
         header_message_id=f"<{user_id}.{ObjectId()}@here.test>",
     )
     queue_id = mail.queueing.enqueue(new, OPERATOR)

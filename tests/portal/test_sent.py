@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from mailcore.model.outbound import (
     BURST,
     EntryState,
     OutboundEntry,
+    OutboundRecipient,
     QueueId,
     Reason,
     RecipientState,
@@ -22,6 +24,7 @@ from mailcore.model.outbound import (
 )
 from mailcore.services import MailServices
 from mailcore.services.outbound.outbound import entry_of
+from mailcore.services.outbound.submission import SUBJECT_CHARACTERS, Sender, Submitted
 from mailcore.services.outbound.trace import Step, TraceRow
 from portal.own import sent
 from portal.own.fates import NAMES, Fate, fate_of, of_recipient, sentence
@@ -66,7 +69,40 @@ def test_what_was_sent_is_listed_with_how_far_it_is(browser: Browser, queue: Que
     shown = text_of(browser.get(f"/account/sent/{queue_id}"))
     assert "Nobody has it yet: take it back, or send it now." in shown
     assert "Taken over to be sent" in shown
-    assert SENT_SUBJECT not in page + shown
+    assert page.count(SENT_SUBJECT) == 2
+    assert SENT_SUBJECT in shown
+
+
+def test_the_subject_is_read_as_it_was_meant(browser: Browser, mail_services: MailServices, user_id: UserId) -> None:
+    user = mail_services.users.get(user_id)
+    encoded = b"=?utf-8?q?R=C3=A4ucherlachs_=3Cb=3E?="
+    raw = b"From: " + user.address.encode() + b"\r\nSubject: " + encoded + b"\r\n " + b"x" * 500 + b"\r\n\r\nhi\r\n"
+    submitted = Submitted(raw, user.address, [OutboundRecipient("bob@else.test")], "ESMTPSA")
+    taken = mail_services.submission.submit(OPERATOR, Sender(user.id, user.tenant_id, user.address), submitted)
+    assert len(mail_services.outbound.get(user_id, taken.queue_id).subject) == SUBJECT_CHARACTERS
+    for path in ("/account/sent/", f"/account/sent/{taken.queue_id}"):
+        page = text_of(browser.get(path))
+        assert "Räucherlachs &lt;b&gt; xxx" in page
+
+
+def test_a_subject_of_half_a_character_is_sent_and_shown(
+    browser: Browser, mail_services: MailServices, user_id: UserId
+) -> None:
+    user = mail_services.users.get(user_id)
+    raw = f"From: {user.address}\r\nSubject: =?utf-7?q?half_+2AA-?=\r\n\r\nhi\r\n".encode()
+    submitted = Submitted(raw, user.address, [OutboundRecipient("bob@else.test")], "ESMTPSA")
+    mail_services.submission.submit(OPERATOR, Sender(user.id, user.tenant_id, user.address), submitted)
+    assert "half ?" in text_of(browser.get("/account/sent/"))
+
+
+@pytest.mark.parametrize(("language", "heading"), [("en", "Subject"), ("de", "Betreff")])
+def test_of_what_was_sent_before_no_subject_is_known(
+    browser: Browser, queue: Queue, language: str, heading: str
+) -> None:
+    queue_id = queue(subject="")
+    for path in ("/account/sent/", f"/account/sent/{queue_id}"):
+        page = text_of(browser.get(path, headers={"Accept-Language": language}))
+        assert re.search(rf"{heading}(</dt><dd>|\" class=\"words\">)–<", page)
 
 
 def test_the_answer_of_the_other_server_is_shown(

@@ -246,6 +246,7 @@ def entry_of(document: Mapping[str, Any]) -> OutboundEntry:
         via=document.get("via", ""),
         of_tenant=document.get("of_tenant", False),
         group=document.get("group", ""),
+        subject=document.get("subject", ""),
     )
 
 

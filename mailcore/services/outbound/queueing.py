@@ -77,7 +77,7 @@ class Queueing:
         }
         content = None if new.return_content is None else new.return_content.value
         given: dict[str, Any] = {"held": new.held, "envelope_id": new.envelope_id, "via": new.via, "return": content}
-        given |= {"group": new.group, "of_tenant": new.of_tenant}
+        given |= {"group": new.group, "of_tenant": new.of_tenant, "subject": new.subject}
         document |= {name: value for name, value in given.items() if value}
         fault.hit("outbound.before_insert")
         is_new = home.shard.outbound.insert(

@@ -16,6 +16,7 @@ from bson import ObjectId
 
 from mailcore import fault
 from mailcore.errors import MailError, RateExceeded, SenderNotOwned
+from mailcore.message.encoded_words import decode_header
 from mailcore.message.outgoing import REMOVED_FIELDS, Outgoing, parse_mailboxes
 from mailcore.model.actor import Actor
 from mailcore.model.address import domain_name
@@ -40,6 +41,7 @@ from mailcore.store.placement import Placement
 
 log = logging.getLogger(__name__)
 
+SUBJECT_CHARACTERS = 200
 TELL_AGAIN_S = 3600.0
 
 _MESSAGE_ID = re.compile(r"<[\x21-\x3b=\x3f-\x7e]{1,250}>")
@@ -188,6 +190,7 @@ class Submission:
                 envelope_id=submitted.envelope_id,
                 is_utf8=submitted.is_utf8,
                 header_message_id=message_id,
+                subject=_subject(outgoing),
             ),
             actor,
         )
@@ -287,6 +290,13 @@ def _message_id(outgoing: Outgoing) -> str:
     field = outgoing.first(b"message-id")
     value = field.value.decode("ascii", "replace") if field is not None else ""
     return value if _MESSAGE_ID.fullmatch(value) else ""
+
+
+def _subject(outgoing: Outgoing) -> str:
+    """Return how the Subject begins, as text that can be stored: UTF-7 may say half a character."""
+    field = outgoing.first(b"subject")
+    text = decode_header(field.value)[:SUBJECT_CHARACTERS] if field is not None else ""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _from_domain(outgoing: Outgoing) -> str:
