@@ -87,6 +87,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.Conflict: Reply(No, b"INUSE", "Somebody else changed this, try again"),
     errors.MailboxExists: Reply(No, b"ALREADYEXISTS", "A mailbox of that name exists"),
     errors.AddressTaken: Reply(No, b"ALREADYEXISTS", "Already taken"),
+    errors.AddressKept: Reply(No, b"ALREADYEXISTS", "Already taken"),
     errors.ErasureBegun: Reply(No, b"CANNOT", "Too late"),
     errors.AddressCycle: Reply(No, b"CANNOT", "Mail would go in a circle"),
     errors.DomainTaken: Reply(No, b"ALREADYEXISTS", "Already taken"),

@@ -93,6 +93,7 @@ REPLIES: dict[type[MailError], Reply] = {
     errors.Conflict: _BUSY,
     errors.MailboxExists: _TAKEN,
     errors.AddressTaken: _TAKEN,
+    errors.AddressKept: _TAKEN,
     errors.FiltersChanged: _BUSY,
     errors.ScriptExists: _TAKEN,
     errors.ScriptIsActive: _NOT_ALLOWED,
