@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from infra.devstack.datafolder import LAYOUT_NAME, is_free, lock_holder, write_json
+from infra.devstack.datafolder import LAYOUT_NAME, end_holder, is_free, write_json
 from infra.devstack.endpoints import FILE_NAME, Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.process import Process, stop_all
@@ -151,14 +149,7 @@ def stop(plan: Plan) -> None:
     Raises:
         StackFault: it did not end in time.
     """
-    holder = lock_holder(plan.stack_folder)
-    if holder is not None:
-        os.kill(holder, signal.SIGTERM)
-        until = time.monotonic() + STOP_TIMEOUT_S
-        while lock_holder(plan.stack_folder) is not None:
-            if time.monotonic() > until:
-                raise StackFault(f"process {holder} did not stop within {STOP_TIMEOUT_S:.0f} s: kill -9 {holder}")
-            time.sleep(0.05)
+    end_holder(plan.stack_folder, STOP_TIMEOUT_S)
     if (plan.stack_folder / LAYOUT_NAME).exists():
         shutil.rmtree(plan.stack_folder, ignore_errors=True)
     plan.log.unlink(missing_ok=True)

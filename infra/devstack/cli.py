@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.devstack import bench
-from infra.devstack.datafolder import lock_holder
+from infra.devstack.datafolder import end_holder, lock_holder
 from infra.devstack.endpoints import FILE_NAME, DemoStaff, Endpoints
 from infra.devstack.faults import StackFault
 from infra.devstack.stack import Existing, Stack, default_data_dir
@@ -127,17 +126,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _down(options: argparse.Namespace) -> int:
     data_dir: Path = options.data.resolve()
-    holder = lock_holder(data_dir)
-    if holder is None:
-        print(f"nothing runs on {data_dir}")
-        return 0
-    os.kill(holder, signal.SIGTERM)
-    until = time.monotonic() + DOWN_TIMEOUT_S
-    while lock_holder(data_dir) is not None:
-        if time.monotonic() > until:
-            raise StackFault(f"process {holder} did not stop within {DOWN_TIMEOUT_S:.0f} s: kill -9 {holder}")
-        time.sleep(0.05)
-    print("stopped")
+    print("stopped" if end_holder(data_dir, DOWN_TIMEOUT_S) else f"nothing runs on {data_dir}")
     return 0
 
 

@@ -200,6 +200,24 @@ def lock_holder(data_dir: Path) -> int | None:
     return None
 
 
+def end_holder(data_dir: Path, timeout_s: float) -> bool:
+    """End the process that holds a data folder and wait until it has gone; False when nobody held it.
+
+    Raises:
+        StackFault: it did not end in time.
+    """
+    holder = lock_holder(data_dir)
+    if holder is None:
+        return False
+    os.kill(holder, signal.SIGTERM)
+    until = time.monotonic() + timeout_s
+    while lock_holder(data_dir) is not None:
+        if time.monotonic() > until:
+            raise StackFault(f"process {holder} did not stop within {timeout_s:.0f} s: kill -9 {holder}")
+        time.sleep(0.05)
+    return True
+
+
 def is_free(port: int) -> bool:
     """Tell whether a server could listen on that port of 127.0.0.1 now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
