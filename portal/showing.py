@@ -24,8 +24,8 @@ _SYSTEMS = (
 def set_up(app: Flask) -> None:
     """Give templates the filters `date`, `moment`, `utc`, `browser`, `size`, `state`, `base64url`, and `role_name`."""
     app.add_template_filter(date)
-    app.add_template_filter(time_element, "moment")
-    app.add_template_filter(moment, "utc")
+    app.add_template_filter(moment)
+    app.add_template_filter(utc)
     app.add_template_filter(browser)
     app.add_template_filter(size)
     app.add_template_filter(state)
@@ -38,17 +38,17 @@ def date(at: datetime | None) -> str:
     return format_date(at, "medium") if at is not None else _("never")
 
 
-def moment(at: datetime | None) -> str:
+def utc(at: datetime | None) -> str:
     """Return a day and time, UTC."""
     return f"{format_datetime(at, 'medium')} UTC" if at is not None else _("never")
 
 
-def time_element(at: datetime | None) -> Markup | str:
+def moment(at: datetime | None) -> Markup | str:
     """Return a day and time that scripts show in the reader's zone, and that is UTC without them."""
     if at is None:
-        return moment(at)
+        return utc(at)
     known = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return Markup('<time datetime="{}">{}</time>').format(known.isoformat(), moment(at))
+    return Markup('<time datetime="{}">{}</time>').format(known.isoformat(), utc(at))
 
 
 def browser(user_agent: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask_babel import gettext as _
 
 from mailcore.services.trust.host_certificates import HostCertificate
-from portal.showing import date, moment
+from portal.showing import date, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def shown(found: Iterable[HostCertificate]) -> list[ShownCertificate]:
 def _words(one: HostCertificate) -> tuple[str, str, str]:
     if one.ends_at is None and not one.error:
         return _("ordered"), "waiting", _("The authority looks at the host now; the certificate comes within minutes.")
-    next_at = moment(one.next_at)
+    next_at = utc(one.next_at)
     if one.ends_at is None:
         return _("not issued"), "bad", _(
             "It was not issued: %(reason)s See that the host leads to us alone, and that no CAA record of your domain "

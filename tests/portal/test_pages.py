@@ -33,7 +33,7 @@ from portal.app import UNGUARDED, create_app
 from portal.database import session, utc_now
 from portal.mail_plane import EXTENSION
 from portal.permissions import Permission, Role, allows
-from portal.showing import time_element
+from portal.showing import moment
 from tests.builders import OPERATOR, PASSWORD
 from tests.journeys.chromium import CHROMIUM
 from tests.portal.conftest import MadeOrganisation, make_organisation, token_of
@@ -202,7 +202,7 @@ def test_times_are_shown_in_the_zone_of_who_reads_them(portal_app: Flask, made: 
         assert f"{known.astimezone(ZoneInfo(zone)):%H:%M:%S}" in shown
         assert f"{known:%H:%M:%S} UTC" in on_pointing
     with portal_app.test_request_context():
-        text = str(time_element(known))
+        text = str(moment(known))
     assert "UTC</time>" in text, "without scripts"
 
 
